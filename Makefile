@@ -1,0 +1,1 @@
+# Everything a new user needs: each target does its own set-up.
