@@ -1,0 +1,131 @@
+"""A look inside: where attention goes, and what the two modalities' features have in common. Pure numpy.
+
+Each measure has a known answer on a constructed case (uniform, one-hot, collapsed, identical, independent), which the
+tests check, and a sentence in `IN_WORDS` that a pianist could follow.
+
+Sources: Kornblith et al., Similarity of neural network representations revisited, ICML 2019 (CKA), with the unbiased
+HSIC of Song et al., JMLR 13 (2012), eq. 5, because the plain one is near 1 for independent data when there are more
+channels than rows; Roy and Vetterli, The effective rank, EUSIPCO 2007; Wang and Isola, ICML 2020, eq. 2 (uniformity).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+IN_WORDS = {
+    "attention_entropy": (
+        "How evenly one sense listens to the ten seconds of the other: 1 means every half second counts alike, 0 means a "
+        "single one. An untrained head is even too, so a high value proves nothing by itself; look at how far training "
+        "moved it."
+    ),
+    "attention_sparsity": (
+        "How much of the listening goes to the most-heeded tenth of the time: 0.10 would be no preference at all, 1 would "
+        "be deaf to everything else."
+    ),
+    "alignment": (
+        "How much more alike the sound and the notes of the same ten seconds are than those of different ones, each taken "
+        "relative to its own average: 0 is no more than chance, above 0.6 is what Phase 3 asks for."
+    ),
+    "cka": (
+        "Whether two performances that sound alike to one sense also look alike to the other, whatever the units: 1 the "
+        "same map, 0 unrelated maps."
+    ),
+    "mean_cosine": "How alike all performances look to this sense: near 1 everything looks the same, and it cannot judge.",
+    "effective_rank": "How many independent things this sense can say about a performance, counted by how much it uses each.",
+}
+
+
+def attention_entropy(weights_QxS: NDArray[np.floating], valid_QxS: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Entropy of each query's attention ÷ log(number of valid keys): (…,) in [0, 1]; NaN with fewer than two keys."""
+    weights = np.where(valid_QxS, weights_QxS, 0).astype(np.float64)
+    weights = weights / np.maximum(weights.sum(-1, keepdims=True), 1e-12)
+    entropy = -np.sum(weights * np.log(np.maximum(weights, 1e-30)), axis=-1)
+    n_keys = np.broadcast_to(valid_QxS, weights.shape).sum(-1)
+    return np.divide(entropy, np.log(np.maximum(n_keys, 2)), out=np.full(entropy.shape, np.nan), where=n_keys > 1)
+
+
+def attention_sparsity(
+    weights_QxS: NDArray[np.floating], valid_QxS: NDArray[np.bool_], share: float = 0.1
+) -> NDArray[np.float64]:
+    """Mass on the top `share` of each query's valid keys (at least one key): (…,) from about `share` (even) to 1."""
+    weights = np.where(valid_QxS, weights_QxS, 0).astype(np.float64)
+    weights = -np.sort(-weights / np.maximum(weights.sum(-1, keepdims=True), 1e-12), axis=-1)
+    n_keys = np.broadcast_to(valid_QxS, weights.shape).sum(-1)
+    n_top = np.ceil(share * n_keys - 1e-9)
+    mass = np.where(np.arange(weights.shape[-1]) < n_top[..., None], weights, 0).sum(-1)
+    return np.where(n_keys > 0, mass, np.nan)
+
+
+def unit(features_NxD: NDArray[np.floating], mean_D: NDArray[np.floating] | None = None) -> NDArray[np.float64]:
+    """Rows minus a mean (their own where none is given), scaled to length 1; zero rows stay zero."""
+    x = features_NxD.astype(np.float64)
+    x = x - (x.mean(0) if mean_D is None else mean_D)
+    return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+
+
+def alignment(
+    audio_NxD: NDArray[np.floating],
+    midi_NxD: NDArray[np.floating],
+    audio_mean_D: NDArray[np.floating] | None = None,
+    midi_mean_D: NDArray[np.floating] | None = None,
+) -> float:
+    """Paired minus unpaired mean cosine after subtracting each modality's mean (that of training rows where given)."""
+    a, m = unit(audio_NxD, audio_mean_D), unit(midi_NxD, midi_mean_D)
+    n = len(a)
+    if n < 2:
+        return float("nan")
+    paired = float((a * m).sum(1).mean())
+    everything = float(a.sum(0) @ m.sum(0))
+    return paired - (everything - n * paired) / (n * (n - 1))
+
+
+def cka(a_NxD: NDArray[np.floating], b_NxE: NDArray[np.floating]) -> float:
+    """Linear centred kernel alignment from unbiased HSIC; about 0 for independent data. NaN below four rows."""
+    n = len(a_NxD)
+    if n < 4:
+        return float("nan")
+    k, m = a_NxD.astype(np.float64) @ a_NxD.T, b_NxE.astype(np.float64) @ b_NxE.T
+    both = _unbiased_hsic(k, m)
+    own = _unbiased_hsic(k, k) * _unbiased_hsic(m, m)
+    return float(both / np.sqrt(own)) if own > 0 else float("nan")
+
+
+def _unbiased_hsic(k_NxN: NDArray[np.float64], m_NxN: NDArray[np.float64]) -> float:
+    n = len(k_NxN)
+    k, m = k_NxN - np.diag(np.diag(k_NxN)), m_NxN - np.diag(np.diag(m_NxN))
+    trace = float((k * m).sum())
+    sums = float(k.sum() * m.sum()) / ((n - 1) * (n - 2))
+    cross = 2 * float(k.sum(0) @ m.sum(0)) / (n - 2)
+    return (trace + sums - cross) / (n * (n - 3))
+
+
+def mean_pairwise_cosine(features_NxD: NDArray[np.floating]) -> float:
+    """Mean cosine over all pairs of different rows, without centring: 1 where every row points the same way."""
+    x = features_NxD.astype(np.float64)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    n = len(x)
+    if n < 2:
+        return float("nan")
+    return float((np.sum(x.sum(0) ** 2) - np.sum(x**2)) / (n * (n - 1)))
+
+
+def effective_rank(features_NxD: NDArray[np.floating]) -> float:
+    """exp of the entropy of the normalised singular values of the centred rows; 0 where all rows are one."""
+    x = features_NxD.astype(np.float64)
+    singular = np.linalg.svd(x - x.mean(0), compute_uv=False)
+    if singular.sum() < 1e-9:
+        return 0.0
+    share = singular / singular.sum()
+    share = share[share > 1e-12]
+    return float(np.exp(-(share * np.log(share)).sum()))
+
+
+def uniformity(features_NxD: NDArray[np.floating], t: float = 2.0) -> float:
+    """log of the mean Gaussian potential of all pairs of unit rows: 0 where collapsed, lower is more spread out."""
+    x = features_NxD.astype(np.float64)
+    x = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
+    n = len(x)
+    squared = np.clip(2 - 2 * (x @ x.T), 0, None)
+    potential = np.exp(-t * squared[np.triu_indices(n, 1)])
+    return float(np.log(potential.mean())) if potential.size else float("nan")
