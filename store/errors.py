@@ -49,3 +49,23 @@ class NoSuchFeature(StoreError):
 
 class NoRoom(StoreError):
     """The disk has less room than the store will need."""
+
+
+class AlreadyCommitted(ShardBusy):
+    """The shard is whole already; there is nothing to do."""
+
+
+class ReadOnlyStore(StoreError):
+    """Something was to be written, and the folder does not allow it."""
+
+
+class PlanRefused(StoreError):
+    """Plan-written columns, split ranges or recordings that do not fit the recipe."""
+
+
+class SlowReader(UserWarning):
+    """zarrs is absent, so that zarr-python itself has to read: right, but several times slower."""
+
+
+class ClaimTrouble(UserWarning):
+    """A claim could not be refreshed this time; it is tried again."""

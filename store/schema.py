@@ -124,7 +124,7 @@ class Recipe:
     degradation: dict[str, Any]
     """profile, seed, curves, tier shares, axis parameters, code version."""
     audio: dict[str, Any]
-    """source (rendered | recorded), sample_rate_hz, soundfont sha256 and name, synthesiser and version, pre-roll, loudness."""
+    """source (rendered | recorded), sample_rate_hz, soundfont sha256 and name, synthesiser, version, pre-roll, loudness."""
     encoders: tuple[EncoderSpec, ...]
     n_rows: int
     shard_rows: int
@@ -154,7 +154,7 @@ class Recipe:
         encoders = []
         for item in data["encoders"]:
             _same_fields(EncoderSpec, item)
-            tuples = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+            tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
             encoders.append(EncoderSpec(**tuples))
         return Recipe(**{**data, "encoders": tuple(encoders)})
 
@@ -273,7 +273,9 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
     if encoder.channels:
         about["channel"] = list(encoder.channels)
 
-    def feature(name: str, dims: tuple[str, ...], rest: tuple[int, ...], chunk: tuple[int, ...], **extra: Any) -> ArraySpec:
+    def feature(
+        name: str, dims: tuple[str, ...], rest: tuple[int, ...], chunk: tuple[int, ...], **extra: Any
+    ) -> ArraySpec:
         return ArraySpec(
             path=f"{encoder.group}/{name}",
             shape=(n_rows, *rest),

@@ -1,0 +1,85 @@
+"""The one place that talks to Zarr about single arrays: made by zarr-python, read by zarrs."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from store.errors import SlowReader, StoreError
+from store.layout import object_key
+from store.schema import ArraySpec
+
+_pipeline = threading.RLock()
+"""zarr chooses its codec pipeline from a process-wide setting at the moment when an array is opened."""
+
+
+def codecs() -> tuple[list[Any], list[Any]]:
+    """(compressors, what follows them) of every chunk: zstd, then crc32c, so that any reader notices a flipped bit."""
+    from zarr.codecs import Crc32cCodec, ZstdCodec
+
+    return [ZstdCodec(level=1), Crc32cCodec()], []
+
+
+def make_array(store: Any, spec: ArraySpec) -> Any:
+    """Create one array's metadata in a Zarr store (folder or memory) and return the array, writable."""
+    import zarr
+
+    compressors, _ = codecs()
+    with _pipeline, zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
+        return zarr.create_array(
+            store,
+            name=spec.path,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks,
+            shards=spec.shards,
+            fill_value=spec.fill_value,
+            compressors=compressors,
+            dimension_names=spec.dims,
+            attributes=spec.attributes,
+            chunk_key_encoding={"name": "default", "separator": "."},
+            config={"write_empty_chunks": True},
+        )
+
+
+def encode_shard(spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> memoryview:
+    """Bytes of one shard as zarr-python would write them to disk, made in memory.
+
+    values: (rows of the shard, …) in the array's dtype. The same values give the same bytes anywhere.
+    """
+    from zarr.storage import MemoryStore
+
+    held: dict[str, Any] = {}
+    array = make_array(MemoryStore(held), spec)
+    array[start : start + len(values)] = values
+    (key,) = (key for key in held if not key.endswith("zarr.json"))
+    expected = f"{spec.path}/{object_key(shard, len(spec.shape))}"
+    if key != expected:
+        raise StoreError(f"{spec.path}: rows from {start} became the object {key}, not {expected}")
+    return memoryview(held[key].to_bytes())
+
+
+def open_for_reading(features: Path, path: str) -> Any:
+    """One array of the group, read-only, through zarrs where it is installed (SlowReader is warned where not)."""
+    import zarr
+
+    with _pipeline, zarr.config.set(_reading_config()):
+        return zarr.open_array(zarr.storage.LocalStore(features, read_only=True), path=path, mode="r")
+
+
+@cache
+def _reading_config() -> dict[str, Any]:
+    if find_spec("zarrs") is None:
+        warnings.warn(
+            "zarrs is not installed: reading falls back to zarr-python's slower own pipeline", SlowReader, stacklevel=3
+        )
+        return {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}
+    import zarrs  # noqa: F401  registers the pipeline
+
+    return {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}

@@ -1,0 +1,87 @@
+"""Where everything lies in a store's folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Paths under one store's root; nothing here touches the disk."""
+
+    root: Path
+
+    @property
+    def recipe(self) -> Path:
+        """Everything that shapes a number, and its fingerprint."""
+        return self.root / "recipe.json"
+
+    @property
+    def recordings(self) -> Path:
+        """The recordings and their pieces."""
+        return self.root / "recordings.json"
+
+    @property
+    def places(self) -> Path:
+        """Where corpus, soundfont and weights were found on this machine; no part of the recipe."""
+        return self.root / "places.json"
+
+    @property
+    def features(self) -> Path:
+        """The Zarr v3 group."""
+        return self.root / "features.zarr"
+
+    @property
+    def notes(self) -> Path:
+        """Folder of the recordings' parsed notes."""
+        return self.root / "notes"
+
+    @property
+    def claims(self) -> Path:
+        """Folder of who works on what."""
+        return self.root / "claims"
+
+    @property
+    def commits(self) -> Path:
+        """Folder of the proofs that shards are whole."""
+        return self.root / "commits"
+
+    @property
+    def logs(self) -> Path:
+        """Folder of hosts, times and machine kinds."""
+        return self.root / "logs"
+
+    @property
+    def plan_commit(self) -> Path:
+        """Checksums of everything that `create` wrote."""
+        return self.commits / "plan.json"
+
+    def notes_of(self, recording: int) -> Path:
+        """Notes and pedal of one recording, e.g. `notes/00017.npz`."""
+        return self.notes / f"{recording:05d}.npz"
+
+    def claim_of(self, shard: int) -> Path:
+        """Claim of one shard."""
+        return self.claims / f"{shard:06d}.json"
+
+    def commit_of(self, shard: int) -> Path:
+        """Commit of one shard."""
+        return self.commits / f"{shard:06d}.json"
+
+    def log_of(self, shard: int) -> Path:
+        """Log of the task that committed one shard."""
+        return self.logs / f"{shard:06d}.json"
+
+    def failure_of(self, shard: int) -> Path:
+        """Log of the last task that failed on one shard; removed by its commit."""
+        return self.logs / f"{shard:06d}.failed.json"
+
+    def array(self, path: str) -> Path:
+        """Folder of one Zarr array."""
+        return self.features / path
+
+
+def object_key(shard: int, rank: int) -> str:
+    """File name of a shard in an array of this rank, e.g. `c.17.0.0`: chunk keys are separated by ".", one file a shard."""
+    return ".".join(["c", str(shard), *["0"] * (rank - 1)])

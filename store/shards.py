@@ -1,0 +1,60 @@
+"""Row ↔ shard ↔ task arithmetic. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+
+def count(n_rows: int, shard_rows: int) -> int:
+    """Shards that hold n_rows, the last one perhaps shorter."""
+    return -(-n_rows // shard_rows)
+
+
+def shard_range(shard: int, shard_rows: int, n_rows: int) -> tuple[int, int]:
+    """Rows (start, stop) of a shard. Raises IndexError for a shard that does not exist."""
+    n_shards = count(n_rows, shard_rows)
+    if not 0 <= shard < n_shards:
+        raise IndexError(f"shard {shard} does not exist: there are {n_shards}, numbered from 0")
+    return shard * shard_rows, min(n_rows, (shard + 1) * shard_rows)
+
+
+def shards_of_range(start: int, stop: int, shard_rows: int) -> range:
+    """Shards that hold a row of [start, stop)."""
+    return range(start // shard_rows, count(stop, shard_rows)) if stop > start else range(0)
+
+
+def shards_of_task(n_shards: int, task: int, tasks: int) -> list[int]:
+    """Shards of one of `tasks` tasks: every tasks-th one, so that each task's share is a random sample of all rows.
+
+    Raises ValueError unless 0 ≤ task < tasks.
+    """
+    if not 0 <= task < tasks:
+        raise ValueError(f"task {task} of {tasks}: tasks are numbered from 0 to {tasks - 1}")
+    return list(range(task, n_shards, tasks))
+
+
+def tasks_of_shards(shards: Iterable[int], tasks: int) -> list[int]:
+    """Tasks that own any of these shards under `shards_of_task`, ascending."""
+    return sorted({shard % tasks for shard in shards})
+
+
+def as_ranges(numbers: Iterable[int]) -> str:
+    """Numbers as Slurm and `--shards` read them, e.g. `0-3,7,9-10`."""
+    parts: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if parts and number == parts[-1][1] + 1:
+            parts[-1][1] = number
+        else:
+            parts.append([number, number])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+
+
+def from_ranges(text: str) -> list[int]:
+    """Inverse of `as_ranges`. Raises ValueError naming the part that is no number or range."""
+    numbers: set[int] = set()
+    for part in text.split(","):
+        first, _, last = part.strip().partition("-")
+        if not first.isdecimal() or (last and not last.isdecimal()) or part.strip().endswith("-"):
+            raise ValueError(f"{part!r} in {text!r} is neither a number nor a range like 3-7")
+        numbers.update(range(int(first), int(last or first) + 1))
+    return sorted(numbers)
