@@ -1,0 +1,181 @@
+"""Reads a composer's and a title's free text into the works, numbers and movements that it names."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+
+WorkPath = tuple[str, ...]
+"""(composer, work, number or movement, …): a path holds every path that it begins."""
+
+
+@dataclass(frozen=True)
+class Title:
+    """What a title names; `vague` where it names a form and a key at most."""
+
+    paths: frozenset[WorkPath]
+    vague: bool = False
+
+
+_WRONG_COMPOSER = {
+    ("chopin", 'variations and fugue in e-flat major, op. 35, "eroica"'): "beethoven",
+    ("chopin", "preludes, book ii, l 123, vi. general lavine - eccentric"): "debussy",
+}
+_COUNTED_UP = {
+    ("c major", 840, 843): 840,
+    ("a minor", 845, 848): 845,
+    ("g major", 894, 897): 894,
+    ("c minor", 958, 961): 958,
+    ("a", 959, 962): 959,
+    ("a major", 959, 962): 959,
+    ("bb", 960, 963): 960,
+    ("b-flat major", 960, 963): 960,
+}
+"""A spreadsheet counted Deutsch numbers upwards over the files of one Schubert sonata: key, first, last -> meant."""
+
+_CATALOGUE = re.compile(
+    r"\b(?P<name>op(?:us|\.? posth)?|bwv|hwv|woo|bv|rv|kv?|[dslmzr])\.?\s*(?P<work>\d+)(?P<letter>[a-c]\b)?"
+    r"(?:(?:/|\s)(?P<sub>\d+)\b(?!\s*(?:st|nd|rd|th)\b))?"
+)
+_HOBOKEN = re.compile(r"\bhob\.?\s*(?P<group>[ivx]+)\s*[:/]\s*(?P<work>\d+)")
+_NUMBERS = re.compile(r"\bn(?:o|r)s?\.?\s*(\d+\b(?:\s*(?:,|and|-)\s*(?:no\.?\s*)?\d+\b)*)")
+_ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
+_ORDINAL_MOVEMENT = re.compile(r"\b((?:(?:\d(?:st|nd|rd|th)|first|second|third|fourth)[\s,]*(?:and\s+)?)+)mov")
+_ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9, "x": 10}
+_ROMAN_MOVEMENT = re.compile(r"(?:,|and)\s+(i{1,3}|iv|vi{0,3}|ix|x)(?:\.|\s+-(?=\s))(?=\s|$)")
+_SERIES = re.compile(
+    r"\b(?P<form>sonata|ballade|scherzo|concerto|rhapsody|partita|english suite|french suite|transcendental etude)s?"
+    r",?\s+(?:no\.?\s*)?(?P<number>\d+)\b(?!\.)(?:-(?P<movement>\d+)\b)?"
+)
+_NUMBERED_APART_FROM_OPUS = re.compile(r"\b(?:sonatas?|ballades?|scherzos?|concertos?|partitas?|suites?)\b")
+_KEY = re.compile(r"\b([a-g])(?:[\s-]?(flat|sharp|#))?[\s-]+(major|minor)\b")
+_WELL_TEMPERED = re.compile(r"\b(?:wt[ck]|book)\s*(ii|i)\b")
+_QUOTED = re.compile(r'"([^"]{4,})"')
+_NOISE = re.compile(r"\((?:complete|selections?)\)|\b(?:the|le|la|les|l'|der|die|das|from|a|an)(?:\b|(?<='))")
+_FORMS = frozenset(
+    re.findall(
+        r"\w+",
+        "prelude preludes fugue and in sonata sonatas etude etudes scherzo waltz waltzes study piece pieces two three four "
+        "five preludio selections ballade impromptu nocturne mazurka polonaise book no nos i ii major minor maj min",
+    )
+)
+
+
+def fold(text: str) -> str:
+    """Lower-case ASCII with one kind of quote, dash and space: the ground on which spellings are compared."""
+    plain = re.sub(r"[“”«»„]", '"', text)
+    plain = re.sub(r"[‘’´`]", "'", plain).replace("–", "-").replace("&", " and ").replace("_", " ")
+    plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
+    return " ".join(plain.lower().split())
+
+
+def composer_key(composer: str) -> str:
+    """Family name of the first-named composer: an arrangement is the same music as what it arranges."""
+    words = fold(composer.split("/")[0]).split()
+    return words[-1] if words else "unknown"
+
+
+def read_title(composer: str, title: str) -> Title:
+    """Every path that the title names, never empty."""
+    text = fold(title)
+    who = _WRONG_COMPOSER.get((composer_key(composer), text), composer_key(composer))
+    works = _works(who, text)
+    series = _SERIES.search(text)
+    if series:
+        works.add((f"{series['form']} {series['number']}",))
+    if len(works) <= 1:
+        works |= {(name,) for name in _names(text)}
+    vague = False
+    if not works:
+        words = _words(_ROMAN_MOVEMENT.sub(" ", _ORDINAL_MOVEMENT.sub(" ", text)))
+        vague = all(word in _FORMS or len(word) == 1 or word.isdigit() for word in words.split())
+        works = {(words or text or "untitled",)}
+    parts = _movements(text) or ([series["movement"]] if series and series["movement"] else [])
+    return Title(frozenset((who, *work, *([part] if part else [])) for work in works for part in parts or [""]), vague)
+
+
+def _works(who: str, text: str) -> set[WorkPath]:
+    if who == "bach" and (well_tempered := _well_tempered(text)):
+        return {well_tempered}
+    hoboken: set[WorkPath] = {(f"hob {match['group']}:{match['work']}",) for match in _HOBOKEN.finditer(text)}
+    if hoboken:
+        return hoboken
+    found = list(_CATALOGUE.finditer(text))
+    if not found:
+        return set()
+    after = _NUMBERS.findall(text, found[0].end())
+    numbers = [number for listed in after[:1] for number in _expand(listed)]
+    numbers = numbers or [match["sub"] for match in found if match["sub"]]
+    if not numbers and not _NUMBERED_APART_FROM_OPUS.search(text):
+        numbers = [number for listed in _NUMBERS.findall(text, 0, found[0].start())[:1] for number in _expand(listed)]
+    works: set[WorkPath] = set()
+    for match in found:
+        name = {"opus": "op", "kv": "k"}.get(match["name"], match["name"])
+        work = _meant(who, text, name, int(match["work"]))
+        path = f"{name} {work}{match['letter'] or ''}"
+        works |= {(path, number) for number in numbers} or {(path,)}
+    return works
+
+
+def _meant(who: str, text: str, name: str, work: int) -> int:
+    if (
+        who == "schubert"
+        and name == "d"
+        and (named := re.search(r"\bin ([a-g](?:b|-flat)?(?: major| minor)?)\b", text))
+    ):
+        for (key, first, last), meant in _COUNTED_UP.items():
+            if key == named[1] and first <= work <= last:
+                return meant
+    return work
+
+
+def _well_tempered(text: str) -> WorkPath | None:
+    """Book and number from the book and the key (kept where a BWV number contradicts them), else from BWV 846–893."""
+    bwv, book, key = re.search(r"\bbwv\s*(\d+)", text), _WELL_TEMPERED.search(text), _KEY.search(text)
+    fugue, prelude = "fug" in text, "prelude" in text
+    if not (fugue or prelude):
+        return None
+    number = re.search(r"\bno\. (\d+)", text)
+    if book and key:
+        pitch_class = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}[key[1]]
+        pitch_class += {"flat": -1, "sharp": 1, "#": 1, None: 0}[key[2]]
+        place = 2 * (pitch_class % 12) + (key[3] == "minor")
+        work = f"wtc {len(book[1])}/{place + 1}"
+    elif book and number:
+        work = f"wtc {len(book[1])}/{number[1]}"
+    elif bwv and 846 <= int(bwv[1]) <= 893:
+        work = f"wtc {1 + (int(bwv[1]) >= 870)}/{(int(bwv[1]) - 846) % 24 + 1}"
+    else:
+        return None
+    return (work,) if fugue and prelude else (work, "fugue" if fugue else "prelude")
+
+
+def _expand(listed: str) -> list[str]:
+    numbers: list[str] = []
+    for part in re.split(r",|and", listed):
+        ends = [int(n) for n in re.findall(r"\d+", part)]
+        if ends:
+            numbers += [str(n) for n in range(ends[0], ends[-1] + 1)]
+    return numbers
+
+
+def _movements(text: str) -> list[str]:
+    if ordinal := _ORDINAL_MOVEMENT.search(text):
+        return [
+            str(_ORDINALS.get(word) or int(word[0])) for word in re.findall(r"\d(?=st|nd|rd|th)|[a-z]{5,}", ordinal[1])
+        ]
+    return [str(_ROMAN[roman]) for roman in _ROMAN_MOVEMENT.findall(text)]
+
+
+def _names(text: str) -> set[str]:
+    names = {_words(quoted) for quoted in _QUOTED.findall(text)}
+    catalogued = _CATALOGUE.search(text) or _HOBOKEN.search(text)
+    if not catalogued and "," in text.partition(":")[2]:
+        names |= {_words(part) for part in text.partition(":")[2].split(",")}
+    return {name for name in names if name and not all(word in _FORMS for word in name.split())}
+
+
+def _words(text: str) -> str:
+    plain = re.sub(r"[^a-z0-9#]+", " ", _NOISE.sub(" ", text))
+    return " ".join(re.sub(r"([aou])e(?=[b-df-hj-np-tv-z])", r"\1", plain).split())
