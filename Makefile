@@ -1,1 +1,30 @@
-# Everything a new user needs: each target does its own set-up.
+# Everything a new user needs: each target does its own set-up, once (setup.sh, .venv).
+#   make demo [MAESTRO=dir] [ROWS=n]    make test    make test-slow    make lint    make format
+# PIP_ARGS=… is handed to pip, PYTHON=… picks the interpreter.
+SLOW ?= none
+export PIP_ARGS PYTHON MAESTRO ROWS SLOW
+
+.PHONY: help setup demo test test-slow lint format
+help:
+	@sed -n 's/^# \{0,1\}//p' Makefile
+
+setup:
+	@./setup.sh
+
+demo: setup
+	@.venv/bin/keybed demo $${MAESTRO:+--maestro "$$MAESTRO"} $${ROWS:+--rows "$$ROWS"}
+
+test: setup
+	@.venv/bin/python -m pytest --slow "$$SLOW"
+
+test-slow: setup
+	@.venv/bin/python -m pytest --slow all
+
+lint: setup
+	@.venv/bin/ruff check .
+	@.venv/bin/ruff format --check .
+	@.venv/bin/mypy
+
+format: setup
+	@.venv/bin/ruff check --fix .
+	@.venv/bin/ruff format .

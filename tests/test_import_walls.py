@@ -1,0 +1,115 @@
+"""Who may import whom: read in every file's syntax tree, and seen once more in fresh interpreters."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+ROOMS = ("extract", "store", "heads", "experiments")
+SIBLINGS = {
+    "store": set(),
+    "heads": set(),
+    "extract": {"store"},
+    "experiments": {"store", "heads", "extract"},
+}
+FAMILIES = {
+    "torch": {"torch", "torchaudio", "transformers"},
+    "jax": {"jax", "jaxlib", "flax", "optax", "orbax"},
+    "zarr": {"zarr", "zarrs", "numcodecs"},
+}
+HOMES = {"torch": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
+BENCHMARKS = ROOT / "experiments" / "benchmarks"
+"""A benchmark may import the alternative that it measures against."""
+
+
+def modules(room: str) -> list[Path]:
+    return sorted((ROOT / room).rglob("*.py"))
+
+
+def imported(tree: ast.AST, package: str) -> Iterator[tuple[str, int]]:
+    """(dotted name, line) of everything imported anywhere in the tree, functions included."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, node.lineno) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0 and node.module:
+            yield node.module, node.lineno
+        elif isinstance(node, ast.ImportFrom):
+            yield f"{package}.{node.module or ''}", node.lineno
+        elif isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+            called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+            if called in ("import_module", "__import__"):
+                yield str(node.args[0].value), node.lineno
+
+
+def breaches(room: str, source: str, *, benchmark: bool = False) -> list[str]:
+    found = []
+    for name, line in imported(ast.parse(source), room):
+        top = name.partition(".")[0]
+        if top in ROOMS and top != room and top not in SIBLINGS[room]:
+            found.append(f"line {line}: {room} imports {name}")
+        for family, members in FAMILIES.items():
+            if top in members and room not in HOMES[family] and not benchmark:
+                found.append(f"line {line}: {room} imports {name}, which belongs to {sorted(HOMES[family])}")
+    return found
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_walls_in_the_source(room):
+    found = {
+        str(path.relative_to(ROOT)): bad
+        for path in modules(room)
+        if (bad := breaches(room, path.read_text(), benchmark=BENCHMARKS in path.parents))
+    }
+    assert not found
+
+
+@pytest.mark.parametrize(
+    ("room", "source"),
+    [
+        ("heads", "from extract import performance"),
+        ("extract", "import heads.metrics"),
+        ("store", "def f():\n    from extract.performance import Performance"),
+        ("heads", "import store"),
+        ("extract", "import experiments.cli"),
+        ("experiments", "import torch.nn"),
+        ("extract", "import flax"),
+        ("heads", "from zarr import open_group"),
+        ("experiments", "import importlib\nimportlib.import_module('torch')"),
+    ],
+)
+def test_the_scan_sees_a_breach(room, source):
+    assert breaches(room, source)
+
+
+def loaded_by(statements: str) -> set[str]:
+    """Which heavy families a fresh interpreter holds after these statements."""
+    report = f"\nimport sys\nprint('families', *(f for f, m in {FAMILIES!r}.items() if m & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", statements + report], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return set(done.stdout.splitlines()[-1].split()[1:])
+
+
+def dotted(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_walls_in_a_fresh_interpreter(room):
+    """Every module of a room imported together loads only what the room may hold, its siblings' needs included."""
+    names = [dotted(path) for path in modules(room) if BENCHMARKS not in path.parents]
+    may = {family for family, homes in HOMES.items() if homes & ({room} | SIBLINGS[room])}
+    # An experimenter has no torch: reaching into extract from a module's top must not load it.
+    may -= {"torch"} if room == "experiments" else set()
+    assert loaded_by("\n".join(f"import {name}" for name in names)) <= may
+
+
+@pytest.mark.parametrize("module", ["store.schema", "extract.performance", "extract.encoders", "extract.encoders.base"])
+def test_light_modules_load_nothing_heavy(module):
+    assert loaded_by(f"import {module}") <= {"zarr"}
