@@ -102,9 +102,7 @@ class OneBox:
     def wait_until_done(self, job: str, limit_s: float = 300) -> dict[str, Element]:
         """Wait until no element runs or pends, and return them."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-        self.wait_for(
-            f"job {job} is over", lambda: all(e.state in over for e in self.elements(job).values()), limit_s
-        )
+        self.wait_for(f"job {job} is over", lambda: all(e.state in over for e in self.elements(job).values()), limit_s)
         return self.elements(job)
 
     def start_now(self, element: str, restarts: int) -> None:
@@ -153,9 +151,7 @@ def slurm_daemons() -> Iterator[OneBox]:
     key.write_bytes(secrets.token_bytes(128))
     config = folder / "slurm.conf"
     host = socket.gethostname().partition(".")[0]
-    config.write_text(
-        CONFIG.format(folder=folder, host=host, controller_port=_free_port(), node_port=_free_port())
-    )
+    config.write_text(CONFIG.format(folder=folder, host=host, controller_port=_free_port(), node_port=_free_port()))
     hidden = {name for name in os.environ if name.startswith(("SLURM", "SBATCH", "COV_", "PYTEST"))}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {
