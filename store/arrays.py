@@ -19,18 +19,23 @@ _pipeline = threading.RLock()
 """zarr chooses its codec pipeline from a process-wide setting at the moment when an array is opened."""
 
 
-def codecs() -> tuple[list[Any], list[Any]]:
-    """(compressors, what follows them) of every chunk: zstd, then crc32c, so that any reader notices a flipped bit."""
-    from zarr.codecs import Crc32cCodec, ZstdCodec
+def codecs(dtype: str) -> list[Any]:
+    """What every chunk of this dtype goes through; crc32c comes last, so that any reader notices a flipped bit.
 
-    return [ZstdCodec(level=1), Crc32cCodec()], []
+    Features are float16 whose exponents hardly change along a channel: bitshuffle before lz4 saves an eighth of the
+    bytes at the speed of memory, where zstd alone saves less and reads at two thirds of it (bench_store has the table).
+    """
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+
+    if dtype == "float16":
+        return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2), Crc32cCodec()]
+    return [ZstdCodec(level=3), Crc32cCodec()]
 
 
 def make_array(store: Any, spec: ArraySpec) -> Any:
     """Create one array's metadata in a Zarr store (folder or memory) and return the array, writable."""
     import zarr
 
-    compressors, _ = codecs()
     with _pipeline, zarr.config.set({"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}):
         return zarr.create_array(
             store,
@@ -40,7 +45,7 @@ def make_array(store: Any, spec: ArraySpec) -> Any:
             chunks=spec.chunks,
             shards=spec.shards,
             fill_value=spec.fill_value,
-            compressors=compressors,
+            compressors=codecs(spec.dtype),
             dimension_names=spec.dims,
             attributes=spec.attributes,
             chunk_key_encoding={"name": "default", "separator": "."},

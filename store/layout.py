@@ -83,5 +83,5 @@ class Layout:
 
 
 def object_key(shard: int, rank: int) -> str:
-    """File name of a shard in an array of this rank, e.g. `c.17.0.0`: chunk keys are separated by ".", one file a shard."""
+    """File name of a shard in an array of this rank, e.g. `c.17.0.0`: one file a shard and array."""
     return ".".join(["c", str(shard), *["0"] * (rank - 1)])

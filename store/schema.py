@@ -124,7 +124,7 @@ class Recipe:
     degradation: dict[str, Any]
     """profile, seed, curves, tier shares, axis parameters, code version."""
     audio: dict[str, Any]
-    """source (rendered | recorded), sample_rate_hz, soundfont sha256 and name, synthesiser, version, pre-roll, loudness."""
+    """source (rendered | recorded), sample_rate_hz, soundfont name and sha256, synthesiser, pre-roll, loudness."""
     encoders: tuple[EncoderSpec, ...]
     n_rows: int
     shard_rows: int
