@@ -1,0 +1,51 @@
+"""What n clips can show: the smallest correlation worth hoping for, and how wide its interval will be.
+
+Everything rests on Fisher's z: atanh(r) is nearly normal with variance 1 / (n − 3 − controls).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+
+@dataclass(frozen=True)
+class Power:
+    """For n clips and raters whose mean has this reliability (1: no rater noise)."""
+
+    n: int
+    reliability: float
+    smallest_r: float
+    """Smallest observed-scale correlation that is told from 0 with the asked power."""
+    smallest_true_r: float
+    """The same between labels and what raters would say without noise."""
+    interval_at_half: tuple[float, float]
+    """95 % interval where r = 0.5 is found."""
+
+
+def power(n: int, reliability: float = 1.0, *, controls: int = 0, alpha: float = 0.05, target: float = 0.8) -> Power:
+    """Power of a two-sided test of r = 0. Raises ValueError for n < 4 + controls or reliability outside (0, 1]."""
+    if n < 4 + controls or not 0 < reliability <= 1:
+        raise ValueError(f"no power to speak of: n = {n}, controls = {controls}, reliability = {reliability}")
+    reach = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target)
+    smallest = math.tanh(reach / math.sqrt(n - 3 - controls))
+    return Power(
+        n, reliability, smallest, min(1.0, smallest / math.sqrt(reliability)), fisher_interval(0.5, n, controls=controls)
+    )
+
+
+def fisher_interval(r: float, n: int, *, controls: int = 0, level: float = 0.95) -> tuple[float, float]:
+    """Two-sided interval of a correlation by Fisher's z; NaN where n leaves no freedom."""
+    if n - 3 - controls <= 0 or not np.isfinite(r) or abs(r) >= 1:
+        return (r, r) if abs(r) >= 1 else (float("nan"), float("nan"))
+    half = stats.norm.ppf((1 + level) / 2) / math.sqrt(n - 3 - controls)
+    return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
+
+
+def n_to_decide(r: float, threshold: float, *, level: float = 0.95) -> float:
+    """Clips at which the interval of this r would leave out the threshold; infinite where r is the threshold."""
+    gap = abs(math.atanh(np.clip(r, -0.999, 0.999)) - math.atanh(threshold))
+    return math.inf if gap == 0 else math.ceil(float((stats.norm.ppf((1 + level) / 2) / gap) ** 2) + 3)
