@@ -1,1 +1,21 @@
-"""."""
+"""Degradation on purpose: windows made worse along seven axes, and the labels of what was done to them."""
+
+from extract.degrade.curves import CURVES, UNTOUCHED
+from extract.degrade.draw import PROFILES, draw_levels
+from extract.degrade.excerpt import PRE_ROLL_S, Excerpt, Prepared, prepare
+from extract.degrade.parameters import parameters
+from extract.degrade.variant import Variant, make_variant
+
+__all__ = [
+    "CURVES",
+    "PRE_ROLL_S",
+    "PROFILES",
+    "UNTOUCHED",
+    "Excerpt",
+    "Prepared",
+    "Variant",
+    "draw_levels",
+    "make_variant",
+    "parameters",
+    "prepare",
+]

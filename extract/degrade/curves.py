@@ -1,0 +1,78 @@
+"""One curve an axis: score to level and back, piecewise linear and strictly monotone through its anchors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.schema import AXES, LEVELS, TIERS
+
+PRISTINE_SCORE, LOWEST_SCORE = 97.5, 50.0
+SCORE_ANCHORS = (97.5, 87.5, 72.5, 57.5)
+"""The middles of the four tiers' bands; below the last the curve goes on straight to LOWEST_SCORE."""
+TIER_BANDS = ((95.0, 100.0), (80.0, 95.0), (65.0, 80.0), (50.0, 65.0))
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Levels of one axis at SCORE_ANCHORS, first the level at which nothing is done."""
+
+    unit: str
+    levels: tuple[float, float, float, float]
+    source: str
+
+    @property
+    def untouched(self) -> float:
+        """The level at which the axis leaves the notes alone."""
+        return self.levels[0]
+
+    def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        (s2, s3), (l2, l3) = SCORE_ANCHORS[2:], self.levels[2:]
+        lowest = l3 + (l3 - l2) / (s3 - s2) * (LOWEST_SCORE - s3)
+        return np.array([*SCORE_ANCHORS, LOWEST_SCORE]), np.array([*self.levels, lowest])
+
+    def level(self, score: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """The level to aim at; scores above 97.5 aim at the untouched level."""
+        scores, levels = self._knots()
+        return np.asarray(np.interp(score, scores[::-1], levels[::-1]))
+
+    def score(self, level: float | NDArray[np.float64]) -> NDArray[np.float64]:
+        """Inverse of `level` on 50..97.5; a level worse than that of score 50 scores 50."""
+        scores, levels = self._knots()
+        if levels[0] > levels[-1]:
+            return np.asarray(np.interp(level, levels[::-1], scores[::-1]))
+        return np.asarray(np.interp(level, levels, scores))
+
+
+def _amplitude(snr_db: float) -> float:
+    return float(10 ** (-snr_db / 20))
+
+
+_EXPRESSION = Curve("share of the slow arch kept", (1.0, 0.80, 0.50, 0.20), "ours")
+CURVES: dict[str, Curve] = {
+    "notes": Curve("severity-weighted errors a note", (0.0, 0.005, 0.02, 0.05), "plan: 2 % and 5 %; ours: 0.5 %"),
+    "timing": Curve("onset shift sd in ms", (0.0, 10.0, 30.0, 60.0), "plan"),
+    "articulation": Curve("sd of log note length", (0.0, 0.10, 0.25, 0.45), "ours"),
+    "pedal": Curve("share of pedal changes spoiled", (0.0, 0.10, 0.30, 0.55), "ours"),
+    "tone": Curve(
+        "noise rms / signal rms", (0.0, _amplitude(35), _amplitude(25), _amplitude(20)), "plan: 35 dB; ours: 25, 20 dB"
+    ),
+    "dynamics": Curve("share of velocity deviation kept", (1.0, 0.85, 0.60, 0.35), "ours"),
+    "expression": _EXPRESSION,
+    "tempo": _EXPRESSION,
+}
+UNTOUCHED = np.array([CURVES[name].untouched for name in LEVELS], np.float32)
+"""Level 0 in every axis's own terms: what a pristine row has."""
+
+
+def levels_of(score_axes: NDArray[np.float64]) -> NDArray[np.float32]:
+    """Scores (…, 7), in the order of AXES, to the levels (…, 8) to aim at; tempo goes with expression."""
+    columns = [CURVES[axis].level(score_axes[..., i]) for i, axis in enumerate(AXES)]
+    columns.append(CURVES["tempo"].level(score_axes[..., AXES.index("expression")]))
+    return np.stack(columns, -1).astype(np.float32)
+
+
+assert len(TIER_BANDS) == len(TIERS)
+assert tuple(CURVES) == LEVELS

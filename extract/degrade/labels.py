@@ -1,0 +1,71 @@
+"""Realised levels to scores, what can be judged at all, and the weighted mean of what can."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.degrade.articulation import heard_releases
+from extract.degrade.curves import CURVES, PRISTINE_SCORE
+from extract.degrade.pedal import lifts
+from extract.performance import Performance
+from store.schema import AXES, AXIS_DIMENSIONS, DIMENSIONS, LEVELS
+
+OVERALL_WEIGHTS = {
+    "note_accuracy": 0.20,
+    "rhythmic_stability": 0.20,
+    "articulation_clarity": 0.125,
+    "pedal_technique": 0.125,
+    "tone_quality": 0.075,
+    "dynamic_range": 0.125,
+    "musical_expression": 0.15,
+}
+"""Ours: technique 0.65, timbre and dynamics 0.20, interpretation 0.15; renormalised over the valid dimensions."""
+OVERALL_MIN_WEIGHT = 0.5
+"""overall_interpretation is valid where the valid dimensions carry at least this much of the weight."""
+FEWEST_NOTES, FEWEST_LIFTS, FEWEST_RELEASES = 20, 2, 8
+LEAST_SPREAD = 1.0
+"""sd in velocity units of the deviation (dynamics) or the arch (expression) below which there is nothing to flatten."""
+
+_WEIGHT = np.array([OVERALL_WEIGHTS[name] for name in AXIS_DIMENSIONS])
+
+
+def judgeable(p: Performance, trend: NDArray[np.float64], *, tempo_sure: bool, window_s: float) -> NDArray[np.bool_]:
+    """Which dimensions (8,) the untouched window can show; the same for all of a segment's variants."""
+    inside = (p.onset_s >= 0) & (p.onset_s < window_s)
+    enough = int(inside.sum()) >= FEWEST_NOTES
+    deviates = enough and float((p.velocity - trend)[inside].std()) >= LEAST_SPREAD
+    arches = enough and (tempo_sure or float(trend[inside].std()) >= LEAST_SPREAD)
+    axes = {
+        "notes": enough,
+        "timing": enough,
+        "articulation": int(heard_releases(p, window_s).sum()) >= FEWEST_RELEASES,
+        "pedal": lifts(p.pedal_s, p.pedal_value, window_s) >= FEWEST_LIFTS,
+        "tone": bool(inside.any()),
+        "dynamics": deviates,
+        "expression": arches,
+    }
+    valid = np.array([axes[axis] for axis in AXES])
+    overall = float(_WEIGHT[valid].sum()) >= OVERALL_MIN_WEIGHT
+    return np.append(valid, overall)
+
+
+def scores(level: NDArray[np.float32], valid: NDArray[np.bool_], *, tempo_applied: bool) -> NDArray[np.float32]:
+    """Scores (8,) of realised levels (8,).
+
+    musical_expression is the mean of its two halves where the tempo was changed, else its loudness half alone;
+    overall_interpretation the weighted mean over the valid dimensions (over all seven where none is valid).
+    """
+    by_level = {name: float(CURVES[name].score(level[i])) for i, name in enumerate(LEVELS)}
+    axes = np.array([by_level[axis] for axis in AXES])
+    if tempo_applied:
+        axes[AXES.index("expression")] = 0.5 * (by_level["expression"] + by_level["tempo"])
+    weight = np.where(valid[:-1], _WEIGHT, 0.0)
+    if weight.sum() == 0:
+        weight = _WEIGHT
+    return np.append(axes, np.average(axes, weights=weight)).astype(np.float32)
+
+
+assert tuple(OVERALL_WEIGHTS) == AXIS_DIMENSIONS == DIMENSIONS[:-1]
+assert abs(_WEIGHT.sum() - 1) < 1e-12
+assert float(CURVES["notes"].score(0.0)) == PRISTINE_SCORE

@@ -1,0 +1,43 @@
+"""Expression's tempo half: beats drawn towards their 8-beat mean, so that rubato stiffens."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.degrade.beats import Beats
+
+
+class TimeMap(NamedTuple):
+    """Times `old` go to `new`, straight between; outside the first and last nothing moves."""
+
+    old: NDArray[np.float64]
+    new: NDArray[np.float64]
+
+    def __call__(self, when_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Map any times."""
+        outside = (when_s <= self.old[0]) | (when_s >= self.old[-1])
+        return np.where(outside, when_s, np.interp(when_s, self.old, self.new))
+
+
+def stiffen(beats: Beats, share_kept: float, window_s: float) -> tuple[TimeMap | None, float]:
+    """A map that keeps `share_kept` of the window's beat deviations, and the share realised.
+
+    None and 1.0 where the tracker is unsure or nothing is asked. The window's first and last beat stay where they are,
+    so no note enters or leaves it. Realised: least-squares slope of the deviations that came out on those that went in.
+    """
+    if share_kept == 1.0 or not beats.sure:
+        return None, 1.0
+    inside = np.flatnonzero((beats.beat_s >= 0) & (beats.beat_s < window_s))
+    old = beats.beat_s[inside]
+    mean = beats.mean_s[inside[:-1]]
+    deviation = np.diff(old) - mean
+    interval = mean + share_kept * deviation
+    interval *= (old[-1] - old[0]) / interval.sum()
+    new = old[0] + np.concatenate([[0.0], np.cumsum(interval)])
+    new[-1] = old[-1]
+    centred = deviation - deviation.mean()
+    came_out = np.diff(new) - mean
+    return TimeMap(old, new), float(np.sum(came_out * centred) / np.sum(centred**2))

@@ -1,0 +1,77 @@
+"""Tone: a recording that gets noisier and, from score 65 down, narrower. It says nothing of touch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import butter, sosfilt
+
+from extract.degrade.curves import CURVES, LOWEST_SCORE
+from extract.degrade.keys import generator_of
+
+NOISE_SLOPES_DB_PER_OCTAVE = (0.0, -3.0, -6.0)
+"""White, pink, brown; below COLOUR_CORNER_HZ coloured noise is flat."""
+COLOUR_CORNER_HZ = 40.0
+BAND_PASS_FROM_SCORE = 65.0
+WIDEST_BAND_HZ, NARROWEST_BAND_HZ = (20.0, 11_000.0), (250.0, 3_000.0)
+BAND_ORDER = 2
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What a waveform still needs. ratio: noise rms over signal rms, 0 for none. band_hz: None for no filter."""
+
+    ratio: float = 0.0
+    slope_db_per_octave: float = 0.0
+    band_hz: tuple[float, float] | None = None
+    key: int = 0
+
+
+def plan_noise(level: float, key: int) -> Noise:
+    """The noise of a tone level, its colour drawn from the key's own stream."""
+    if level == 0.0:
+        return Noise()
+    colour = int(generator_of(key).integers(len(NOISE_SLOPES_DB_PER_OCTAVE)))
+    score = float(CURVES["tone"].score(level))
+    strength = (BAND_PASS_FROM_SCORE - score) / (BAND_PASS_FROM_SCORE - LOWEST_SCORE)
+    band = None
+    if strength > 0:
+        wide, narrow = np.log(WIDEST_BAND_HZ), np.log(NARROWEST_BAND_HZ)
+        low, high = np.exp(wide + strength * (narrow - wide))
+        band = (float(low), float(high))
+    return Noise(float(level), NOISE_SLOPES_DB_PER_OCTAVE[colour], band, key)
+
+
+def coloured_noise(
+    n: int, slope_db_per_octave: float, sample_rate_hz: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """Gaussian noise (n,) of rms exactly 1 with the given spectral slope above COLOUR_CORNER_HZ."""
+    noise = rng.standard_normal(n)
+    if slope_db_per_octave != 0.0:
+        from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+
+        size = next_fast_len(n, real=True)
+        frequency = np.maximum(rfftfreq(size, 1 / sample_rate_hz), COLOUR_CORNER_HZ)
+        gain = (frequency / COLOUR_CORNER_HZ) ** (slope_db_per_octave / (20 * np.log10(2)))
+        noise = irfft(rfft(noise, size) * gain, size)[:n]
+    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
+
+
+def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
+    """Filter and sully a waveform whose first `lead` samples come before the window; returns the window alone.
+
+    The ratio is exact: rms of the added noise over rms of the (filtered) signal within the window. float64.
+    """
+    if noise.band_hz is not None:
+        sos = butter(BAND_ORDER, noise.band_hz, "bandpass", fs=sample_rate_hz, output="sos")
+        audio = np.asarray(sosfilt(sos, audio))
+    window = audio[lead:]
+    if noise.ratio == 0.0:
+        return window
+    rng = generator_of(noise.key)
+    rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))
+    dirt = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
+    rms = np.sqrt(np.mean(window**2))
+    return np.asarray(window + noise.ratio * rms * dirt)
