@@ -14,7 +14,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 ROOMS = ("extract", "store", "heads", "experiments")
-LOCATE = "import json, store, heads, extract, experiments as e; print(json.dumps([m.__file__ for m in (extract, store, heads, e)]))"
+LOCATE = """
+import json, extract, store, heads, experiments
+print(json.dumps([room.__file__ for room in (extract, store, heads, experiments)]))
+"""
 
 
 def call(*command: object, cwd: Path) -> str:
