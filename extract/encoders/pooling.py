@@ -1,0 +1,100 @@
+"""From hidden states to the common time grid: which bin a moment belongs to, and mean and spread within it.
+
+Everything here is pure numpy and is the definition; the encoders that compute on a device repeat the same two formulas
+there (`device_pooling`), and a test holds the two together.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.encoders.base import Pooled
+from extract.encoders.errors import EncoderError
+
+VERSION = 1
+"""Part of every encoder's fingerprint; raised whenever a number that leaves this module may change."""
+
+FLOAT16_MAX = 65504.0
+
+
+def frame_centres_s(n_frames: int, hop_s: float, receptive_s: float) -> NDArray[np.float64]:
+    """Time of the centre of each frame's receptive field, float64 (n_frames,), seconds from the window's start."""
+    return np.arange(n_frames) * hop_s + receptive_s / 2
+
+
+def bins_of(time_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArray[np.intp]:
+    """Bin of each moment: floor(t · n_bins / window_s), or −1 outside [0, window_s)."""
+    # Rounded to a nanosecond first, so that 0.3 / 0.1 does not fall below 3.
+    index = np.floor(np.round(np.asarray(time_s, np.float64) / window_s * n_bins, 9)).astype(np.intp)
+    return np.where((index >= 0) & (index < n_bins), index, -1)
+
+
+def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]:
+    """Row b of this float32 (n_bins, T) averages the steps of bin b; an empty bin's row is 0. Steps in bin −1 count nowhere."""
+    member = bins[None, :] == np.arange(n_bins)[:, None]
+    count = member.sum(1, keepdims=True)
+    return (member / np.maximum(count, 1)).astype(np.float32)
+
+
+def bin_stats(
+    values: NDArray[np.floating], bins: NDArray[np.intp], n_bins: int
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
+    """Mean and population standard deviation of the values in each bin, and how many there were.
+
+    values: (T, C). Returns float32 (n_bins, C) twice, 0 in empty bins, and int (n_bins,). Steps in bin −1 are left out.
+    """
+    kept = bins >= 0
+    values, bins = np.asarray(values, np.float64)[kept], bins[kept]
+    count = np.bincount(bins, minlength=n_bins)
+    share = np.maximum(count, 1)[:, None]
+    mean = _sum_by_bin(values, bins, n_bins) / share
+    # Two passes: the difference of squares would lose a small spread around a large mean.
+    variance = _sum_by_bin((values - mean[bins]) ** 2, bins, n_bins) / share
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32), count
+
+
+def _sum_by_bin(values: NDArray[np.float64], bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float64]:
+    n_channels = values.shape[1]
+    cells = (bins[:, None] * n_channels + np.arange(n_channels)).ravel()
+    return np.bincount(cells, weights=values.ravel(), minlength=n_bins * n_channels).reshape(n_bins, n_channels)
+
+
+def time_stats(values: NDArray[np.floating]) -> NDArray[np.float32]:
+    """Mean and population standard deviation over time, float32 (2, C), of values (T, C); zeros where T is 0."""
+    if len(values) == 0:
+        return np.zeros((2, values.shape[1]), np.float32)
+    values = np.asarray(values, np.float64)
+    return np.stack([values.mean(0), values.std(0)]).astype(np.float32)
+
+
+def upper_half(n_states: int) -> tuple[int, ...]:
+    """The states of the upper half of a stack, the default for `frames`: 7–12 of 13, 13–24 of 25."""
+    return tuple(range(n_states // 2 + 1, n_states)) or (n_states - 1,)
+
+
+def finish(
+    name: str,
+    layers: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    mask: NDArray[np.bool_],
+    failed: NDArray[np.bool_],
+) -> Pooled:
+    """Mark failed rows as NaN and masked, and refuse what float16 could not hold.
+
+    failed: bool (B,). Raises EncoderError naming the row where a sound row holds NaN, an infinity, or a number
+    beyond ±65504, which float16 storage would turn into an infinity.
+    """
+    for what, array in (("layers", layers), ("frames", frames)):
+        flat = array.reshape(len(array), -1)
+        # NaN compares false, so it is caught by the same test.
+        fits = (np.abs(flat).max(1, initial=0) <= FLOAT16_MAX) | failed
+        if not fits.all():
+            row = int(np.flatnonzero(~fits)[0])
+            raise EncoderError(
+                f"{name}: {what} of row {row} of this shard reach {np.abs(flat[row]).max()}, which float16 cannot hold; "
+                f"the encoder's weights are broken, or its values need scaling before they can be stored"
+            )
+    layers[failed], frames[failed] = np.nan, np.nan
+    mask[failed] = False
+    return Pooled(layers, frames, mask)

@@ -1,0 +1,146 @@
+"""Where an encoder's weights come from: a hub id or a local folder, resolved to files and a hash, without torch.
+
+Resolving happens once, at planning time, where there is a network; extraction opens local files only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import struct
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from extract.encoders.errors import WeightsRefused, WeightsUnreachable
+
+RANDOM = "random"
+RANDOM_VERSION = 1
+"""Raised whenever the same seed would give other random weights."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Resolved weights. source: hub id or "local". revision: the hub's commit hash, or "". file: the checkpoint."""
+
+    source: str
+    revision: str
+    folder: Path
+    file: Path
+    sha256: str
+
+
+def resolve(
+    name: str, where: str, revision: str | None, patterns: Sequence[str], config_names: Sequence[str]
+) -> Weights:
+    """Find the checkpoint of encoder `name` at `where`: a local folder or file, or else a hub id (`owner/repository`).
+
+    patterns: names of checkpoint files, the preferred first. config_names: small files fetched along with it.
+    Raises WeightsUnreachable where nothing is found, WeightsRefused where the file is damaged.
+    """
+    local = Path(where).expanduser()
+    if local.exists():
+        source, resolved_revision, folder = "local", "", local if local.is_dir() else local.parent
+        file = _checkpoint_in(name, folder, patterns) if local.is_dir() else local
+    elif where.count("/") == 1 and not where.startswith((".", "/", "~")):
+        folder = _snapshot(name, where, revision, (*patterns, *config_names))
+        source, resolved_revision = where, folder.name
+        file = _checkpoint_in(name, folder, patterns)
+    else:
+        raise WeightsUnreachable(
+            f"{name}: there is no folder or file {where}, and it is no hub id (owner/repository); "
+            f'give a folder with the checkpoint, a hub id, or the word "random" for seeded noise'
+        )
+    check_whole(name, file)
+    return Weights(source, resolved_revision, folder.resolve(), file.resolve(), sha256_of(file))
+
+
+def _checkpoint_in(name: str, folder: Path, patterns: Sequence[str]) -> Path:
+    for pattern in patterns:
+        found = sorted(folder.glob(pattern))
+        if len(found) > 1:
+            raise WeightsRefused(
+                f"{name}: {folder} holds {len(found)} files {pattern} ({', '.join(f.name for f in found)}); "
+                f"name the one that is meant by its full path"
+            )
+        if found:
+            return found[0]
+    raise WeightsUnreachable(f"{name}: {folder} holds no checkpoint; looked for {', '.join(patterns)}")
+
+
+def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[str]) -> Path:
+    import huggingface_hub
+
+    options: dict[str, Any] = {"repo_id": hub_id, "revision": revision, "allow_patterns": list(patterns)}
+    try:
+        return Path(huggingface_hub.snapshot_download(**options))
+    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as first:
+        # Its connection errors all derive from OSError; a cached snapshot is as good as a fresh one if it is pinned.
+        try:
+            return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
+        except (OSError, ValueError) as second:
+            at = f" --revision {revision}" if revision else ""
+            raise WeightsUnreachable(
+                f"{name}: the hub did not give {hub_id}{f' at {revision}' if revision else ''} "
+                f"({type(first).__name__}) and it is not in this machine's cache. On a machine with a network run\n"
+                f"    hf download {hub_id}{at} --local-dir WEIGHTS\n"
+                f"copy the folder WEIGHTS here and give its path in place of {hub_id}"
+            ) from second
+
+
+def check_whole(name: str, file: Path) -> None:
+    """Raise WeightsRefused where a checkpoint is visibly cut short: a zip without its directory, safetensors without its end."""
+    size = file.stat().st_size
+    with file.open("rb") as opened:
+        head = opened.read(8)
+        if file.suffix == ".safetensors":
+            length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
+            header = _json_or_empty(opened.read(length)) if length < size else {}
+            end = max((t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"), default=-1)
+            whole = end >= 0 and size == 8 + length + end
+        else:
+            # torch.save writes a zip since 1.6; before that, a bare pickle, whose end only its reader can know.
+            whole = zipfile.is_zipfile(file) if head.startswith(b"PK") else head.startswith(b"\x80")
+    if not whole:
+        raise WeightsRefused(
+            f"{name}: {file} ({size:,} bytes) is cut short or is no checkpoint; remove it and download it again"
+        )
+
+
+def _json_or_empty(data: bytes) -> dict[str, Any]:
+    try:
+        found: dict[str, Any] = json.loads(data)
+    except ValueError:
+        return {}
+    return found
+
+
+def sha256_of(file: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_json(name: str, file: Path) -> dict[str, Any]:
+    """A JSON file beside a checkpoint. Raises WeightsRefused where it is absent or no JSON object."""
+    if not file.is_file():
+        raise WeightsRefused(f"{name}: {file.parent} has no {file.name}; fetch the whole folder, not the weights alone")
+    found = _json_or_empty(file.read_bytes())
+    if not found:
+        raise WeightsRefused(f"{name}: {file} is not a JSON object")
+    return found
+
+
+def random_sha256(architecture: dict[str, Any], seed: int) -> str:
+    """Stands for the hash of weights that are drawn, not read: of the architecture, the seed and the way of drawing."""
+    text = json.dumps({"architecture": architecture, "seed": seed, "version": RANDOM_VERSION}, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def random_architecture(name: str, size: str, architectures: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The architecture that `random:<size>` asks for."""
+    if size not in architectures:
+        raise WeightsUnreachable(f"{name}: no random weights of size {size!r}; there are {', '.join(architectures)}")
+    return architectures[size]
