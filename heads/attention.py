@@ -1,0 +1,49 @@
+"""Attention as small pure functions: masked softmax, scaled dot products, pooling over bins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+Array = Any
+
+_FAR = -1e9
+"""Stands for −infinity in masked logits; finite, so that rows without a single valid key keep finite gradients."""
+
+
+def masked_softmax(logits: Array, mask: Array) -> Array:
+    """Softmax over the last axis among the keys where `mask` (broadcastable) is true; all 0 where none is. float32."""
+    logits = jnp.where(mask, logits.astype(jnp.float32), jnp.float32(_FAR))
+    return jax.nn.softmax(logits, axis=-1) * mask.astype(jnp.float32)
+
+
+def dot_product_attention(
+    query_BxQxHxD: Array, key_BxTxHxD: Array, value_BxTxHxD: Array, mask_BxT: Array, bias_HxQxT: Array
+) -> tuple[Array, Array]:
+    """Softmax(q·k/√D + bias)·v over the valid keys. Returns out_BxQxHxD in the values' dtype and weight_BxHxQxT in float32."""
+    depth = query_BxQxHxD.shape[-1]
+    logits_BxHxQxT = jnp.einsum("bqhd,bthd->bhqt", query_BxQxHxD * depth**-0.5, key_BxTxHxD)
+    logits_BxHxQxT = logits_BxHxQxT.astype(jnp.float32) + bias_HxQxT.astype(jnp.float32)[None]
+    weight_BxHxQxT = masked_softmax(logits_BxHxQxT, mask_BxT[:, None, None, :])
+    out_BxQxHxD = jnp.einsum("bhqt,bthd->bqhd", weight_BxHxQxT.astype(value_BxTxHxD.dtype), value_BxTxHxD)
+    return out_BxQxHxD, weight_BxHxQxT
+
+
+def pool(value_BxTxHxD: Array, logits_BxTxH: Array, mask_BxT: Array) -> tuple[Array, Array]:
+    """Weighted mean over the valid bins, each of H heads with its own weights. Returns pooled_BxHxD and weight_BxHxT."""
+    weight_BxHxT = masked_softmax(jnp.swapaxes(logits_BxTxH, 1, 2), mask_BxT[:, None, :])
+    pooled_BxHxD = jnp.einsum("bht,bthd->bhd", weight_BxHxT.astype(value_BxTxHxD.dtype), value_BxTxHxD)
+    return pooled_BxHxD, weight_BxHxT
+
+
+def distance_slopes(n_heads: int) -> Array:
+    """Slope of each head's penalty on distance in time, 2^(−8h/H) for h = 1…H (ALiBi, arXiv 2108.12409, section 3)."""
+    return 2.0 ** (-8.0 * jnp.arange(1, n_heads + 1, dtype=jnp.float32) / n_heads)
+
+
+def relative_bias(table_Hx2R: Array, n_query: int, n_key: int) -> Array:
+    """bias_HxQxT[h, i, j] = table[h, j − i + n_query − 1]: one learned number for each offset in bins."""
+    offset_QxT = jnp.arange(n_key)[None, :] - jnp.arange(n_query)[:, None] + (n_query - 1)
+    return table_Hx2R[:, offset_QxT]

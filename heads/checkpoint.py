@@ -1,0 +1,122 @@
+"""Training states and fitted heads on disk: arrays in .npz, everything else in JSON, nothing pickled.
+
+A checkpoint folder holds `checkpoint.json`, whose rename is the commit, and the arrays that it names.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.errors import CheckpointMismatch
+
+FORMAT_VERSION = 1
+
+
+def save(
+    folder: Path, tree: Any, about: Mapping[str, Any], *, config: Mapping[str, Any], store: str, count: int
+) -> None:
+    """Write one training state; an earlier one stays in force until this one is whole. `count` orders the files."""
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {key: np.asarray(leaf) for key, leaf in _named_leaves(tree)}
+    name = f"state-{count:06d}.npz"
+    _write(folder / name, lambda path: _save_npz(path, arrays))
+    facts = {"format_version": FORMAT_VERSION, "store": store, "config": config, "about": about, "arrays": name}
+    _write(folder / "checkpoint.json", lambda path: path.write_text(json.dumps(facts, indent=1, allow_nan=False)))
+    for old in folder.glob("state-*.npz"):
+        if old.name != name:
+            old.unlink()
+
+
+def load(folder: Path, template: Any, *, config: Mapping[str, Any], store: str) -> tuple[Any, dict[str, Any]] | None:
+    """The state last saved, in the template's structure, and `about`; None where there is none yet.
+
+    Raises CheckpointMismatch where it was saved for another store or another configuration.
+    """
+    path = folder / "checkpoint.json"
+    if not path.exists():
+        return None
+    facts = json.loads(path.read_text())
+    _check(path, facts, config=config, store=store)
+    with np.load(folder / facts["arrays"], allow_pickle=False) as arrays:
+        names = [key for key, _ in _named_leaves(template)]
+        if set(names) != set(arrays.files):
+            raise CheckpointMismatch(
+                f"{path}: holds other arrays than this version trains; give another checkpoint_dir"
+            )
+        leaves = [arrays[key] for key in names]
+    return jax.tree.unflatten(jax.tree.structure(template), leaves), facts["about"]
+
+
+def _check(path: Path, facts: Mapping[str, Any], *, config: Mapping[str, Any], store: str) -> None:
+    if facts["format_version"] != FORMAT_VERSION:
+        raise CheckpointMismatch(f"{path}: format {facts['format_version']}, this Keybed reads format {FORMAT_VERSION}")
+    if facts["store"] != store:
+        raise CheckpointMismatch(
+            f"{path}: was trained on store {facts['store']!r}, asked to go on with store {store!r}; "
+            "give another checkpoint_dir or open the first store"
+        )
+    ours = json.loads(json.dumps(config))
+    if facts["config"] != ours:
+        changed = sorted(k for k in set(ours) | set(facts["config"]) if ours.get(k) != facts["config"].get(k))
+        pairs = "; ".join(f"{k}: {facts['config'].get(k)} there, {ours.get(k)} here" for k in changed)
+        raise CheckpointMismatch(
+            f"{path}: was trained with another configuration ({pairs}); give another checkpoint_dir"
+        )
+
+
+def save_tree(path: Path, tree: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+    """Nested dictionaries of arrays and their JSON description as one .npz; written aside, then renamed."""
+    flat = {"tree/" + key: np.asarray(value) for key, value in _flatten(tree).items()}
+    text = np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    _write(path, lambda aside: _save_npz(aside, {"about.json": text, **flat}))
+
+
+def load_tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inverse of `save_tree`: (tree of NumPy arrays, about)."""
+    with np.load(path, allow_pickle=False) as arrays:
+        about = json.loads(arrays["about.json"].tobytes())
+        tree: dict[str, Any] = {}
+        for key in arrays.files:
+            if key != "about.json":
+                *parents, leaf = key.split("/")[1:]
+                node = tree
+                for parent in parents:
+                    node = node.setdefault(parent, {})
+                node[leaf] = arrays[key]
+    return tree, about
+
+
+def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        if "/" in key:
+            raise ValueError(f"{key!r}: names of heads and parameters hold no slash")
+        flat |= _flatten(value, f"{prefix}{key}/") if isinstance(value, Mapping) else {prefix + key: value}
+    return flat
+
+
+def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
+    leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
+    return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
+
+
+def _save_npz(path: Path, arrays: Mapping[str, NDArray]) -> None:
+    with path.open("wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
+
+
+def _write(path: Path, write: Any) -> None:
+    aside = path.with_name(path.name + ".partial")
+    write(aside)
+    with aside.open("rb") as file:
+        os.fsync(file.fileno())
+    aside.replace(path)

@@ -1,0 +1,19 @@
+"""Named errors of the heads: each says what happened, where, and what to do."""
+
+from __future__ import annotations
+
+
+class HeadsError(Exception):
+    """Base of every error that the heads raise on purpose."""
+
+
+class BadInput(HeadsError):
+    """The arrays or the configuration cannot be trained on; the message says which and what to change."""
+
+
+class NotFinite(HeadsError):
+    """A loss became NaN or infinite; the message names the epoch, the step, the rows, the heads and the seeds."""
+
+
+class CheckpointMismatch(HeadsError):
+    """A checkpoint belongs to another store or another configuration; the message names both."""

@@ -1,0 +1,112 @@
+"""Batches on their way to the device: in-memory data, fixed shapes, reading ahead."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.inputs import HeadInput, take_rows
+
+T = TypeVar("T")
+
+
+class Data(Protocol):
+    """Where `fit` gets its batches. Iterators may stream; each epoch's order depends on the epoch alone.
+
+    A batch keeps the rows of one segment next to each other as far as it can: the ranking loss compares neighbours.
+    """
+
+    @property
+    def n_train_rows(self) -> int:
+        """Rows of one training epoch."""
+        ...
+
+    def train(self, epoch: int) -> Iterator[HeadInput]:
+        """All training rows once, in this epoch's order."""
+        ...
+
+    def validation(self) -> Iterator[HeadInput]:
+        """All validation rows once, in row order."""
+        ...
+
+
+@dataclass(frozen=True)
+class ArrayData:
+    """Data that lies in memory whole. Each epoch shuffles segments; a segment's rows stay together."""
+
+    train_rows: HeadInput
+    validation_rows: HeadInput
+    batch_rows: int
+    seed: int = 0
+
+    @property
+    def n_train_rows(self) -> int:
+        """Rows of one training epoch."""
+        return self.train_rows.n_rows
+
+    def train(self, epoch: int) -> Iterator[HeadInput]:
+        """All training rows once; the same epoch always comes in the same order."""
+        order = segment_order(np.asarray(self.train_rows.segment_B), np.random.default_rng([self.seed, epoch]))
+        return self._batches(self.train_rows, order)
+
+    def validation(self) -> Iterator[HeadInput]:
+        """All validation rows once, in order."""
+        return self._batches(self.validation_rows, np.arange(self.validation_rows.n_rows))
+
+    def _batches(self, rows: HeadInput, order: NDArray[np.int64]) -> Iterator[HeadInput]:
+        for start in range(0, len(order), self.batch_rows):
+            yield take_rows(rows, order[start : start + self.batch_rows])
+
+
+def segment_order(segment: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
+    """A permutation of rows that shuffles segments and keeps each segment's rows together, in their order."""
+    _, which = np.unique(segment, return_inverse=True)
+    place = rng.permutation(which.max() + 1 if len(which) else 0)
+    return np.argsort(place[which], kind="stable").astype(np.int64)
+
+
+def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
+    """The items in their order, read by a thread that stays at most `depth` ahead; its exception is raised here."""
+    if depth < 1:
+        yield from items
+        return
+    waiting: queue.Queue[tuple[str, T | BaseException | None]] = queue.Queue(maxsize=depth)
+    abandoned = threading.Event()
+
+    def put(kind: str, item: T | BaseException | None) -> None:
+        while not abandoned.is_set():
+            try:
+                return waiting.put((kind, item), timeout=0.1)
+            except queue.Full:
+                continue
+
+    def read() -> None:
+        try:
+            for item in items:
+                put("item", item)
+                if abandoned.is_set():
+                    return
+        except BaseException as error:  # handed over, raised by the consumer
+            put("error", error)
+            return
+        put("end", None)
+
+    reader = threading.Thread(target=read, name="read-ahead", daemon=True)
+    reader.start()
+    try:
+        while True:
+            kind, item = waiting.get()
+            if kind == "end":
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item  # type: ignore[misc]
+    finally:
+        abandoned.set()
+        reader.join()

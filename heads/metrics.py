@@ -1,0 +1,221 @@
+"""Agreement of predictions with scores: plain NumPy, float64, masked.
+
+Every function takes `valid` (bool, default all) and may take `weight` (≥ 0, e.g. how often a bootstrap drew the row).
+A number that is not defined (constant labels or predictions, fewer than three rows) is None, never NaN.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+Maybe = float | None
+
+N_AXES = 7
+"""Dimensions 0 … 6 have an axis of their own; dimension 7 is the weighted mean of them."""
+
+_CONSTANT = 1e-12
+"""A variance below this share of the mean square counts as none."""
+
+
+def _clean(
+    prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None, weight: ArrayLike | None
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    p, s = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
+    if p.shape != s.shape or p.ndim != 1:
+        raise ValueError(f"prediction {p.shape} and score {s.shape} must be vectors of one length")
+    w = np.ones(len(p)) if weight is None else np.asarray(weight, np.float64)
+    keep = w > 0 if valid is None else (w > 0) & np.asarray(valid, bool)
+    return p[keep], s[keep], w[keep]
+
+
+def _moments(x: NDArray, y: NDArray, w: NDArray) -> tuple[float, float, float, float, float]:
+    total = w.sum()
+    mx, my = float(w @ x / total), float(w @ y / total)
+    dx, dy = x - mx, y - my
+    return mx, my, float(w @ (dx * dx) / total), float(w @ (dy * dy) / total), float(w @ (dx * dy) / total)
+
+
+def _varies(variance: float, mean: float) -> bool:
+    return variance > _CONSTANT * max(mean * mean, variance) and variance > 0
+
+
+def pearson(
+    prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
+) -> Maybe:
+    """Pearson's r; None where either side is constant or fewer than three rows count."""
+    p, s, w = _clean(prediction, score, valid, weight)
+    if len(p) < 3:
+        return None
+    mp, ms, vp, vs, cov = _moments(p, s, w)
+    if not (_varies(vp, mp) and _varies(vs, ms)):
+        return None
+    return float(np.clip(cov / np.sqrt(vp * vs), -1.0, 1.0))
+
+
+def spearman(prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None) -> Maybe:
+    """Spearman's rank correlation, ties sharing their mean rank."""
+    p, s, _ = _clean(prediction, score, valid, None)
+    return pearson(rankdata(p), rankdata(s)) if len(p) >= 3 else None
+
+
+def ccc(
+    prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
+) -> Maybe:
+    """Lin's concordance correlation, population moments (Biometrics 1989, eq. 3); None where the labels are constant."""
+    p, s, w = _clean(prediction, score, valid, weight)
+    if len(p) < 3:
+        return None
+    mp, ms, vp, vs, cov = _moments(p, s, w)
+    return 2.0 * cov / (vp + vs + (mp - ms) ** 2) if _varies(vs, ms) else None
+
+
+def r2(
+    prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
+) -> Maybe:
+    """1 − Σ(score − prediction)² / Σ(score − mean)²; None where the labels are constant."""
+    p, s, w = _clean(prediction, score, valid, weight)
+    if len(p) < 3:
+        return None
+    _, ms, _, vs, _ = _moments(p, s, w)
+    return float(1.0 - (w @ (s - p) ** 2 / w.sum()) / vs) if _varies(vs, ms) else None
+
+
+def mae(
+    prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
+) -> Maybe:
+    """Mean absolute error in the score's own units; None where no row counts."""
+    p, s, w = _clean(prediction, score, valid, weight)
+    return float(w @ np.abs(p - s) / w.sum()) if len(p) else None
+
+
+def specific_r(
+    prediction_NxK: ArrayLike, score_NxK: ArrayLike, valid_NxK: ArrayLike, weight_N: ArrayLike | None = None
+) -> list[Maybe]:
+    """For each dimension the partial correlation of its prediction with its score given the other six axis scores.
+
+    Rows count where the dimension itself is valid. Where *another* axis is not valid in such a row, the row stays: that
+    axis's score is replaced by its mean over the rows where it is valid, and whether it is valid joins the controls
+    (the missing-indicator method), so that no row is lost and masked scores are never looked at. The overall dimension is a
+    function of the seven axes, so its specific r is not defined: None. Give non-pristine rows: pristine ones carry no
+    variation of their own.
+    """
+    p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
+    w = np.ones(len(p)) if weight_N is None else np.asarray(weight_N, np.float64)
+    return [
+        _partial(p[:, k].astype(np.float64), s.astype(np.float64), v.astype(bool), w, k) if k < N_AXES else None
+        for k in range(s.shape[1])
+    ]
+
+
+def _partial(prediction: NDArray, score_NxK: NDArray, valid_NxK: NDArray, weight: NDArray, k: int) -> Maybe:
+    keep = valid_NxK[:, k] & (weight > 0)
+    others = [j for j in range(min(N_AXES, score_NxK.shape[1])) if j != k]
+    known, w = valid_NxK[keep][:, others], weight[keep]
+    control = np.where(known, score_NxK[keep][:, others], 0.0)
+    counts = w @ known
+    mean = (w @ control) / np.maximum(counts, 1e-300)
+    control = np.where(known, control, mean)
+    missing = (~known).astype(np.float64)
+    missing = missing[:, missing.any(axis=0) & ~missing.all(axis=0)]
+    return partial_r(prediction[keep], score_NxK[keep, k], np.hstack([control, missing]), w)
+
+
+def partial_r(x: NDArray, y: NDArray, control_NxJ: NDArray, weight: NDArray | None = None) -> Maybe:
+    """Correlation of what the controls leave of x with what they leave of y (both by weighted least squares).
+
+    None where the controls (or nothing at all) explain one of them wholly, or too few rows are left: J + 3.
+    """
+    w = np.ones(len(x)) if weight is None else weight
+    if len(x) < control_NxJ.shape[1] + 3:
+        return None
+    table = np.column_stack([x, y, control_NxJ]).astype(np.float64)
+    table -= (w @ table) / w.sum()
+    sd = np.sqrt((w @ table**2) / w.sum())
+    alive = sd > 0
+    table[:, alive] /= sd[alive]
+    cov = (table * w[:, None]).T @ table / w.sum()
+    if not (
+        _varies(sd[0] ** 2, float(np.average(x, weights=w))) and _varies(sd[1] ** 2, float(np.average(y, weights=w)))
+    ):
+        return None
+    between = cov[2:, :2]
+    left = cov[:2, :2] - between.T @ np.linalg.pinv(cov[2:, 2:], rcond=1e-10, hermitian=True) @ between
+    if left[0, 0] < 1e-9 or left[1, 1] < 1e-9:
+        return None
+    return float(np.clip(left[0, 1] / np.sqrt(left[0, 0] * left[1, 1]), -1.0, 1.0))
+
+
+def within_tier_r(
+    prediction_NxK: ArrayLike,
+    score_NxK: ArrayLike,
+    valid_NxK: ArrayLike,
+    tier_N: ArrayLike,
+    weight_N: ArrayLike | None = None,
+) -> list[Maybe]:
+    """For each dimension Pearson's r after taking each tier's mean off predictions and scores, all tiers pooled.
+
+    What is left is what a predictor of the tier alone cannot know. A tier with constant labels adds nothing.
+    """
+    p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
+    tier, w = np.asarray(tier_N), np.ones(len(p)) if weight_N is None else np.asarray(weight_N, np.float64)
+    found: list[Maybe] = []
+    for k in range(s.shape[1]):
+        keep = v[:, k].astype(bool) & (w > 0)
+        a, b, wk = p[keep, k].astype(np.float64), s[keep, k].astype(np.float64), w[keep]
+        varying = np.zeros(len(a), bool)
+        for t in np.unique(tier[keep]):
+            rows = tier[keep] == t
+            varying[rows] = np.ptp(b[rows]) > 0
+            a[rows] -= np.average(a[rows], weights=wk[rows])
+            b[rows] -= np.average(b[rows], weights=wk[rows])
+        found.append(pearson(a[varying], b[varying], weight=wk[varying]))
+    return found
+
+
+@dataclass(frozen=True)
+class Ordering:
+    """How often the better tier of a segment is predicted higher: ties count half. `accuracy` is None without pairs."""
+
+    accuracy: Maybe
+    n_pairs: int
+
+
+def ordering_accuracy(prediction: ArrayLike, segment: ArrayLike, tier: ArrayLike) -> dict[tuple[int, int], Ordering]:
+    """For each pair of tiers (better, worse) over the segments that have both. Tier 0 is the best.
+
+    prediction: (N,), one number a row (a dimension's prediction, or a mean over dimensions). A segment has at most one row
+    a tier; raises ValueError otherwise.
+    """
+    p, t = np.asarray(prediction, np.float64), np.asarray(tier, np.int64)
+    segments, at = np.unique(np.asarray(segment), return_inverse=True)
+    tiers = np.unique(t)
+    if len(np.unique(np.column_stack([at, t]), axis=0)) != len(p):
+        raise ValueError("a segment has two rows of one tier")
+    table = np.full((len(segments), int(tiers.max()) + 1 if len(tiers) else 0), np.nan)
+    table[at, t] = p
+    found = {}
+    for better, worse in combinations([int(x) for x in tiers], 2):
+        both = np.isfinite(table[:, better]) & np.isfinite(table[:, worse])
+        gap = table[both, better] - table[both, worse]
+        n = int(both.sum())
+        found[better, worse] = Ordering(float(np.mean((gap > 0) + 0.5 * (gap == 0))) if n else None, n)
+    return found
+
+
+def per_dimension(metric: str, prediction_NxK: ArrayLike, score_NxK: ArrayLike, valid_NxK: ArrayLike) -> list[Maybe]:
+    """One of pearson, spearman, ccc, r2, mae for each of K dimensions."""
+    table = {"pearson": pearson, "spearman": spearman, "ccc": ccc, "r2": r2, "mae": mae}
+    p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
+    return [table[metric](p[:, k], s[:, k], v[:, k]) for k in range(s.shape[1])]
+
+
+def mean_defined(values: Sequence[Maybe]) -> Maybe:
+    """Mean of those that are defined; None where none is."""
+    defined = [v for v in values if v is not None]
+    return float(np.mean(defined)) if defined else None

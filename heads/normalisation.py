@@ -1,0 +1,123 @@
+"""Means and standard deviations of the training split, per channel, and putting batches in those units."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.errors import BadInput
+from heads.inputs import HeadInput, pad_rows
+
+Array = Any
+
+FEATURES = ("audio_BxTxC", "midi_BxTxC", "audio_layers_BxSxC", "midi_layers_BxSxC")
+_MASKS = {"audio_BxTxC": "audio_mask_BxT", "midi_BxTxC": "midi_mask_BxT"}
+
+
+class Normalisation(NamedTuple):
+    """float32 means and standard deviations. features: name -> (mean, 1/sd) of shape (C,) or (S, C); a constant channel
+    has 1/sd = 0 and so says nothing. Scores: (K,).
+    """
+
+    features: dict[str, tuple[Array, Array]]
+    score_mean_K: Array
+    score_sd_K: Array
+
+
+def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | None) -> Normalisation:
+    """Statistics of the first max_rows rows (None: all), streamed. Raises BadInput where a label or a feature has no row."""
+    sums: dict[str, list[NDArray]] = {}
+    shifts: dict[str, NDArray] = {}
+    n_rows = 0
+    for batch in batches:
+        padded = pad_rows(batch, batch_rows)
+        for name, (x, mask) in _columns(padded).items():
+            if name not in shifts:
+                shifts[name] = np.asarray(_mean(x, mask), np.float32)
+            parts = [np.asarray(p, np.float64) for p in _moments(x, mask, shifts[name])]
+            sums[name] = [a + b for a, b in zip(sums[name], parts, strict=True)] if name in sums else parts
+        n_rows += batch.n_rows
+        if max_rows is not None and n_rows >= max_rows:
+            break
+    if not n_rows:
+        raise BadInput("the training split has no rows")
+    stats = {name: _finish(name, s, shifts[name]) for name, s in sums.items()}
+    mean, sd = stats.pop("score_BxK")
+    features = {}
+    for name, (centre, spread) in stats.items():
+        constant = spread <= 1e-6 * np.maximum(1.0, np.abs(centre))
+        inverse = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, spread))
+        features[name] = (np.float32(centre), np.float32(inverse))
+    return Normalisation(features, np.float32(mean), np.float32(np.where(sd > 1e-6, sd, 1.0)))
+
+
+def _columns(batch: HeadInput) -> dict[str, tuple[NDArray, NDArray]]:
+    """Every column that is measured, with a mask of its leading axes."""
+    found = {"score_BxK": (batch.score_BxK, batch.valid_BxK)}
+    for name in FEATURES:
+        x = getattr(batch, name)
+        if x is not None:
+            mask = getattr(batch, _MASKS[name]) if name in _MASKS else np.asarray(batch.row_B) >= 0
+            found[name] = (x, mask)
+    return found
+
+
+@jax.jit
+def _mean(x: Array, mask: Array) -> Array:
+    full, axes = _spread(x, mask)
+    return jnp.sum(jnp.where(full, x.astype(jnp.float32), 0.0), axes) / jnp.maximum(
+        jnp.sum(full, axes).astype(jnp.float32), 1.0
+    )
+
+
+@jax.jit
+def _moments(x: Array, mask: Array, shift: Array) -> tuple[Array, Array, Array]:
+    full, axes = _spread(x, mask)
+    shift = shift.reshape((1,) * (x.ndim - shift.ndim) + shift.shape)
+    moved = jnp.where(full, x.astype(jnp.float32) - shift, 0.0)
+    return jnp.sum(full, axes).astype(jnp.float32), jnp.sum(moved, axes), jnp.sum(moved**2, axes)
+
+
+def _spread(x: Array, mask: Array) -> tuple[Array, tuple[int, ...]]:
+    """The mask at x's own shape, and the axes to sum over: bins count alike, states and dimensions stay apart."""
+    full = jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
+    return full, (0, 1) if x.ndim == 3 and mask.ndim == 2 else (0,)
+
+
+def _finish(name: str, sums: list[NDArray], shift: NDArray) -> tuple[NDArray, NDArray]:
+    n, total, squares = sums
+    if name == "score_BxK":
+        n = np.maximum(n, 1)  # a dimension that is never valid is never trained
+    if np.any(n == 0):
+        raise BadInput(f"{name} has no unmasked bin in the rows it was measured on")
+    mean = total / n
+    return shift + mean, np.sqrt(np.maximum(squares / n - mean**2, 0.0))
+
+
+def standardise(batch: HeadInput, normalisation: Normalisation, dtype: Any) -> HeadInput:
+    """The batch with features (x − mean)/sd in `dtype`, 0 in masked bins, and scores in standard deviations."""
+    changed: dict[str, Array] = {}
+    for name, (mean, inverse_sd) in normalisation.features.items():
+        x = getattr(batch, name)
+        if x is None:
+            continue
+        mean, inverse_sd = (a.reshape((1,) * (x.ndim - a.ndim) + a.shape) for a in (mean, inverse_sd))
+        z = (x.astype(jnp.float32) - mean) * inverse_sd
+        if name in _MASKS:
+            z = jnp.where(getattr(batch, _MASKS[name])[:, :, None], z, 0.0)
+        changed[name] = z.astype(dtype)
+    if batch.score_BxK is not None:
+        z = (batch.score_BxK - normalisation.score_mean_K[None]) / normalisation.score_sd_K[None]
+        changed["score_BxK"] = jnp.where(batch.valid_BxK, z, 0.0)
+    return batch._replace(**changed)
+
+
+def to_scores(z: Array, normalisation: Normalisation) -> Array:
+    """Standardised predictions, dimensions last, back on the scale of 0 to 100."""
+    shape = (1,) * (z.ndim - 1) + normalisation.score_mean_K.shape
+    return z * normalisation.score_sd_K.reshape(shape) + normalisation.score_mean_K.reshape(shape)
