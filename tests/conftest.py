@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import random
+import shutil
 import subprocess
+import sys
 from pathlib import Path
 
+import mido
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -59,3 +63,75 @@ def shared_data() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(f"{folder} is absent in CI")
     pytest.skip(f"{folder} is absent: tests on real data are left out")
+
+
+CSV_COLUMNS = (
+    "canonical_composer",
+    "canonical_title",
+    "split",
+    "year",
+    "midi_filename",
+    "audio_filename",
+    "duration",
+)
+
+
+@pytest.fixture(scope="session")
+def tiny_maestro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six recordings of 30 s in MAESTRO's layout, seeded: four-part chords, a tune above, pedal now and then."""
+    folder = tmp_path_factory.mktemp("maestro")
+    (folder / "2018").mkdir()
+    rows = []
+    for index, split in enumerate(("train", "train", "train", "train", "validation", "test")):
+        draw = random.Random(index)
+        messages = []
+        for beat in range(56):
+            chord = [(36 + draw.randrange(12) + 12 * voice, 50 + draw.randrange(40)) for voice in range(3)]
+            tune = [(72 + draw.randrange(18), 60 + draw.randrange(60)) for _ in range(2)]
+            onset_s = beat * 0.53 + draw.uniform(-0.02, 0.02)
+            for part, (key, velocity) in enumerate(chord + tune):
+                start_s = onset_s + (0.26 if part == 4 else 0.0) + 0.004 * part
+                messages.append((start_s, mido.Message("note_on", note=key, velocity=velocity)))
+                messages.append((start_s + draw.uniform(0.15, 0.5), mido.Message("note_off", note=key)))
+            for offset_s, value in ((0.1, 100), (0.48, 0)):
+                messages.append((onset_s + offset_s, mido.Message("control_change", control=64, value=value)))
+        messages.sort(key=lambda timed: timed[0])
+        track, now = mido.MidiTrack(), 0
+        for at_s, message in messages:
+            ticks = max(now, round(at_s * 960))
+            track.append(message.copy(time=ticks - now))
+            now = ticks
+        name = f"2018/piece-{index}.midi"
+        mido.MidiFile(ticks_per_beat=480, tracks=[track]).save(folder / name)
+        rows.append(
+            (f"Composer {index}", f"Sonata No. {index + 1} in C", split, 2018, name, name[:-4] + "wav", now / 960)
+        )
+    with (folder / "maestro-v3.0.0.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([CSV_COLUMNS, *rows])
+    return folder
+
+
+def keybed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    """Run the command line in a process of its own; what it printed is in the failure."""
+    command = [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+    return done
+
+
+@pytest.fixture(scope="session")
+def planned_placeholder_store(tiny_maestro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty store of 60 rows in 15 shards, with the two encoders that need no torch; copy it to fill it."""
+    path = tmp_path_factory.mktemp("planned") / "store"
+    encoders = ("--encoders", "placeholder-audio,placeholder-midi")
+    keybed("plan", tiny_maestro, path, *encoders, "--limit", "15", "--shard-rows", "4")
+    return path
+
+
+@pytest.fixture(scope="session")
+def finished_placeholder_store(planned_placeholder_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same store, filled by one process that nobody disturbed."""
+    path = tmp_path_factory.mktemp("finished") / "store"
+    shutil.copytree(planned_placeholder_store, path)
+    keybed("extract", path)
+    return path
