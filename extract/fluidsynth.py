@@ -6,10 +6,11 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ from store.errors import KeybedError
 BLOCK_SAMPLES = 64
 """FluidSynth's internal buffer: events take effect at its boundaries."""
 POLYPHONY = 256
+GAIN = 0.2
 SUSTAIN_CONTROL = 64
 
 _MISSING = (
@@ -43,7 +45,7 @@ class NotASoundfont(KeybedError):
 @cache
 def bindings() -> ModuleType:
     """The `fluidsynth` module with the prototypes that it lacks. Raises SynthesiserMissing."""
-    with _conda_libraries_found():
+    with _conda_libraries_found(), redirect_stdout(io.StringIO()):  # it talks where CI is set
         try:
             import fluidsynth
         except ModuleNotFoundError as error:
@@ -57,6 +59,12 @@ def bindings() -> ModuleType:
         ctypes.c_int,
         *(ctypes.c_void_p, ctypes.c_int, ctypes.c_int) * 2,
     ]
+    for name, result, arguments in (
+        ("fluid_synth_get_sfont_by_id", ctypes.c_void_p, [ctypes.c_void_p, ctypes.c_int]),
+        ("fluid_synth_add_sfont", ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
+        ("fluid_synth_remove_sfont", ctypes.c_int, [ctypes.c_void_p, ctypes.c_void_p]),
+    ):
+        getattr(library, name).restype, getattr(library, name).argtypes = result, arguments
     library.fluid_version_str.restype = ctypes.c_char_p
     library.fluid_set_log_function.restype = ctypes.c_void_p
     library.fluid_set_log_function.argtypes = [ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
@@ -93,16 +101,34 @@ def version() -> str:
     return text.decode()
 
 
-class Synth:
-    """A fresh synthesiser with a piano on channel 0, writing into one stereo buffer; use it once, with `with`."""
+class Soundfont:
+    """A soundfont read once, lent to any number of synthesisers in turn. Raises NotASoundfont."""
 
-    def __init__(self, soundfont: Path, sample_rate_hz: int, n_samples: int) -> None:
-        self.api: Any = bindings()
-        self.left_right = np.zeros((2, n_samples), np.float32)
-        self._written = 0
-        self._settings = self.api.new_fluid_settings()
-        for name, number in ((b"synth.sample-rate", float(sample_rate_hz)), (b"synth.gain", 0.2)):
-            self.api.fluid_settings_setnum(self._settings, name, number)
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._keeper = _Engine(24_000)
+        api = bindings()
+        number = api.fluid_synth_sfload(self._keeper.synth, os.fsencode(path), 0)
+        if number < 0 or api.fluid_synth_program_select(self._keeper.synth, 0, number, 0, 0) != 0:
+            self._keeper.close()
+            raise NotASoundfont(f"{path}: not a soundfont with a piano at bank 0, program 0; give another file")
+        self.handle: int = api._fl.fluid_synth_get_sfont_by_id(self._keeper.synth, number)
+
+
+@cache
+def open_soundfont(path: Path, _size: int, _mtime_ns: int) -> Soundfont:
+    """The soundfont at this path; read again where the file has changed."""
+    return Soundfont(path)
+
+
+class _Engine:
+    """FluidSynth's settings and synthesiser, made and freed together."""
+
+    def __init__(self, sample_rate_hz: int) -> None:
+        api = bindings()
+        self._settings = api.new_fluid_settings()
+        for name, number in ((b"synth.sample-rate", float(sample_rate_hz)), (b"synth.gain", GAIN)):
+            api.fluid_settings_setnum(self._settings, name, number)
         for name, whole in (
             (b"synth.dynamic-sample-loading", 1),
             (b"synth.chorus.active", 0),
@@ -110,31 +136,39 @@ class Synth:
             (b"synth.polyphony", POLYPHONY),
             (b"synth.cpu-cores", 1),
         ):
-            self.api.fluid_settings_setint(self._settings, name, whole)
-        self._synth = self.api.new_fluid_synth(self._settings)
-        font = self.api.fluid_synth_sfload(self._synth, os.fsencode(soundfont), 0)
-        if font < 0 or self.api.fluid_synth_program_select(self._synth, 0, font, 0, 0) != 0:
-            self.close()
-            raise NotASoundfont(f"{soundfont}: not a soundfont with a piano at bank 0, program 0; give another file")
+            api.fluid_settings_setint(self._settings, name, whole)
+        self.synth: int = api.new_fluid_synth(self._settings)
+
+    def close(self) -> None:
+        bindings().delete_fluid_synth(self.synth)
+        bindings().delete_fluid_settings(self._settings)
+
+
+class Synth:
+    """A fresh synthesiser with a piano on channel 0, writing into one stereo buffer; use it once, with `with`."""
+
+    def __init__(self, soundfont: Soundfont, sample_rate_hz: int, n_samples: int) -> None:
+        self.api: Any = bindings()
+        self._engine, self._font = _Engine(sample_rate_hz), soundfont
+        self._synth = self._engine.synth
+        self.left_right = np.zeros((2, n_samples), np.float32)
+        self._left, self._right = (channel.ctypes.data for channel in self.left_right)
+        self._written = 0
+        number = self.api._fl.fluid_synth_add_sfont(self._synth, soundfont.handle)
+        self.api.fluid_synth_program_select(self._synth, 0, number, 0, 0)
 
     def __enter__(self) -> Synth:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Free the synthesiser."""
-        self.api.delete_fluid_synth(self._synth)
-        self.api.delete_fluid_settings(self._settings)
+        self.api._fl.fluid_synth_remove_sfont(self._synth, self._font.handle)
+        self._engine.close()
 
     def play_until(self, sample: int) -> None:
         """Write samples up to here, a whole number of blocks from the last event."""
-        n = sample - self._written
+        n, at = sample - self._written, self._written
         if n > 0:
-            left, right = (channel.ctypes.data for channel in self.left_right)
-            at = self._written
-            self.api._fl.fluid_synth_write_float(self._synth, n, left, at, 1, right, at, 1)
+            self.api._fl.fluid_synth_write_float(self._synth, n, self._left, at, 1, self._right, at, 1)
             self._written = sample
 
     def strike(self, key: int, velocity: int) -> None:

@@ -16,7 +16,7 @@ from extract import loudness
 from extract.degrade.excerpt import PRE_ROLL_S
 from extract.degrade.tone import add_noise
 from extract.degrade.variant import Variant
-from extract.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Synth
+from extract.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
 from extract.loudness import RenderedAudio, failed, normalise
 from extract.performance import SUSTAIN_ON, Performance
 from store.schema import Status
@@ -83,7 +83,9 @@ class Renderer:
     """Plays variants with one soundfont. Holds no state between rows."""
 
     def __init__(self, soundfont: str | Path | None = None) -> None:
-        self.soundfont = resolve_soundfont(soundfont)
+        path = resolve_soundfont(soundfont)
+        about = path.stat()
+        self.soundfont = open_soundfont(path, about.st_size, about.st_mtime_ns)
 
     def render(self, variant: Variant, window_s: float) -> RenderedAudio:
         """The waveform of one variant and its measures; a variant that failed already gives silence of its status."""
@@ -94,8 +96,8 @@ class Renderer:
         return normalise(add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 
-def synthesise(performance: Performance, window_s: float, soundfont: Path) -> tuple[NDArray[np.float64], int]:
-    """Pre-roll and window, float64 mono, and the number of samples before the window. Raises NotASoundfont."""
+def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) -> tuple[NDArray[np.float64], int]:
+    """Pre-roll and window, float64 mono, and the number of samples before the window."""
     lead = round(PRE_ROLL_S * SAMPLE_RATE_HZ / BLOCK_SAMPLES) * BLOCK_SAMPLES
     n = lead + round(window_s * SAMPLE_RATE_HZ)
     with Synth(soundfont, SAMPLE_RATE_HZ, n) as synth:

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from extract.degrade.pedal import value_at
+from extract.degrade.ticks import on_ticks
 from extract.performance import SUSTAIN_ON, Performance
 
 SHORTEST_S = 0.02
@@ -36,7 +37,8 @@ def uneven_lengths(
     longest = _room(onset_s, offset_s, pitch)
     scale = log_sd
     for _ in range(_PASSES):
-        new_length = np.clip(length * np.exp(np.clip(scale * wish, -3.0, 3.0)), shortest, longest)
+        stretched = on_ticks(length * np.exp(np.clip(scale * wish, -3.0, 3.0)))
+        new_length = np.clip(stretched, shortest, longest)
         realised = float(np.log(new_length / length)[judged].std())
         if realised <= 0.0 or abs(realised - log_sd) < 1e-3 * log_sd:
             break

@@ -116,7 +116,7 @@ def _snap(
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     """Move each beat to the strongest chord near it; say which beats found one."""
     near = np.asarray(np.abs(chord_s[None, :] - beats[:, None]) <= SNAP_S)
-    found = near.any(1)
+    found = np.asarray(near.any(axis=1), np.bool_)
     best = np.argmax(np.where(near, strength, -1.0), 1)
     moved = np.where(found, chord_s[best], beats)
     keep = np.concatenate([[True], np.diff(moved) > 0.5 * SHORTEST_BEAT_S])

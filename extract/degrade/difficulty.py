@@ -10,6 +10,8 @@ from extract.performance import Performance
 from store.schema import COVARIATES
 
 CHORD_S = 0.05
+ONE_HAND_SEMITONES = 12
+"""Chords up to this wide are taken for one hand's."""
 FEWEST_BEATS = 4
 
 
@@ -17,7 +19,8 @@ def covariates(p: Performance, beats: Beats, window_s: float) -> NDArray[np.floa
     """The six of `store.schema.COVARIATES`, float32 (6,), for the notes struck in [0, window_s); NaN without notes.
 
     note_rate_hz: onsets a second. polyphony: mean number of keys down while any is. pitch_range: highest minus lowest.
-    hand_span: 90th percentile over chords of the wider hand, hands parted at the chord's widest gap.
+    hand_span: 90th percentile over chords of the wider hand, chords wider than an octave parted at
+    their widest gap.
     tempo_variability: sd of log beat interval, of log onset interval where too few beats are found.
     velocity_range: 95th minus 5th percentile.
     """
@@ -52,13 +55,11 @@ def _hand_span(onset_s: NDArray[np.float64], pitch: NDArray[np.int64]) -> float:
     spans = []
     for chord in np.split(pitch, np.flatnonzero(np.diff(onset_s) > CHORD_S) + 1):
         keys = np.sort(chord)
-        if keys.size == 1:
-            spans.append(0)
-            continue
-        gap = int(np.argmax(np.diff(keys)))
-        spans.append(
-            max(keys[gap] - keys[0], keys[-1] - keys[gap + 1]) if keys.size > 2 else int(keys[1] - keys[0]) % 13
-        )
+        span = int(keys[-1] - keys[0])
+        if span > ONE_HAND_SEMITONES:
+            gap = int(np.argmax(np.diff(keys)))
+            span = int(max(keys[gap] - keys[0], keys[-1] - keys[gap + 1]))
+        spans.append(span)
     return float(np.percentile(spans, 90))
 
 

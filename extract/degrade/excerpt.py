@@ -12,7 +12,7 @@ from extract.degrade.difficulty import covariates
 from extract.degrade.labels import judgeable
 from extract.degrade.pedal import value_at
 from extract.degrade.trend import loudness_trend
-from extract.performance import SUSTAIN_ON, Performance
+from extract.performance import HIGHEST_PITCH, SUSTAIN_ON, Performance
 
 PRE_ROLL_S = 2.0
 """Sound before the window that rings into it; older notes that still sound are struck at its start."""
@@ -67,6 +67,7 @@ def _cut_out(prepared: Prepared, start_s: float, window_s: float) -> Excerpt:
     beats = track(p.onset_s[begin:end] - start_s, p.velocity[begin:end], window_s)
     heard = (p.onset_s < start_s + window_s) & (prepared.key_up_s > start_s - PRE_ROLL_S)
     from_s = start_s - PRE_ROLL_S
+    heard &= _last_of_their_key(p, from_s)
     pedal = (p.pedal_s > from_s) & (p.pedal_s < start_s + window_s + PEDAL_AFTER_S)
     in_force = value_at(p.pedal_s, p.pedal_value, np.array([from_s]))
     cut = Performance(
@@ -87,3 +88,14 @@ def _cut_out(prepared: Prepared, start_s: float, window_s: float) -> Excerpt:
         difficulty=covariates(cut, beats, window_s),
         n_notes=int(inside.sum()),
     )
+
+
+def _last_of_their_key(p: Performance, from_s: float) -> NDArray[np.bool_]:
+    """All notes from `from_s` on, and of those struck before it each key's last: a key sounds once."""
+    old = int(np.searchsorted(p.onset_s, from_s))
+    last = np.ones(p.n_notes, bool)
+    last[:old] = False
+    newest = np.full(HIGHEST_PITCH + 1, -1)
+    newest[p.pitch[:old]] = np.arange(old)
+    last[newest[newest >= 0]] = True
+    return last

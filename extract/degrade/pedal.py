@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from extract.degrade.ticks import on_ticks
 from extract.performance import SUSTAIN_ON
 
 FULL_SHIFT_S = 0.3
@@ -129,4 +130,4 @@ def _warp(pedal_s: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[n
     from_s = np.concatenate([ends[:1], old, ends[1:]])
     to_s = np.concatenate([ends[:1], new, ends[1:]])
     warped = np.interp(pedal_s, from_s, to_s)
-    return np.asarray(np.maximum.accumulate(warped))
+    return np.asarray(np.where(warped == pedal_s, pedal_s, np.maximum.accumulate(on_ticks(warped))))

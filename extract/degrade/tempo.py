@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.degrade.beats import Beats
+from extract.degrade.ticks import on_ticks
 
 
 class TimeMap(NamedTuple):
@@ -19,7 +20,7 @@ class TimeMap(NamedTuple):
     def __call__(self, when_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """Map any times."""
         outside = (when_s <= self.old[0]) | (when_s >= self.old[-1])
-        return np.where(outside, when_s, np.interp(when_s, self.old, self.new))
+        return np.where(outside, when_s, on_ticks(np.interp(when_s, self.old, self.new)))
 
 
 def stiffen(beats: Beats, share_kept: float, window_s: float) -> tuple[TimeMap | None, float]:

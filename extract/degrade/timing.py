@@ -6,6 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+from extract.degrade.ticks import on_ticks
+
 CHORD_S = 0.03
 """Onsets closer than this belong to one chord and waver together."""
 NOTE_TO_NOTE_CORRELATION = 0.5
@@ -85,4 +87,4 @@ def _possible(
         tight = again
     shift = shift.copy()
     shift[order] = moved
-    return np.asarray(np.clip(shift, low, high))
+    return np.asarray(np.clip(on_ticks(shift), low, high))

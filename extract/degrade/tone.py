@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.fft import irfft, rfft, rfftfreq
 from scipy.signal import butter, sosfilt
 
 from extract.degrade.curves import CURVES, LOWEST_SCORE
@@ -46,17 +48,18 @@ def plan_noise(level: float, key: int) -> Noise:
 
 def coloured_noise(
     n: int, slope_db_per_octave: float, sample_rate_hz: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    """Gaussian noise (n,) of rms exactly 1 with the given spectral slope above COLOUR_CORNER_HZ."""
-    noise = rng.standard_normal(n)
+) -> NDArray[np.float32]:
+    """Gaussian noise (n,) of rms 1 with the given spectral slope above COLOUR_CORNER_HZ."""
+    noise = rng.standard_normal(n, dtype=np.float32)
     if slope_db_per_octave != 0.0:
-        from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
+        noise = irfft(rfft(noise) * _gain(n, slope_db_per_octave, sample_rate_hz), n)
+    return np.asarray(noise / np.sqrt(np.mean(noise**2, dtype=np.float64)), np.float32)
 
-        size = next_fast_len(n, real=True)
-        frequency = np.maximum(rfftfreq(size, 1 / sample_rate_hz), COLOUR_CORNER_HZ)
-        gain = (frequency / COLOUR_CORNER_HZ) ** (slope_db_per_octave / (20 * np.log10(2)))
-        noise = irfft(rfft(noise, size) * gain, size)[:n]
-    return np.asarray(noise / np.sqrt(np.mean(noise**2)))
+
+@lru_cache(maxsize=8)
+def _gain(n: int, slope_db_per_octave: float, sample_rate_hz: int) -> NDArray[np.float32]:
+    frequency = np.maximum(rfftfreq(n, 1 / sample_rate_hz), COLOUR_CORNER_HZ)
+    return np.asarray((frequency / COLOUR_CORNER_HZ) ** (slope_db_per_octave / (20 * np.log10(2))), np.float32)
 
 
 def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
