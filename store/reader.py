@@ -90,6 +90,11 @@ class Store:
             self._commits[shard] = read_commit(self._layout, shard, self.fingerprint)
         return self._commits[shard]
 
+    def forget(self, shard: int) -> None:
+        """Drop what is remembered of a shard whose commit was taken back."""
+        self._commits.pop(shard, None)
+        self._seen = {(seen, path) for seen, path in self._seen if seen != shard}
+
     def columns(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The plan-written columns of rows [start, stop), by their names without "row/"."""
         return {name: column[start:stop] for name, column in self._planned.items()}
@@ -246,8 +251,11 @@ class Store:
         return frozenset(s.path.removeprefix("row/") for s in self.specs if s.writer == "plan")
 
 
-def open_store(path: str | Path) -> Store:
-    """Open a store for reading. Raises NotAStore (foreign, or copied half-way) and NewerFormat."""
+def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
+    """Open a store for reading. Raises NotAStore (foreign, or copied half-way) and NewerFormat.
+
+    even_if_damaged leaves out the look at whether every file is there, for those who are about to mend it.
+    """
     path = Path(path).absolute()
     layout = Layout(path)
     try:
@@ -275,7 +283,8 @@ def open_store(path: str | Path) -> Store:
             f"(fingerprints {recipe.fingerprint[:12]}, {plain['fingerprint'][:12]}, {about['fingerprint'][:12]})"
         )
     store = Store(path, recipe, about)
-    _check_whole(store, layout)
+    if not even_if_damaged:
+        _check_whole(store, layout)
     return store
 
 

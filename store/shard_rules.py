@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -29,20 +29,37 @@ def checked_arrays(
         raise ShardRefused(f"{where}: arrays missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}")
     ready = {spec.path: _cast(spec, np.asarray(arrays[spec.path]), stop - start, where) for spec in specs}
 
-    status = ready["row/status"]
+    broken = broken_rules(specs, ready, failures, start)
+    if broken:
+        raise ShardRefused(f"{where}: {'; '.join(broken)}")
+    return ready
+
+
+def broken_rules(
+    specs: Sequence[ArraySpec], arrays: Mapping[str, np.ndarray], failures: Mapping[int, str], start: int
+) -> list[str]:
+    """Every rule that a shard's stored arrays break, in words with row numbers; empty for a sound shard.
+
+    arrays: task-written arrays in stored dtype and whole. start: the shard's first row.
+    """
+    status = arrays["row/status"]
+    broken = []
     unknown = sorted(set(np.unique(status).tolist()) - ({int(s) for s in Status} - {int(Status.NOT_MADE)}))
     if unknown:
-        raise ShardRefused(f"{where}: row/status holds {unknown}, which a finished row cannot have")
+        broken.append(f"row/status holds {unknown}, which a finished row cannot have")
     ok = status == Status.OK
     failed = {start + int(i) for i in np.flatnonzero(~ok)}
     if failed != set(failures):
-        raise ShardRefused(
-            f"{where}: reasons are due for exactly the rows that failed; without a reason: "
-            f"{sorted(failed - set(failures))[:8]}, with one but OK or outside: {sorted(set(failures) - failed)[:8]}"
+        broken.append(
+            f"reasons are due for exactly the rows that failed; without one: {sorted(failed - set(failures))[:8]}, "
+            f"with one but OK or outside: {sorted(set(failures) - failed)[:8]}"
         )
     for spec in specs:
-        _check_values(spec, ready, ok, start, where)
-    return ready
+        for wrong, rule in _value_rules(spec, arrays, ok):
+            if wrong.any():
+                rows = (start + np.flatnonzero(wrong))[:8].tolist()
+                broken.append(f"{spec.path}: {rule}; rows {rows}{' …' if wrong.sum() > 8 else ''}")
+    return broken
 
 
 def _cast(spec: ArraySpec, values: np.ndarray, n_rows: int, where: str) -> np.ndarray:
@@ -66,23 +83,22 @@ def _cast(spec: ArraySpec, values: np.ndarray, n_rows: int, where: str) -> np.nd
     raise ShardRefused(f"{where}: {spec.path} is {values.dtype}, the store keeps {stored}")
 
 
-def _check_values(spec: ArraySpec, arrays: Mapping[str, np.ndarray], ok: np.ndarray, start: int, where: str) -> None:
-    values, valid = arrays[spec.path], arrays["row/valid"]
+def _value_rules(spec: ArraySpec, arrays: Mapping[str, np.ndarray], ok: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    """(rows that break it, rule) for one array."""
+    values = arrays[spec.path]
     flat = values.reshape(len(values), -1)
     if spec.dtype == "float16":
-        wrong, rule = ok & ~np.isfinite(flat).all(axis=1), "features of an OK row must be finite"
-        if not wrong.any():
-            wrong, rule = ~ok & ~np.isnan(flat).all(axis=1), "features of a failed row must be NaN"
+        yield ok & ~np.isfinite(flat).all(axis=1), "features of an OK row must be finite"
+        yield ~ok & ~np.isnan(flat).all(axis=1), "features of a failed row must be NaN"
     elif spec.path == "row/score":
-        wrong, rule = ok & (valid & ~np.isfinite(values)).any(axis=1), "a valid score must be finite"
+        yield ok & (arrays["row/valid"] & ~np.isfinite(values)).any(axis=1), "a valid score must be finite"
     elif spec.dtype == "bool":
-        wrong, rule = ~ok & flat.any(axis=1), "nothing is valid or unmasked in a failed row"
+        yield ~ok & flat.any(axis=1), "nothing is valid or unmasked in a failed row"
+        frames = arrays.get(spec.path.removesuffix("/mask") + "/frames") if spec.path.endswith("/mask") else None
+        if frames is not None:
+            filled = (frames != 0).reshape(*values.shape, -1).any(axis=2)
+            yield ok & (filled & ~values).any(axis=1), "frames must be 0 in masked bins"
     elif spec.path == "row/n_notes":
-        wrong, rule = ok & (values < 0), "an OK row counts its notes"
+        yield ok & (values < 0), "an OK row counts its notes"
     elif values.dtype.kind == "f":
-        wrong, rule = np.isinf(flat).any(axis=1), "infinity is no measurement (NaN says: none)"
-    else:
-        return
-    if wrong.any():
-        rows = (start + np.flatnonzero(wrong))[:8].tolist()
-        raise ShardRefused(f"{where}: {spec.path}: {rule}; rows {rows}{' …' if wrong.sum() > 8 else ''}")
+        yield np.isinf(flat).any(axis=1), "infinity is no measurement (NaN says: none)"

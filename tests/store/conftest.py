@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -148,9 +149,10 @@ def whole_store(tmp_path_factory: pytest.TempPathFactory) -> store.Store:
 
 
 @pytest.fixture
-def filled(tmp_path: Path, made: Made) -> store.Store:
+def filled(tmp_path: Path, whole_store: store.Store) -> store.Store:
     """A finished store that the test may spoil."""
-    return made.fill(made.create(tmp_path / "STORE"))
+    shutil.copytree(whole_store.path, tmp_path / "STORE")
+    return store.open(tmp_path / "STORE")
 
 
 @pytest.fixture

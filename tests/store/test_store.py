@@ -39,7 +39,7 @@ def test_a_feature_can_be_cut_along_named_axes(whole_store, made):
         whole_store.read("audio/a/layers[layer=1]", index)
     with pytest.raises(ValueError, match=r"state=9:10 is outside 0:2"):
         whole_store.read("audio/a/layers[state=9]", index)
-    with pytest.raises(errors.NoSuchFeature, match="audio/b.*it has audio/a/layers, audio/a/frames, midi/m/layers"):
+    with pytest.raises(errors.NoSuchFeature, match=r"audio/b.*it has audio/a/layers, audio/a/frames, midi/m/layers"):
         whole_store.read("audio/b", index)
 
 

@@ -1,0 +1,177 @@
+"""Status, verify and repair say what is wrong and what to do."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import time
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+import store
+from store import errors
+from store.claims import claim
+from store.status import render, status
+from store.verify import VerifyConfig, verify
+
+
+def shown(report):
+    console = Console(width=140, file=io.StringIO())
+    console.print(render(report))
+    return console.file.getvalue()
+
+
+def test_a_sound_store_says_so(whole_store):
+    seen = []
+    report = verify(VerifyConfig(whole_store.path), progress=lambda done, of: seen.append((done, of)))
+    assert report.sound
+    assert report.lines() == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
+    assert seen[-1] == (5, 5)
+
+
+def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):
+    for shard in (1, 3):
+        file = filled.path / f"features.zarr/audio/a/frames/c.{shard}.0.0.0"
+        file.write_bytes(file.read_bytes()[:-7])
+    (filled.path / "commits" / "000004.json").unlink()
+    report = verify(VerifyConfig(filled.path))
+    assert report.bad == (1, 3)
+    assert report.missing == (4,)
+    assert report.sbatch_line() == f"sbatch --array=1,3-4 slurm/extract.sbatch {filled.path} 5"
+    assert report.extract_line() == f"keybed extract {filled.path} --shards 1,3-4"
+    two_tasks = verify(VerifyConfig(filled.path, tasks=2))
+    assert two_tasks.sbatch_line() == f"sbatch --array=0-1 slurm/extract.sbatch {filled.path} 2"
+    assert f"first: keybed verify {filled.path} --repair   (un-commits bad shards)" in report.lines()
+
+
+def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, made, snapshot):
+    before = snapshot(filled.path)
+    broken = filled.path / "features.zarr/midi/m/layers/c.2.0.0.0"
+    broken.write_bytes(broken.read_bytes()[:-1] + b"?")
+    (filled.path / "features.zarr/midi/m/layers/c.2.0.0.0.0123.partial").write_bytes(b"half")
+    (filled.path / "commits/000003.json.0123.partial").write_bytes(b"half")
+    (filled.path / "claims/000001.0123.stale").write_bytes(b"")
+    (filled.path / "commits/000000.json").unlink()
+    assert verify(VerifyConfig(filled.path)).litter
+    report = verify(VerifyConfig(filled.path, repair=True))
+    assert report.redo == (0, 2)
+    opened = store.open(filled.path)
+    assert opened.committed == {1, 3, 4}
+    left = {path.name for path in (filled.path / "features.zarr/audio").rglob("c.*")}
+    assert left == {f"c.{shard}.0.0.0" for shard in (1, 3, 4)}
+    made.fill(opened, [0, 2])
+    assert snapshot(filled.path) == before
+    assert verify(VerifyConfig(filled.path)).sound
+
+
+def test_repair_keeps_away_from_a_live_task(tmp_path, made):
+    opened = made.fill(made.create(tmp_path / "S"), [1])
+    partial = opened.path / "features.zarr/row/score/c.0.0.0123.partial"
+    with claim(opened, 0) as held:
+        partial.write_bytes(b"being written")
+        verify(VerifyConfig(opened.path, repair=True))
+        assert partial.exists()
+        held.check()
+    assert verify(VerifyConfig(opened.path, repair=True)).litter == (partial,)
+    assert not partial.exists()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ({"row/status": (1, 6)}, r"status counts"),
+        ({"audio/a/layers": (1, np.nan)}, "must be finite; rows [1]"),
+        ({"audio/a/frames": (1, 3.0)}, "1 rows hold one number throughout, e.g. [1]"),
+        ({"audio/a/frames": (slice(None), None)}, "the encoder did not listen"),
+    ],
+)
+def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spoil, message):
+    """A writer without its rules stands for an older version with a fault."""
+    from store import shard_rules, writer
+
+    opened = made.create(tmp_path / "S")
+
+    def lax(specs, arrays, failures, *, shard, start, stop):
+        ready = {s.path: shard_rules._cast(s, np.asarray(arrays[s.path]), stop - start, "") for s in specs}
+        for path, (row, value) in spoil.items():
+            ready[path][row] = ready[path][0] if value is None else value
+        return ready
+
+    monkeypatch.setattr(writer, "checked_arrays", lax)
+    made.fill(opened, [3])
+    if "row/status" in spoil:
+        path = opened.path / "commits/000003.json"
+        path.write_text(path.read_text().replace('"OK": 31', '"OK": 32').replace('"NOT_FINITE": 1', '"NO_NOTES": 0'))
+    report = verify(VerifyConfig(opened.path))
+    assert report.bad == (3,)
+    assert any(message in str(problem).replace("[97]", "[1]") for problem in report.problems), report.problems
+
+
+def test_a_changed_plan_is_nobodys_shard_but_is_said(filled):
+    file = filled.path / "features.zarr/row/tier/c.0"
+    file.write_bytes(file.read_bytes() + b"x")
+    report = verify(VerifyConfig(filled.path))
+    assert [str(problem) for problem in report.problems] == [
+        "plan: features.zarr/row/tier/c.0 is not what was planned (sha256 differs)"
+    ]
+    assert "plan a new store" in "\n".join(report.lines())
+
+
+def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
+    def again(shard, rows, gain=1.0, shift=0.0):
+        start, stop = filled.shard_range(shard)
+        arrays = {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+        arrays["audio/a/layers"] = arrays["audio/a/layers"] * np.float32(gain)
+        arrays["row/score"] = arrays["row/score"] + np.float32(shift)
+        return arrays
+
+    same = verify(VerifyConfig(filled.path, recompute_rows=20), again)
+    assert same.sound
+    assert same.drift.n_rows == 20
+    assert same.drift.features["audio/a/layers"] == (0.0, 0.0)
+    near = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.005))
+    assert near.sound
+    assert near.drift.features["audio/a/layers"][0] == pytest.approx(0.005, rel=0.1)
+    far = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.02))
+    assert not far.sound
+    wrong = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, shift=1.0))
+    assert not wrong.sound
+    assert len(wrong.drift.labels["row/score"]) == 20
+    with pytest.raises(errors.StoreError, match=r"keybed\[extract\]"):
+        verify(VerifyConfig(filled.path, recompute_rows=20))
+
+
+def test_status_puts_every_shard_in_one_place(tmp_path, made):
+    opened = made.fill(made.create(tmp_path / "S"), [0, 2])
+    for shard, ended in ((0, "00:01:00"), (2, "00:02:00")):
+        path = opened.path / f"logs/{shard:06d}.json"
+        log = json.loads(path.read_text())
+        log["began"], log["committed"] = "2026-01-01T00:00:00+00:00", f"2026-01-01T{ended}+00:00"
+        path.write_text(json.dumps(log))
+    with pytest.raises(RuntimeError), claim(opened, 4):
+        raise RuntimeError("CUDA out of memory")
+    with claim(opened, 1), claim(opened, 3) as stale:
+        os.utime(stale.path, (time.time() - 3600, time.time() - 3600))
+        report = status(opened)
+    assert report.done == (0, 2)
+    assert [entry.shard for entry in report.running] == [1]
+    assert [(entry.shard, entry.reason) for entry in report.failed] == [(4, "RuntimeError: CUDA out of memory")]
+    assert report.missing == (3,)
+    assert report.failed_rows == {"SILENT_AUDIO": 2}
+    assert report.reasons == {"peak below −60 dBFS": 2}
+    assert report.rows_per_s == pytest.approx(64 / 120)
+    assert report.time_left_s == pytest.approx((150 - 64) / (64 / 120))
+    text = shown(report)
+    assert "64 of 150 rows, 42.7%" in text
+    assert "0.5 rows/s lately, 2 min 41 s left" in text
+    assert "shard 4 failed: RuntimeError: CUDA out of memory" in text
+    assert f"next: keybed extract {opened.path} --shards 1,3-4" in shown(status(opened))
+
+
+def test_a_finished_store_tells_what_comes_next(whole_store):
+    report = status(whole_store)
+    assert report.complete
+    assert f"next: keybed verify {whole_store.path}" in shown(report)

@@ -1,0 +1,119 @@
+"""A writer that takes whole, sound shards and nothing else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from store import errors
+from store.claims import claim
+from store.schema import Status
+from store.writer import commit_shard
+
+
+@pytest.fixture
+def opened(tmp_path, made):
+    return made.create(tmp_path / "S")
+
+
+def spoil(path, at, value):
+    def change(arrays):
+        arrays[path][at] = value
+
+    return change
+
+
+def drop(path):
+    return lambda arrays: arrays.pop(path)
+
+
+def cut(path):
+    def change(arrays):
+        arrays[path] = arrays[path][:-1]
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (drop("audio/a/layers"), r"missing \['audio/a/layers'\]"),
+        (cut("row/score"), r"row/score has shape \(31, 8\), a whole shard is \(32, 8\)"),
+        (
+            spoil("audio/a/frames", (3, 0, 0, 0), np.nan),
+            r"audio/a/frames: features of an OK row must be finite; rows \[3\]",
+        ),
+        (spoil("audio/a/frames", (3, 0, 0, 0), np.inf), "must be finite"),
+        (spoil("audio/a/layers", (2, 0, 0, 0), 70000.0), "holds 70000.*beyond float16's 65504"),
+        (spoil("audio/a/layers", (5, 0, 0, 0), 1.0), r"features of a failed row must be NaN; rows \[5\]"),
+        (spoil("row/valid", (5, 0), True), r"row/valid: nothing is valid or unmasked in a failed row; rows \[5\]"),
+        (spoil("midi/m/mask", (9, 2), False), r"frames must be 0 in masked bins; rows \[9\]"),
+        (spoil("row/status", 6, Status.NOT_FINITE), r"without one: \[6\]"),
+        (spoil("row/status", 6, Status.NOT_MADE), r"row/status holds \[255\]"),
+        (spoil("row/n_notes", 6, -1), "counts its notes"),
+        (spoil("row/level", (6, 0), np.inf), "infinity is no measurement"),
+    ],
+)
+def test_a_shard_that_breaks_a_rule_is_refused_by_name(opened, made, change, message):
+    arrays = made.arrays(0, 32)
+    arrays["midi/m/mask"][9], arrays["midi/m/frames"][9] = True, 1.0
+    change(arrays)
+    with claim(opened, 0) as held, pytest.raises(errors.ShardRefused, match=message):
+        commit_shard(opened, 0, arrays, claim=held, failures=made.failures(0, 32), facts={})
+    assert opened.committed == frozenset()
+    assert not list(opened.path.rglob("*.partial"))
+
+
+def test_unknown_arrays_wrong_types_and_wrong_claims_are_refused(opened, made):
+    arrays = made.arrays(0, 32)
+    with claim(opened, 0) as held:
+        with pytest.raises(errors.ShardRefused, match=r"unknown \['row/more'\]"):
+            commit_shard(opened, 0, {**arrays, "row/more": arrays["row/score"]}, claim=held, failures={}, facts={})
+        wide = {**arrays, "row/score": arrays["row/score"].astype(float)}
+        with pytest.raises(errors.ShardRefused, match="row/score is float64, the store keeps float32"):
+            commit_shard(opened, 0, wide, claim=held, failures={}, facts={})
+        with pytest.raises(errors.ShardRefused, match="the claim is for shard 0"):
+            commit_shard(opened, 1, arrays, claim=held, failures={}, facts={})
+
+
+def test_the_commit_holds_reproducible_facts_and_the_log_the_rest(opened, made):
+    made.fill(opened, [0])
+    text = (opened.path / "commits" / "000000.json").read_text()
+    commit = opened.commit(0)
+    assert commit.statuses == {"OK": 31, "SILENT_AUDIO": 1}
+    assert commit.failures == {5: "peak below −60 dBFS"}
+    assert commit.facts == {"notes": {"00000": "d" * 64}}
+    assert (commit.start, commit.stop, commit.recipe) == (0, 32, made.recipe.fingerprint)
+    assert len(commit.objects) == 12
+    log = json.loads((opened.path / "logs" / "000000.json").read_text())
+    assert log["machine"] == "test"
+    assert log["rows"] == 32
+    assert log["host"] not in text
+    assert str(opened.path) not in text
+
+
+def test_float16_and_float32_features_give_the_same_bytes(tmp_path, made, snapshot):
+    stores = []
+    for name, dtype in (("one", np.float32), ("two", np.float16)):
+        opened = made.create(tmp_path / name)
+        start, stop = opened.shard_range(2)
+        arrays = made.arrays(start, stop)
+        for path in arrays:
+            if path.split("/")[0] != "row" and arrays[path].dtype == np.float32:
+                arrays[path] = arrays[path].astype(dtype)
+        with claim(opened, 2) as held:
+            commit_shard(opened, 2, arrays, claim=held, failures=made.failures(start, stop), facts={})
+        stores.append(snapshot(opened.path))
+    assert stores[0] == stores[1]
+
+
+def test_what_cannot_be_read_back_is_not_committed(opened, made, monkeypatch):
+    """A disk that lies: the bytes that come back are not those that were written."""
+    monkeypatch.setattr("store.durable.sha256_of", lambda path: "0" * 64)
+    with pytest.raises(errors.ShardDamaged, match="the disk or its link is failing"):
+        made.fill(opened, [0])
+    assert opened.committed == frozenset()
+    assert list(Path(opened.path).rglob("*.partial")) == []
