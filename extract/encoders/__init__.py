@@ -51,7 +51,7 @@ def describe(
     revision: str | None = None,
     compute_dtype: str = "float32",
 ) -> tuple[EncoderSpec, str | None]:
-    """Everything that shapes an encoder's numbers, and where its checkpoint lies on this machine (None where it has none).
+    """Everything that shapes an encoder's numbers, and where its checkpoint lies on this machine (None: it has none).
 
     weights: a hub id, a local folder or file, or "random" ("random:330M", "random:tiny" …) for seeded noise; None for
     the encoder's default. revision: of the hub id, a commit hash; None for its newest, whose hash the spec then pins.

@@ -46,7 +46,7 @@ class Encoder(ABC):
     """A frozen encoder. Subclasses are final; they differ in `encode` alone.
 
     `encode` gets all rows of one shard in row order, None where a row has failed already. Batches have one fixed shape
-    (or one per length bucket) and a failed row keeps its place in them, so that a row's bytes depend on its shard alone.
+    (or one per length bucket) and a failed row keeps its place in them, so a row's bytes depend on its shard alone.
     """
 
     spec: EncoderSpec

@@ -17,7 +17,7 @@ _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
-    """Device (a GPU where there is one) and dtype of the spec; sets torch's threads to the spec's, so that sums repeat."""
+    """Device (a GPU where there is one) and dtype of the spec; sets torch's threads to the spec's: sums then repeat."""
     if spec.compute_dtype not in _DTYPES:
         raise EncoderError(f"{spec.name}: compute_dtype {spec.compute_dtype!r} is none of {', '.join(_DTYPES)}")
     torch.set_num_threads(spec.threads)
@@ -31,7 +31,7 @@ def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
 
 
 def fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32: any GPU since Ampere, CPUs with avx512_bf16 or AMX."""
+    """Whether this machine multiplies bfloat16 faster than float32: GPUs since Ampere, CPUs with avx512_bf16 or AMX."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
@@ -92,7 +92,7 @@ def _some(names: list[str]) -> str:
 
 
 def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Random weights for the shapes given, each from its own generator keyed by (seed, name), so that order does not matter.
+    """Random weights for the shapes given, each from its own generator, keyed by (seed, name).
 
     Norms start at 1 and 0, biases at 0, `…conv.weight` at He's standard deviation, everything else at BERT's 0.02.
     """
@@ -111,16 +111,14 @@ def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     return drawn
 
 
-def pool_states(state: Tensor, averaging: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and population sd within bins, float32 (B, n_bins, C) twice, of states (B, T, C) by averaging (n_bins, T) or (B, n_bins, T).
+def pool_bins(state_BxTxC: Tensor, averaging_NxT: Tensor) -> Tensor:
+    """Mean and population sd of float32 states within each bin, (B, n_bins, 2, C); pooling.bin_stats on a device.
 
-    The same numbers as pooling.bin_stats. Centred on the clip's mean first, so that the difference of squares keeps
-    the spread of channels that stand far from zero.
+    averaging: rows that sum to 1. Centred on the clip's mean first, so that the difference of squares keeps the spread
+    of channels that stand far from zero.
     """
-    state = state.float()
-    centre = state.mean(-2, keepdim=True)
-    state = state - centre
-    mean = averaging @ state
-    square = averaging @ state.square()
-    occupied = averaging.sum(-1, keepdim=True) > 0
-    return torch.where(occupied, mean + centre, 0), (square - mean.square()).clamp_min(0).sqrt()
+    centre = state_BxTxC.mean(1, keepdim=True)
+    state_BxTxC = state_BxTxC - centre
+    mean = averaging_NxT @ state_BxTxC
+    square = averaging_NxT @ state_BxTxC.square()
+    return torch.stack([mean + centre, (square - mean.square()).clamp_min(0).sqrt()], dim=2)

@@ -3,11 +3,12 @@
 Frames of 1024 samples (43 ms, Hann) every 480 (20 ms), centred at their middle, reflected at the ends. Every channel is
 kept as mean and standard deviation within each bin, and over the whole window as the single state of `layers`:
 
-- `mel_000` … `mel_095`: 96 mel bands (Slaney's scale, area-normalised triangles) from 30 Hz to 12 kHz, 10·log10(power + 1e-10), in dB;
-- `flux_0` … `flux_7`: onset strength in 8 groups of 12 neighbouring bands, the mean rise (≥ 0) of dB from frame to frame;
-  its mean in a bin says how many and how strong the onsets are, its spread how sharp;
-- `rms_db`: level of the frame; `centroid_octaves`: log2 of the spectral centroid over 440 Hz; `flatness_db`: 10·log10 of
-  geometric over arithmetic mean of the spectrum's power, near 0 for noise, far below for tones.
+- `mel_000` … `mel_095`: 96 mel bands (Slaney's scale, area-normalised triangles) from 30 Hz to 12 kHz,
+  10·log10(power + 1e-10), in dB;
+- `flux_0` … `flux_7`: onset strength in 8 groups of 12 neighbouring bands, the mean rise (≥ 0) of dB from frame to
+  frame; its mean in a bin says how many and how strong the onsets are, its spread how sharp;
+- `rms_db`: level of the frame; `centroid_octaves`: log2 of the spectral centroid over 440 Hz; `flatness_db`: 10·log10
+  of geometric over arithmetic mean of the spectrum's power, near 0 for noise, far below for tones.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def spectral_channels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
 
 @cache
 def mel_filters() -> NDArray[np.float32]:
-    """Slaney's mel filter bank, float32 (96, 513): linear below 1 kHz, logarithmic above; each triangle has area 2 / its width.
+    """Slaney's mel filter bank, float32 (96, 513): linear below 1 kHz, logarithmic above, triangles of area 1.
 
     M. Slaney, "Auditory Toolbox", 1998; the same numbers as librosa.filters.mel with its defaults.
     """

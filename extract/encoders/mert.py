@@ -68,7 +68,10 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 def describe(
     *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
 ) -> tuple[EncoderSpec, str | None]:
-    """Spec of a MERT checkpoint and the file it lies in (None for random weights). Raises WeightsRefused, WeightsUnreachable."""
+    """Spec of a MERT checkpoint and the file it lies in (None for random weights).
+
+    Raises WeightsRefused, WeightsUnreachable.
+    """
     place: str | None = None
     kind, _, size = where.partition(":")
     if kind == weights.RANDOM:
@@ -114,7 +117,10 @@ def build(spec: EncoderSpec, place: str | None) -> Encoder:
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The part of a config.json that shapes the output, with Hubert's defaults filled in. Raises WeightsRefused for other models."""
+    """The part of a config.json that shapes the output, with Hubert's defaults filled in.
+
+    Raises WeightsRefused for other models.
+    """
     kind = config.get("model_type")
     if kind not in ("mert_model", "hubert"):
         raise WeightsRefused(f"{NAME}: {folder}/config.json describes a {kind!r} model, not a mert_model (or hubert)")

@@ -47,7 +47,8 @@ class Mert(Encoder):
         bins = pooling.bins_of(centres, spec.n_bins, spec.preprocessing["window_s"])
         if len(np.unique(bins[bins >= 0])) < spec.n_bins:
             raise EncoderError(
-                f"{NAME}: {spec.n_bins} bins of {spec.preprocessing['window_s']} s are more than its {len(bins)} frames fill"
+                f"{NAME}: {spec.n_bins} bins of a {spec.preprocessing['window_s']} s window are more than "
+                f"its {len(bins)} frames fill"
             )
         self._averaging = torch.from_numpy(pooling.averaging_matrix(bins, spec.n_bins)).to(self._device)
         self._batch_rows = CPU_BATCH_ROWS if self._device.type == "cpu" else GPU_BATCH_ROWS
@@ -73,25 +74,26 @@ class Mert(Encoder):
                 continue
             if clip.audio.shape != (self._n_samples,):
                 raise EncoderError(
-                    f"{NAME}: the clip of row {first_row + index} of this shard has shape {clip.audio.shape}, the recipe's "
-                    f"window is {self._n_samples} mono samples at {SAMPLE_RATE_HZ} Hz"
+                    f"{NAME}: the clip of row {first_row + index} of this shard has shape {clip.audio.shape}, the "
+                    f"recipe's window is {self._n_samples} mono samples at {SAMPLE_RATE_HZ} Hz"
                 )
             waveforms_BxS[index] = normalise(clip.audio) if self.spec.preprocessing["do_normalize"] else clip.audio
         return torch.from_numpy(waveforms_BxS).to(self._device)
 
-    @torch.inference_mode()
     def _encode_batch(self, waveforms_BxS: Tensor) -> tuple[Tensor, Tensor]:
+        """Layers (B, 2, state, D) and frames (B, n_bins, 2, D), float32."""
         layer_stats: list[Tensor] = []
         chosen: Tensor | None = None
-        whole = torch.full((1, self._averaging.shape[1]), 1 / self._averaging.shape[1], device=self._device)
-        for index, state_BxTxD in enumerate(self._model(waveforms_BxS)):
-            mean, sd = device.pool_states(state_BxTxD, whole)
-            layer_stats.append(torch.cat([mean, sd], dim=1))
-            if index in self.spec.frame_states:
-                chosen = state_BxTxD.float() if chosen is None else chosen.add_(state_BxTxD)
-        assert chosen is not None
-        frames = torch.stack(device.pool_states(chosen / len(self.spec.frame_states), self._averaging), dim=2)
-        return torch.stack(layer_stats, dim=2), frames
+        with torch.inference_mode():
+            for index, state in enumerate(self._model(waveforms_BxS)):
+                state_BxTxD = state.float()
+                sd_Bx1xD, mean_Bx1xD = torch.std_mean(state_BxTxD, dim=1, correction=0, keepdim=True)
+                layer_stats.append(torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1))
+                if index in self.spec.frame_states:
+                    chosen = state_BxTxD if chosen is None else chosen + state_BxTxD
+            assert chosen is not None
+            frames = device.pool_bins(chosen / len(self.spec.frame_states), self._averaging)
+            return torch.stack(layer_stats, dim=2), frames
 
 
 def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -142,8 +144,8 @@ class MertStates(nn.Module):
         super().__init__()
         if architecture["feat_extract_norm"] != "group" or architecture["conv_bias"]:
             raise WeightsRefused(
-                f"{NAME}: a feature extractor with feat_extract_norm {architecture['feat_extract_norm']!r} and conv_bias "
-                f"{architecture['conv_bias']} is not MERT's (group, false)"
+                f"{NAME}: a feature extractor with feat_extract_norm {architecture['feat_extract_norm']!r} and "
+                f"conv_bias {architecture['conv_bias']} is not MERT's (group, false)"
             )
         self.convolutions = Convolutions(hubert.feature_extractor, architecture)
         self.projection = hubert.feature_projection
@@ -155,7 +157,7 @@ class MertStates(nn.Module):
         self.pre_norm = bool(architecture["do_stable_layer_norm"])
 
     def forward(self, waveforms_BxS: Tensor) -> Iterator[Tensor]:
-        """Yields n_layers + 1 states. In pre-norm models the last one is after the final norm, as the authors' code has it."""
+        """Yields n_layers + 1 states; in pre-norm models the last is after the final norm, as the authors'."""
         state = self.projection(self.convolutions(waveforms_BxS))
         state = state + self.position(state)
         if not self.pre_norm:
@@ -231,7 +233,7 @@ class Convolutions(nn.Module):
 
 
 def strided_convolution(state_BxTxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
-    """1-d convolution without padding of a (B, T, C) state: `stride` taps by a view, the taps beyond by a second product.
+    """1-d convolution without padding of a (B, T, C) state: `stride` taps by a view, those beyond by a second product.
 
     head: (O, stride · C); tail: (O, (kernel − stride) · C), with no more taps than the stride.
     """

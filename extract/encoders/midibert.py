@@ -85,12 +85,16 @@ def describe(
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The authors' architecture, changed where a bert_config.json says so. Raises WeightsRefused for another kind of attention."""
+    """The authors' architecture, changed where a bert_config.json says so.
+
+    Raises WeightsRefused for another kind of attention.
+    """
     architecture: dict[str, Any] = {key: config.get(key, default) for key, default in _BASE.items()}
     for key in ("position_embedding_type", "hidden_act"):
         if architecture[key] != _BASE[key]:
             raise WeightsRefused(
-                f"{NAME}: {folder}/{CONFIG} has {key} {architecture[key]!r}; MIDIBert is {_BASE[key]!r}, nothing else is computed"
+                f"{NAME}: {folder}/{CONFIG} has {key} {architecture[key]!r}; MIDIBert is {_BASE[key]!r}, "
+                f"nothing else is computed"
             )
     return architecture
 

@@ -1,8 +1,8 @@
 """MIDIBert on torch: a BERT with relative-key-query attention, which transformers 5 no longer has.
 
 The model of MIDI-BERT (https://github.com/wazenmai/MIDI-BERT, MidiBERT/model.py) on BertModel with
-position_embedding_type "relative_key_query" (Huang et al., arXiv 2009.13658, method 4): the score of query l and key r is
-(q·k + q·E[l−r] + k·E[l−r]) / √d, and there are no absolute positions.
+position_embedding_type "relative_key_query" (Huang et al., arXiv 2009.13658, method 4): the score of query l and key r
+is (q·k + q·E[l−r] + k·E[l−r]) / √d, and there are no absolute positions.
 """
 
 from __future__ import annotations
@@ -49,14 +49,16 @@ class MidiBert(Encoder):
         sums = _Sums(spec, n_rows)
         for length, batch in self._batches(tokens):
             ids = np.tile(np.array(cp_tokens.PAD), (self._batch_tokens // length, length, 1))
-            averaging = np.zeros((len(ids), spec.n_bins + 1, length), np.float32)
+            # Which notes make up each bin, and last of all which are notes and no padding.
+            members = np.zeros((len(ids), spec.n_bins + 1, length), np.float32)
             for index, (row, part) in enumerate(batch):
                 n_notes = part.stop - part.start
                 ids[index, :n_notes] = tokens[row].ids[part]
                 bins = pooling.bins_of(tokens[row].onset_s[part], spec.n_bins, spec.preprocessing["window_s"])
-                averaging[index, :-1, :n_notes] = bins == np.arange(spec.n_bins)[:, None]
-                averaging[index, -1, :n_notes] = 1
-            sums.add(batch, *self._encode_batch(ids, averaging), averaging.sum(2))
+                members[index, :-1, :n_notes] = bins == np.arange(spec.n_bins)[:, None]
+                members[index, -1, :n_notes] = 1
+            for (row, _), *said in zip(batch, *self._encode_batch(ids, members), members.sum(2), strict=False):
+                sums.add(row, *said)
         return sums.finish(np.array([clip is None for clip in clips], np.bool_))
 
     def _tokens(self, clip: Clip | None, row: int) -> cp_tokens.Tokens:
@@ -81,48 +83,58 @@ class MidiBert(Encoder):
             for start in range(0, len(members), n_sequences):
                 yield length, members[start : start + n_sequences]
 
-    @torch.inference_mode()
-    def _encode_batch(self, ids: np.ndarray, averaging: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Sums over notes: of states and their squares (B, 2, state, D), and of the chosen states within bins (B, n_bins, D)."""
-        members = torch.from_numpy(averaging).to(self._device)
-        present_BxL = members[:, -1]
+    def _encode_batch(self, ids: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Over the notes of each sequence: mean and summed squared deviation of every state (B, 2, state, D), float32.
+
+        And the chosen states' average, summed over the notes of each bin (B, n_bins, D).
+        """
         moments: list[Tensor] = []
         chosen: Tensor | None = None
-        for index, state in enumerate(self._model(torch.from_numpy(ids).to(self._device), present_BxL > 0)):
-            state_BxLxD = state.float()
-            both = torch.stack([state_BxLxD, state_BxLxD.square()], dim=1)
-            moments.append((present_BxL[:, None, None] @ both)[:, :, 0])
-            if index in self.spec.frame_states:
-                chosen = state_BxLxD if chosen is None else chosen + state_BxLxD
-        assert chosen is not None
-        in_bins = members[:, :-1] @ (chosen / len(self.spec.frame_states))
-        return torch.stack(moments, dim=2).cpu().numpy(), in_bins.cpu().numpy()
+        with torch.inference_mode():
+            members_BxNxL = torch.from_numpy(members).to(self._device)
+            present_Bx1xL = members_BxNxL[:, -1:]
+            share_Bx1xL = present_Bx1xL / present_Bx1xL.sum(2, keepdim=True).clamp_min(1)
+            for index, state in enumerate(self._model(torch.from_numpy(ids).to(self._device), present_Bx1xL[:, 0] > 0)):
+                state_BxLxD = state.float()
+                mean_Bx1xD = share_Bx1xL @ state_BxLxD
+                moments.append(torch.cat([mean_Bx1xD, present_Bx1xL @ (state_BxLxD - mean_Bx1xD).square()], dim=1))
+                if index in self.spec.frame_states:
+                    chosen = state_BxLxD if chosen is None else chosen + state_BxLxD
+            assert chosen is not None
+            in_bins = members_BxNxL[:, :-1] @ (chosen / len(self.spec.frame_states))
+            return torch.stack(moments, dim=2).cpu().numpy(), in_bins.cpu().numpy()
 
 
 class _Sums:
-    """Sums over the slices of each row, turned into means and spreads at the end."""
+    """What the slices of each row have said so far, turned into means and spreads at the end."""
 
     def __init__(self, spec: EncoderSpec, n_rows: int) -> None:
-        self._moments = np.zeros((n_rows, 2, spec.n_states, spec.width))
+        self._mean = np.zeros((n_rows, spec.n_states, spec.width))
+        self._squares = np.zeros_like(self._mean)
         self._in_bins = np.zeros((n_rows, spec.n_bins, spec.width))
         self._counts = np.zeros((n_rows, spec.n_bins + 1))
 
-    def add(self, batch: list[tuple[int, slice]], moments: np.ndarray, in_bins: np.ndarray, counts: np.ndarray) -> None:
-        for index, (row, _) in enumerate(batch):
-            self._moments[row] += moments[index]
-            self._in_bins[row] += in_bins[index]
-            self._counts[row] += counts[index]
+    def add(self, row: int, moments: np.ndarray, in_bins: np.ndarray, counts: np.ndarray) -> None:
+        """One more slice of a row; means and squared deviations combine as in Chan, Golub and LeVeque (1979)."""
+        mean, squares = moments.astype(np.float64)
+        before, more = self._counts[row, -1], counts[-1]
+        if more > 0:
+            apart = mean - self._mean[row]
+            self._mean[row] += apart * (more / (before + more))
+            self._squares[row] += squares + apart**2 * (before * more / (before + more))
+        self._in_bins[row] += in_bins
+        self._counts[row] += counts
 
     def finish(self, failed: np.ndarray) -> Pooled:
+        """Means and standard deviations of all rows."""
         in_bin, notes = self._counts[:, :-1], np.maximum(self._counts[:, -1], 1)
-        mean, square = np.moveaxis(self._moments / notes[:, None, None, None], 1, 0)
-        layers = np.stack([mean, np.sqrt(np.maximum(square - mean**2, 0))], axis=1)
+        layers = np.stack([self._mean, np.sqrt(self._squares / notes[:, None, None])], axis=1)
         frames = (self._in_bins / np.maximum(in_bin, 1)[:, :, None])[:, :, None]
         return pooling.finish(NAME, layers.astype(np.float32), frames.astype(np.float32), in_bin > 0, failed)
 
 
 class MidiBertStates(nn.Module):
-    """Token ids (B, L, 4) in, hidden states (B, L, D) out one after the other. Parameters are named as the authors' are."""
+    """Token ids (B, L, 4) in, hidden states (B, L, D) out one after the other. Parameters are named as the authors'."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
@@ -239,7 +251,8 @@ def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
     inner = found.get("state_dict", found)
     if not isinstance(inner, dict) or not all(isinstance(tensor, Tensor) for tensor in inner.values()):
         raise WeightsRefused(
-            f'{NAME}: {file} holds no "state_dict" of tensors as the authors\' checkpoints do; it has {", ".join(sorted(map(str, found))[:8])}'
+            f'{NAME}: {file} holds no "state_dict" of tensors as the authors\' checkpoints do; '
+            f"it has {', '.join(sorted(map(str, found))[:8])}"
         )
     state = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
     prefix = "midibert."

@@ -6,7 +6,7 @@ store's channel names.
 A note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets less than 30 ms apart:
 
 - `velocity`: MIDI velocity 1–127. `velocity_trend`: its Gaussian-weighted mean (σ 1.5 s) over the window's notes, the
-  phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − mean velocity of its chord.
+  phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − its chord's mean.
 - `ioi_log2`: log2 of the seconds from the chord before to its own chord (held within ±6).
 - `pulse_deviation_ms`: the chord's onset against where a steady hand would put it between its neighbours: at the
   simplest of the shares 1/4, 1/3, 1/2, 2/3, 3/4 of their distance. `pulse_deviation_abs_ms`: its size.
@@ -19,11 +19,12 @@ A note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of 
 - `pitch`: MIDI number. `clash`: number of keys still held a semitone, a major seventh or a minor ninth away.
   `pitch_class_surprise`: −log2 of the pitch class's share of the window's notes (add-one smoothed).
 
-A pedal lift (`LIFT_CHANNELS`): `lift_to_onset_s`, seconds from the nearest onset to the lift (crossing of 64 downwards),
-positive where the pedal comes up after the note, within ±1; `lift_depth`: lowest value in the 0.3 s after it, / 127.
+A pedal lift (`LIFT_CHANNELS`): `lift_to_onset_s`, seconds from the nearest onset to the lift (crossing of 64
+downwards), positive where the pedal comes up after the note, within ±1; `lift_depth`: lowest value in the 0.3 s
+after it, / 127.
 
-A step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half` 1
-where it is 20–107, neither up nor down; `held_keys` number of keys down; `rest` 1 where no key and no pedal is down.
+A step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half`
+1 where it is 20–107, neither up nor down; `held_keys` number of keys down; `rest` 1 where no key and no pedal is down.
 
 A bin (`RATE_CHANNELS`), per second: `note_rate_hz`, `chord_rate_hz`, `lift_rate_hz`, `pedal_travel_hz` (sum of the
 pedal's movement / 127).
@@ -132,7 +133,7 @@ def lift_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
 
 def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Middles of the window's 10 ms steps, float64 (s,), and their STEP_CHANNELS, float64 (s, 5)."""
-    step_s = (np.arange(round(window_s / STEP_S)) + 0.5) * STEP_S
+    step_s: NDArray[np.float64] = (np.arange(round(window_s / STEP_S), dtype=np.float64) + 0.5) * STEP_S
     value = pedal_at(notes, step_s)
     held = np.searchsorted(notes.onset_s, step_s, side="right") - np.searchsorted(
         np.sort(notes.offset_s), step_s, side="right"

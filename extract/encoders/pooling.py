@@ -20,7 +20,7 @@ FLOAT16_MAX = 65504.0
 
 def frame_centres_s(n_frames: int, hop_s: float, receptive_s: float) -> NDArray[np.float64]:
     """Time of the centre of each frame's receptive field, float64 (n_frames,), seconds from the window's start."""
-    return np.arange(n_frames) * hop_s + receptive_s / 2
+    return np.arange(n_frames, dtype=np.float64) * hop_s + receptive_s / 2
 
 
 def bins_of(time_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArray[np.intp]:
@@ -31,7 +31,7 @@ def bins_of(time_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArra
 
 
 def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]:
-    """Row b of this float32 (n_bins, T) averages the steps of bin b; an empty bin's row is 0. Steps in bin −1 count nowhere."""
+    """Row b of this float32 (n_bins, T) averages the steps of bin b; an empty bin's row is 0."""
     member = bins[None, :] == np.arange(n_bins)[:, None]
     count = member.sum(1, keepdims=True)
     return (member / np.maximum(count, 1)).astype(np.float32)
@@ -57,7 +57,8 @@ def bin_stats(
 def _sum_by_bin(values: NDArray[np.float64], bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float64]:
     n_channels = values.shape[1]
     cells = (bins[:, None] * n_channels + np.arange(n_channels)).ravel()
-    return np.bincount(cells, weights=values.ravel(), minlength=n_bins * n_channels).reshape(n_bins, n_channels)
+    sums = np.bincount(cells, weights=values.ravel(), minlength=n_bins * n_channels)
+    return sums.astype(np.float64).reshape(n_bins, n_channels)
 
 
 def time_stats(values: NDArray[np.floating]) -> NDArray[np.float32]:
@@ -92,8 +93,8 @@ def finish(
         if not fits.all():
             row = int(np.flatnonzero(~fits)[0])
             raise EncoderError(
-                f"{name}: {what} of row {row} of this shard reach {np.abs(flat[row]).max()}, which float16 cannot hold; "
-                f"the encoder's weights are broken, or its values need scaling before they can be stored"
+                f"{name}: {what} of row {row} of this shard reach {np.abs(flat[row]).max()}, which float16 cannot "
+                f"hold; the encoder's weights are broken, or its values need scaling before they can be stored"
             )
     layers[failed], frames[failed] = np.nan, np.nan
     mask[failed] = False

@@ -91,7 +91,7 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
 
 
 def check_whole(name: str, file: Path) -> None:
-    """Raise WeightsRefused where a checkpoint is visibly cut short: a zip without its directory, safetensors without its end."""
+    """Raise WeightsRefused where a checkpoint is visibly cut short: no directory of the zip, no end of the tensors."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         head = opened.read(8)
