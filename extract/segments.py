@@ -94,7 +94,7 @@ def _rank_within(group: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _quota(available: NDArray[np.int64], limit: int) -> list[int]:
-    """Segments of each split: in proportion, validation and test no less than their least share, none more than it has."""
+    """Segments of each split: in proportion, validation and test at least their least share, none more than it has."""
     share = available / available.sum()
     share[1:] = np.where(available[1:] > 0, np.maximum(share[1:], LEAST_SHARE), 0.0)
     share[0] = max(0.0, 1.0 - share[1:].sum()) if available[0] else 0.0
@@ -114,7 +114,7 @@ class RowOrder:
 
 
 def rows_of(segments: Segments, seed: int) -> RowOrder:
-    """Rows in the store's order: train, validation, test; segments permuted in each, a segment's four tiers together."""
+    """Rows in the order of the store: train, validation, test; segments permuted in each, their four tiers together."""
     order = []
     ranges: dict[str, tuple[int, int]] = {}
     start = 0

@@ -56,8 +56,8 @@ _NOISE = re.compile(r"\((?:complete|selections?)\)|\b(?:the|le|la|les|l'|der|die
 _FORMS = frozenset(
     re.findall(
         r"\w+",
-        "prelude preludes fugue and in sonata sonatas etude etudes scherzo waltz waltzes study piece pieces two three four "
-        "five preludio selections ballade impromptu nocturne mazurka polonaise book no nos i ii major minor maj min",
+        "prelude preludes fugue and in sonata sonatas etude etudes scherzo waltz waltzes study piece pieces two three "
+        "four five preludio selections ballade impromptu nocturne mazurka polonaise book no nos i ii major minor maj min",
     )
 )
 

@@ -1,0 +1,152 @@
+"""What a store will cost: bytes, files, memory and hours, before anything is made. Arithmetic only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from extract.encoders.base import SAMPLE_RATE_HZ
+from store import shards
+from store.schema import ArraySpec, Recipe, array_specs
+
+MOST_TASKS = 1000
+"""A usual MaxArraySize of Slurm is 1001."""
+NOTES_BYTES_PER_S = 260
+"""Of `notes/`: 10.2 hours of competition performances took 9.1 MB."""
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows per second that a machine was measured at; every estimate states them."""
+
+    machine: str
+    render_rows_per_core_s: float
+    """One finished row (degraded, rendered with pre-roll, normalised) per second and core."""
+    cpu_encoder_rows_per_core_s: Mapping[str, float]
+    gpu_encoder_rows_per_s: Mapping[str, float]
+    """Encoders that are not named run on the CPU at their CPU rate."""
+
+
+MEASURED = Rates(
+    machine="2 cores of an x86-64 server; GPU: 230 GFLOP a MERT row at 40 TFLOP/s, not measured",
+    render_rows_per_core_s=12.0,
+    cpu_encoder_rows_per_core_s={"mert": 0.25, "midibert": 1.5, "logmel": 60.0, "expressive": 400.0},
+    gpu_encoder_rows_per_s={"mert": 170.0, "midibert": 1000.0},
+)
+_CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All sizes before compression; hours at `rates`."""
+
+    array_bytes: Mapping[str, int]
+    notes_bytes: int
+    n_shards: int
+    n_files: int
+    ram_bytes: int
+    cpu_hours: float
+    """Core hours of rendering, and of those encoders that stay on the CPU when a GPU is there."""
+    gpu_hours: float
+    cpu_only_hours: float
+    """Core hours where there is no GPU."""
+    minutes_per_shard_gpu: float
+    minutes_per_shard_cpu: float
+    tasks: int
+    cores_per_task: int
+    rates: Rates = field(repr=False)
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that will lie in the store's folder."""
+        return sum(self.array_bytes.values()) + self.notes_bytes
+
+    def lines(self) -> list[str]:
+        """The estimate as a person reads it."""
+        wide = max(len(path) for path in self.array_bytes)
+        features = {path: size for path, size in self.array_bytes.items() if not path.startswith("row/")}
+        rows = sum(size for path, size in self.array_bytes.items() if path.startswith("row/"))
+        table = [f"  {path:<{wide}}  {size / _GB:9.3f} GB" for path, size in features.items()]
+        return [
+            "bytes (before compression):",
+            *table,
+            f"  {'row/…':<{wide}}  {rows / _GB:9.3f} GB",
+            f"  {'notes/':<{wide}}  {self.notes_bytes / _GB:9.3f} GB",
+            f"  {'in all':<{wide}}  {self.total_bytes / _GB:9.3f} GB",
+            f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
+            f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
+            "(less with --scratch on a disk)",
+            f"a shard (= the most that a kill can lose): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
+            f"{self.minutes_per_shard_cpu:.1f} min on {self.cores_per_task} cores without",
+            f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
+            f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
+            f"tasks: {self.tasks} (an array of 0-{self.tasks - 1}; at most {MOST_TASKS})",
+            f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s a core; "
+            + ", ".join(
+                f"{name} {rate:g} rows/s a core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
+            )
+            + "; with a GPU "
+            + ", ".join(f"{name} {rate:g} rows/s" for name, rate in self.rates.gpu_encoder_rows_per_s.items())
+            + f" ({self.rates.machine})",
+        ]
+
+
+def array_bytes(spec: ArraySpec) -> int:
+    """Bytes of a whole array before compression."""
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def estimate(
+    recipe: Recipe, *, seconds_of_notes: float, n_notes_files: int, cores_per_task: int, task_hours: float, rates: Rates
+) -> Estimate:
+    """The cost of a store of this recipe. Pure."""
+    specs = array_specs(recipe)
+    n_shards = shards.count(recipe.n_rows, recipe.shard_rows)
+    render_s = 1.0 / rates.render_rows_per_core_s
+    cpu_s = {
+        encoder.name: 1.0 / rates.cpu_encoder_rows_per_core_s.get(encoder.name, _CHEAP_ENCODER_ROWS_PER_CORE_S)
+        for encoder in recipe.encoders
+    }
+    gpu_s = {name: 1.0 / rates.gpu_encoder_rows_per_s[name] for name in cpu_s if name in rates.gpu_encoder_rows_per_s}
+    stay_s = sum(seconds for name, seconds in cpu_s.items() if name not in gpu_s)
+    core_s, card_s = render_s + stay_s, sum(gpu_s.values())
+    row_s_gpu = max(core_s / cores_per_task, card_s)
+    row_s_cpu = (render_s + sum(cpu_s.values())) / cores_per_task
+    shard_rows = min(recipe.shard_rows, recipe.n_rows)
+    fastest_row_s = row_s_gpu if gpu_s else row_s_cpu
+    tasks = math.ceil(recipe.n_rows * fastest_row_s / 3600 / task_hours)
+    return Estimate(
+        array_bytes={spec.path: array_bytes(spec) for spec in specs},
+        notes_bytes=round(seconds_of_notes * NOTES_BYTES_PER_S),
+        n_shards=n_shards,
+        n_files=_files(specs, n_shards) + n_notes_files,
+        ram_bytes=_ram(recipe, specs, shard_rows, cores_per_task),
+        cpu_hours=recipe.n_rows * core_s / 3600,
+        gpu_hours=recipe.n_rows * card_s / 3600,
+        cpu_only_hours=recipe.n_rows * row_s_cpu * cores_per_task / 3600,
+        minutes_per_shard_gpu=shard_rows * row_s_gpu / 60,
+        minutes_per_shard_cpu=shard_rows * row_s_cpu / 60,
+        tasks=max(1, min(tasks, n_shards, MOST_TASKS)),
+        cores_per_task=cores_per_task,
+        rates=rates,
+    )
+
+
+def _files(specs: tuple[ArraySpec, ...], n_shards: int) -> int:
+    """Files that a finished store holds beside its notes: metadata, one object a shard and array, commits and logs."""
+    groups = {"/".join(spec.path.split("/")[:depth]) for spec in specs for depth in range(spec.path.count("/") + 1)}
+    objects = sum(1 if spec.writer == "plan" else n_shards for spec in specs)
+    return len(groups) + len(specs) + objects + 2 * n_shards + len(("recipe", "recordings", "places", "plan"))
+
+
+def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: int) -> int:
+    """Two shards' waveforms (one is rendered while the other is encoded), two shards' features, encoders, renderers."""
+    waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4
+    task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
+    features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
+    weights = sum(1_500_000_000 for encoder in recipe.encoders if encoder.source != "none")
+    return waveforms + features + weights + 400_000_000 + cores * 250_000_000

@@ -1,0 +1,403 @@
+"""From a corpus's folder to an empty store: everything is decided here, and nothing that shapes a number later."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+import store as stores
+from extract import degrade, render
+from extract.corpus import Corpus, read_corpus
+from extract.encoders import PRETRAINED, describe
+from extract.estimate import MEASURED, Estimate, Rates, estimate
+from extract.parse import Parsed, complaints, parse_all
+from extract.pieces import SPLIT_REPAIR_VERSION, Pieces, find_pieces
+from extract.progress import Progress, silent
+from extract.segments import HOP_S, WINDOW_S, RowOrder, Segments, all_segments, limited, n_windows, rows_of
+from store.create import update_places
+from store.errors import KeybedError, NoRoom
+from store.schema import LEVELS, SPLITS, TIERS, EncoderSpec, Recipe, fingerprint, shard_rows_for
+
+ROOM_MARGIN = 1.02
+"""Free bytes that are asked for, as a multiple of the estimate before compression."""
+
+
+class PlanError(KeybedError):
+    """A plan that cannot be made from this corpus and these settings; the message says why."""
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Everything that `keybed plan` can be told."""
+
+    maestro: Path
+    """A folder in MAESTRO v3's layout, or its CSV."""
+    store: Path
+    limit: int | None = None
+    """At most so many segments, spread over splits and pieces."""
+    encoders: tuple[str, ...] = ("mert", "midibert", "logmel", "expressive")
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Encoder -> hub id, local folder, or "random"; the encoder's own default where it is not named."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "mixed"
+    seed: int = 0
+    audio: Literal["rendered", "recorded"] = "rendered"
+    soundfont: Path | None = None
+    """None: the one that ships with pretty_midi."""
+    window_s: float = WINDOW_S
+    hop_s: float = HOP_S
+    n_bins: int = 20
+    shard_rows: int | None = None
+    """None: the largest power of two from 32 to 1024 that gives at least 8 shards."""
+    compute_dtype: str = "float32"
+    """What the two big encoders compute in: "float32", or "bfloat16" where the machines are fast at it."""
+    threads: int = 2
+    """CPU threads of an encoder; part of the recipe, because sums depend on them."""
+    jobs: int | None = None
+    """Processes that read MIDI; None: one a core."""
+    metadata_only: bool = False
+    """Count from the CSV alone, without the files; only for a dry run."""
+    check_room: bool = True
+    cores_per_task: int = 8
+    task_hours: float = 2.0
+    """How long one task of the array should take at most, for the number of tasks that is proposed."""
+    rates: Rates = MEASURED
+
+
+@dataclass(frozen=True)
+class PlanReport:
+    """What was planned, for a person (`lines`) and for a program."""
+
+    store: Path
+    created: bool
+    n_recordings: int
+    n_recordings_used: int
+    n_segments: int
+    n_rows: int
+    rows_of_split: Mapping[str, int]
+    pieces: Pieces
+    too_short: tuple[str, ...]
+    """Recordings shorter than a window: they have no row."""
+    problems: tuple[str, ...]
+    """Recordings whose files are absent, damaged, or disagree with the CSV."""
+    random_weights: tuple[str, ...]
+    estimate: Estimate
+
+    def lines(self) -> list[str]:
+        """The report as a person reads it."""
+        splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows_of_split.items())
+        used = "" if self.n_recordings_used == self.n_recordings else f" ({self.n_recordings_used:,} of them used)"
+        lines = [
+            f"{self.n_recordings:,} recordings{used}, {len(self.pieces.names):,} pieces, "
+            f"{self.n_segments:,} segments, {self.n_rows:,} rows ({splits})",
+            *_listed("pieces that the CSV has in several splits, now in one", self.pieces.repairs),
+            *_listed("titles that name no work, so nothing tells whether a split shares them", self.pieces.vague),
+            *_listed("recordings shorter than a window, left out", self.too_short),
+            *_listed("recordings with something wrong; unreadable ones keep their rows, as failed", self.problems),
+            *self.estimate.lines(),
+        ]
+        if self.random_weights:
+            lines.append(
+                f"RANDOM WEIGHTS: {', '.join(self.random_weights)} will give seeded noise, not music's features"
+            )
+        if not self.created:
+            return [*lines, "dry run: nothing was written"]
+        array = f"keybed extract {self.store} --task I --tasks {self.estimate.tasks}"
+        return [*lines, f"planned: {self.store}", f"next: keybed extract {self.store}   (or as an array: {array})"]
+
+
+def _listed(heading: str, entries: Any) -> list[str]:
+    return [f"{heading}: {len(entries)}", *(f"  {entry}" for entry in entries)] if entries else []
+
+
+@dataclass(frozen=True, eq=False)
+class _Draft:
+    """What follows from the CSV alone."""
+
+    corpus: Corpus
+    pieces: Pieces
+    segments: Segments
+    order: RowOrder
+    too_short: tuple[str, ...]
+    used: tuple[int, ...]
+
+
+def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
+    """Read the corpus, decide every row, and make the empty store; an equal plan made again changes nothing.
+
+    Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NoRoom, and encoders' errors.
+    """
+    if config.metadata_only:
+        raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
+    draft = _draft(config)
+    specs, places = _encoders(config)
+    audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(draft.corpus)
+    places["maestro"] = str(draft.corpus.folder.absolute())
+    if config.audio == "rendered":
+        places["soundfont"] = str(render.resolve_soundfont(config.soundfont).absolute())
+    with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
+        parsed = _parse(config, draft, Path(folder), progress)
+        recipe = _recipe(config, draft, specs, audio, parsed)
+        costs = _estimate(config, draft, recipe)
+        if config.check_room:
+            _check_room(config.store, costs)
+        planned = {**draft.order.columns, "level_drawn": _levels(config, draft.order, progress)}
+        progress("making the store", 0, 1)
+        stores.create(
+            config.store,
+            recipe,
+            planned,
+            draft.order.split_ranges,
+            _recordings(draft, parsed),
+            places,
+            write_notes=partial(_copy_notes, Path(folder)),
+        )
+        update_places(stores.open(config.store), places)
+        progress("making the store", 1, 1)
+    return _report(config, draft, specs, parsed, costs, created=True)
+
+
+def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
+    """The same report without a store, without weights, and with `metadata_only` without files."""
+    draft = _draft(config)
+    specs, _ = _encoders(config, dry=True)
+    parsed: dict[int, Parsed] = {}
+    if not config.metadata_only:
+        with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
+            parsed = _parse(config, draft, Path(folder), progress)
+    recipe = _recipe(config, draft, specs, {"source": config.audio}, parsed)
+    costs = _estimate(config, draft, recipe)
+    if config.check_room:
+        _check_room(config.store, costs)
+    return _report(config, draft, specs, parsed, costs, created=False)
+
+
+def _draft(config: PlanConfig) -> _Draft:
+    if config.profile not in degrade.PROFILES:
+        raise PlanError(f"profile {config.profile!r}: choose one of {', '.join(degrade.PROFILES)}")
+    if config.limit is not None and config.limit < 1:
+        raise PlanError(f"--limit {config.limit}: at least one segment is needed")
+    if config.shard_rows is not None and (config.shard_rows < 4 or config.shard_rows % len(TIERS)):
+        raise PlanError(
+            f"--shard-rows {config.shard_rows}: a shard holds whole segments, so a multiple of {len(TIERS)}"
+        )
+    corpus = read_corpus(config.maestro)
+    pieces = find_pieces(corpus.recordings)
+    every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
+    if not len(every):
+        raise PlanError(f"{corpus.csv_path}: no recording is as long as a window of {config.window_s:g} s")
+    segments = limited(every, config.limit, config.seed)
+    too_short = tuple(
+        f"{recording.midi}: {recording.duration_s:.1f} s"
+        for recording in corpus.recordings
+        if n_windows(recording.duration_s, config.window_s, config.hop_s) == 0
+    )
+    used = tuple(int(index) for index in np.unique(segments.recording))
+    return _Draft(corpus, pieces, segments, rows_of(segments, config.seed), too_short, used)
+
+
+def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
+    specs, places = [], {}
+    for name in config.encoders:
+        weights = config.weights.get(name)
+        spec, place = describe(
+            name,
+            weights="random" if dry and weights is None and name in PRETRAINED else weights,
+            n_bins=config.n_bins,
+            window_s=config.window_s,
+            threads=config.threads,
+            revision=config.revisions.get(name),
+            compute_dtype=config.compute_dtype,
+        )
+        specs.append(spec)
+        if place is not None:
+            places[f"weights/{name}"] = place
+    if len({spec.group for spec in specs}) != len(specs):
+        raise PlanError(f"encoders {', '.join(config.encoders)}: one of them is named twice")
+    return tuple(specs), places
+
+
+def _recorded(corpus: Corpus) -> dict[str, Any]:
+    from extract import recorded
+
+    return recorded.describe()
+
+
+def _parse(config: PlanConfig, draft: _Draft, folder: Path, progress: Progress) -> dict[int, Parsed]:
+    return parse_all(
+        draft.corpus,
+        draft.used,
+        folder,
+        recorded=config.audio == "recorded",
+        jobs=config.jobs or len(os.sched_getaffinity(0)),
+        progress=progress,
+    )
+
+
+def _recipe(
+    config: PlanConfig,
+    draft: _Draft,
+    specs: tuple[EncoderSpec, ...],
+    audio: dict[str, Any],
+    parsed: Mapping[int, Parsed],
+) -> Recipe:
+    recordings = draft.corpus.recordings
+    n_rows = draft.order.columns["tier"].size
+    return Recipe(
+        corpus={
+            "csv_sha256": _sha256(draft.corpus.csv_bytes),
+            "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
+            "audio_headers_sha256": fingerprint(
+                {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
+                if config.audio == "recorded"
+                else None
+            ),
+            "n_recordings": len(recordings),
+            "n_recordings_used": len(draft.used),
+        },
+        segments={
+            "window_s": config.window_s,
+            "hop_s": config.hop_s,
+            "limit": config.limit,
+            "n_segments": len(draft.segments),
+            "split_repair": SPLIT_REPAIR_VERSION,
+        },
+        degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
+        audio={**audio, "source": config.audio},
+        encoders=specs,
+        n_rows=n_rows,
+        shard_rows=config.shard_rows or shard_rows_for(n_rows),
+    )
+
+
+def _sha256(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _recordings(draft: _Draft, parsed: Mapping[int, Parsed]) -> list[dict[str, Any]]:
+    entries = []
+    for recording, piece, split in zip(
+        draft.corpus.recordings, draft.pieces.piece_of, draft.pieces.split_of, strict=True
+    ):
+        found = parsed.get(recording.index)
+        entries.append(
+            {
+                "recording": recording.index,
+                "composer": recording.composer,
+                "title": recording.title,
+                "year": recording.year,
+                "piece": piece,
+                "piece_name": draft.pieces.names[piece],
+                "split": split,
+                "split_in_csv": recording.split,
+                "midi": recording.midi,
+                "audio": recording.audio,
+                "duration_s": recording.duration_s,
+                "used": found is not None,
+                "midi_sha256": found.midi_sha256 if found else None,
+                "n_notes": found.n_notes if found else None,
+                "midi_end_s": found.end_s if found else None,
+                "midi_problem": found.problem if found else None,
+                "audio_header": found.audio if found else None,
+                "audio_problem": found.audio_problem if found else None,
+            }
+        )
+    return entries
+
+
+def _levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[np.float32]:
+    """Every row's drawn levels, float32 (rows, 8); in worker processes where there are many."""
+    columns = order.columns
+    n_rows = columns["tier"].size
+    starts = range(0, n_rows, 4096)
+    blocks = [
+        tuple(columns[name][start : start + 4096] for name in ("recording", "start_s", "tier")) for start in starts
+    ]
+    draw = partial(_draw_block, config.seed, config.profile)
+    levels = np.empty((n_rows, len(LEVELS)), np.float32)
+    jobs = config.jobs or len(os.sched_getaffinity(0))
+    if jobs <= 1 or len(blocks) < 4:
+        for start, block in zip(starts, blocks, strict=True):
+            levels[start : start + 4096] = draw(block)
+            progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
+        return levels
+    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for start, drawn in zip(starts, pool.map(draw, blocks), strict=True):
+            levels[start : start + 4096] = drawn
+            progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
+    return levels
+
+
+def _draw_block(seed: int, profile: str, block: tuple[NDArray, ...]) -> NDArray[np.float32]:
+    rows = zip(*(column.tolist() for column in block), strict=True)
+    return np.stack([degrade.draw_levels(seed, recording, start_s, tier, profile) for recording, start_s, tier in rows])
+
+
+def _copy_notes(source: Path, target: Path) -> None:
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, target / file.name)
+
+
+def _estimate(config: PlanConfig, draft: _Draft, recipe: Recipe) -> Estimate:
+    return estimate(
+        recipe,
+        seconds_of_notes=sum(draft.corpus.recordings[index].duration_s for index in draft.used),
+        n_notes_files=len(draft.used),
+        cores_per_task=config.cores_per_task,
+        task_hours=config.task_hours,
+        rates=config.rates,
+    )
+
+
+def _check_room(store: Path, costs: Estimate) -> None:
+    folder = store.absolute()
+    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    needed = costs.total_bytes * ROOM_MARGIN - there
+    if free < needed:
+        raise NoRoom(
+            f"{folder}: {free / 1e9:.1f} GB free, but {store} may need {needed / 1e9:.1f} GB more; choose another disk, "
+            "a --limit, or fewer --encoders (or --no-room-check where you know better)"
+        )
+
+
+def _report(
+    config: PlanConfig,
+    draft: _Draft,
+    specs: tuple[EncoderSpec, ...],
+    parsed: Mapping[int, Parsed],
+    costs: Estimate,
+    *,
+    created: bool,
+) -> PlanReport:
+    recordings = draft.corpus.recordings
+    ranges = draft.order.split_ranges
+    return PlanReport(
+        store=config.store,
+        created=created,
+        n_recordings=len(recordings),
+        n_recordings_used=len(draft.used),
+        n_segments=len(draft.segments),
+        n_rows=int(draft.order.columns["tier"].size),
+        rows_of_split={name: ranges[name][1] - ranges[name][0] for name in SPLITS},
+        pieces=draft.pieces,
+        too_short=draft.too_short,
+        problems=tuple(line for index in sorted(parsed) for line in complaints(recordings[index], parsed[index])),
+        random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
+        estimate=costs,
+    )
