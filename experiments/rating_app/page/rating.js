@@ -71,9 +71,9 @@ function build() {
     card.className = "scale";
     card.dataset.name = scale.name;
     card.innerHTML =
-      '<div class="line"><h2><span></span><b></b></h2><output></output></div><p></p>' +
-      '<input type="range" min="0" max="100" step="1"><div class="line ends"><span></span><span></span></div>' +
-      '<label class="tell"><input type="checkbox">cannot tell</label>';
+      '<div class="line head"><h2><span></span><b></b></h2><label class="tell"><input type="checkbox">cannot tell</label>' +
+      '<output></output></div><p></p>' +
+      '<input type="range" min="0" max="100" step="1"><div class="line ends"><span></span><span></span></div>';
     card.querySelector("h2 span").textContent = i + 1;
     card.querySelector("h2 b").textContent = scale.title;
     card.querySelector("p").textContent = scale.listen_for;
