@@ -1,0 +1,40 @@
+"""The command line `keybed`: builds frozen configurations from arguments, runs one thing, prints errors people can act on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from experiments.commands import demo, extraction, phases, rating, stores
+from store.errors import KeybedError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; every subcommand sets `run`, a function of the parsed arguments."""
+    top = argparse.ArgumentParser(
+        prog="keybed",
+        description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
+    )
+    subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for group in (extraction, stores, phases, rating, demo):
+        group.register(subcommands)
+    return top
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 an error that was explained, 2 wrong usage, 130 or 143 stopped by a signal."""
+    options = parser().parse_args(arguments)
+    try:
+        status: int | None = options.run(options)
+    except KeybedError as error:
+        print(f"keybed: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("keybed: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return status or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

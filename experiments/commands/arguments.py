@@ -1,0 +1,46 @@
+"""Arguments that several subcommands share, and their parsing."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 on."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number from 1 on")
+    return value
+
+
+def names(text: str) -> tuple[str, ...]:
+    """`a,b` as ("a", "b")."""
+    found = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not found:
+        raise argparse.ArgumentTypeError("at least one name is needed")
+    return found
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """`3,17-19` as (3, 17, 18, 19)."""
+    found: list[int] = []
+    for part in names(text):
+        first, dash, last = part.partition("-")
+        try:
+            found += range(int(first), int(last if dash else first) + 1)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{part!r}: numbers and ranges such as 3,17-19") from error
+    if not found:
+        raise argparse.ArgumentTypeError(f"{text!r} names no number")
+    return tuple(found)
+
+
+def add_store(parser: argparse.ArgumentParser) -> None:
+    """The positional STORE."""
+    parser.add_argument("store", metavar="STORE", type=Path, help="the store's folder")
+
+
+def add_out(parser: argparse.ArgumentParser, what: str = "folder of the run") -> None:
+    """The required --out."""
+    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help=what)

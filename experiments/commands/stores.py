@@ -1,0 +1,106 @@
+"""status, verify, info, derive: what is in a store, whether it is whole, and views made from it."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from experiments.commands.arguments import add_store, names, positive
+
+
+def register(subcommands: Any) -> None:
+    """Add this group's subcommands."""
+    status = subcommands.add_parser("status", help="done, running, missing and failed shards; speed and time left")
+    add_store(status)
+    status.add_argument("--watch", action="store_true", help="stay and show it live")
+    status.set_defaults(run=_status)
+
+    verify = subcommands.add_parser("verify", help="read every shard against its commit; say what to redo")
+    add_store(verify)
+    verify.add_argument("--repair", action="store_true", help="un-commit bad shards and remove litter")
+    verify.add_argument("--recompute", metavar="N", type=positive, help="make N rows again and report the drift")
+    verify.add_argument("--tasks", metavar="K", type=positive, help="number of tasks of the array that redoes them")
+    verify.add_argument("--script", default="slurm/extract.sbatch", help="the batch file of that array")
+    verify.add_argument("--seed", type=int, default=0, help="which rows --recompute takes")
+    verify.set_defaults(run=_verify)
+
+    info = subcommands.add_parser("info", help="what a store holds: recipe, sizes, parameters, failures")
+    add_store(info)
+    info.add_argument("--json", action="store_true", help="the whole recipe as JSON")
+    info.set_defaults(run=_info)
+
+    derive = subcommands.add_parser("derive", help="make train mean and sd, PCA and int8 views of the features")
+    add_store(derive)
+    derive.add_argument("--features", type=names, help="array paths (default: every encoder's frames)")
+    derive.add_argument("--pca", metavar="K", type=int, default=128, help="components; 0: none (128)")
+    derive.add_argument("--no-int8", action="store_true", help="leave the int8 views out")
+    derive.add_argument("--scheduler", metavar="ADDRESS", help="an existing Dask cluster (default: local threads)")
+    derive.set_defaults(run=_derive)
+
+
+def _status(options: argparse.Namespace) -> None:
+    from rich.console import Console
+
+    from store.reader import open_store
+    from store.status import render, status, watch
+
+    store = open_store(options.store)
+    if options.watch:
+        watch(store)
+    else:
+        Console(soft_wrap=True, highlight=False).print(render(status(store)))
+
+
+def _verify(options: argparse.Namespace) -> int:
+    from extract.progress import shown
+    from store.reader import open_store
+    from store.verify import VerifyConfig, verify
+
+    config = VerifyConfig(
+        store=options.store,
+        repair=options.repair,
+        recompute_rows=options.recompute or 0,
+        tasks=options.tasks,
+        script=options.script,
+        seed=options.seed,
+    )
+    recompute = None
+    if config.recompute_rows:
+        from extract.recompute import recomputer
+
+        recompute = recomputer(open_store(options.store))
+    with shown() as progress:
+        report = verify(config, recompute, lambda done, of: progress("shards read", done, of))
+    print("\n".join(report.lines()))
+    return 0 if report.sound else 1
+
+
+def _info(options: argparse.Namespace) -> None:
+    import json
+
+    from rich.console import Console
+
+    from experiments.store_info import describe_store
+    from store.reader import open_store
+
+    store = open_store(options.store)
+    if options.json:
+        print(json.dumps(store.recipe.to_json(), indent=1, ensure_ascii=False))
+    else:
+        describe_store(store, Console(soft_wrap=True, highlight=False))
+
+
+def _derive(options: argparse.Namespace) -> None:
+    from extract.progress import shown
+    from store.derive import DeriveConfig, derive
+
+    config = DeriveConfig(
+        store=options.store,
+        features=options.features,
+        pca=options.pca,
+        int8=not options.no_int8,
+        scheduler=options.scheduler,
+    )
+    with shown() as progress:
+        report = derive(config, progress)
+    print("\n".join(report.lines()))

@@ -1,0 +1,91 @@
+"""`keybed info`: what a store holds, for a person; everything comes from the store itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from store.reader import Store
+from store.schema import DIMENSIONS, LEVELS, SPLITS, TIERS, Status, array_specs
+
+
+def describe_store(store: Store, console: Console) -> None:
+    """Print the recipe, the rows, the arrays, the curves with their units and sources, and every other parameter."""
+    recipe = store.recipe
+    console.print(f"[bold]{store.path}[/]  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}")
+    for spec in recipe.encoders:
+        if spec.random_weights:
+            console.print(f"[bold red]RANDOM WEIGHTS: {spec.name} holds seeded noise, not music's features[/]")
+    segments, audio, degradation = recipe.segments, recipe.audio, recipe.degradation
+    console.print(
+        f"{segments['n_segments']:,} segments of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {recipe.n_rows:,} rows; "
+        f"profile {degradation['profile']}, seed {degradation['seed']}, audio {audio['source']}"
+    )
+    if "audible" in audio:
+        console.print(f"what can be heard: {audio['audible']}")
+    _print_rows(store, console)
+    _print_encoders(store, console)
+    _print_curves(degradation, console)
+    console.print("[bold]every other parameter of the degradation[/]")
+    for line in _flat({k: v for k, v in degradation.items() if k != "curves"}):
+        console.print("  " + line, markup=False)
+    console.print("[bold]audio[/]")
+    for line in _flat(audio):
+        console.print("  " + line, markup=False)
+
+
+def _print_rows(store: Store, console: Console) -> None:
+    done = len(store.committed)
+    splits = ", ".join(f"{name} {stop - start:,}" for name in SPLITS for start, stop in [store.splits[name]])
+    console.print(f"rows by split: {splits}; shards of {store.shard_rows} rows: {done} of {store.n_shards} committed")
+    if done:
+        rows = store.rows(status=None, allow_missing=True)
+        table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")
+        for k, dimension in enumerate(DIMENSIONS):
+            means = []
+            for tier in range(len(TIERS)):
+                kept = (rows.tier == tier) & rows.valid[:, k]
+                means.append(f"{rows.score[kept, k].mean():.1f} ({kept.sum():,})" if kept.any() else "–")
+            table.add_row(dimension, *means)
+        console.print(table)
+        statuses = Counter(Status(int(s)).name for s in rows.status)
+        console.print("status: " + ", ".join(f"{name} {n:,}" for name, n in statuses.most_common()))
+
+
+def _print_encoders(store: Store, console: Console) -> None:
+    table = Table("array", "shape", "dtype", "MB, uncompressed", box=None, header_style="bold")
+    for spec in array_specs(store.recipe):
+        if not spec.path.startswith("row/"):
+            size = {"float16": 2, "bool": 1}[spec.dtype]
+            for n in spec.shape:
+                size *= n
+            table.add_row(spec.path, " × ".join(map(str, spec.shape)), spec.dtype, f"{size / 1e6:,.1f}")
+    console.print(table)
+    for spec in store.recipe.encoders:
+        console.print(
+            f"{spec.name}: {spec.source} {spec.revision} weights {spec.weights_sha256[:12]}, {spec.compute_dtype}, "
+            f"{spec.threads} threads, frames from states {', '.join(map(str, spec.frame_states))}",
+            markup=False,
+        )
+    derived = [path for path in store.features if path.startswith("derived/")]
+    console.print("derived views: " + (", ".join(derived) or f"none yet; keybed derive {store.path}"))
+
+
+def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:
+    anchors = degradation["score_anchors"]
+    table = Table("axis", *(f"{score:g}" for score in anchors), "unit (source)", box=None, header_style="bold")
+    for axis in LEVELS:
+        curve = degradation["curves"][axis]
+        table.add_row(axis, *(f"{level:.3g}" for level in curve["levels"]), f"{curve['unit']} ({curve['source']})")
+    console.print("[bold]score → level[/]")
+    console.print(table)
+
+
+def _flat(data: Any, path: str = "") -> list[str]:
+    if isinstance(data, Mapping):
+        return [line for key, value in data.items() for line in _flat(value, f"{path}.{key}" if path else str(key))]
+    return [f"{path} = {data}"]
