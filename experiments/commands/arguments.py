@@ -14,6 +14,14 @@ def positive(text: str) -> int:
     return value
 
 
+def whole(text: str) -> int:
+    """A whole number from 0 on."""
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text}: a whole number from 0 on")
+    return value
+
+
 def names(text: str) -> tuple[str, ...]:
     """`a,b` as ("a", "b")."""
     found = tuple(part.strip() for part in text.split(",") if part.strip())

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_out, add_store, names, numbers, positive
+from experiments.commands.arguments import add_out, add_store, names, numbers, positive, whole
 
 BASELINES = ("logmel", "expressive")
 """Planned by default: they need no weights, so that a first store can be made anywhere."""
@@ -110,7 +110,9 @@ def _register_extract(subcommands: Any) -> None:
     extract.add_argument("--mert-weights", type=Path, help="where MERT's weight file lies here, likewise")
     extract.add_argument("--midibert-weights", type=Path, help="where MIDIBert's checkpoint lies here, likewise")
     extract.add_argument("--scratch", type=Path, help="a fast local folder for what is in the making")
-    extract.add_argument("--workers", type=positive, help="processes that degrade and render (default: one a core)")
+    extract.add_argument(
+        "--workers", type=whole, help="processes that degrade and render (default: one a core; 0: all in this one)"
+    )
     extract.set_defaults(run=_extract)
 
 
