@@ -78,6 +78,14 @@ def open_for_reading(features: Path, path: str) -> Any:
         return zarr.open_array(zarr.storage.LocalStore(features, read_only=True), path=path, mode="r")
 
 
+def read_into(array: Any, selection: tuple[slice, ...], out: np.ndarray) -> None:
+    """Decode a selection straight into memory that is there already: fresh pages cost as much as decoding does."""
+    from zarr.core.buffer import default_buffer_prototype
+
+    if out.size:
+        array.get_basic_selection(selection, out=default_buffer_prototype().nd_buffer.from_numpy_array(out))
+
+
 @cache
 def _reading_config() -> dict[str, Any]:
     if find_spec("zarrs") is None:

@@ -157,30 +157,46 @@ class Store:
         index = np.asarray(index, dtype=np.int64)
         if index.ndim != 1 or (len(index) and not 0 <= index.min() <= index.max() < array.shape[0]):
             raise IndexError(f"{path}: row numbers must be one list within 0 … {array.shape[0] - 1}")
-        inner, drop = feature.selection(array.metadata.dimension_names, array.shape)
-        out = np.empty((len(index), *_extent(inner)), dtype=array.dtype)
+        out = self.empty_block(feature, len(index))
         order = np.argsort(index, kind="stable")
-        for first, last in _blocks(index[order], self.shard_rows):
+        for first, last in blocks(index[order], self.shard_rows):
             places = order[first:last]
             start, stop = int(index[places[0]]), int(index[places[-1]]) + 1
-            block = self.read_block(feature, start, stop)
-            out[places] = block[index[places] - start]
-        return out.reshape([n for axis, n in enumerate(out.shape) if axis not in drop])
+            if stop - start == last - first == len(index) and bool(np.all(np.diff(places) == 1)):
+                self.read_block(feature, start, stop, out=out)
+            else:
+                block = self.read_block(feature, start, stop, out=self.empty_block(feature, stop - start))
+                out[places] = block[index[places] - start]
+        return self.drop_axes(feature, out)
 
-    def read_block(self, feature: Feature, start: int, stop: int) -> np.ndarray:
-        """Rows [start, stop) of one array, all axes kept, after a look at whether the files are what was committed."""
+    def empty_block(self, feature: Feature, n_rows: int) -> np.ndarray:
+        """Room for n_rows of a feature, all axes kept."""
+        array = self.array(feature.path)
+        inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
+        return np.empty((n_rows, *(part.stop - part.start for part in inner)), dtype=array.dtype)
+
+    def drop_axes(self, feature: Feature, block: np.ndarray) -> np.ndarray:
+        """The same numbers without the axes of which one place was asked for."""
+        array = self.array(feature.path)
+        _, drop = feature.selection(array.metadata.dimension_names, array.shape)
+        return block.reshape([n for axis, n in enumerate(block.shape) if axis not in drop])
+
+    def read_block(self, feature: Feature, start: int, stop: int, *, out: np.ndarray) -> np.ndarray:
+        """Rows [start, stop) into `out`, all axes kept, after a look at whether the files are what was committed."""
+        from store.arrays import read_into
+
         array = self.array(feature.path)
         inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
         for shard in shards.shards_of_range(start, stop, self.shard_rows):
             self._trust(feature.path, shard, len(array.shape))
         try:
-            block: np.ndarray = array[(slice(start, stop), *inner)]
+            read_into(array, (slice(start, stop), *inner), out)
         except (RuntimeError, ValueError, OSError) as error:
             raise ShardDamaged(
                 f"{self.path}: rows {start}–{stop - 1} of {feature.path} cannot be decoded ({error}); "
                 f"`keybed verify {self.path} --repair` says which shards to extract again"
             ) from error
-        return block
+        return out
 
     def batches(
         self,
@@ -323,11 +339,7 @@ def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str
     return tuple(name for name in known if name in given)
 
 
-def _extent(inner: Sequence[slice]) -> tuple[int, ...]:
-    return tuple(part.stop - part.start for part in inner)
-
-
-def _blocks(ascending: NDArray[np.int64], shard_rows: int, gap_rows: int = 64) -> Iterator[tuple[int, int]]:
+def blocks(ascending: NDArray[np.int64], shard_rows: int, gap_rows: int = 64) -> Iterator[tuple[int, int]]:
     """Cut ascending row numbers into runs that stay in one shard and have no gap wider than gap_rows."""
     if not len(ascending):
         return
