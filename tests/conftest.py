@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import os
 import random
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import mido
@@ -135,3 +137,45 @@ def finished_placeholder_store(planned_placeholder_store: Path, tmp_path_factory
     shutil.copytree(planned_placeholder_store, path)
     keybed("extract", path)
     return path
+
+
+NOT_COMPARED = ("logs", "claims", "places.json")
+"""What differs from run to run by design: who did what when, and where things lie."""
+
+
+def contents(store: Path) -> dict[str, str]:
+    """sha256 of every file that must be equal in two stores of one recipe, by its path."""
+    return {
+        str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(store.rglob("*"))
+        if path.is_file() and path.relative_to(store).parts[0] not in NOT_COMPARED
+    }
+
+
+@pytest.fixture(scope="session")
+def differing() -> Callable[[Path, Path], dict[str, str]]:
+    """A function of two stores: the files by which they differ, each with how; empty for equal ones."""
+
+    def compare(store: Path, reference: Path) -> dict[str, str]:
+        ours, theirs = contents(store), contents(reference)
+        found = {}
+        for name in sorted(ours.keys() | theirs.keys()):
+            if ours.get(name) != theirs.get(name):
+                found[name] = "differs" if name in ours and name in theirs else "extra" if name in ours else "missing"
+        return found
+
+    return compare
+
+
+@pytest.fixture(scope="session")
+def commits_of() -> Callable[[Path], dict[int, tuple[int, int]]]:
+    """A function of a store: shard -> (inode, time) of its commit, which show whether one was ever written again."""
+
+    def look(store: Path) -> dict[int, tuple[int, int]]:
+        found = {}
+        for path in (store / "commits").glob("[0-9]*.json"):
+            status = path.stat()
+            found[int(path.stem)] = (status.st_ino, status.st_mtime_ns)
+        return found
+
+    return look

@@ -1,0 +1,122 @@
+"""Processes that can be killed, and what a store must look like afterwards."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+NURSERY = Path(__file__).with_name("nursery.py")
+
+
+class Nursery:
+    """Starts `keybed …` processes within milliseconds (see nursery.py), kills them and says how they ended."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._log = folder / "nursery.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, NURSERY],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                cwd=folder,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+        assert self._answer() == "ready"
+        self.children = 0
+
+    def _answer(self) -> object:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        assert line, self._log.read_text()
+        return json.loads(line)
+
+    def _ask(self, **request: object) -> object:
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return self._answer()
+
+    def log(self, pid: int) -> str:
+        """What this child printed so far."""
+        return (self.folder / f"{pid}.log").read_text()
+
+    def start(self, *arguments: str | Path) -> int:
+        """Start a command; its process id."""
+        self.children += 1
+        log = self.folder / f"child-{self.children}.log"
+        pid = self._ask(run=[*map(str, arguments)], log=str(log))
+        assert isinstance(pid, int)
+        (self.folder / f"{pid}.log").unlink(missing_ok=True)
+        (self.folder / f"{pid}.log").symlink_to(log)
+        return pid
+
+    def wait(self, pid: int) -> int:
+        """Exit status, −9 for one that was killed."""
+        status = self._ask(wait=pid)
+        assert isinstance(status, int)
+        return status
+
+    def run(self, *arguments: str | Path) -> str:
+        """A command to its good end; what it printed."""
+        pid = self.start(*arguments)
+        assert self.wait(pid) == 0, self.log(pid)
+        return self.log(pid)
+
+    def run_anyhow(self, *arguments: str | Path) -> str:
+        """A command to whatever end; what it printed."""
+        pid = self.start(*arguments)
+        self.wait(pid)
+        return self.log(pid)
+
+    def kill(self, pid: int) -> int:
+        """kill -9 of this one process, as the kernel's memory killer does it; its exit status."""
+        os.kill(pid, signal.SIGKILL)
+        return self.wait(pid)
+
+    def left_running(self, session: int) -> list[str]:
+        """Processes (id and command) of this child's session that still run; a zombie does not."""
+        found = []
+        for folder in Path("/proc").iterdir():
+            if not folder.name.isdecimal():
+                continue
+            try:
+                after_name = (folder / "stat").read_text().rpartition(")")[2].split()
+                command = (folder / "cmdline").read_text().replace("\0", " ")
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if int(after_name[3]) == session and after_name[0] != "Z":
+                found.append(f"{folder.name}: {command}")
+        return found
+
+    def wait_for(self, what: str, condition: Callable[[], object], limit_s: float = 60) -> None:
+        """Poll every 5 ms until the condition holds."""
+        deadline = time.monotonic() + limit_s
+        while not condition():
+            assert time.monotonic() < deadline, f"not within {limit_s} s: {what}"
+            time.sleep(0.005)
+
+    def stop(self) -> None:
+        """End the nursery; its children are over by then."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=30)
+        self._process.stdout.close()
+
+
+@pytest.fixture(scope="session")
+def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
+    started = Nursery(tmp_path_factory.mktemp("nursery"))
+    yield started
+    started.stop()

@@ -1,0 +1,43 @@
+"""Run as a program: imports the command line once, then forks a `keybed …` for every request, cheap to start and to kill.
+
+Requests come as JSON lines on stdin, answers go as JSON lines to stdout:
+`{"run": ["extract", STORE], "log": FILE}` → its process id; `{"wait": PID}` → its exit status (−9 for a kill).
+Every child leads a session of its own, so that what it leaves behind can be found.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+
+def fork(arguments: list[str], log: str) -> int:
+    """Start one command; returns its process id in the parent, and ends with its status in the child."""
+    pid = os.fork()
+    if pid:
+        return pid
+    os.setsid()
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    written = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    for source, target in ((nothing, 0), (written, 1), (written, 2)):
+        os.dup2(source, target)
+    sys.exit(main(arguments))
+
+
+if __name__ == "__main__":
+    # What `plan` and `extract` import when they run.
+    from experiments.cli import main
+    from extract import plan, worker
+
+    assert plan
+    assert worker
+
+    print(json.dumps("ready"), flush=True)
+    for line in sys.stdin:
+        request = json.loads(line)
+        if "run" in request:
+            answer = fork(request["run"], request["log"])
+        else:
+            answer = os.waitstatus_to_exitcode(os.waitpid(request["wait"], 0)[1])
+        print(json.dumps(answer), flush=True)

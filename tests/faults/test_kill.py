@@ -1,0 +1,118 @@
+"""kill -9 at random moments of an extraction and of a plan: nothing lost, nothing silently wrong, nothing made twice."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import shutil
+import signal
+import time
+
+import pytest
+
+KILLS_A_SEED = 12
+
+
+def start_and_kill(nursery, after_s, *arguments):
+    """Kill the command after so many seconds; True where it was still running then."""
+    pid = nursery.start(*arguments)
+    time.sleep(after_s)
+    status = nursery.kill(pid)
+    assert status in (0, -signal.SIGKILL), nursery.log(pid)
+    nursery.wait_for("its workers end with it", lambda: not nursery.left_running(pid), 20)
+    return status != 0
+
+
+def assert_commits_are_true(store, reference):
+    """Every commit on disk, at whatever moment, stands for exactly the bytes of the undisturbed store."""
+    for commit in (store / "commits").glob("[0-9]*.json"):
+        assert commit.read_bytes() == (reference / "commits" / commit.name).read_bytes()
+        for name in json.loads(commit.read_bytes())["objects"]:
+            ours, theirs = (folder / "features.zarr" / name for folder in (store, reference))
+            assert ours.read_bytes() == theirs.read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("seed", "workers"),
+    [
+        (0, 0),
+        pytest.param(1, 0, marks=pytest.mark.slow),
+        pytest.param(2, 2, marks=pytest.mark.slow),
+        pytest.param(3, 1, marks=pytest.mark.slow),
+    ],
+)
+def test_extraction(
+    seed, workers, nursery, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
+):
+    draw = random.Random(f"extract {seed}")
+    longest_s = 0.8 if workers == 0 else 4.0
+    kills, store = 0, tmp_path / "0"
+    shutil.copytree(planned_placeholder_store, store)
+    while kills < KILLS_A_SEED:
+        before = commits_of(store)
+        kills += start_and_kill(nursery, draw.uniform(0, longest_s), "extract", store, "--workers", str(workers))
+        after = commits_of(store)
+        assert before == {shard: after[shard] for shard in before}, "a committed shard was made again, or lost"
+        assert_commits_are_true(store, finished_placeholder_store)
+        if len(after) == 15 and kills < KILLS_A_SEED:
+            store = tmp_path / str(kills)
+            shutil.copytree(planned_placeholder_store, store)
+    before = commits_of(store)
+    nursery.run("extract", store, "--workers", "0")
+    nursery.run("verify", store, "--repair")
+    assert before == {shard: seen for shard, seen in commits_of(store).items() if shard in before}
+    assert not differing(store, finished_placeholder_store)
+
+
+@pytest.mark.parametrize(
+    ("seed", "n_kills"),
+    [(0, 4), pytest.param(1, 15, marks=pytest.mark.slow), pytest.param(2, 15, marks=pytest.mark.slow)],
+)
+def test_create(seed, n_kills, nursery, tiny_maestro, planned_placeholder_store, differing, tmp_path):
+    """`plan` killed while it reads the corpus or makes the store: there is no store, or a whole one."""
+    draw = random.Random(f"create {seed}")
+    options = ("--encoders", "placeholder-audio,placeholder-midi", "--limit", "15", "--shard-rows", "4", "--jobs", "1")
+    began = time.monotonic()
+    nursery.run("plan", tiny_maestro, tmp_path / "warm", *options)
+    whole_s = time.monotonic() - began
+    kills, caught_in_the_making = 0, 0
+    while kills < n_kills:
+        store = tmp_path / f"{kills}" / "store"
+        store.parent.mkdir(exist_ok=True)
+        plan = ("plan", tiny_maestro, store, *options)
+        if kills % 2:
+            pid = nursery.start(*plan)
+            nursery.wait_for("making has begun", lambda folder=store.parent: any(folder.iterdir()))
+            time.sleep(draw.uniform(0, 0.4 * whole_s))
+            kills += nursery.kill(pid) != 0
+        else:
+            kills += start_and_kill(nursery, draw.uniform(0, whole_s), *plan)
+        caught_in_the_making += any(store.parent.glob(".store.*.creating"))
+        if store.exists():
+            assert not differing(store, planned_placeholder_store)
+        nursery.run(*plan)
+        assert not differing(store, planned_placeholder_store)
+        assert [path.name for path in store.parent.iterdir()] == ["store"], "what the killed one left is swept"
+    assert caught_in_the_making, "not one kill fell into the making itself"
+
+
+def test_a_killed_renderer_is_an_error_that_says_what_to_do(
+    nursery, planned_placeholder_store, finished_placeholder_store, differing, tmp_path
+):
+    store = tmp_path / "store"
+    shutil.copytree(planned_placeholder_store, store)
+    pid = nursery.start("extract", store, "--workers", "1")
+
+    def renderers():
+        spawned = [line for line in nursery.left_running(pid) if "spawn_main" in line]
+        return [int(line.partition(":")[0]) for line in spawned]
+
+    nursery.wait_for("a first commit", lambda: any((store / "commits").glob("[0-9]*.json")))
+    os.kill(renderers()[0], signal.SIGKILL)
+    assert nursery.wait(pid) == 1
+    assert "a process that renders rows was killed" in nursery.log(pid)
+    assert "run the same command again" in nursery.log(pid)
+    assert not any((store / "claims").iterdir()), "claims of unfinished shards are given back"
+    nursery.run("extract", store, "--workers", "0")
+    assert not differing(store, finished_placeholder_store)
