@@ -132,9 +132,16 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             )
     # A config.json leaves out what equals Hubert's defaults, and those are _BASE.
     architecture: dict[str, Any] = {key: config.get(key, default) for key, default in _BASE.items()}
-    if not len(architecture["conv_dim"]) == len(architecture["conv_kernel"]) == len(architecture["conv_stride"]):
+    kernels, strides = architecture["conv_kernel"], architecture["conv_stride"]
+    if not len(architecture["conv_dim"]) == len(kernels) == len(strides):
+        raise WeightsRefused(f"{NAME}: {folder}/config.json lists conv_dim, conv_kernel, conv_stride of other lengths")
+    # What mert_model computes is this kind of feature extractor and no other.
+    fixed: dict[str, Any] = {key: _BASE[key] for key in ("feat_extract_norm", "feat_extract_activation", "conv_bias")}
+    other = {key: architecture[key] for key, value in fixed.items() if architecture[key] != value}
+    if other or any(not stride <= kernel <= 2 * stride for stride, kernel in zip(strides, kernels, strict=True)):
         raise WeightsRefused(
-            f"{NAME}: {folder}/config.json lists conv_dim, conv_kernel and conv_stride of other lengths"
+            f"{NAME}: {folder}/config.json has a feature extractor unlike MERT's: "
+            f"{other or {'conv_kernel': kernels, 'conv_stride': strides}}"
         )
     return architecture
 

@@ -142,11 +142,6 @@ class MertStates(nn.Module):
 
     def __init__(self, hubert: Any, architecture: dict[str, Any]) -> None:
         super().__init__()
-        if architecture["feat_extract_norm"] != "group" or architecture["conv_bias"]:
-            raise WeightsRefused(
-                f"{NAME}: a feature extractor with feat_extract_norm {architecture['feat_extract_norm']!r} and "
-                f"conv_bias {architecture['conv_bias']} is not MERT's (group, false)"
-            )
         self.convolutions = Convolutions(hubert.feature_extractor, architecture)
         self.projection = hubert.feature_projection
         self.position = hubert.encoder.pos_conv_embed
@@ -178,14 +173,6 @@ class Convolutions(nn.Module):
         first = extractor.conv_layers[0]
         self.stride = architecture["conv_stride"]
         self.kernel = architecture["conv_kernel"]
-        if any(not stride <= kernel <= 2 * stride for stride, kernel in zip(self.stride, self.kernel, strict=True)):
-            raise WeightsRefused(
-                f"{NAME}: convolutions of kernels {self.kernel} and strides {self.stride} are not MERT's"
-            )
-        if architecture["feat_extract_activation"] != "gelu":
-            raise WeightsRefused(
-                f"{NAME}: feat_extract_activation {architecture['feat_extract_activation']!r} is not MERT's gelu"
-            )
         # Kept in float32 whatever the model's dtype (buffers of a plain tuple are not converted by .to(dtype)).
         self.first_weight = nn.Parameter(first.conv.weight[:, 0].clone(), requires_grad=False)
         self.first_scale = nn.Parameter(first.layer_norm.weight.clone(), requires_grad=False)

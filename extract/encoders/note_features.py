@@ -147,8 +147,10 @@ def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.fl
     """RATE_CHANNELS of each bin, float64 (n_bins, 4)."""
     edges = np.linspace(0, window_s, n_bins + 1)
     travel = np.abs(np.diff(notes.pedal_value.astype(np.float64), prepend=notes.pedal_value[:1])) / 127.0
+    # numpy's last bin holds its right edge, a window does not.
+    edges[-1] = np.nextafter(window_s, 0)
     counts = [
-        np.histogram(notes.onset_s[notes.onset_s < window_s], edges)[0],
+        np.histogram(notes.onset_s, edges)[0],
         np.histogram(chords(notes.onset_s)[1], edges)[0],
         np.histogram(_crossings(notes)[1], edges)[0],
         np.histogram(notes.pedal_s, edges, weights=travel)[0],

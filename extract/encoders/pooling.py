@@ -87,13 +87,13 @@ def finish(
     beyond ±65504, which float16 storage would turn into an infinity.
     """
     for what, array in (("layers", layers), ("frames", frames)):
-        flat = array.reshape(len(array), -1)
+        size = np.abs(array).max(axis=tuple(range(1, array.ndim)))
         # NaN compares false, so it is caught by the same test.
-        fits = (np.abs(flat).max(1, initial=0) <= FLOAT16_MAX) | failed
+        fits = (size <= FLOAT16_MAX) | failed
         if not fits.all():
             row = int(np.flatnonzero(~fits)[0])
             raise EncoderError(
-                f"{name}: {what} of row {row} of this shard reach {np.abs(flat[row]).max()}, which float16 cannot "
+                f"{name}: {what} of row {row} of this shard reach {size[row]}, which float16 cannot "
                 f"hold; the encoder's weights are broken, or its values need scaling before they can be stored"
             )
     layers[failed], frames[failed] = np.nan, np.nan
