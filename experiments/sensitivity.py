@@ -6,7 +6,8 @@ Needs a planned store, not a filled one. Every axis is degraded alone, at three 
 untouched twin; the store's own encoders listen, and two numbers come out for each axis, encoder, state and pooling:
 
 - movement: root mean square change of the features over all degraded twins of a level, in units of the distance between
-  two segments (features scaled by their spread between untouched segments, so two random segments are √2 apart);
+  two segments (features scaled by their spread between untouched segments, so two random segments are √2 apart; no
+  feature counts for more than 3);
 - what a linear probe (ridge, penalty by inner folds, folds by piece) tells: r with the realised level over untouched and
   degraded rows, and the area under the ROC curve for degraded against untouched at each level.
 
@@ -35,6 +36,8 @@ from store.schema import AXES, EncoderSpec
 
 MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW = "20 bins, mean", "20 bins, mean + sd", "50 bins, mean", "window, mean + sd"
 POOLINGS = (MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW)
+LARGEST_MOVEMENT = 3.0
+"""No feature counts as having moved further than this."""
 _FAMILIES_AT_ONCE = 2
 
 
@@ -162,7 +165,8 @@ def _views(store: Store, spec: EncoderSpec, states: tuple[int, ...]) -> Iterator
 
     place = store.places.get(f"weights/{spec.name}")
     kept = [state for state in states if state < spec.n_states]
-    of_states = [((state,), str(state)) for state in kept] or [(spec.frame_states, _named(spec.frame_states))]
+    of_states: list[tuple[tuple[int, ...], str]] = [((state,), str(state)) for state in kept]
+    of_states = of_states or [(spec.frame_states, _named(spec.frame_states))]
     has_sd = len(spec.frame_stats) > 1
     for k, (frame_states, name) in enumerate(of_states):
         reads = [(name, MEAN_BINS), *([(name, MEAN_SD_BINS)] if has_sd else [])]
@@ -260,4 +264,6 @@ def _movement(vectors_NxMxF: np.ndarray) -> tuple[float, ...]:
     spread = untouched.std(0)
     kept = spread > 1e-6 * np.maximum(1.0, np.abs(untouched).mean(0))
     change = (vectors_NxMxF[:, 1:, kept] - untouched[:, None, kept]) / spread[kept]
-    return tuple(float(x) for x in np.sqrt((change**2).mean((0, 2)) / 2))
+    # A feature that is all but constant in clean playing would drown the others.
+    moved_MxF = np.minimum(np.sqrt((change**2).mean(0) / 2), LARGEST_MOVEMENT)
+    return tuple(float(x) for x in np.sqrt((moved_MxF**2).mean(1)))

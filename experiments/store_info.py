@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -58,12 +60,10 @@ def _print_rows(store: Store, console: Console) -> None:
 
 def _print_encoders(store: Store, console: Console) -> None:
     table = Table("array", "shape", "dtype", "MB, uncompressed", box=None, header_style="bold")
-    for spec in array_specs(store.recipe):
-        if not spec.path.startswith("row/"):
-            size = {"float16": 2, "bool": 1}[spec.dtype]
-            for n in spec.shape:
-                size *= n
-            table.add_row(spec.path, " × ".join(map(str, spec.shape)), spec.dtype, f"{size / 1e6:,.1f}")
+    for array in array_specs(store.recipe):
+        if not array.path.startswith("row/"):
+            size = np.dtype(array.dtype).itemsize * math.prod(array.shape)
+            table.add_row(array.path, " × ".join(map(str, array.shape)), array.dtype, f"{size / 1e6:,.1f}")
     console.print(table)
     for spec in store.recipe.encoders:
         console.print(
