@@ -154,6 +154,8 @@ def _make(layout: Layout, shard: int) -> Claim | None:
     now = datetime.now(UTC).isoformat(timespec="seconds")
     holder = Holder(shard, token, socket.gethostname(), os.getpid(), boot, namespace, _started(os.getpid()), now)
     try:
+        path.parent.mkdir(exist_ok=True)  # a copy of a finished store may lack empty folders
+        layout.logs.mkdir(exist_ok=True)
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o664)
     except FileExistsError:
         return None

@@ -63,6 +63,10 @@ class PlanRefused(StoreError):
     """Plan-written columns, split ranges or recordings that do not fit the recipe."""
 
 
+class StaleDerived(StoreError):
+    """A derived array was made from other data than the store holds now."""
+
+
 class SlowReader(UserWarning):
     """zarrs is absent, so that zarr-python itself has to read: right, but several times slower."""
 

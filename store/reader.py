@@ -62,14 +62,14 @@ class Store:
 
     @property
     def features(self) -> list[str]:
-        """Paths of the feature arrays, `derived/…` included."""
+        """Paths of the arrays with one entry a row that hold features or their masks, `derived/…` included."""
         made = [spec.path for spec in self.specs if not spec.path.startswith("row/")]
         derived = self._layout.features / "derived"
         found = sorted(file.parent for file in derived.rglob("zarr.json")) if derived.is_dir() else []
         return made + [
             folder.relative_to(self._layout.features).as_posix()
             for folder in found
-            if json.loads((folder / "zarr.json").read_bytes())["node_type"] == "array"
+            if json.loads((folder / "zarr.json").read_bytes()).get("dimension_names", [None])[0] == "row"
         ]
 
     def notes_path(self, recording: int) -> Path:
@@ -106,6 +106,10 @@ class Store:
                 raise NoSuchFeature(f"{self.path} holds no {path!r}; it has {', '.join(self.features)}")
             from store.arrays import open_for_reading
 
+            if path.startswith("derived/"):
+                from store.derived import check_fresh
+
+                check_fresh(self, path)
             self._arrays[path] = open_for_reading(self._layout.features, path)
         return self._arrays[path]
 
@@ -248,11 +252,14 @@ class Store:
             path.startswith("row/") and path.removeprefix("row/") in self._planned_names
         ):
             return
-        if path.startswith("derived/"):
-            return
         key = f"{path}/{object_key(shard, rank)}"
-        stored = self.commit(shard).objects.get(key)
         file = self._layout.features / key
+        if path.startswith("derived/"):
+            if not file.is_file():
+                raise ShardDamaged(f"{file} is missing: `keybed derive {self.path}` after removing {file.parent}")
+            self._seen.add((shard, path))
+            return
+        stored = self.commit(shard).objects.get(key)
         length = file.stat().st_size if file.is_file() else None
         if stored is None or length != stored.bytes:
             found = "missing" if length is None else f"{length} bytes long"
@@ -312,9 +319,13 @@ def _check_format(path: Path, plain: Any, about: Any) -> None:
 
 def _check_whole(store: Store, layout: Layout) -> None:
     """Everything the plan wrote is there, and every committed shard has its files: names only, a listing an array."""
-    missing = [
-        name for name in ("recordings.json", "places.json", "notes", "commits") if not (layout.root / name).exists()
-    ]
+    missing = [name for name in ("recordings.json", "places.json") if not (layout.root / name).is_file()]
+    notes = {entry.name for entry in layout.notes.iterdir()} if layout.notes.is_dir() else set()
+    if layout.plan_commit.is_file():
+        sealed = json.loads(layout.plan_commit.read_bytes())["objects"]
+        missing += [name for name in sealed if name.startswith("notes/") and name.removeprefix("notes/") not in notes]
+    else:
+        missing.append("commits/plan.json")
     done = store.committed if layout.commits.is_dir() else frozenset()
     for spec in store.specs:
         folder = layout.array(spec.path)

@@ -1,0 +1,69 @@
+"""What `keybed derive` makes, as readers see it: names, sources, freshness, and int8 back to numbers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.errors import StaleDerived
+from store.layout import Layout, object_key
+from store.reader import Store
+from store.schema import fingerprint
+
+INT8_MISSING = -128
+"""What a failed row holds in an int8 view; measured values lie within ±127."""
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Train-split mean and standard deviation of every number of `frames` or `layers`, masked bins left out."""
+
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+def source_fingerprint(store: Store, sources: tuple[str, ...]) -> str:
+    """sha256 over the recipe and the checksums of all shards of these arrays. Raises Incomplete."""
+    checksums = [
+        store.commit(shard).objects[f"{path}/{object_key(shard, len(store.array(path).shape))}"].sha256
+        for path in sources
+        for shard in range(store.n_shards)
+    ]
+    return fingerprint([store.fingerprint, list(sources), checksums])
+
+
+def attributes(store: Store, path: str) -> dict[str, Any]:
+    """Attributes of one array, from its metadata file."""
+    metadata = json.loads((Layout(store.path).array(path) / "zarr.json").read_bytes())
+    found: dict[str, Any] = metadata["attributes"]
+    return found
+
+
+def check_fresh(store: Store, path: str) -> None:
+    """Raises StaleDerived where the arrays that this one was made from have changed since."""
+    about = attributes(store, path)
+    if about["source_fingerprint"] != source_fingerprint(store, tuple(about["sources"])):
+        raise StaleDerived(
+            f"{path} was made from other data than lies in {store.path} now ({', '.join(about['sources'])}): "
+            f"`keybed derive {store.path}` makes it again"
+        )
+
+
+def moments(store: Store, encoder: str, kind: str = "frames") -> Moments:
+    """Train-split moments of one encoder's `frames` (stat, channel) or `layers` (stat, state, channel)."""
+    base = f"derived/{encoder}/{kind}"
+    return Moments(store.array(f"{base}_mean")[...], store.array(f"{base}_std")[...])
+
+
+def from_int8(store: Store, path: str, values: NDArray[np.int8]) -> NDArray[np.float32]:
+    """offset + scale × value of an int8 view read whole along (stat, channel); failed rows become NaN."""
+    offset, scale = store.array(f"{path}_offset")[...], store.array(f"{path}_scale")[...]
+    numbers = offset + scale * values.astype(np.float32)
+    missing = values == INT8_MISSING
+    if missing.any():
+        numbers[missing] = np.nan
+    return numbers

@@ -1,0 +1,123 @@
+"""One shard at a time, as the derivations see it: plain functions of (store's path, shard) that any Dask worker can run."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store.arrays import encode_shard
+from store.derived import INT8_MISSING
+from store.durable import write_aside
+from store.layout import object_key
+from store.reader import Store, open_store
+from store.schema import ArraySpec, Status
+
+Sums = NDArray[np.float64]
+
+
+@lru_cache(maxsize=2)
+def _opened(path: str, fingerprint: str) -> Store:
+    """One open store a process; the fingerprint of its content keeps a re-made one from being mistaken for it."""
+    return open_store(path)
+
+
+def observations(
+    path: str, content: str, array: str, shard: int, *, train_only: bool = True
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """(float32 (observations, …), chosen bool): OK rows, of `frames` only unmasked bins (each bin one observation).
+
+    chosen is over (rows,) for layers and (rows, bins) for frames, and says which they are.
+    """
+    store = _opened(path, content)
+    start, stop = store.shard_range(shard)
+    rows = np.arange(start, stop)
+    values = store.read(array, rows)
+    chosen = store.read("row/status", rows) == Status.OK
+    if train_only:
+        first, last = store.splits["train"]
+        chosen &= (rows >= first) & (rows < last)
+    if array.endswith("/frames"):
+        mask_path = array.removesuffix("frames") + "mask"
+        has_mask = any(spec.path == mask_path for spec in store.specs)
+        mask = store.read(mask_path, rows) if has_mask else np.ones(values.shape[:2], bool)
+        chosen = chosen[:, None] & mask
+    return values[chosen].astype(np.float32), chosen
+
+
+def sums(path: str, content: str, array: str, shard: int) -> tuple[int, Sums]:
+    """(n, sum) over the shard's training observations, float64."""
+    values, _ = observations(path, content, array, shard)
+    return len(values), values.sum(axis=0, dtype=np.float64)
+
+
+def deviations(path: str, content: str, array: str, shard: int, mean: NDArray[np.float32]) -> tuple[Sums, Sums]:
+    """(sum of squared deviations from `mean`, largest absolute deviation): no cancellation where |mean| ≫ sd."""
+    values, _ = observations(path, content, array, shard)
+    away = values.astype(np.float64) - mean
+    largest = np.abs(away).max(axis=0) if len(away) else np.zeros(away.shape[1:])
+    return np.square(away).sum(axis=0), largest
+
+
+def scatter_times(
+    path: str, content: str, array: str, shard: int, mean: NDArray[np.float32], std: NDArray[np.float32], q: Sums
+) -> Sums:
+    """Xᵀ X Q of the shard's standardised training observations, for one pass of the subspace iteration."""
+    values, _ = observations(path, content, array, shard)
+    x = ((values - mean) / std).reshape(len(values), -1)
+    product: Sums = (x.T @ (x @ q.astype(np.float32))).astype(np.float64)
+    return product
+
+
+def write_projection(
+    path: str,
+    content: str,
+    array: str,
+    shard: int,
+    mean: NDArray[np.float32],
+    std: NDArray[np.float32],
+    vectors: NDArray[np.float32],
+    spec: ArraySpec,
+    folder: str,
+) -> int:
+    """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns bytes written."""
+    values, chosen = observations(path, content, array, shard, train_only=False)
+    projected = np.zeros((*chosen.shape, len(vectors)), np.float16)
+    projected[chosen] = (((values - mean) / std).reshape(len(values), -1) @ vectors.T).astype(np.float16)
+    projected[_failed(path, content, shard)] = np.nan
+    return _write(spec, shard, projected, path, content, folder)
+
+
+def write_int8(
+    path: str,
+    content: str,
+    array: str,
+    shard: int,
+    offset: NDArray[np.float32],
+    scale: NDArray[np.float32],
+    spec: ArraySpec,
+    folder: str,
+) -> int:
+    """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns bytes written."""
+    values, chosen = observations(path, content, array, shard, train_only=False)
+    small = np.zeros((*chosen.shape, *offset.shape), np.int8)
+    small[chosen] = np.clip(np.rint((values - offset) / scale), -127, 127).astype(np.int8)
+    small[_failed(path, content, shard)] = INT8_MISSING
+    return _write(spec, shard, small, path, content, folder)
+
+
+def _failed(path: str, content: str, shard: int) -> NDArray[np.bool_]:
+    store = _opened(path, content)
+    failed: NDArray[np.bool_] = store.read("row/status", np.arange(*store.shard_range(shard))) != Status.OK
+    return failed
+
+
+def _write(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
+    start, _ = _opened(path, content).shard_range(shard)
+    data = encode_shard(spec, shard, start, values)
+    target = Path(folder, spec.path, object_key(shard, len(spec.shape)))
+    partial, _ = write_aside(target, data)
+    partial.replace(target)
+    return data.nbytes

@@ -1,0 +1,159 @@
+"""Derived arrays, against plain NumPy on everything at once."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+import store
+from store import errors
+from store.derive import DeriveConfig, derive
+from store.derived import from_int8, moments
+from store.pca import principal_components
+
+
+@pytest.fixture(scope="module")
+def derived_store(tmp_path_factory, whole_store):
+    import shutil
+
+    path = tmp_path_factory.mktemp("derived") / "S"
+    shutil.copytree(whole_store.path, path)
+    report = derive(DeriveConfig(path, components=5, threads=2))
+    return store.open(path), report
+
+
+def plain(made, path, train_only=True):
+    """All observations of one array in float64: OK rows, unmasked bins, training rows."""
+    arrays = made.arrays(0, made.n_rows)
+    stop = made.split_ranges["train"][1] if train_only else made.n_rows
+    chosen = arrays["row/status"] == 0
+    chosen[stop:] = False
+    values = arrays[path].astype(np.float16).astype(np.float64)
+    if path == "midi/m/frames":
+        chosen = chosen[:, None] & arrays["midi/m/mask"]
+    elif path.endswith("frames"):
+        chosen = np.repeat(chosen[:, None], values.shape[1], axis=1)
+    return values, chosen
+
+
+@pytest.mark.parametrize("path", ["audio/a/layers", "audio/a/frames", "midi/m/layers", "midi/m/frames"])
+def test_moments_are_those_of_the_training_split_without_masked_bins(derived_store, made, path):
+    opened, _ = derived_store
+    values, chosen = plain(made, path)
+    _, encoder, kind = path.split("/")
+    found = moments(opened, encoder, kind)
+    np.testing.assert_allclose(found.mean, values[chosen].mean(axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.std, values[chosen].std(axis=0), rtol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["audio/a", "midi/m"])
+def test_components_are_those_of_a_full_decomposition(derived_store, made, encoder):
+    opened, report = derived_store
+    values, chosen = plain(made, f"{encoder}/frames")
+    x = values[chosen].reshape(chosen.sum(), -1)
+    x = (x - x.mean(axis=0)) / x.std(axis=0)
+    variances, vectors = np.linalg.eigh(x.T @ x / len(x))
+    variances, vectors = variances[::-1][:5], vectors[:, ::-1][:, :5].T
+    name = f"derived/{encoder.split('/')[1]}/frames_pca5"
+    np.testing.assert_allclose(opened.array(f"{name}_variance")[...], variances, rtol=1e-4)
+    mine = opened.array(f"{name}_components")[...].reshape(5, -1)
+    np.testing.assert_allclose(np.abs((mine * vectors).sum(axis=1)), 1, atol=1e-4)
+    kept = report.variance_kept[encoder.split("/")[1]]
+    assert kept == pytest.approx(variances.sum() / x.shape[1], rel=1e-4)
+
+    index = np.arange(made.n_rows)[::-1]
+    projected = opened.read(name, index)[::-1].astype(np.float64)
+    everything, chosen_all = plain(made, f"{encoder}/frames", train_only=False)
+    flat = (everything[chosen_all] - values[chosen].mean(axis=0)) / values[chosen].std(axis=0)
+    expected = flat.reshape(len(flat), -1) @ mine.T
+    np.testing.assert_allclose(projected[chosen_all], expected, rtol=2e-3, atol=5e-3)
+    failed = np.isin(np.arange(made.n_rows), made.failed)
+    assert np.isnan(projected[failed]).all()
+    assert (projected[~failed][~chosen_all[~failed]] == 0).all()
+
+
+def test_int8_is_within_half_a_step(derived_store, made):
+    opened, _ = derived_store
+    name = "derived/a/frames_int8"
+    values, chosen = plain(made, "audio/a/frames")
+    back = from_int8(opened, name, opened.read(name, np.arange(made.n_rows)))
+    scale = opened.array(f"{name}_scale")[...]
+    np.testing.assert_allclose(scale, np.abs(values[chosen] - values[chosen].mean(axis=0)).max(axis=0) / 127, rtol=1e-3)
+    assert (np.abs(back - values)[chosen] <= scale * 0.51).all()
+    assert np.isnan(back[list(made.failed)]).all()
+
+
+def test_derived_arrays_are_features_like_any_other(derived_store):
+    opened, _ = derived_store
+    assert [path for path in opened.features if path.startswith("derived/")] == [
+        "derived/a/frames_int8",
+        "derived/a/frames_pca5",
+        "derived/m/frames_int8",
+        "derived/m/frames_pca5",
+    ]
+    rows = opened.rows("train")
+    for batch in opened.batches(["derived/a/frames_pca5", "audio/a/frames"], rows, 16, seed=0):
+        np.testing.assert_array_equal(
+            batch.features["derived/a/frames_pca5"], opened.read("derived/a/frames_pca5", batch.rows.index)
+        )
+
+
+def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(derived_store, made, tmp_path):
+    import shutil
+
+    opened, report = derived_store
+    path = tmp_path / "S"
+    shutil.copytree(opened.path, path)
+    again = derive(DeriveConfig(path, components=5, threads=2))
+    assert again.made == ()
+    assert sorted(again.kept) == sorted(report.made)
+    assert again.variance_kept == report.variance_kept
+
+    before = store.open(path).read("derived/a/frames_pca5", [0, 1])
+    for shard in range(5):
+        (path / f"commits/{shard:06d}.json").unlink()
+    other = dataclasses.replace(made, failed=(8, 70))
+    changed = other.fill(store.open(path))
+    with pytest.raises(errors.StaleDerived, match=r"audio/a/frames.*keybed derive"):
+        changed.read("derived/a/frames_pca5", [0])
+    remade = derive(DeriveConfig(path, components=5, threads=2))
+    assert sorted(remade.made) == sorted(report.made)
+    assert not np.array_equal(store.open(path).read("derived/a/frames_pca5", [0, 1]), before)
+    assert not list(path.glob(".deriving*"))
+
+
+def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_path):
+    import shutil
+
+    from distributed import LocalCluster
+
+    shutil.copytree(whole_store.path, tmp_path / "S")
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
+        derive(DeriveConfig(tmp_path / "S", components=5, scheduler=cluster.scheduler_address))
+    ours = derived_store[0].path / "features.zarr" / "derived"
+    theirs = tmp_path / "S" / "features.zarr" / "derived"
+    files = sorted(file.relative_to(ours) for file in ours.rglob("*") if file.is_file())
+    assert len(files) > 20
+    for file in files:
+        assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
+
+
+def test_an_unfinished_store_is_not_derived_from(tmp_path, made):
+    opened = made.fill(made.create(tmp_path / "S"), [0, 1])
+    with pytest.raises(errors.Incomplete, match="shard 2"):
+        derive(DeriveConfig(opened.path))
+
+
+def test_subspace_iteration_finds_a_decaying_spectrum():
+    """Closed form: a covariance with known eigenvectors and eigenvalues 1, 1/2, 1/4 …"""
+    random = np.random.default_rng(0)
+    vectors, _ = np.linalg.qr(random.normal(size=(60, 60)))
+    values = 0.8 ** np.arange(60)
+    covariance = (vectors * values) @ vectors.T
+    calls = []
+    found = principal_components(lambda q: calls.append(1) or covariance @ q, 60, 8, float(values.sum()))
+    np.testing.assert_allclose(found.variances, values[:8], rtol=1e-6)
+    np.testing.assert_allclose(np.abs(np.sum(found.vectors * vectors[:, :8].T, axis=1)), 1, rtol=1e-6)
+    assert len(calls) == 4
