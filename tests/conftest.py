@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import mido
 import pytest
@@ -113,16 +114,25 @@ def tiny_maestro(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def keybed(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own; what it printed is in the failure."""
-    command = [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
-    return done
+class Keybed(Protocol):
+    def __call__(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]: ...
 
 
 @pytest.fixture(scope="session")
-def planned_placeholder_store(tiny_maestro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def keybed() -> Keybed:
+    """Run the command line in a process of its own, and see that it ends with the status expected."""
+
+    def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def planned_placeholder_store(keybed: Keybed, tiny_maestro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty store of 60 rows in 15 shards, with the two encoders that need no torch; copy it to fill it."""
     path = tmp_path_factory.mktemp("planned") / "store"
     encoders = ("--encoders", "placeholder-audio,placeholder-midi")
@@ -131,7 +141,9 @@ def planned_placeholder_store(tiny_maestro: Path, tmp_path_factory: pytest.TempP
 
 
 @pytest.fixture(scope="session")
-def finished_placeholder_store(planned_placeholder_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def finished_placeholder_store(
+    keybed: Keybed, planned_placeholder_store: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """The same store, filled by one process that nobody disturbed."""
     path = tmp_path_factory.mktemp("finished") / "store"
     shutil.copytree(planned_placeholder_store, path)
