@@ -50,7 +50,13 @@ def _onsets(performance: Performance, groups: list[NDArray[np.intp]]) -> Numbers
     step = np.diff(gap)
     slow = _smooth(gap, 9)
     asynchrony = np.array([np.ptp(performance.onset_s[g]) for g in groups if g.size > 1]) * 1000
-    lead = np.array([performance.onset_s[g].mean() - performance.onset_s[g[np.argmax(performance.pitch[g])]] for g in groups if g.size > 1])
+    lead = np.array(
+        [
+            performance.onset_s[g].mean() - performance.onset_s[g[np.argmax(performance.pitch[g])]]
+            for g in groups
+            if g.size > 1
+        ]
+    )
     half = gap.size // 2
     return {
         "log_duration": float(np.log(onset[-1] - onset[0] + _FLOOR_S)),
@@ -61,7 +67,7 @@ def _onsets(performance: Performance, groups: list[NDArray[np.intp]]) -> Numbers
         "gap_autocorrelation": _correlation(gap[1:], gap[:-1]),
         "slow_gap_sd": float(slow.std()),
         "slow_gap_range": float(np.ptp(slow)),
-        "gap_trend": _correlation(gap, np.arange(gap.size)),
+        "gap_trend": _correlation(gap, np.arange(gap.size, dtype=np.float64)),
         "gap_halves": float(gap[half:].mean() - gap[:half].mean()),
         "last_gap": float(gap[-2:].mean() - np.median(gap)),
         "asynchrony_ms": float(asynchrony.mean()) if asynchrony.size else 0.0,
@@ -91,16 +97,20 @@ def _velocities(performance: Performance, groups: list[NDArray[np.intp]]) -> Num
         "slow_velocity_sd": float(slow.std()),
         "slow_velocity_range": float(np.ptp(slow)),
         "velocity_around_slow_sd": float((loudest - slow).std()),
-        "velocity_trend": _correlation(loudest, np.arange(loudest.size)),
+        "velocity_trend": _correlation(loudest, np.arange(loudest.size, dtype=np.float64)),
         "velocity_halves": float(loudest[half:].mean() - loudest[:half].mean()),
         "velocity_autocorrelation": _correlation(loudest[1:], loudest[:-1]),
         "velocity_by_pitch": _correlation(velocity, pitch),
-        "high_minus_low_velocity": float(velocity[high].mean() - velocity[~high].mean()) if high.any() and (~high).any() else 0.0,
+        "high_minus_low_velocity": float(velocity[high].mean() - velocity[~high].mean())
+        if high.any() and (~high).any()
+        else 0.0,
         "melody_velocity": float(top.mean()),
         "melody_velocity_sd": float(top.std()),
         "voicing": float(voicing.mean()) if voicing.size else 0.0,
         "voicing_sd": float(voicing.std()) if voicing.size else 0.0,
-        "velocity_by_gap": _correlation(loudest[:-1], np.log(np.maximum(np.diff([performance.onset_s[g[0]] for g in groups]), _FLOOR_S))),
+        "velocity_by_gap": _correlation(
+            loudest[:-1], np.log(np.maximum(np.diff([performance.onset_s[g[0]] for g in groups]), _FLOOR_S))
+        ),
     }
 
 
@@ -138,7 +148,9 @@ def _pedal(performance: Performance) -> Numbers:
     since_lift = _since_press(grid[presses], performance.onset_s)
     held = _held_s(performance, grid, down)
     sounding = np.maximum(performance.offset_s, held) - performance.onset_s
-    active = ((performance.onset_s[:, None] <= grid[::5]) & (np.maximum(performance.offset_s, held)[:, None] > grid[::5])).sum(0)
+    active = (
+        (performance.onset_s[:, None] <= grid[::5]) & (np.maximum(performance.offset_s, held)[:, None] > grid[::5])
+    ).sum(0)
     return {
         "pedal_down_share": float(down.mean()),
         "pedal_depth": float(value.mean()),

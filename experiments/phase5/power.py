@@ -33,7 +33,11 @@ def power(n: int, reliability: float = 1.0, *, controls: int = 0, alpha: float =
     reach = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target)
     smallest = math.tanh(reach / math.sqrt(n - 3 - controls))
     return Power(
-        n, reliability, smallest, min(1.0, smallest / math.sqrt(reliability)), fisher_interval(0.5, n, controls=controls)
+        n,
+        reliability,
+        smallest,
+        min(1.0, smallest / math.sqrt(reliability)),
+        fisher_interval(0.5, n, controls=controls),
     )
 
 

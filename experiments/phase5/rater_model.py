@@ -39,7 +39,6 @@ class RaterFit:
     noise: Floats
     spread: float
     reliability: float
-    rounds: int
 
 
 def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
@@ -62,8 +61,7 @@ def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
     weight = known.astype(np.float64)
     variance = np.full(n_clips, spread)
     prior_noise = float(np.mean(noise))
-    rounds = 0
-    for rounds in range(1, _MAX_ROUNDS + 1):
+    for _ in range(_MAX_ROUNDS):
         before = quality
         precision = 1 / spread + (weight * gain**2 / noise).sum(axis=1)
         rest = np.where(known, y - bias - drift * t, 0.0)
@@ -85,7 +83,15 @@ def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
     drift_sd = np.array([_drift_sd(t[:, r], weight[:, r], noise[r]) for r in range(n_raters)])
     reliability = float(np.clip(1 - variance.mean() / spread, 0, 1))
     return RaterFit(
-        quality, np.sqrt(variance), bias, drift, drift_sd, gain, np.sqrt(noise), float(np.sqrt(spread)), reliability, rounds
+        quality,
+        np.sqrt(variance),
+        bias,
+        drift,
+        drift_sd,
+        gain,
+        np.sqrt(noise),
+        float(np.sqrt(spread)),
+        reliability,
     )
 
 

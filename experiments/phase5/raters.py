@@ -97,7 +97,9 @@ def krippendorff_alpha(ratings_CxR: Floats, metric: Metric = "interval") -> floa
     if paired.size == 0:
         return _NAN
     values = np.unique(paired[~np.isnan(paired)])
-    counts = np.array([[np.count_nonzero(row == v) for v in values] for row in paired], np.float64)
+    clip, rater = np.nonzero(~np.isnan(paired))
+    counts = np.zeros((len(paired), values.size))
+    np.add.at(counts, (clip, np.searchsorted(values, paired[clip, rater])), 1)
     per_clip = counts.sum(axis=1, keepdims=True)
     weighted = counts / (per_clip - 1)
     coincidence = weighted.T @ counts - np.diag(weighted.sum(axis=0))

@@ -7,7 +7,12 @@ from experiments.phase5.rater_model import fit_raters
 def planted(seed: int = 0, n: int = 300):
     random = np.random.default_rng(seed)
     quality = random.normal(0, 12, n)
-    bias, drift, gain, noise = np.array([60, 75, 50, 65.0]), np.array([0, -12, 0, 8.0]), np.array([1, 0.7, 1.3, 1.0]), np.array([4, 6, 8, 20.0])
+    bias, drift, gain, noise = (
+        np.array([60, 75, 50, 65.0]),
+        np.array([0, -12, 0, 8.0]),
+        np.array([1, 0.7, 1.3, 1.0]),
+        np.array([4, 6, 8, 20.0]),
+    )
     time = np.array([random.permutation(n) for _ in range(4)]).T / (n - 1)
     ratings = bias + drift * (time - 0.5) + gain * quality[:, None] + noise * random.normal(size=(n, 4))
     return quality, bias, drift, gain, noise, time, ratings

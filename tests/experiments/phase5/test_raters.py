@@ -56,7 +56,9 @@ def test_too_little_gives_nan() -> None:
     assert np.isnan(krippendorff_alpha(np.array([[1.0, _], [_, 2.0]])))
 
 
-@pytest.mark.parametrize(("metric", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849), ("ratio", 0.797)])
+@pytest.mark.parametrize(
+    ("metric", "alpha"), [("nominal", 0.743), ("ordinal", 0.815), ("interval", 0.849), ("ratio", 0.797)]
+)
 def test_alpha_is_that_of_the_published_example(metric, alpha) -> None:
     assert krippendorff_alpha(KRIPPENDORFF, metric) == pytest.approx(alpha, abs=0.0006)
 
