@@ -6,12 +6,13 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.inputs import HeadInput, take_rows
+from heads.inputs import HeadInput, concatenate, take_rows
 
 T = TypeVar("T")
 
@@ -110,3 +111,43 @@ def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
     finally:
         abandoned.set()
         reader.join()
+
+
+@dataclass(frozen=True)
+class Resident:
+    """The whole training split on the device. row: the store's row of each."""
+
+    rows: HeadInput
+    row: NDArray[np.int32]
+    segment: NDArray[np.int32]
+    batch_rows: int
+
+    @staticmethod
+    def load(data: Data, config: Any, scannable: bool) -> Resident | None:
+        """None where the split is larger than config.resident_bytes allows, or batches need work on the host."""
+        if not scannable:
+            return None
+        limit = _device_room() if config.resident_bytes is None else config.resident_bytes
+        sample = next(iter(data.train(0)))
+        row_bytes = sum(np.asarray(a[:1]).nbytes for a in jax.tree.leaves(sample))
+        if row_bytes * data.n_train_rows > limit:
+            return None
+        whole = concatenate(list(read_ahead(data.train(0), config.read_ahead)))
+        order = np.argsort(np.asarray(whole.row_B), kind="stable")
+        whole = take_rows(whole, order[np.asarray(whole.row_B)[order] >= 0])
+        return Resident(jax.device_put(whole), whole.row_B, whole.segment_B, config.batch_rows)
+
+    def epoch(self, number: int) -> NDArray[np.int32]:
+        """index_NxB of this epoch's batches, −1 where padded; segments are shuffled, their rows stay together."""
+        order = segment_order(self.segment, np.random.default_rng([number, len(self.segment)]))
+        index = np.full(-(-len(order) // self.batch_rows) * self.batch_rows, -1, np.int32)
+        index[: len(order)] = order
+        return index.reshape(-1, self.batch_rows)
+
+
+def _device_room() -> int:
+    """Bytes that resident data may take: 60 % of a GPU's memory, 1 GB on a CPU."""
+    device = jax.devices()[0]
+    if device.platform == "cpu":
+        return 10**9
+    return int(0.6 * (device.memory_stats() or {}).get("bytes_limit", 0))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -44,3 +45,23 @@ def display(console: Console | None = None) -> Iterator[Listener]:
             )
 
         yield listen
+
+
+class Pace:
+    """Turns an epoch's steps into reports, at most ten a second."""
+
+    def __init__(
+        self, listener: Listener | None, epoch: int, epochs: int, steps: int, batch_rows: int, scores: list[float]
+    ) -> None:
+        self.listener, self.epoch, self.epochs, self.steps, self.batch_rows = listener, epoch, epochs, steps, batch_rows
+        self.best = max(scores, default=None)
+        self.started = self.last = time.perf_counter()
+
+    def at(self, step: int, loss: float) -> None:
+        """`step` steps of this epoch are done."""
+        now = time.perf_counter()
+        if self.listener is None or (now - self.last < 0.1 and step < self.steps):
+            return
+        self.last = now
+        rate = step * self.batch_rows / max(now - self.started, 1e-9)
+        self.listener(Report(self.epoch, self.epochs, step, max(self.steps, step), loss, rate, self.best))

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import jax
 import jax.numpy as jnp
@@ -26,7 +26,7 @@ from heads.progress import Listener
 
 Array = Any
 Tree = Any
-Head = HeadConfig | nn.Module
+Head: TypeAlias = Any
 """One of the five, or any Flax module: `__call__(self, batch: HeadInput, train: bool) -> score_BxK` (or a HeadOutput) on
 standardised inputs, predicting standardised scores."""
 
@@ -64,47 +64,52 @@ class Look:
 
 @dataclass(frozen=True)
 class _Judging:
-    """The objective: predict scores."""
+    """The objective: predict scores. Hashable, so that fits of the same heads share what was compiled."""
 
-    heads: Mapping[str, Head]
-    config: FitConfig
+    named: tuple[tuple[str, Head], ...]
+    weights: LossWeights
     scannable: bool = True
 
     @property
+    def heads(self) -> dict[str, Head]:
+        return dict(self.named)
+
+    @property
     def names(self) -> tuple[str, ...]:
-        return tuple(self.heads)
+        return tuple(name for name, _ in self.named)
 
     def to_json(self) -> dict[str, Any]:
-        return {name: describe(head) for name, head in self.heads.items()}
+        return {name: describe(head) for name, head in self.named}
 
     def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
-        keys = jax.random.split(key, len(self.heads))
-        return {n: _init(head, k, sample) for (n, head), k in zip(self.heads.items(), keys, strict=True)}
+        keys = jax.random.split(key, len(self.named))
+        return {name: _init(head, keys[i], sample) for i, (name, head) in enumerate(self.named)}
 
     def prepare(self, batch: HeadInput) -> Tree:
         return {"rows": batch}
 
     def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
         rows: HeadInput = batch["rows"]
-        outputs = _apply(self.heads, _cast(params, dtype), rows, True, key)
-        return {
-            name: combined(
-                out.score_BxK, rows.score_BxK, rows.valid_BxK, rows.weight_B, rows.segment_B, self.config.losses
-            )
-            for name, out in outputs.items()
-        }
+        outputs = _apply(self.heads, cast(params, dtype), rows, True, key)
+        labels = (rows.score_BxK, rows.valid_BxK, rows.weight_B, rows.segment_B)
+        scores_PxBxK = jnp.stack([outputs[n].score_BxK for n in self.names])
+        loss_P = jax.vmap(lambda score_BxK: combined(score_BxK, *labels, self.weights))(scores_PxBxK)
+        return {name: loss_P[i] for i, name in enumerate(self.names)}
 
-    def evaluate(self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation) -> dict[str, NDArray]:
+    def evaluate(
+        self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: FitConfig
+    ) -> dict[str, NDArray]:
         """Mean concordance over the dimensions whose labels vary; weights of tiers play no part."""
         score, valid = [], []
 
         def noted(batches: Iterable[HeadInput]) -> Iterable[HeadInput]:
             for batch in batches:
-                score.append(np.asarray(batch.score_BxK))
-                valid.append(np.asarray(batch.valid_BxK))
+                real = np.asarray(batch.row_B) >= 0
+                score.append(np.asarray(batch.score_BxK)[real])
+                valid.append(np.asarray(batch.valid_BxK)[real])
                 yield batch
 
-        found = _predict(self.heads, params, normalisation, noted(data.validation()), self.config)
+        found = _predict(self.heads, params, normalisation, noted(data.validation()), config)
         if not score:
             raise BadInput("the validation split has no rows; early stopping and the best epoch need some")
         scores, valids = np.concatenate(score), np.concatenate(valid)
@@ -138,7 +143,7 @@ def fit(
     """
     if not heads:
         raise BadInput("no head to fit")
-    objective = _Judging(dict(heads), config)
+    objective = _Judging(tuple(heads.items()), config.losses)
     t: Trained = train(objective, data, config, store=store, normalisation=normalisation, progress=progress)
     return FitResult(dict(heads), t.params, t.normalisation, config, t.history, t.best_epoch, store, t.compiled_steps)
 
@@ -161,7 +166,7 @@ def attend(result: FitResult, head: str, batches: Iterable[HeadInput], *, seed: 
     for batch in batches:
         n = batch.n_rows
         out = _forward(
-            _Static(chosen),
+            tuple(chosen.items()),
             one,
             pad_rows(batch, max(n, result.config.batch_rows)),
             result.normalisation,
@@ -241,7 +246,7 @@ def _predict(
     config: FitConfig,
 ) -> dict[str, NDArray[np.float32]]:
     parts: dict[str, list[NDArray[np.float32]]] = {n: [] for n in heads}
-    static, params = _Static(heads), jax.tree.map(jnp.asarray, dict(params))
+    static, params = tuple(heads.items()), jax.tree.map(jnp.asarray, dict(params))
     for batch in read_ahead(batches, config.read_ahead):
         n = int(np.sum(np.asarray(batch.row_B) >= 0))
         padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
@@ -253,29 +258,20 @@ def _predict(
     return {name: np.concatenate(p, axis=1) if p else nothing for name, p in parts.items()}
 
 
-class _Static:
-    """Heads as a static argument of a compiled function: equal where their descriptions are."""
-
-    def __init__(self, heads: Mapping[str, Head]) -> None:
-        self.heads = dict(heads)
-        self._key = tuple(self.heads.items())
-
-    def __hash__(self) -> int:
-        return hash(tuple((n, repr(h)) for n, h in self._key))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Static) and self._key == other._key
-
-
 @partial(jax.jit, static_argnums=(0, 4, 5))
 def _forward(
-    heads: _Static, params: Mapping[str, Tree], batch: HeadInput, normalisation: Normalisation, inside: bool, dtype: str
+    named: tuple[tuple[str, Head], ...],
+    params: Mapping[str, Tree],
+    batch: HeadInput,
+    normalisation: Normalisation,
+    inside: bool,
+    dtype: str,
 ) -> dict[str, HeadOutput]:
     kind = jnp.dtype(dtype)
     rows = standardise(batch, normalisation, kind)
 
     def one_seed(params: Mapping[str, Tree]) -> dict[str, HeadOutput]:
-        outputs = _apply(heads.heads, _cast(params, kind), rows, False, None)
+        outputs = _apply(dict(named), cast(params, kind), rows, False, None)
         return outputs if inside else {n: HeadOutput(o.score_BxK) for n, o in outputs.items()}
 
     return jax.vmap(one_seed)(params)
@@ -300,5 +296,6 @@ def _apply(
     return {name: o._replace(score_BxK=o.score_BxK.astype(jnp.float32)) for name, o in outputs.items()}
 
 
-def _cast(params: Mapping[str, Tree], dtype: Any) -> Mapping[str, Tree]:
+def cast(params: Mapping[str, Tree], dtype: Any) -> Mapping[str, Tree]:
+    """All parameters in the dtype of the arithmetic."""
     return jax.tree.map(lambda p: p.astype(dtype), params)

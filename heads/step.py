@@ -1,0 +1,157 @@
+"""One compiled training step for many models and seeds, streamed or scanned; compiled once for each set of models and shape.
+
+Everything that changes from fit to fit (rate, seeds, normalisation, data) is an argument, so that folds share what was compiled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from numpy.typing import NDArray
+
+from heads.feed import Data
+from heads.inputs import HeadInput
+from heads.normalisation import Normalisation, standardise
+from heads.optimiser import FlatAdamW
+
+Array = Any
+Tree = Any
+
+
+class Objective(Protocol):
+    """What is learnt; hashable. Parameters are {name: tree}: every name is a model of its own."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The models, trained side by side."""
+        ...
+
+    @property
+    def scannable(self) -> bool:
+        """Whether a batch needs no work on the host, so that epochs may run by scan."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """What a checkpoint compares."""
+        ...
+
+    def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
+        """Fresh parameters of one seed for standardised inputs shaped like `sample`."""
+        ...
+
+    def prepare(self, batch: HeadInput) -> Tree:
+        """The padded batch as the step gets it, under "rows", with whatever the host adds."""
+        ...
+
+    def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
+        """One seed's loss of each model on a standardised batch."""
+        ...
+
+    def evaluate(
+        self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: Any
+    ) -> dict[str, NDArray]:
+        """For each model and seed (S,) how good it is on the validation split; higher is better, NaN where undefined."""
+        ...
+
+
+class State(NamedTuple):
+    """All seeds' parameters and optimiser states (leading axis S), and the number of steps taken."""
+
+    params: dict[str, Tree]
+    optimiser: Tree
+    step: Array
+
+
+class Recipe(NamedTuple):
+    """The static part of a step."""
+
+    objective: Objective
+    optimiser: FlatAdamW
+    dtype: str
+
+
+class Schedule(NamedTuple):
+    """The dynamic part. rate_N: the learning rate of every step of the fit; the last one holds beyond."""
+
+    seed_S: NDArray[np.uint32]
+    rate_N: NDArray[np.float32]
+    normalisation: Normalisation
+
+
+def fresh(recipe: Recipe, schedule: Schedule, sample: HeadInput) -> State:
+    """All seeds' initial parameters; each seed's are the same whichever seeds stand beside it."""
+    small = jax.tree.map(lambda a: np.asarray(a[:2]), sample)
+    each = [_fresh(recipe, seed, small, schedule.normalisation) for seed in schedule.seed_S]
+    params, optimiser = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    return State(params, optimiser, jnp.int32(0))
+
+
+@partial(jax.jit, static_argnums=0)
+def _fresh(recipe: Recipe, seed: Array, small: HeadInput, normalisation: Normalisation) -> tuple[dict[str, Tree], Tree]:
+    params = recipe.objective.init(jax.random.key(seed), standardise(small, normalisation, jnp.float32))
+    return params, recipe.optimiser.init(params)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def step(recipe: Recipe, state: State, batch: Tree, schedule: Schedule) -> tuple[State, dict[str, Array]]:
+    """One batch for all models and seeds: (new state, {model: loss_S})."""
+    return _advance(recipe, state, batch, schedule)
+
+
+@partial(jax.jit, static_argnums=0, donate_argnums=1)
+def scan(
+    recipe: Recipe, state: State, resident: HeadInput, index_NxB: Array, schedule: Schedule
+) -> tuple[State, dict[str, Array]]:
+    """N batches of rows that lie on the device: (new state, {model: loss_NxS}). −1 is a padded row; a batch of them is skipped."""
+    nothing = {n: jnp.zeros(len(schedule.seed_S), jnp.float32) for n in recipe.objective.names}
+
+    def one(state: State, index_B: Array) -> tuple[State, dict[str, Array]]:
+        def go(state: State) -> tuple[State, dict[str, Array]]:
+            return _advance(recipe, state, {"rows": _gather(resident, index_B)}, schedule)
+
+        return jax.lax.cond(jnp.any(index_B >= 0), go, lambda state: (state, nothing), state)
+
+    return jax.lax.scan(one, state, index_NxB)
+
+
+def compiled() -> int:
+    """Shapes that `step` and `scan` were compiled for in this process."""
+    return int(step._cache_size() + scan._cache_size())
+
+
+def _advance(recipe: Recipe, state: State, batch: Tree, schedule: Schedule) -> tuple[State, dict[str, Array]]:
+    dtype = jnp.dtype(recipe.dtype)
+    batch = {**batch, "rows": standardise(batch["rows"], schedule.normalisation, dtype)}
+
+    def total(params: dict[str, Tree], key: Array) -> tuple[Array, dict[str, Array]]:
+        losses = recipe.objective.losses(params, batch, key, dtype)
+        return sum(losses.values(), start=jnp.float32(0.0)), losses
+
+    def one_seed(
+        params: dict[str, Tree], optimiser: Tree, seed: Array
+    ) -> tuple[dict[str, Tree], Tree, dict[str, Array]]:
+        key = jax.random.fold_in(jax.random.fold_in(jax.random.key(7), seed), state.step)
+        grads, losses = jax.grad(total, has_aux=True)(params, key)
+        params, optimiser = recipe.optimiser.update(grads, optimiser, params, rate)
+        return params, optimiser, losses
+
+    rate = jnp.asarray(schedule.rate_N)[jnp.minimum(state.step, len(schedule.rate_N) - 1)]
+    params, optimiser, losses = jax.vmap(one_seed)(state.params, state.optimiser, schedule.seed_S)
+    return State(params, optimiser, state.step + 1), losses
+
+
+def _gather(resident: HeadInput, index_B: Array) -> HeadInput:
+    real_B = index_B >= 0
+    rows = jax.tree.map(lambda a: jnp.take(a, jnp.maximum(index_B, 0), axis=0), resident)
+    changed = {
+        name: getattr(rows, name) & real_B[:, None]
+        for name in ("audio_mask_BxT", "midi_mask_BxT", "valid_BxK")
+        if getattr(rows, name) is not None
+    }
+    nowhere = {name: jnp.where(real_B, getattr(rows, name), -1) for name in ("row_B", "segment_B")}
+    return rows._replace(**changed, **nowhere, weight_B=jnp.where(real_B, rows.weight_B, 0.0))
