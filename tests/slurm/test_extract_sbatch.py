@@ -74,7 +74,7 @@ def test_the_limit_signal_requeues_its_own_element_and_scancel_does_not(slurm, s
 @pytest.mark.slurm
 @pytest.mark.slow
 def test_the_real_limit_brings_the_signal_and_the_requeue(slurm, stand_in, tmp_path):
-    """The time limit is two minutes, the signal is asked for 120 s before, and Slurm may send it up to 60 s earlier."""
+    """The limit is three minutes; the signal is asked for 120 s before it, and Slurm may send it up to 60 s earlier."""
     export = f"--export=ALL,KEYBED_ENVIRONMENT={stand_in}"
     job = slurm.sbatch("--array=0-0", "--time=3", export, EXTRACT, "store", "1", cwd=tmp_path)
     slurm.start_now(f"{job}_0", restarts=1)
