@@ -7,7 +7,9 @@ without length are taken away and all tracks are played on one keyboard with one
 from __future__ import annotations
 
 import os
+import zipfile
 from collections.abc import Iterator
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -67,7 +69,7 @@ def read_midi(path: str | Path) -> Performance:
 
 
 _Event = tuple[int, int, tuple[int, int], int, int]
-"""tick, kind (0 note-off, 1 sustain, 2 note-on), (track, channel), number, value; sorts offs before ons."""
+"""tick, kind (0 note-off, 1 sustain, 2 note-on), (track, channel), number, value."""
 
 
 def _events(midi: mido.MidiFile) -> tuple[list[_Event], list[tuple[int, int]], int]:
@@ -94,7 +96,7 @@ def _events(midi: mido.MidiFile) -> tuple[list[_Event], list[tuple[int, int]], i
             elif kind == "set_tempo":
                 tempi.append((tick, message.tempo))
         end_tick = max(end_tick, tick)
-    events.sort(key=lambda event: event[:2])
+    events.sort(key=itemgetter(0))
     return events, sorted(tempi), end_tick
 
 
@@ -121,9 +123,13 @@ def _clock(tempi: list[tuple[int, int]], ticks_per_beat: int) -> Any:
 def _play(
     events: list[_Event], seconds: list[float], end_s: float
 ) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, int]]]:
-    """Press and release keys in order. A key is held while any track holds it, and struck anew by every note-on."""
+    """Press and release keys in order. A key is held while any track holds it, and struck anew by every note-on.
+
+    A note-off that comes just after a note-on of the same moment belongs to the note that the note-on cut short.
+    """
     struck: dict[int, tuple[float, int]] = {}
     holders: dict[int, set[tuple[int, int]]] = {}
+    cut_s: dict[int, float] = {}
     feet: dict[tuple[int, int], int] = {}
     notes: list[tuple[float, float, int, int]] = []
     pedal: list[tuple[float, int]] = []
@@ -135,8 +141,13 @@ def _play(
         if kind == 2:
             if number in struck:
                 notes.append((struck[number][0], now, number, struck[number][1]))
+                cut_s[number] = now
             struck[number] = (now, value)
             holders.setdefault(number, set()).add(source)
+        elif cut_s.get(number) == now:
+            del cut_s[number]
+            if len(holders[number]) > 1:
+                holders[number].discard(source)
         elif number in struck:
             holders[number].discard(source)
             if not holders[number]:
@@ -209,8 +220,6 @@ def problems(performance: Performance) -> Iterator[str]:
 
 def save_notes(path: str | Path, performance: Performance, midi_sha256: str) -> None:
     """Write one recording's notes; equal notes give equal bytes (no time stamp in the archive)."""
-    import zipfile
-
     arrays = {name: getattr(performance, name) for name in Performance.__dataclass_fields__}
     arrays["midi_sha256"] = np.frombuffer(midi_sha256.encode(), np.uint8)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -222,14 +231,18 @@ def save_notes(path: str | Path, performance: Performance, midi_sha256: str) -> 
 
 def load_notes(path: str | Path) -> Performance:
     """Inverse of `save_notes`; raises MidiError where the file is damaged."""
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            return Performance(**{name: archive[name] for name in Performance.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, EOFError) as error:
-        raise MidiError(f"{path}: damaged notes file ({error}); plan the store again") from error
+    arrays = _arrays(path)
+    return Performance(**{name: arrays[name] for name in Performance.__dataclass_fields__})
 
 
 def midi_sha256(path: str | Path) -> str:
-    """The hash of the MIDI file that a notes file was read from."""
-    with np.load(path, allow_pickle=False) as archive:
-        return bytes(archive["midi_sha256"]).decode()
+    """The hash of the MIDI file that a notes file was read from; raises MidiError where the file is damaged."""
+    return _arrays(path)["midi_sha256"].tobytes().decode()
+
+
+def _arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+    try:
+        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+            return {name: archive[name] for name in (*Performance.__dataclass_fields__, "midi_sha256")}
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise MidiError(f"{path}: damaged notes file ({error}); plan the store again") from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +14,9 @@ from extract.degrade.variant import Variant
 from extract.loudness import RenderedAudio, failed, normalise
 from extract.render import SAMPLE_RATE_HZ
 from store.schema import Status
+
+if TYPE_CHECKING:
+    import soundfile
 
 CODE_VERSION = 1
 PAD_S = 0.25
@@ -50,11 +53,15 @@ class Recorder:
             sound, lead = read_window(path, start_s, window_s)
         except AudioTooShort as error:
             return failed(n, Status.AUDIO_TOO_SHORT, str(error))
-        except (OSError, RuntimeError) as error:
-            return failed(n, Status.AUDIO_UNREADABLE, f"{Path(path).name}: {error}")
+        except AudioUnreadable as error:
+            return failed(n, Status.AUDIO_UNREADABLE, str(error))
         if not np.isfinite(sound).all():
             return failed(n, Status.NOT_FINITE, f"{Path(path).name}: samples that are not finite")
         return normalise(add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+
+
+class AudioUnreadable(ValueError):
+    """The file is absent or no sound file; the message names it without its folder, which is one machine's own."""
 
 
 class AudioTooShort(ValueError):
@@ -64,24 +71,32 @@ class AudioTooShort(ValueError):
 def read_window(path: str | Path, start_s: float, window_s: float) -> tuple[NDArray[np.float64], int]:
     """Mono at 24 kHz from up to PAD_S before the window to its end, and the number of samples before the window.
 
-    Raises AudioTooShort, OSError, or soundfile's LibsndfileError (a RuntimeError).
+    Raises AudioTooShort, AudioUnreadable.
     """
     import soundfile
+
+    try:
+        with soundfile.SoundFile(path) as file:
+            return _read(file, Path(path).name, start_s, window_s)
+    except soundfile.LibsndfileError as error:
+        raise AudioUnreadable(f"{Path(path).name}: {error.error_string}") from error
+
+
+def _read(file: soundfile.SoundFile, name: str, start_s: float, window_s: float) -> tuple[NDArray[np.float64], int]:
     import soxr
 
     n = round(window_s * SAMPLE_RATE_HZ)
-    with soundfile.SoundFile(path) as file:
-        rate = file.samplerate
-        end_s = file.frames / rate
-        if end_s < start_s + window_s - END_TOLERANCE_S:
-            raise AudioTooShort(
-                f"{Path(path).name} ends at {end_s:.2f} s, its window at {start_s + window_s:.2f} s: the audio is "
-                "shorter than the MIDI"
-            )
-        begin = max(round((start_s - PAD_S) * rate), 0)
-        stop = min(round((start_s + window_s + PAD_S) * rate), file.frames)
-        file.seek(begin)
-        frames = file.read(stop - begin, dtype="float64", always_2d=True)
+    rate = file.samplerate
+    end_s = file.frames / rate
+    if end_s < start_s + window_s - END_TOLERANCE_S:
+        raise AudioTooShort(
+            f"{name} ends at {end_s:.2f} s, its window at {start_s + window_s:.2f} s: the audio is "
+            "shorter than the MIDI"
+        )
+    begin = max(round((start_s - PAD_S) * rate), 0)
+    stop = min(round((start_s + window_s + PAD_S) * rate), file.frames)
+    file.seek(begin)
+    frames = file.read(stop - begin, dtype="float64", always_2d=True)
     mono = frames.mean(1)
     if rate != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate, SAMPLE_RATE_HZ, quality=QUALITY)

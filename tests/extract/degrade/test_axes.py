@@ -1,0 +1,173 @@
+"""Each axis alone: what it does, and that the level it reports is what a plain measurement of the result finds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from extract.degrade.articulation import heard_releases, uneven_lengths
+from extract.degrade.dynamics import flatten_arch, flatten_dynamics
+from extract.degrade.pedal import spoil, value_at
+from extract.degrade.timing import CHORD_S, jitter
+from extract.degrade.trend import loudness_trend
+from extract.performance import Performance
+from tests.extract.degrade.examples import WINDOW_S, steady
+
+
+def rng(n: int = 0) -> np.random.Generator:
+    return np.random.default_rng(n)
+
+
+def inside(p: Performance) -> np.ndarray:
+    return (p.onset_s >= 0) & (p.onset_s < WINDOW_S)
+
+
+@pytest.mark.parametrize("sd_ms", [5.0, 10.0, 30.0, 60.0, 75.0])
+def test_timing_reports_the_sd_of_the_shifts_and_moves_whole_notes(sd_ms: float) -> None:
+    p = steady()
+    on, off, level = jitter(p.onset_s, p.offset_s, p.pitch, sd_ms, WINDOW_S, rng())
+    shift = (on - p.onset_s)[inside(p)]
+    assert level == pytest.approx(1000 * np.sqrt(np.mean((shift - shift.mean()) ** 2)), rel=1e-9)
+    assert level == pytest.approx(sd_ms, rel=0.01)
+    np.testing.assert_allclose(off - on, p.offset_s - p.onset_s, atol=1e-9)
+    np.testing.assert_array_equal((on >= 0) & (on < WINDOW_S), inside(p))
+
+
+def test_timing_errors_hang_together_and_grow_with_the_interval() -> None:
+    neighbours, short, long = [], [], []
+    for seed in range(60):
+        gaps = np.tile([0.1, 0.1, 0.1, 0.8], 9)
+        onset = 0.2 + np.cumsum(gaps)
+        pitch = np.arange(30, 30 + onset.size).astype(np.int16)
+        on, _, _ = jitter(onset, onset + 0.05, pitch, 10.0, WINDOW_S, rng(seed))
+        shift = on - onset
+        neighbours.append(np.corrcoef(shift[:-1], shift[1:])[0, 1])
+        long.append(shift[3::4].std())
+        short.append(shift[1::4].std())
+    assert np.mean(neighbours) > 0.15
+    assert np.mean(long) > 1.5 * np.mean(short)
+
+
+def test_a_chord_wavers_together() -> None:
+    onset = np.repeat(np.arange(0.5, 9.5, 0.25), 4)
+    pitch = np.tile([48, 55, 64, 72], onset.size // 4).astype(np.int16)
+    on, _, _ = jitter(onset, onset + 0.1, pitch, 30.0, WINDOW_S, rng())
+    chords = (on - onset).reshape(-1, 4)
+    assert chords.mean(1).std() > 1.5 * (chords - chords.mean(1, keepdims=True)).std()
+    assert CHORD_S == 0.03
+
+
+def test_timing_never_swaps_the_strokes_of_a_key() -> None:
+    onset = 0.2 + 0.06 * np.arange(150)
+    on, _, _ = jitter(onset, onset + 0.05, np.full(150, 60, np.int16), 60.0, WINDOW_S, rng())
+    assert (np.diff(on) > 0).all()
+
+
+@pytest.mark.parametrize("log_sd", [0.05, 0.25, 0.55])
+def test_articulation_reports_the_sd_of_log_length(log_sd: float) -> None:
+    p = steady(every_s=0.15)
+    judged = inside(p)
+    off, level = uneven_lengths(p.onset_s, p.offset_s, p.pitch, log_sd, judged, rng())
+    change = np.log((off - p.onset_s) / (p.offset_s - p.onset_s))[judged]
+    assert level == pytest.approx(change.std(), rel=1e-9)
+    assert level == pytest.approx(log_sd, rel=0.01)
+    assert (off > p.onset_s).all()
+
+
+def test_a_release_is_heard_only_with_the_pedal_up_and_inside_the_window() -> None:
+    p = Performance(
+        onset_s=np.array([-0.5, 1.0, 3.0, 9.8]),
+        offset_s=np.array([0.5, 2.0, 4.0, 10.2]),
+        pitch=np.array([60, 62, 64, 65], np.int16),
+        velocity=np.full(4, 70, np.int16),
+        pedal_s=np.array([1.5, 2.5]),
+        pedal_value=np.array([64, 63], np.int16),
+    )
+    assert heard_releases(p, WINDOW_S).tolist() == [False, False, True, False]
+
+
+@pytest.mark.parametrize("share", [0.85, 0.6, 0.225])
+def test_dynamics_keeps_the_trend_and_shrinks_what_departs_from_it(share: float) -> None:
+    p = steady()
+    trend = loudness_trend(p.onset_s, p.velocity)
+    velocity, level = flatten_dynamics(p.velocity, trend, share, inside(p))
+    before, after = (p.velocity - trend)[inside(p)], (velocity - trend)[inside(p)]
+    assert level == pytest.approx(np.sum(after * before) / np.sum(before**2), rel=1e-9)
+    assert level == pytest.approx(share, abs=0.02)
+    assert after.std() / before.std() == pytest.approx(share, abs=0.03)
+    assert velocity.dtype == np.int16
+
+
+@pytest.mark.parametrize("share", [0.8, 0.5, 0.05])
+def test_expression_flattens_the_arch_and_keeps_accents_and_mean(share: float) -> None:
+    p = steady()
+    trend = loudness_trend(p.onset_s, p.velocity)
+    velocity, level = flatten_arch(p.velocity, trend, share, inside(p))
+    assert level == pytest.approx(share, abs=0.02)
+    wanted = p.velocity + (share - 1) * (trend - trend[inside(p)].mean())
+    assert np.abs(velocity - wanted).max() <= 1.0
+    assert np.abs(np.cumsum(velocity - wanted)).max() <= 0.5 + 1e-9
+    arch = (velocity - (p.velocity - trend))[inside(p)]
+    assert np.polyfit(trend[inside(p)], arch, 1)[0] == pytest.approx(share, abs=0.02)
+    assert velocity[inside(p)].mean() == pytest.approx(p.velocity[inside(p)].mean(), abs=0.1)
+
+
+def test_the_trend_is_the_gaussian_mean_that_a_plain_loop_finds() -> None:
+    p = steady(n=90, every_s=0.13)
+    trend = loudness_trend(p.onset_s, p.velocity)
+    for i in (0, 44, 89):
+        weight = np.exp(-0.5 * ((p.onset_s - p.onset_s[i]) / 1.5) ** 2)
+        assert trend[i] == pytest.approx(np.sum(weight * p.velocity) / weight.sum(), abs=0.15)
+
+
+def crossings_of(pedal_s: np.ndarray, value: np.ndarray) -> list[tuple[float, bool]]:
+    """A plain reading of the pedal: when it goes down and up."""
+    down, found = False, []
+    for when, v in zip(pedal_s.tolist(), value.tolist(), strict=True):
+        if (v >= 64) != down:
+            down = not down
+            found.append((when, down))
+    return found
+
+
+@pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.55, 0.675, 1.0])
+def test_pedal_reports_the_share_of_lifts_displaced_or_gone(share: float) -> None:
+    for seed in range(12):
+        pedal_s = np.arange(0.2, 13.0, 0.05)
+        value = np.clip(64 + 80 * np.sin(2 * np.pi * pedal_s / 1.1 + 0.2), 0, 127).astype(np.int16)
+        result = spoil(pedal_s, value, share, WINDOW_S, rng(seed))
+        before, after = crossings_of(pedal_s, value), crossings_of(result.pedal_s, result.pedal_value)
+        assert (np.diff(result.pedal_s) >= 0).all()
+        depth = []
+        for i, (lift, down) in enumerate(before):
+            if down or not 0 <= lift < WINDOW_S:
+                continue
+            ups = [t for t, d in after if not d]
+            downs = [t for t, d in after if d]
+            press = before[i + 1][0]
+            nearest = min(abs(t - lift) for t in ups)
+            nearest_press = min(abs(t - press) for t in downs)
+            gone = value_at(result.pedal_s, result.pedal_value, np.linspace(lift, press, 50)).min() >= 64
+            depth.append(1.0 if gone and nearest > 0.3 else min(max(nearest, nearest_press) / 0.3, 1.0))
+        assert result.n_changes == len(depth)
+        assert result.share_spoiled == pytest.approx(share, abs=0.02)
+        assert np.mean(depth) == pytest.approx(result.share_spoiled, abs=0.02)
+
+
+def test_a_pedal_without_changes_has_nothing_to_spoil() -> None:
+    result = spoil(np.array([-2.0, 1.0]), np.array([0, 127], np.int16), 0.5, WINDOW_S, rng())
+    assert result.share_spoiled == 0.0
+    assert result.n_changes == 0
+    assert result.pedal_s.tolist() == [-2.0, 1.0]
+
+
+def test_axes_at_zero_return_what_they_were_given() -> None:
+    p = steady()
+    trend = loudness_trend(p.onset_s, p.velocity)
+    assert jitter(p.onset_s, p.offset_s, p.pitch, 0.0, WINDOW_S, rng()) == (p.onset_s, p.offset_s, 0.0)
+    assert uneven_lengths(p.onset_s, p.offset_s, p.pitch, 0.0, inside(p), rng()) == (p.offset_s, 0.0)
+    assert flatten_dynamics(p.velocity, trend, 1.0, inside(p)) == (p.velocity, 1.0)
+    assert flatten_arch(p.velocity, trend, 1.0, inside(p)) == (p.velocity, 1.0)
+    pedalling = spoil(p.pedal_s, p.pedal_value, 0.0, WINDOW_S, rng())
+    assert pedalling.pedal_s is p.pedal_s
+    assert pedalling.share_spoiled == 0.0

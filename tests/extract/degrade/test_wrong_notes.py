@@ -1,0 +1,125 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from extract.degrade.harmony import clashes, local_key, scale_of
+from extract.degrade.wrong_notes import Errors, play_wrong
+from extract.notes import problems, read_midi, tidy
+from extract.performance import Performance
+from tests.extract.degrade.examples import WINDOW_S, performances, steady
+
+WEIGHTS = {"substitution": 1.0, "omission": 0.5, "stutter": 0.5}
+
+
+def make(p: Performance, rate: float, seed: int = 0) -> Errors:
+    return play_wrong(p, rate, WINDOW_S, np.random.default_rng(seed))
+
+
+def recount(p: Performance, errors: Errors) -> float:
+    """The weights again, from the notes alone: what is new, what is gone, how loud, over the notes there were."""
+    total = 0.0
+    for slip in errors.slips:
+        if slip.kind in WEIGHTS:
+            total += WEIGHTS[slip.kind]
+            continue
+        q = errors.performance
+        at = (q.pitch == slip.pitch) & (np.abs(q.onset_s - p.onset_s[slip.note]) < 0.021)
+        loudness = q.velocity[at] / p.velocity[slip.note]
+        total += 0.5 * float(loudness[np.argmin(np.abs(0.5 * loudness - slip.weight))])
+    return total / int(((p.onset_s >= 0) & (p.onset_s < WINDOW_S)).sum())
+
+
+@pytest.mark.parametrize("rate", [0.002, 0.005, 0.02, 0.05, 0.065])
+def test_the_rate_is_met_and_is_what_a_recount_finds(rate: float) -> None:
+    p = steady(n=90, every_s=0.11)
+    for seed in range(8):
+        errors = make(p, rate, seed)
+        assert errors.rate == pytest.approx(rate, abs=0.0006)
+        assert errors.rate == pytest.approx(recount(p, errors), rel=1e-9)
+        assert list(problems(errors.performance)) == []
+
+
+def test_light_levels_are_grazes_alone() -> None:
+    p = steady()
+    kinds = {slip.kind for seed in range(20) for slip in make(p, 0.005, seed).slips}
+    assert kinds == {"graze"}
+
+
+def test_half_of_the_mass_clashes_and_omissions_stay_few() -> None:
+    p = steady(n=100)
+    p = replace(p, offset_s=p.onset_s + np.where(np.diff(p.pitch, append=0) == 0, 0.09, 0.3))
+    p = tidy(*(getattr(p, name) for name in Performance.__dataclass_fields__))
+    kinds: dict[str, float] = {}
+    for seed in range(40):
+        slips = make(p, 0.05, seed).slips
+        mass = sum(s.weight for s in slips)
+        assert sum(s.weight for s in slips if s.clash) >= 0.5 * mass - 1e-9
+        assert sum(s.weight for s in slips if s.kind == "omission") <= 0.2 * mass + 0.05
+        for s in slips:
+            kinds[s.kind] = kinds.get(s.kind, 0.0) + s.weight
+    assert set(kinds) == {"substitution", "insertion", "graze", "stutter", "omission"}
+    assert kinds["substitution"] > 0.3 * sum(kinds.values())
+
+
+def test_slips_said_to_clash_do_so_in_what_is_played() -> None:
+    p = steady(n=100)
+    scale = scale_of(*local_key(p.pitch, p.offset_s - p.onset_s))
+    for seed in range(10):
+        for slip in make(p, 0.05, seed).slips:
+            if slip.kind in ("graze", "insertion") and slip.clash:
+                at = p.onset_s[slip.note]
+                near = (p.onset_s < at + 0.13) & (p.offset_s > at - 0.02)
+                interval = np.abs(p.pitch[near].astype(int) - slip.pitch)
+                assert slip.pitch % 12 not in scale or np.isin(interval, [1, 11, 13]).any()
+
+
+def test_notes_outside_the_window_stay_as_they_are() -> None:
+    p = steady(n=140, start_s=-1.9)
+    q = make(p, 0.065).performance
+    before, after = p.onset_s < 0, q.onset_s < 0
+    assert p.pitch[before].tolist() == q.pitch[after].tolist()
+    np.testing.assert_array_equal(p.onset_s[before], q.onset_s[after])
+    outside = p.onset_s >= WINDOW_S
+    assert p.pitch[outside].tolist() == q.pitch[q.onset_s >= WINDOW_S].tolist()
+
+
+@settings(max_examples=60, deadline=None)
+@given(p=performances(), rate=st.floats(0, 0.3), seed=st.integers(0, 1000))
+def test_whatever_is_played_stays_playable(p: Performance, rate: float, seed: int) -> None:
+    errors = make(p, rate, seed)
+    assert list(problems(errors.performance)) == []
+    assert 0.0 <= errors.rate <= rate + 0.05
+
+
+def test_a_real_window_of_median_density_realises_its_level(shared_data: Path) -> None:
+    path = sorted(shared_data.glob("maestro-mini/*/*.midi"))[3]
+    whole = read_midi(path)
+    some = (whole.onset_s >= 30) & (whole.onset_s < 40)
+    p = Performance(whole.onset_s[some] - 30, whole.offset_s[some] - 30, whole.pitch[some], whole.velocity[some])
+    for rate in (0.003, 0.01, 0.03, 0.06):
+        assert make(p, rate).rate == pytest.approx(rate, abs=0.001)
+
+
+def test_local_key_of_plain_scales() -> None:
+    for tonic in range(12):
+        major = np.array([0, 4, 7, 0, 2, 5, 9, 11, 4, 7]) + 60 + tonic
+        assert local_key(major.astype(np.int16), np.ones(10)) == (tonic, "major")
+    minor = np.array([0, 3, 7, 0, 3, 7, 5, 8, 11]) + 57
+    assert local_key(minor.astype(np.int16), np.ones(9)) == (9, "minor")
+    assert scale_of(9, "minor") == {9, 11, 0, 2, 4, 5, 7, 8}
+
+
+def test_what_clashes() -> None:
+    c_major = scale_of(0, "major")
+    assert clashes(61, [], c_major)
+    assert not clashes(62, [60, 64], c_major)
+    assert clashes(65, [64], c_major)
+    assert clashes(59, [60], c_major)
+    assert clashes(77, [64], c_major)
+    assert not clashes(72, [60], c_major)
