@@ -129,3 +129,28 @@ def uniformity(features_NxD: NDArray[np.floating], t: float = 2.0) -> float:
     squared = np.clip(2 - 2 * (x @ x.T), 0, None)
     potential = np.exp(-t * squared[np.triu_indices(n, 1)])
     return float(np.log(potential.mean())) if potential.size else float("nan")
+
+
+def cca(
+    audio_NxD: NDArray[np.floating], midi_NxE: NDArray[np.floating], n_components: int = 32, ridge: float = 0.1
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Canonical correlation analysis in closed form: matrices (D, C) and (E, C) that map centred rows to shared axes.
+
+    Each side is first reduced to its leading principal components (at most a tenth of the rows) and whitened with a
+    ridge of `ridge` times their mean variance; axes are weighted by their correlation (Hotelling 1936; CCA with
+    whitening by SVD as in Andrew et al., ICML 2013, section 3).
+    """
+    n = len(audio_NxD)
+    sides = []
+    for x in (audio_NxD, midi_NxE):
+        centred = x.astype(np.float64) - x.mean(0)
+        _, singular, vectors = np.linalg.svd(centred, full_matrices=False)
+        keep = max(1, min(4 * n_components, n // 10, int((singular > 1e-9 * max(singular[0], 1e-30)).sum())))
+        variance = singular[:keep] ** 2 / n
+        whiten = vectors[:keep].T / np.sqrt(variance + ridge * variance.mean())
+        sides.append((centred @ whiten, whiten))
+    (a, map_a), (m, map_m) = sides
+    left, correlation, right = np.linalg.svd(a.T @ m / n, full_matrices=False)
+    count = min(n_components, len(correlation))
+    weight = np.sqrt(correlation[:count])
+    return map_a @ left[:, :count] * weight, map_m @ right[:count].T * weight

@@ -93,8 +93,8 @@ class Correlations:
 
     kind "specific": on non-pristine rows, given the other six axis scores (the seven axis dimensions). "plain": Pearson
     on all rows (eight dimensions). "within_tier": on all rows given the tier (eight dimensions). Only rows whose
-    dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; a
-    control that is not finite stands at its mean.
+    dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
+    another axis cannot be judged its score stands at its mean and that it is missing is one more control.
     """
 
     def __init__(self, judged: Judged, kind: Kind) -> None:
@@ -119,10 +119,12 @@ def _sums(judged: Judged, kind: Kind, k: int) -> _Sums:
     scores = (judged.score[order].astype(np.float64) - 75) / 15
     ones = np.ones((len(order), 1))
     if kind == "specific":
-        others = np.delete(scores[:, :N_AXES], k, axis=1)
-        known = np.isfinite(others)
-        mean = np.divide(np.where(known, others, 0).sum(0), np.maximum(known.sum(0), 1))
-        controls = np.hstack([ones, np.where(known, others, mean)])
+        others = [j for j in range(N_AXES) if j != k]
+        known = judged.valid[order][:, others] & np.isfinite(scores[:, others])
+        values = np.where(known, scores[:, others], 0.0)
+        mean = values.sum(0) / np.maximum(known.sum(0), 1)
+        missing = ~known[:, known.any(axis=0) & ~known.all(axis=0)]
+        controls = np.hstack([ones, np.where(known, values, mean), missing])
     elif kind == "within_tier":
         controls = (judged.tier[order, None] == np.arange(len(TIERS))).astype(np.float64)
     else:

@@ -45,7 +45,9 @@ def server(rating_set: RatingSet, database: Database):
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         port = listening.getsockname()[1]
-    config = uvicorn.Config(build_app(rating_set, database), host="127.0.0.1", port=port, log_level="warning", ws="none")
+    config = uvicorn.Config(
+        build_app(rating_set, database), host="127.0.0.1", port=port, log_level="warning", ws="none"
+    )
     running = uvicorn.Server(config)
     thread = threading.Thread(target=running.run)
     thread.start()

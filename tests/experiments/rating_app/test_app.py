@@ -10,7 +10,14 @@ from store.schema import DIMENSIONS
 
 
 def rating(edit=1, save_id="save-0001", **changes):
-    plain = {"save_id": save_id, "edit": edit, "scores": dict.fromkeys(DIMENSIONS, 50), "done": True, "listened_s": 1.5, "plays": 1}
+    plain = {
+        "save_id": save_id,
+        "edit": edit,
+        "scores": dict.fromkeys(DIMENSIONS, 50),
+        "done": True,
+        "listened_s": 1.5,
+        "plays": 1,
+    }
     return plain | changes
 
 

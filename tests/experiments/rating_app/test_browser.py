@@ -21,7 +21,10 @@ def new_page(chromium):
         page.set_default_timeout(10_000)
         page.troubles = []
         page.on("pageerror", lambda error: page.troubles.append(str(error)))
-        page.on("console", lambda m: page.troubles.append(m.text) if m.type == "error" and "Failed to load" not in m.text else None)
+        page.on(
+            "console",
+            lambda m: page.troubles.append(m.text) if m.type == "error" and "Failed to load" not in m.text else None,
+        )
         return page
 
     yield make
@@ -33,7 +36,9 @@ def until(page, holds, seconds=10.0):
     """Poll an expression from outside: the page's own policy forbids it to evaluate strings."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(holds):
-        assert time.monotonic() < deadline, f"{holds} never held; the page shows {page.locator('body').inner_text()[:200]!r}"
+        assert time.monotonic() < deadline, (
+            f"{holds} never held; the page shows {page.locator('body').inner_text()[:200]!r}"
+        )
         page.wait_for_timeout(20)
 
 

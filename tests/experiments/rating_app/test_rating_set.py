@@ -68,7 +68,13 @@ def test_serve_static_writes_the_folders_and_says_what_is_next(rating_set):
 
 
 def test_results_of_other_sets_and_broken_ones_are_refused(rating_set, tmp_path):
-    good = {"format": "keybed-ratings-1", "set_id": "set-1", "rater": "ann", "token": rating_set.tokens["ann"], "ratings": {}}
+    good = {
+        "format": "keybed-ratings-1",
+        "set_id": "set-1",
+        "rater": "ann",
+        "token": rating_set.tokens["ann"],
+        "ratings": {},
+    }
     file = tmp_path / "result.json"
     for change, error in [
         ({"set_id": "other"}, NotARatingSet),
