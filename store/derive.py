@@ -145,7 +145,7 @@ class _Work:
         mean = (np.sum([part[1] for part in parts], axis=0) / n).astype(np.float32)
         squares, reach = zip(*self.each_shard(shard_frames.deviations, mean), strict=True)
         std = np.sqrt(np.sum(squares, axis=0) / n).astype(np.float32)
-        dims = ("stat", "state", "channel") if self.kind == "layers" else ("stat", "channel")
+        dims = ("stat", "state", "channel") if self.kind == "layers" else ("bin_stat", "channel")
         with self.staged() as folder:
             self.small(folder, "_mean", mean, dims, n_observations=n)
             self.small(folder, "_std", std, dims, n_observations=n)
@@ -178,7 +178,7 @@ class _Work:
         spec = self.rows_spec(name, (n_bins, self.k), ("bin", "component"), "float16", float("nan"), variance_kept=kept)
         with self.staged() as folder:
             shaped = vectors.reshape(self.k, *self.inner)
-            self.small(folder, f"{name}_components", shaped, ("component", "stat", "channel"))
+            self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
             self.small(folder, f"{name}_variance", found.variances.astype(np.float32), ("component",))
             self.make_empty(folder, spec)
             self.each_shard(shard_frames.write_projection, mean, std, vectors, spec, str(folder), train=False)
@@ -188,10 +188,10 @@ class _Work:
         offset, reach = self.saved("_mean"), self.saved("_reach")
         scale = np.where(reach > 0, reach / 127, 1).astype(np.float32)
         shape = self.store.array(self.array).shape[1:]
-        spec = self.rows_spec("_int8", shape, ("bin", "stat", "channel"), "int8", INT8_MISSING)
+        spec = self.rows_spec("_int8", shape, ("bin", "bin_stat", "channel"), "int8", INT8_MISSING)
         with self.staged() as folder:
-            self.small(folder, "_int8_offset", offset, ("stat", "channel"))
-            self.small(folder, "_int8_scale", scale, ("stat", "channel"))
+            self.small(folder, "_int8_offset", offset, ("bin_stat", "channel"))
+            self.small(folder, "_int8_scale", scale, ("bin_stat", "channel"))
             self.make_empty(folder, spec)
             self.each_shard(shard_frames.write_int8, offset, scale, spec, str(folder), train=False)
 

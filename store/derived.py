@@ -54,13 +54,13 @@ def check_fresh(store: Store, path: str) -> None:
 
 
 def moments(store: Store, encoder: str, kind: str = "frames") -> Moments:
-    """Train-split moments of one encoder's `frames` (stat, channel) or `layers` (stat, state, channel)."""
+    """Train-split moments of one encoder's `frames` (bin_stat, channel) or `layers` (stat, state, channel)."""
     base = f"derived/{encoder}/{kind}"
     return Moments(store.array(f"{base}_mean")[...], store.array(f"{base}_std")[...])
 
 
 def from_int8(store: Store, path: str, values: NDArray[np.int8]) -> NDArray[np.float32]:
-    """offset + scale × value of an int8 view read whole along (stat, channel); failed rows become NaN."""
+    """offset + scale × value of an int8 view read whole along (bin_stat, channel); failed rows become NaN."""
     offset, scale = store.array(f"{path}_offset")[...], store.array(f"{path}_scale")[...]
     numbers = offset + scale * values.astype(np.float32)
     missing = values == INT8_MISSING

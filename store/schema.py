@@ -299,10 +299,10 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
         ),
         feature(
             "frames",
-            ("bin", "stat", "channel"),
+            ("bin", "bin_stat", "channel"),
             (encoder.n_bins, n_frame_stats, encoder.width),
             (encoder.n_bins, n_frame_stats, encoder.width),
-            stat=list(encoder.frame_stats),
+            bin_stat=list(encoder.frame_stats),
             states=list(encoder.frame_states),
         ),
     ]
