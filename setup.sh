@@ -51,16 +51,7 @@ set -f # PIP_ARGS is split into words and nothing else
 .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]' ${PIP_ARGS:-}
 set +f
 
-fluidsynth_is_there() {
-  .venv/bin/python - <<'PYTHON'
-import ctypes.util, os, pathlib, sys
-
-names = ("fluidsynth", "fluidsynth-3", "libfluidsynth", "libfluidsynth-3")
-conda = os.environ.get("CONDA_PREFIX")
-beside = list(pathlib.Path(conda, "lib").glob("libfluidsynth*")) if conda else []
-sys.exit(not (beside or any(map(ctypes.util.find_library, names))))
-PYTHON
-}
+fluidsynth_is_there() { .venv/bin/python -c 'from extract.fluidsynth import version; version()' 2>/dev/null; }
 if ! fluidsynth_is_there; then
   echo "setup: installing libfluidsynth3"
   apt_install libfluidsynth3 && fluidsynth_is_there ||

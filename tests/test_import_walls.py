@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ FAMILIES = {
 HOMES = {"torch": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
 BENCHMARKS = ROOT / "experiments" / "benchmarks"
 """A benchmark may import the alternative that it measures against."""
+PLACEHOLDERS = "placeholder-audio,placeholder-midi"
 
 
 def modules(room: str) -> list[Path]:
@@ -113,3 +115,21 @@ def test_walls_in_a_fresh_interpreter(room):
 @pytest.mark.parametrize("module", ["store.schema", "extract.performance", "extract.encoders", "extract.encoders.base"])
 def test_light_modules_load_nothing_heavy(module):
     assert loaded_by(f"import {module}") <= {"zarr"}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("status", "STORE"),
+        ("info", "STORE"),
+        ("verify", "STORE"),
+        ("plan", "MAESTRO", "STORE", "--encoders", PLACEHOLDERS, "--limit", "15", "--shard-rows", "4"),
+        ("extract", "STORE", "--shards", "0", "--workers", "0"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_a_command_loads_only_what_it_needs(command, tiny_maestro, planned_placeholder_store, tmp_path):
+    """Looking at a store takes neither torch nor JAX, and extraction no JAX; torch comes with an encoder that needs it."""
+    store = shutil.copytree(planned_placeholder_store, tmp_path / "store")
+    arguments = [str({"STORE": store, "MAESTRO": tiny_maestro}.get(part, part)) for part in command]
+    assert loaded_by(f"from experiments.cli import main\nmain({arguments!r})") <= {"zarr"}

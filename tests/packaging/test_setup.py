@@ -29,7 +29,7 @@ TOOLS = (
 
 # The interpreter of .venv: notes how pip is called; finds FluidSynth once the file says so.
 VENV_PYTHON = """#!/bin/sh
-if [ "$1" = - ]; then cat >/dev/null; test -e "$LOGS/fluidsynth"; exit; fi
+if [ "$1" = -c ]; then test -e "$LOGS/fluidsynth"; exit; fi
 echo "python $*" >>"$LOGS/calls"
 """
 # The machine's interpreter: new enough, and able to make environments once the file says so.
