@@ -59,9 +59,7 @@ def point_table(judged: Judged, names: Sequence[str]) -> dict[str, dict[str, dic
     for metric in ("spearman", "r2", "mae", "ccc"):
         found[metric] = {}
         for name in names:
-            each = [
-                metrics.per_dimension(metric, one, judged.score, judged.valid) for one in judged.predictions[name]
-            ]
+            each = [metrics.per_dimension(metric, one, judged.score, judged.valid) for one in judged.predictions[name]]
             found[metric][name] = {d: metrics.mean_defined([e[k] for e in each]) for k, d in enumerate(DIMENSIONS)}
     return found
 
@@ -118,7 +116,9 @@ def audit(judged: Judged, heads: Sequence[str]) -> dict[str, Any]:
     found = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
     return {
         "reach": reach,
-        "best": {d: {"name": n.removeprefix(SHORTCUT), "value": reach[d][n.removeprefix(SHORTCUT)]} for d, n in best.items()},
+        "best": {
+            d: {"name": n.removeprefix(SHORTCUT), "value": reach[d][n.removeprefix(SHORTCUT)]} for d, n in best.items()
+        },
         "beats": {
             head: {
                 d: {"difference": found[k, h].to_json(), "beats": found[k, h].above_zero}
@@ -137,7 +137,7 @@ def label_correlation(judged: Judged) -> dict[str, Any]:
         scores = scores[np.isfinite(scores).all(1)]
         if len(scores) < 3 or (scores.std(0) == 0).any():
             return None
-        r = np.corrcoef(scores.T)
-        return float(r[~np.eye(len(r), dtype=bool)].mean())
+        r = np.asarray(np.corrcoef(scores.T))
+        return float(r[np.triu_indices(len(AXIS_DIMENSIONS), 1)].mean())
 
     return {"all": mean_r(np.ones(len(judged.tier), bool)), "degraded": mean_r(judged.tier > 0)}

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -105,9 +104,7 @@ def above_zero(name: str, interval: Interval, arithmetic: str, *, required: bool
     return Criterion(name, value, low, high, "lower bound > 0", outcome, arithmetic, required)
 
 
-def more_than(
-    name: str, interval: Interval, threshold: float, arithmetic: str, *, required: bool = True
-) -> Criterion:
+def more_than(name: str, interval: Interval, threshold: float, arithmetic: str, *, required: bool = True) -> Criterion:
     """value > threshold, as the plan writes its later targets."""
     value = finite(interval.value)
     outcome: Outcome = "undefined" if value is None else ("pass" if value > threshold else "fail")
@@ -182,7 +179,7 @@ def write_gate(run: Path, gate: Gate) -> Path:
     path = run / "gate.json"
     aside = path.with_suffix(".json.aside")
     aside.write_text(json.dumps(gate.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)
     return path
 
 
@@ -205,7 +202,9 @@ def read_gate(run: Path) -> Gate:
     )
 
 
-def check_chain(run: Path, phase: int, store_fingerprint: str, override: str | None) -> tuple[Gate, tuple[Override, ...]]:
+def check_chain(
+    run: Path, phase: int, store_fingerprint: str, override: str | None
+) -> tuple[Gate, tuple[Override, ...]]:
     """The gate of the run before this one, and every override that later reports must show.
 
     Raises ChainBroken where a file that the gate rests on has changed or the store is another one, and GateRefused where
@@ -218,7 +217,9 @@ def check_chain(run: Path, phase: int, store_fingerprint: str, override: str | N
         found = store_fingerprint if name == "store" else sha256_of(run / name) if (run / name).is_file() else "absent"
         if found != digest:
             what = "the store's recipe" if name == "store" else str(run / name)
-            raise ChainBroken(f"{what} is not what {run / 'gate.json'} rests on ({digest[:12]}… | {found[:12]}…); run Phase {phase} again")
+            raise ChainBroken(
+                f"{what} is not what {run / 'gate.json'} rests on ({digest[:12]}… | {found[:12]}…); run Phase {phase} again"
+            )
     if gate.verdict == "GO":
         return gate, gate.overrides
     if override is None or not override.strip():

@@ -36,7 +36,7 @@ def attention(result: train.FitResult, head: str, features: Features, positions:
         trained, untrained = getattr(look, f"{direction}_BxHxTxT"), getattr(fresh, f"{direction}_BxHxTxT")
         key_mask = np.broadcast_to(masks[asked][:, None, None, :], trained.shape)
         queries = np.broadcast_to(masks[asking][:, None, :], trained.shape[:3]) & (key_mask.sum(-1) > 1)
-        each = {}
+        each: dict[str, Any] = {}
         for name, weights in (("trained", trained), ("untrained", untrained)):
             entropy = diagnostics.attention_entropy(weights, key_mask)[queries]
             sparsity = diagnostics.attention_sparsity(weights, key_mask)[queries]
@@ -62,7 +62,9 @@ def _untrained(result: train.FitResult, head: str, batch: HeadInput) -> train.Fi
     return replace(result, params={**result.params, head: stacked})
 
 
-def gate_weights(result: train.FitResult, features: Features, positions: Positions, head: str = "gated") -> dict[str, float] | None:
+def gate_weights(
+    result: train.FitResult, features: Features, positions: Positions, head: str = "gated"
+) -> dict[str, float] | None:
     """Mean weight of the audio for each dimension (the MIDI has the rest), over rows and seeds."""
     if head not in result.heads:
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,7 +74,7 @@ def write_page(page: Page, path: Path) -> Path:
     )
     aside = path.with_name(path.name + ".aside")
     aside.write_text(environment.get_template("report.html.jinja").render(page=page), encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)
     return path
 
 
@@ -90,7 +89,9 @@ def with_interval(interval: Mapping[str, Json], digits: int = 3) -> str:
         return "undefined"
     if interval["low"] is None:
         return number(interval["value"], digits)
-    return f"{number(interval['value'], digits)} ({number(interval['low'], digits)} to {number(interval['high'], digits)})"
+    return (
+        f"{number(interval['value'], digits)} ({number(interval['low'], digits)} to {number(interval['high'], digits)})"
+    )
 
 
 def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool = False) -> Table:
@@ -109,13 +110,21 @@ def gate_section(gate: Gate) -> Section:
     """The gate as a table, the plan's literal arithmetic under it."""
     tables = [criteria_table(gate.criteria)]
     if gate.literal:
-        tables.append(criteria_table(gate.literal, caption=f"The plan’s literal arithmetic (plain r): {gate.literal_verdict}, marked literal"))
+        tables.append(
+            criteria_table(
+                gate.literal, caption=f"The plan’s literal arithmetic (plain r): {gate.literal_verdict}, marked literal"
+            )
+        )
     return Section("The gate, criterion by criterion", tables=tables, wide=True)
 
 
 def override_banners(gate: Gate) -> list[Banner]:
     """Every decision to go on against a gate, for every report after it."""
     return [
-        Banner(f"Phase {o.phase} ({o.run}) said {o.verdict}; someone went on with the reason: “{o.reason}”", "Override.", True)
+        Banner(
+            f"Phase {o.phase} ({o.run}) said {o.verdict}; someone went on with the reason: “{o.reason}”",
+            "Override.",
+            True,
+        )
         for o in gate.overrides
     ]

@@ -14,7 +14,14 @@ from experiments.shortcuts import IN_WORDS as SHORTCUT_WORDS
 from store.schema import AXIS_DIMENSIONS, DIMENSIONS
 
 Json = Any
-ORDER_KEYS = ("pristine>poor", "pristine>moderate", "pristine>good", "good>poor", "pristine>poor, tone alike", "pristine>moderate, tone alike")
+ORDER_KEYS = (
+    "pristine>poor",
+    "pristine>moderate",
+    "pristine>good",
+    "good>poor",
+    "pristine>poor, tone alike",
+    "pristine>moderate, tone alike",
+)
 ORDER_ASKED = {
     "pristine>poor": 0.90,
     "pristine>moderate": 0.75,
@@ -76,12 +83,20 @@ def sections(results: Json, gate: Gate) -> list[Section]:
     cards = [
         Section(
             "What each head knows, dimension by dimension",
-            ["Specific r with its 95 % interval: 0 is guessing, 1 is knowing. It counts only what is not explained by the other six scores."],
-            [plots.by_dimension({n: results["specific"][n] for n in names}, "specific r by dimension and head", "specific r")],
+            [
+                "Specific r with its 95 % interval: 0 is guessing, 1 is knowing. It counts only what is not explained by the other six scores."
+            ],
+            [
+                plots.by_dimension(
+                    {n: results["specific"][n] for n in names}, "specific r by dimension and head", "specific r"
+                )
+            ],
         ),
         Section(
             "The plain correlation, and what the tier alone would reach",
-            ["A grey tick marks a predictor that only knows how degraded the row is. A head at the tick has shown nothing of its own there."],
+            [
+                "A grey tick marks a predictor that only knows how degraded the row is. A head at the tick has shown nothing of its own there."
+            ],
             [
                 plots.by_dimension(
                     {n: results["plain"][n] for n in names},
@@ -118,7 +133,9 @@ def _gain(results: Json) -> Section:
     rows: list[list[Cell]] = [[label(name), with_interval(value)] for name, value in means.items()]
     return Section(
         "Did fusion gain anything?",
-        ["Relative gain in mean specific r, paired over the same pieces and seeds. (a) without (b) means: complementary, not fused."],
+        [
+            "Relative gain in mean specific r, paired over the same pieces and seeds. (a) without (b) means: complementary, not fused."
+        ],
         [plots.forest(items, "fusion gain", "gain, %", threshold=0.10, percent=True)],
         [Table(["judge", "mean specific r"], rows, numeric=(1,))],
     )
@@ -128,7 +145,9 @@ def _ordering(results: Json, heads: list[str]) -> Section:
     shown = {n: results["ordering"][n] for n in heads}
     return Section(
         "Which of two versions of the same ten seconds is better?",
-        ["Share of pairs that each head puts the right way round; ties count half. Orange: what the gate asks of the best fusion. “Tone alike”: the fifth of the pairs where noise is least help."],
+        [
+            "Share of pairs that each head puts the right way round; ties count half. Orange: what the gate asks of the best fusion. “Tone alike”: the fifth of the pairs where noise is least help."
+        ],
         [plots.ordering(shown, ORDER_KEYS, ORDER_ASKED, "ordering accuracy by tier pair")],
     )
 
@@ -139,7 +158,9 @@ def _difficulty(results: Json) -> Section | None:
         return None
     return Section(
         "Quality, not difficulty",
-        ["Left: does the best fusion also order hard passages? Right: how far a harder piece alone moves the score of an untouched performance, for one standard deviation of each measure."],
+        [
+            "Left: does the best fusion also order hard passages? Right: how far a harder piece alone moves the score of an untouched performance, for one standard deviation of each measure."
+        ],
         [plots.difficulty(difficulty["by_decile"], difficulty["slopes"])],
     )
 
@@ -154,10 +175,9 @@ def _used(results: Json) -> Section:
     )
     pictures = [plots.by_dimension(items, "loss of specific r by swapped modality", "specific r lost")]
     gate = results["inside"]["gate"]
-    tables = []
     if gate is not None:
         pictures.append(plots.shares(gate, "the gated head's weights"))
-    return Section("Are both modalities used?", [text], pictures, tables)
+    return Section("Are both modalities used?", [text], pictures)
 
 
 def _audit(results: Json, names: list[str]) -> Section:
@@ -171,14 +191,24 @@ def _audit(results: Json, names: list[str]) -> Section:
             value = number(results["specific"][name][dimension]["value"], 2)
             row.append(value if beats else {"text": f"{value} ✗", "style": "weak"})
         rows.append(row)
-    words = "; ".join(f"{name.replace('_', ' ')}: {text}" for name, text in SHORTCUT_WORDS.items() if name in audit["reach"][DIMENSIONS[0]])
+    words = "; ".join(
+        f"{name.replace('_', ' ')}: {text}"
+        for name, text in SHORTCUT_WORDS.items()
+        if name in audit["reach"][DIMENSIONS[0]]
+    )
     return Section(
         "Shortcut audit",
         [
             f"Predictors that cannot hear a performance ({words}). ✗: the head does not beat the best of them there, with its interval. "
             "The noise level is no shortcut for tone_quality: it is the label.",
         ],
-        tables=[Table(["dimension", "best shortcut", *[label(n) for n in names]], rows, numeric=tuple(range(2, 2 + len(names))))],
+        tables=[
+            Table(
+                ["dimension", "best shortcut", *[label(n) for n in names]],
+                rows,
+                numeric=tuple(range(2, 2 + len(names))),
+            )
+        ],
         wide=True,
     )
 
@@ -195,7 +225,11 @@ def _attention(results: Json) -> Section | None:
     return Section(
         "Where cross-attention looks",
         [IN_WORDS["attention_entropy"], IN_WORDS["attention_sparsity"]],
-        [plots.attention(found["audio_to_midi"]["map"], found["midi_to_audio"]["map"], results["store"]["window_s"] or 10.0)],
+        [
+            plots.attention(
+                found["audio_to_midi"]["map"], found["midi_to_audio"]["map"], results["store"]["window_s"] or 10.0
+            )
+        ],
         [Table(["direction", "measure", "trained", "untrained"], rows, numeric=(2, 3))],
     )
 
@@ -205,26 +239,30 @@ def _spaces(results: Json) -> Section:
     raw = number(s["alignment_raw"], 2) if s["alignment_raw"] is not None else "none: no common coordinates"
     rows: list[list[Cell]] = [
         ["paired − unpaired cosine, raw", raw, IN_WORDS["alignment"]],
-        ["the same after a closed-form map (CCA)", number(s["alignment_cca"], 2), "What a straight map fitted on training pieces reaches on other pieces, before any contrastive training."],
+        [
+            "the same after a closed-form map (CCA)",
+            number(s["alignment_cca"], 2),
+            "What a straight map fitted on training pieces reaches on other pieces, before any contrastive training.",
+        ],
         ["CKA", number(s["cka"], 2), IN_WORDS["cka"]],
-        *[
-            [f"mean cosine, {label(m)}", number(s["mean_cosine"][m], 2), IN_WORDS["mean_cosine"]]
-            for m in SINGLES
-        ],
-        *[
-            [f"effective rank, {label(m)}", f"{s['effective_rank'][m]:.1f} of {s['channels'][m]}", IN_WORDS["effective_rank"]]
-            for m in SINGLES
-        ],
     ]
+    for m in SINGLES:
+        rank = f"{s['effective_rank'][m]:.1f} of {s['channels'][m]}"
+        rows.append([f"mean cosine, {label(m)}", number(s["mean_cosine"][m], 2), IN_WORDS["mean_cosine"]])
+        rows.append([f"effective rank, {label(m)}", rank, IN_WORDS["effective_rank"]])
     return Section("Two senses, two spaces", tables=[Table(["measure", "value", "in words"], rows, kind="gate")])
 
 
 def _probe(results: Json) -> Section:
     ridge = results["ridge"]
     series = {f"{m} {results['pair'][m]}": ridge["layers"][results["pair"][m]] for m in SINGLES}
-    best = "; ".join(f"{name}: state {b['state']}, mean specific r {number(b['mean'])}" for name, b in ridge["best"].items())
+    best = "; ".join(
+        f"{name}: state {b['state']}, mean specific r {number(b['mean'])}" for name, b in ridge["best"].items()
+    )
     single = all(len(values) == 1 for values in series.values())
-    pictures = [] if single else [plots.curves(series, "ridge probe by state", "state of the encoder", "mean specific r")]
+    pictures = (
+        [] if single else [plots.curves(series, "ridge probe by state", "state of the encoder", "mean specific r")]
+    )
     return Section(
         "What a straight line reads from each state",
         [f"Closed-form ridge on each hidden state’s mean and sd over time, chosen on validation. {best}."],
@@ -243,7 +281,9 @@ def _training(results: Json, heads: list[str]) -> Section:
         validation[name] = means
     return Section(
         "Training",
-        ["Concordance on validation rows after each epoch, mean over seeds; every head had the same data, epochs and seeds."],
+        [
+            "Concordance on validation rows after each epoch, mean over seeds; every head had the same data, epochs and seeds."
+        ],
         [plots.curves(validation, "validation by epoch", "epoch", "validation CCC")],
     )
 
@@ -252,10 +292,16 @@ def _numbers(results: Json, names: list[str]) -> Section:
     tables = []
     test = results["test_split"]
     if test is not None:
-        rows: list[list[Cell]] = [
-            [label(d), *[_pair(test, n, d) for n in names]] for d in DIMENSIONS
-        ]
-        rows.append(["mean", *[f"{number(test['plain']['mean'][n]['value'], 2)} · {number(test['specific']['mean'][n]['value'], 2)}" for n in names]])
+        rows: list[list[Cell]] = [[label(d), *[_pair(test, n, d) for n in names]] for d in DIMENSIONS]
+        rows.append(
+            [
+                "mean",
+                *[
+                    f"{number(test['plain']['mean'][n]['value'], 2)} · {number(test['specific']['mean'][n]['value'], 2)}"
+                    for n in names
+                ],
+            ]
+        )
         tables.append(
             Table(
                 ["dimension", *[label(n) for n in names]],
@@ -264,7 +310,13 @@ def _numbers(results: Json, names: list[str]) -> Section:
                 numeric=tuple(range(1, 1 + len(names))),
             )
         )
-    for metric, words in (("within_tier", "Within-tier r"), ("spearman", "Spearman r"), ("r2", "R²"), ("mae", "Mean absolute error (points of 100)"), ("ccc", "Concordance")):
+    for metric, words in (
+        ("within_tier", "Within-tier r"),
+        ("spearman", "Spearman r"),
+        ("r2", "R²"),
+        ("mae", "Mean absolute error (points of 100)"),
+        ("ccc", "Concordance"),
+    ):
         source = results["within_tier"] if metric == "within_tier" else results["points"][metric]
         rows = []
         for d in DIMENSIONS:
@@ -273,7 +325,15 @@ def _numbers(results: Json, names: list[str]) -> Section:
                 value = source[n][d]
                 cells.append(with_interval(value, 2) if isinstance(value, dict) else number(value, 2))
             rows.append(cells)
-        tables.append(Table(["dimension", *[label(n) for n in names]], rows, caption=words, numeric=tuple(range(1, 1 + len(names))), fold=True))
+        tables.append(
+            Table(
+                ["dimension", *[label(n) for n in names]],
+                rows,
+                caption=words,
+                numeric=tuple(range(1, 1 + len(names))),
+                fold=True,
+            )
+        )
     return Section("All the numbers", tables=tables, wide=True)
 
 
@@ -281,5 +341,3 @@ def _pair(test: Json, name: str, dimension: str) -> str:
     plain = test["plain"]["table"][name][dimension]["value"]
     specific = test["specific"]["table"][name].get(dimension)
     return f"{number(plain, 2)} · {number(specific['value'], 2) if specific else '–'}"
-
-

@@ -45,7 +45,7 @@ def write_json(path: Path, value: Any) -> Path:
     """Write plain JSON aside and rename it into place."""
     aside = path.with_name(path.name + ".aside")
     aside.write_text(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)
     return path
 
 
@@ -67,7 +67,9 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
     path = out / "config.json"
     if path.is_file():
         there = json.loads(path.read_text(encoding="utf-8"))
-        if {k: there.get(k) for k in ("kind", "store", "config")} != {k: described[k] for k in ("kind", "store", "config")}:
+        if {k: there.get(k) for k in ("kind", "store", "config")} != {
+            k: described[k] for k in ("kind", "store", "config")
+        }:
             raise RunTaken(f"{out} holds a run of another configuration or store ({path}); give another --out")
         return path
     out.mkdir(parents=True, exist_ok=True)
@@ -84,7 +86,13 @@ def about_store(store: Store) -> dict[str, Any]:
         "audio_source": store.recipe.audio.get("source", "unknown"),
         "window_s": store.recipe.segments.get("window_s"),
         "encoders": [
-            {"name": e.name, "modality": e.modality, "source": e.source, "random": e.random_weights, "revision": e.revision}
+            {
+                "name": e.name,
+                "modality": e.modality,
+                "source": e.source,
+                "random": e.random_weights,
+                "revision": e.revision,
+            }
             for e in store.recipe.encoders
         ],
         "status": {Status(int(code)).name: int((status == code).sum()) for code in np.unique(status)},
@@ -93,4 +101,9 @@ def about_store(store: Store) -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """Where a run ran, for the footer; shapes no number that is compared."""
-    return {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count(), "python": platform.python_version()}
+    return {
+        "system": platform.system(),
+        "processor": platform.machine(),
+        "cores": os.cpu_count(),
+        "python": platform.python_version(),
+    }

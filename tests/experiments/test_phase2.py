@@ -34,7 +34,13 @@ def test_it_finds_which_modality_carries_which_dimension(run: Path) -> None:
 
 def test_few_test_pieces_are_judged_out_of_fold_over_all_pieces(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
-    assert results["judged"] == {"rows": 288, "pieces": 12, "segments": 72, "how": "out of fold, 3 folds by piece", "folds": 3}
+    assert results["judged"] == {
+        "rows": 288,
+        "pieces": 12,
+        "segments": 72,
+        "how": "out of fold, 3 folds by piece",
+        "folds": 3,
+    }
     assert results["test_split"]["pieces"] == 3
 
 
@@ -43,7 +49,8 @@ def test_report_and_results_say_the_same(run: Path) -> None:
     page = (run / "report.html").read_text()
     assert results["gain"]["a"]["arithmetic"].replace("-", "−") in page
     assert read_gate(run).verdict in page
-    assert "http://" not in page.replace("http://www.w3.org", "") and "<script" not in page
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "<script" not in page
     for dimension in AXIS_DIMENSIONS:
         assert dimension.replace("_", " ") in page
 
