@@ -34,13 +34,13 @@ def setting_of(store: Store, places: Mapping[str, str]) -> Setting:
 
         maestro = Path(_place(places, "maestro"))
         if not maestro.is_dir():
-            raise NotAsPlanned(f'{maestro}: no such folder; say where the recordings lie with --place "maestro=FOLDER"')
+            raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
         found = recordings.describe()
     else:
         soundfont = Path(_place(places, "soundfont"))
         found = render.describe(soundfont)
     planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
-    _refuse("audio", planned, found, 'give the planned soundfont with --place "soundfont=FILE", or plan another store')
+    _refuse("audio", planned, found, "give the planned soundfont with --soundfont FILE, or plan another store")
     entries = store.recordings
     return Setting(
         store=store.path,
@@ -80,14 +80,19 @@ def _check_encoder(spec: EncoderSpec, place: str | None) -> None:
         f"encoder {spec.name}",
         asdict(spec),
         {**asdict(found), **told},
-        f'give the planned weights with --place "weights/{spec.name}=FOLDER", or plan another store',
+        f"give the planned weights with {_option(f'weights/{spec.name}')}, or plan another store",
     )
 
 
 def _place(places: Mapping[str, str], name: str) -> str:
     if name not in places:
-        raise NotAsPlanned(f'the store does not say where {name} lies; give --place "{name}=…"')
+        raise NotAsPlanned(f"the store does not say where {name} lies; give {_option(name)}")
     return places[name]
+
+
+def _option(place: str) -> str:
+    """How the command line names a place: soundfont -> --soundfont, weights/mert -> --mert-weights."""
+    return f"--{'-'.join(reversed(place.split('/')))} PATH"
 
 
 def _refuse(what: str, planned: Any, found: Any, advice: str) -> None:

@@ -1,17 +1,13 @@
-"""Worker processes that make segments: they import no torch, outlive no parent, and leave signals to it."""
+"""Segments made in worker processes, or in this one."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
-import signal
-import threading
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing.connection import wait
 from types import TracebackType
 
 from extract.making import Maker, RowMade, SegmentJob, Setting
+from extract.processes import process_pool
 from store.errors import KeybedError
 
 
@@ -24,16 +20,7 @@ class MakingPool:
 
     def __init__(self, setting: Setting, workers: int) -> None:
         self._maker = Maker(setting) if workers == 0 else None
-        self._pool = (
-            ProcessPoolExecutor(
-                workers,
-                mp_context=multiprocessing.get_context("spawn"),
-                initializer=_start,
-                initargs=(setting,),
-            )
-            if workers
-            else None
-        )
+        self._pool = process_pool(workers, _start, (setting,)) if workers else None
 
     def submit(self, job: SegmentJob) -> Future[list[RowMade]]:
         """A future of the segment's rows. In-process work is done when the result is asked for."""
@@ -75,19 +62,7 @@ _maker: Maker | None = None
 
 def _start(setting: Setting) -> None:
     global _maker
-    # The parent decides when to stop; Ctrl-C and Slurm signal the whole process group.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
     _maker = Maker(setting)
-
-
-def _end_with_parent() -> None:
-    """A parent killed outright shuts nothing down: without this its workers would wait for work for ever."""
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-    wait([parent.sentinel])
-    os._exit(1)
 
 
 def _make(job: SegmentJob) -> list[RowMade]:

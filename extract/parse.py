@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import multiprocessing
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 from extract.corpus import Corpus, Recording
 from extract.notes import MidiError, read_midi, save_notes
+from extract.processes import process_pool
 from extract.progress import Progress
 from store.layout import Layout
 
@@ -46,7 +45,7 @@ def parse_all(
             progress("reading MIDI", len(parsed), len(recordings))
         return parsed
     bare = partial(parse_one, Corpus(corpus.folder, corpus.csv_path, b"", ()), notes_folder, recorded)
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(jobs) as pool:
         for result in pool.map(bare, recordings, chunksize=4):
             parsed[result.recording] = result
             progress("reading MIDI", len(parsed), len(recordings))

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import shutil
 import tempfile
 from collections.abc import Mapping
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -23,6 +21,7 @@ from extract.encoders import PRETRAINED, describe
 from extract.estimate import MEASURED, Estimate, Rates, estimate
 from extract.parse import Parsed, complaints, parse_all
 from extract.pieces import SPLIT_REPAIR_VERSION, Pieces, find_pieces
+from extract.processes import process_pool
 from extract.progress import Progress, silent
 from extract.segments import HOP_S, WINDOW_S, RowOrder, Segments, all_segments, limited, n_windows, rows_of
 from store.create import update_places
@@ -334,7 +333,7 @@ def _levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[
             levels[start : start + 4096] = draw(block)
             progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
         return levels
-    with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+    with process_pool(jobs) as pool:
         for start, drawn in zip(starts, pool.map(draw, blocks), strict=True):
             levels[start : start + 4096] = drawn
             progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)

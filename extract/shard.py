@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
-from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -58,10 +57,7 @@ class ShardRows(Sequence[Clip | None]):
         self._lock = threading.Lock()
         self._closed = False
         shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
-        self._kept_until_close = ExitStack()
-        self._file = None
-        if scratch is not None:
-            self._file = self._kept_until_close.enter_context(tempfile.TemporaryFile(dir=scratch, prefix="keybed-"))
+        self._file = tempfile.TemporaryFile(dir=scratch, prefix="keybed-") if scratch else None  # noqa: SIM115
         self._audio: NDArray[np.float32] = (
             np.empty(shape, np.float32)
             if self._file is None
@@ -130,7 +126,8 @@ class ShardRows(Sequence[Clip | None]):
         with self._lock:
             self._closed = True
             self._audio = np.empty((0, 0), np.float32)
-            self._kept_until_close.close()
+            if self._file is not None:
+                self._file.close()
 
 
 @dataclass(frozen=True, eq=False)

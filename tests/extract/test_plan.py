@@ -1,0 +1,206 @@
+from __future__ import annotations
+
+import csv
+import json
+import resource
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import store as stores
+from extract.degrade import draw_levels
+from extract.plan import PlanConfig, PlanError, dry_run, plan
+from store.errors import NoRoom, RecipeMismatch
+from store.schema import SPLITS, Status
+
+PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
+
+
+def config_for(corpus: Path, store: Path, **changes: object) -> PlanConfig:
+    defaults: dict[str, object] = {"encoders": PLACEHOLDERS, "limit": 10, "shard_rows": 8, "jobs": 1}
+    return PlanConfig(corpus, store, **{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def rewritten(corpus: Path, target: Path, change: dict[str, dict[str, str]]) -> Path:
+    """A copy of the corpus whose CSV lines are changed by MIDI name."""
+    shutil.copytree(corpus, target)
+    path = target / "maestro-v3.0.0.csv"
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        for line in lines:
+            writer.writerow({**line, **change.get(line["midi_filename"], {})})
+    return target
+
+
+def midi_names(corpus: Path) -> list[str]:
+    return [line["midi_filename"] for line in csv.DictReader((corpus / "maestro-v3.0.0.csv").read_text().splitlines())]
+
+
+def test_full_maestro_from_metadata_alone(shared_data: Path, tmp_path: Path) -> None:
+    began = time.process_time()
+    csv_path = shared_data / "maestro-v3.0.0.csv"
+    report = dry_run(PlanConfig(csv_path, tmp_path / "store", metadata_only=True, check_room=False))
+    assert time.process_time() - began < 60
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 2_000_000
+    assert (report.n_recordings, report.n_segments, report.n_rows) == (1276, 113_934, 455_736)
+    assert report.estimate.n_shards == 446  # ceil(455736 / 1024)
+    assert report.estimate.array_bytes["audio/mert/layers"] == 455_736 * 2 * 13 * 768 * 2
+    assert report.estimate.array_bytes["audio/mert/frames"] == 455_736 * 20 * 2 * 768 * 2
+    assert report.estimate.total_bytes <= 90e9
+    assert report.estimate.n_files < 20_000
+    assert 1 <= report.estimate.tasks <= 1000
+    text = "\n".join(report.lines())
+    for words in (
+        "113,934 segments",
+        "455,736 rows",
+        "GPU-hours",
+        "CPU-core-hours",
+        "inodes",
+        "K. 466",
+        "rows/s a core",
+    ):
+        assert words in text
+    assert not (tmp_path / "store").exists()
+
+
+def test_metadata_only_cannot_make_a_store(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="--dry-run"):
+        plan(config_for(tiny_corpus, tmp_path / "store", metadata_only=True))
+
+
+def test_the_planned_columns(planned_store: Path) -> None:
+    store = stores.open(planned_store)
+    columns = store.columns(0, store.n_rows)
+    assert (store.n_rows, store.n_shards) == (40, 5)
+    # Of 10, 4 and 5 windows, ten in proportion are 5.3, 2.1 and 2.6.
+    assert store.splits == {"train": (0, 20), "validation": (20, 28), "test": (28, 40)}
+    assert np.array_equal(columns["tier"], np.tile(np.arange(4), 10))
+    recordings = store.recordings
+    for row in range(store.n_rows):
+        entry = recordings[columns["recording"][row]]
+        assert entry["piece"] == columns["piece"][row]
+        assert SPLITS.index(entry["split"]) == columns["split"][row]
+        assert store.notes_path(int(columns["recording"][row])).is_file()
+        expected = draw_levels(
+            0, int(columns["recording"][row]), float(columns["start_s"][row]), int(columns["tier"][row]), "mixed"
+        )
+        np.testing.assert_array_equal(columns["level_drawn"][row], expected)
+
+
+def test_the_recipe_names_no_place(planned_store: Path, tiny_corpus: Path) -> None:
+    store = stores.open(planned_store)
+    text = json.dumps(store.recipe.to_json())
+    assert str(tiny_corpus) not in text
+    assert "/" not in str(store.recipe.audio["soundfont"])
+    assert store.places["maestro"] == str(tiny_corpus)
+    assert Path(store.places["soundfont"]).is_file()
+
+
+def test_planning_again_changes_nothing_and_otherwise_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    plan(config_for(tiny_corpus, tmp_path / "store"))
+    before = {p: p.read_bytes() for p in sorted((tmp_path / "store").rglob("*")) if p.is_file()}
+    plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert before == {p: p.read_bytes() for p in sorted((tmp_path / "store").rglob("*")) if p.is_file()}
+    with pytest.raises(RecipeMismatch, match=r"degradation\.seed"):
+        plan(config_for(tiny_corpus, tmp_path / "store", seed=1))
+    with pytest.raises(RecipeMismatch, match=r"segments\.limit"):
+        plan(config_for(tiny_corpus, tmp_path / "store", limit=9))
+
+
+def test_a_changed_midi_file_is_another_recipe(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    plan(config_for(corpus, tmp_path / "store"))
+    midi = corpus / midi_names(corpus)[0]
+    midi.write_bytes(midi.read_bytes().replace(b"\x90", b"\x91"))
+    with pytest.raises(RecipeMismatch, match="midi_sha256"):
+        plan(config_for(corpus, tmp_path / "store"))
+
+
+def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    absent, empty, truncated, other = (corpus / name for name in midi_names(corpus))
+    absent.unlink()
+    empty.write_bytes(b"")
+    truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
+    other.write_bytes(b"RIFF, this is no MIDI file at all")
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    assert report.n_recordings_used == 4
+    assert len(report.problems) == 4
+    for path, problem in zip((absent, empty, truncated, other), report.problems, strict=True):
+        assert problem.startswith(f"{path.parent.name}/{path.name}: ")
+        assert str(corpus) not in problem
+    assert all(problem in "\n".join(report.lines()) for problem in report.problems)
+    entries = stores.open(tmp_path / "store").recordings
+    assert [bool(entry["midi_problem"]) for entry in entries] == [True] * 4
+    assert entries[0]["midi_sha256"] == "absent"
+
+
+def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corpus: Path, tmp_path: Path) -> None:
+    first, second, *_ = midi_names(tiny_corpus)
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {first: {"duration": "9.5"}, second: {"duration": "70.0"}})
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    assert report.too_short == (f"{first}: 9.5 s",)
+    assert any("the CSV says 70.0 s" in problem for problem in report.problems)
+    columns = stores.open(tmp_path / "store").columns(0, report.n_rows)
+    assert 0 not in columns["recording"]
+    assert columns["start_s"].max() == pytest.approx(9 * 6.2)
+
+
+def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="no recording is as long"):
+        plan(config_for(tiny_corpus, tmp_path / "store", window_s=500.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"profile": "harsh"}, "profile 'harsh'"),
+        ({"limit": 0}, "--limit 0"),
+        ({"shard_rows": 6}, "--shard-rows 6"),
+        ({"encoders": ("placeholder-midi", "placeholder-midi")}, "named twice"),
+    ],
+)
+def test_settings_that_cannot_be_meant(
+    tiny_corpus: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        plan(config_for(tiny_corpus, tmp_path / "store", **changes))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("extract.plan.shutil.disk_usage", lambda folder: usage._replace(free=10_000))
+    with pytest.raises(NoRoom, match=r"0\.0 GB free"):
+        plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+    plan(config_for(tiny_corpus, tmp_path / "store", check_room=False))
+
+
+def test_one_and_several_processes_plan_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
+    # 8 recordings are the least that are worth a pool.
+    from extract.demo_corpus import write_demo_corpus
+
+    corpus = write_demo_corpus(tmp_path / "corpus", n_pieces=4, n_players=2, seconds=24)
+    for jobs in (1, 2):
+        plan(config_for(corpus, tmp_path / f"store{jobs}", limit=None, jobs=jobs))
+    one, two = (
+        {
+            p.relative_to(tmp_path / f"store{n}"): p.read_bytes()
+            for p in (tmp_path / f"store{n}").rglob("*")
+            if p.is_file()
+        }
+        for n in (1, 2)
+    )
+    assert one == two
+
+
+def test_an_empty_store_knows_nothing_yet(planned_store: Path) -> None:
+    store = stores.open(planned_store)
+    assert store.committed == frozenset()
+    assert Status.NOT_MADE == 255

@@ -1,0 +1,242 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import store as stores
+from extract.agreement import NotAsPlanned, setting_of
+from extract.encoders import build
+from extract.making import Maker, jobs_of
+from extract.making_pool import MakingPool
+from extract.plan import PlanConfig, plan
+from extract.shard import ShardRows, Stopped, make_shard
+from extract.worker import ExtractConfig, ExtractError, extract
+from store.claims import claim
+from store.schema import Status
+
+PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
+
+
+@pytest.fixture
+def store_path(planned_store: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(planned_store, tmp_path / "store"))
+
+
+@pytest.fixture(scope="module")
+def filled(planned_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = Path(shutil.copytree(planned_store, tmp_path_factory.mktemp("filled") / "store"))
+    extract(ExtractConfig(path, workers=0))
+    return path
+
+
+def content(store: Path) -> dict[str, bytes]:
+    """Everything in a store that must repeat."""
+    files = (file for file in sorted(store.rglob("*")) if file.is_file())
+    named = {file.relative_to(store).as_posix(): file for file in files}
+    return {
+        n: f.read_bytes() for n, f in named.items() if not n.startswith(("logs/", "claims/")) and n != "places.json"
+    }
+
+
+def test_one_task_fills_the_store(filled: Path) -> None:
+    store = stores.open(filled)
+    assert store.committed == frozenset(range(5))
+    rows = store.rows()
+    assert len(rows) == 40
+    assert np.isfinite(store.read("audio/placeholder-audio/frames", rows.index)).all()
+    pristine = rows.tier == 0
+    np.testing.assert_allclose(rows.score[pristine][rows.valid[pristine]], 97.5)
+    assert np.nanmean(rows.score[~pristine]) < 90
+    assert not list((filled / "claims").iterdir())
+
+
+def test_arrays_are_what_the_encoders_say_row_by_row(filled: Path) -> None:
+    store = stores.open(filled)
+    setting = setting_of(store, store.places)
+    columns = store.columns(8, 16)
+    jobs = jobs_of(columns)
+    assert [len(job.tiers) for job in jobs] == [4, 4]
+    made = [row for job in jobs for row in Maker(setting).make(job)]
+    from extract.encoders.base import Clip
+
+    clips = [Clip(row.audio, row.performance, 10.0) for row in made]  # type: ignore[arg-type]
+    for spec in store.recipe.encoders:
+        pooled = build(spec, None).encode(clips)
+        np.testing.assert_array_equal(
+            store.read(f"{spec.group}/layers", np.arange(8, 16)), pooled.layers.astype(np.float16)
+        )
+    rows = store.rows().take(np.arange(8, 16))
+    np.testing.assert_array_equal(rows.level, np.stack([row.level for row in made]))
+    np.testing.assert_array_equal(rows.n_notes, [row.n_notes for row in made])
+
+
+@pytest.mark.parametrize("how", ["two tasks in reverse", "shards one by one", "processes and scratch"])
+def test_any_division_of_work_gives_the_same_bytes(filled: Path, store_path: Path, tmp_path: Path, how: str) -> None:
+    if how == "two tasks in reverse":
+        for task in (1, 0):
+            report = extract(ExtractConfig(store_path, task=task, tasks=2, workers=0))
+            assert len(report.made) == (3 if task == 0 else 2)
+    elif how == "shards one by one":
+        for shard in (3, 0, 4, 1, 2):
+            extract(ExtractConfig(store_path, shards=(shard,), workers=0))
+    else:
+        extract(ExtractConfig(store_path, workers=2, scratch=tmp_path))
+        assert [entry.name for entry in tmp_path.iterdir()] == ["store"]
+    assert content(store_path) == content(filled)
+
+
+def test_what_is_committed_is_not_made_again(filled: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(filled, tmp_path / "store"))
+    report = extract(ExtractConfig(store, workers=0))
+    assert (report.made, report.already, report.left) == ((), 5, 0)
+    assert "complete; next: keybed verify" in "\n".join(report.lines())
+
+
+def test_a_claimed_shard_is_left_out_with_its_reason(store_path: Path) -> None:
+    with claim(stores.open(store_path), 2):
+        report = extract(ExtractConfig(store_path, workers=0))
+    assert report.made == (0, 1, 3, 4)
+    assert "shard 2 is being made by process" in report.skipped[2]
+    assert report.left == 1
+    assert "1 shards are left to other tasks" in "\n".join(report.lines())
+
+
+def test_unreadable_midi_becomes_rows_with_a_status_and_the_rest_goes_on(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "corpus"))
+    broken = sorted(corpus.rglob("*.midi"))[0]
+    broken.write_bytes(b"MThd no more")
+    plan(PlanConfig(corpus, tmp_path / "store", limit=10, encoders=PLACEHOLDERS, shard_rows=8, jobs=1))
+    report = extract(ExtractConfig(tmp_path / "store", workers=0))
+    assert report.left == 0
+    store = stores.open(tmp_path / "store")
+    (index,) = [entry["recording"] for entry in store.recordings if entry["midi_problem"]]
+    rows = store.rows(status=None)
+    failed = rows.recording == index
+    assert failed.any()
+    assert np.array_equal(rows.status == Status.MIDI_UNREADABLE, failed)
+    assert report.failed_rows == {"MIDI_UNREADABLE": int(failed.sum())}
+    assert not rows.valid[failed].any()
+    assert np.isnan(store.read("audio/placeholder-audio/layers", rows.index[failed])).all()
+    assert len(store.rows()) == 40 - failed.sum()
+    reasons = {r for shard in range(5) for r in store.commit(shard).failures.values()}
+    assert len(reasons) == 1
+    assert broken.name in reasons.pop()
+
+
+def test_windows_after_the_last_note_have_no_notes(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "corpus"))
+    path = corpus / "maestro-v3.0.0.csv"
+    head, first, *rest = path.read_text().splitlines()
+    path.write_text("\n".join([head, first.rpartition(",")[0] + ",100.0", *rest]) + "\n")
+    plan(PlanConfig(corpus, tmp_path / "store", limit=14, encoders=PLACEHOLDERS, shard_rows=32, jobs=1))
+    report = extract(ExtractConfig(tmp_path / "store", workers=0))
+    assert report.failed_rows.keys() == {"NO_NOTES"}
+    rows = stores.open(tmp_path / "store").rows(status=None)
+    empty = (rows.recording == 0) & (rows.start_s > 40)
+    assert empty.any()
+    assert np.array_equal(rows.status == Status.NO_NOTES, empty)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"task": 2, "tasks": 2}, "--task 2 --tasks 2"),
+        ({"shards": (1, 9)}, "--shards 9: .* has shards 0 to 4"),
+        ({"scratch": Path("/nowhere/at/all")}, "--scratch /nowhere"),
+    ],
+)
+def test_arguments_that_cannot_be_meant(store_path: Path, config: dict[str, object], message: str) -> None:
+    with pytest.raises(ExtractError, match=message):
+        extract(ExtractConfig(store_path, workers=0, **config))  # type: ignore[arg-type]
+
+
+def test_another_soundfont_is_refused(store_path: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.sf2"
+    other.write_bytes(Path(stores.open(store_path).places["soundfont"]).read_bytes() + b"\0\0")
+    with pytest.raises(NotAsPlanned, match="soundfont_sha256"):
+        extract(ExtractConfig(store_path, workers=0, places={"soundfont": str(other)}))
+    assert stores.open(store_path).committed == frozenset()
+
+
+def test_a_stop_between_rows_keeps_commits_and_gives_claims_back(
+    filled: Path, store_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_late(what: str, done: int, total: int) -> None:
+        if what.startswith("shard 2"):
+            signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    report = extract(ExtractConfig(store_path, workers=0), stop_late)
+    assert signal.getsignal(signal.SIGTERM) is before
+    assert report.interrupted
+    assert report.made == (0, 1)
+    assert "To go on: keybed extract" in "\n".join(report.lines())
+    assert not list((store_path / "claims").iterdir())
+    assert not list((store_path / "logs").glob("*.failed.json"))
+    assert not extract(ExtractConfig(store_path, workers=0)).interrupted
+    assert content(store_path) == content(filled)
+
+
+def test_rows_wait_for_nobody_once_stopped(store_path: Path) -> None:
+    store = stores.open(store_path)
+    asked = threading.Event()
+    with MakingPool(setting_of(store, store.places), 0) as pool:
+        rows = ShardRows(store, 0, pool, stop=asked.is_set)
+        assert rows[0] is not None
+        asked.set()
+        with pytest.raises(Stopped):
+            make_shard(rows, [build(spec, None) for spec in store.recipe.encoders])
+        rows.close()
+
+
+def test_an_error_is_logged_and_stops_the_task(store_path: Path) -> None:
+    notes = next(iter(sorted((store_path / "notes").iterdir())))
+    notes.write_bytes(notes.read_bytes()[:100])
+    with pytest.raises(Exception, match="damaged notes file"):
+        extract(ExtractConfig(store_path, workers=0))
+    logged = [json.loads(path.read_bytes())["reason"] for path in (store_path / "logs").glob("*.failed.json")]
+    assert any("damaged notes file" in reason for reason in logged)
+    assert not list((store_path / "claims").iterdir())
+
+
+def test_render_processes_load_no_torch_and_die_with_their_parent(store_path: Path) -> None:
+    script = f"""
+import sys, time
+from pathlib import Path
+import store as stores
+from extract.agreement import setting_of
+from extract.making import jobs_of
+from extract.making_pool import MakingPool
+if __name__ == "__main__":
+    store = stores.open(Path({str(store_path)!r}))
+    with MakingPool(setting_of(store, store.places), 1) as pool:
+        pool.submit(jobs_of(store.columns(0, 4))[0]).result()
+        worker, = pool._pool._processes
+        mapped = Path(f"/proc/{{worker}}/maps").read_text()
+        print(worker, "libtorch" in mapped, "torch" in sys.modules, flush=True)
+        time.sleep(60)
+"""
+    path = store_path.parent / "parent.py"
+    path.write_text(script)
+    parent = subprocess.Popen([sys.executable, str(path)], stdout=subprocess.PIPE, text=True)
+    assert parent.stdout is not None
+    worker, has_torch, parent_has_torch = parent.stdout.readline().split()
+    assert (has_torch, parent_has_torch) == ("False", "False")
+    os.kill(parent.pid, signal.SIGKILL)
+    parent.wait()
+    parent.stdout.close()
+    for _ in range(100):
+        if not Path(f"/proc/{worker}").exists():
+            break
+        time.sleep(0.1)
+    assert not Path(f"/proc/{worker}").exists()
