@@ -1,0 +1,67 @@
+"""What README.md and its sisters tell people to type and to open must be right."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from experiments.cli import parser
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = (
+    "README.md",
+    "ARCHITECTURE.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
+    "slurm/README.md",
+    "experiments/FINDINGS.md",
+)
+
+
+def _pages() -> list[Path]:
+    return [ROOT / name for name in PAGES if (ROOT / name).is_file()]
+
+
+def _commands(program: str) -> list[tuple[str, str]]:
+    found = []
+    for page in _pages():
+        for block in re.findall(r"```(?:bash)?\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL):
+            for line in block.replace("\\\n", " ").splitlines():
+                command = line.split(" #")[0].strip()
+                if command.startswith(program + " "):
+                    found.append((page.name, command))
+    return found
+
+
+@pytest.mark.parametrize(("page", "command"), _commands("keybed"))
+def test_every_keybed_command_parses(page, command):
+    options = parser().parse_args(shlex.split(command)[1:])
+    assert callable(options.run), page
+
+
+def test_the_way_through_is_told_in_full():
+    told = {shlex.split(command)[1] for page, command in _commands("keybed") if page == "README.md"}
+    assert {"plan", "extract", "status", "verify", "sensitivity", "phase2"} <= told
+
+
+@pytest.mark.parametrize(("page", "command"), _commands("make"))
+def test_every_make_target_exists(page, command):
+    target = shlex.split(command)[1]
+    assert re.search(rf"^{re.escape(target)}:", (ROOT / "Makefile").read_text(), re.MULTILINE), (page, command)
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)
+def test_every_relative_link_resolves(page):
+    for target in re.findall(r"\]\(([^)#]+)[^)]*\)", page.read_text(encoding="utf-8")):
+        if "://" not in target:
+            assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+def test_every_named_file_exists():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:experiments|slurm|store|heads|extract)/[\w/]+\.\w+)`", text))
+    assert named
+    assert [name for name in named if not (ROOT / name).exists()] == []
