@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
-import uuid
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,287 +11,134 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from store import shard_frames
-from store.arrays import make_array
-from store.derived import INT8_MISSING, attributes, source_fingerprint
-from store.durable import disk_error, sync_folder, sync_tree
-from store.errors import StoreError
+from store.derivations import Derivation, Gather
+from store.derived import attributes
+from store.errors import NoSuchFeature
 from store.layout import Layout
-from store.pca import ITERATIONS, Components, principal_components
 from store.reader import Store, open_store
-from store.schema import CHUNK_ROWS, ArraySpec, EncoderSpec
+from store.schema import EncoderSpec
 
-VERSION = 1
-"""Raised when the arithmetic of a derivation changes: everything derived is made again then."""
+_KINDS = ("layers", "frames")
+Progress = Callable[[str, int, int], None]
+"""What is being done, how many shards are done, of how many."""
 
 
 @dataclass(frozen=True)
 class DeriveConfig:
-    """What `keybed derive` may be asked. scheduler: address of a running Dask cluster, None for threads of this process."""
+    """What `keybed derive` may be asked."""
 
     store: Path
-    encoders: tuple[str, ...] = ()
-    components: int = 64
+    features: tuple[str, ...] | None = None
+    """Paths of `frames` or `layers` arrays; None: every encoder's frames."""
+    pca: int = 128
+    """Components of every bin of frames; 0: none."""
     int8: bool = True
     seed: int = 0
     scheduler: str | None = None
+    """Address of a running Dask cluster; None: threads of this process."""
     threads: int = 0
     """0: one a core, at most 8, as each holds one shard in float32."""
 
 
 @dataclass(frozen=True)
 class DeriveReport:
-    """Paths made now, paths that were there and fresh, and encoder → share of the variance that the components keep."""
+    """made, kept: paths made now, and those that were there and fresh. variance_kept: PCA path → share of the variance.
 
+    bytes: path → bytes on disk of every derived array with one entry a row, and of what it was made from.
+    """
+
+    store: Path
     made: tuple[str, ...]
     kept: tuple[str, ...]
     variance_kept: dict[str, float]
+    bytes: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """The report as a person reads it."""
+        said = [f"made {len(self.made)} arrays, kept {len(self.kept)} that were fresh"]
+        for path, size in self.bytes.items():
+            kept = f", {self.variance_kept[path]:.1%} of the variance" if path in self.variance_kept else ""
+            said.append(f"  {path}: {size / 1e6:,.1f} MB{kept}")
+        return [*said, f"next: keybed info {self.store}"]
 
 
-def derive(config: DeriveConfig, progress: Callable[[str], None] = lambda step: None) -> DeriveReport:
+def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: None) -> DeriveReport:
     """Make what is missing or no longer fits its source. Raises Incomplete unless every shard is committed."""
     store = open_store(config.store)
-    names = config.encoders or tuple(encoder.name for encoder in store.recipe.encoders)
     made: list[str] = []
     kept: list[str] = []
-    with _dask(config) as gather:
-        for encoder in (store.recipe.encoder(name) for name in names):
-            for kind in ("layers", "frames"):
-                work = _Work(store, encoder, kind, config, gather, progress)
-                for targets, make in work.steps():
-                    if all(work.fresh(target) for target in targets):
-                        kept += targets
-                    else:
-                        progress(f"{encoder.name}: {', '.join(targets)}")
-                        make()
-                        made += targets
-    fresh = open_store(config.store)
-    pca = [path for path in (*made, *kept) if path.endswith(f"_pca{config.components}")]
-    return DeriveReport(
-        tuple(made), tuple(kept), {path.split("/")[1]: attributes(fresh, path)["variance_kept"] for path in pca}
-    )
+    with _dask(config, progress) as gather:
+        for encoder, kind in _wanted(store, config.features):
+            work = Derivation(store, encoder, kind, gather, k=config.pca, int8=config.int8, seed=config.seed)
+            for targets, make in work.steps():
+                if all(work.fresh(target) for target in targets):
+                    kept += targets
+                else:
+                    make()
+                    made += targets
+    return _report(open_store(config.store), tuple(made), tuple(kept))
 
 
-class _Work:
-    """The derivations of one encoder's `frames` or `layers`."""
-
-    def __init__(
-        self,
-        store: Store,
-        encoder: EncoderSpec,
-        kind: str,
-        config: DeriveConfig,
-        gather: Callable[[Sequence[partial[Any]]], list[Any]],
-        progress: Callable[[str], None],
-    ) -> None:
-        self.store, self.encoder, self.kind, self.config = store, encoder, kind, config
-        self.gather, self.progress = gather, progress
-        self.array = f"{encoder.group}/{kind}"
-        self.base = f"derived/{encoder.name}/{kind}"
-        masks = [f"{encoder.group}/mask"] if kind == "frames" and encoder.has_mask else []
-        self.sources = (self.array, *masks, "row/status")
-        self.content = source_fingerprint(store, self.sources)
-        self.inner = store.array(self.array).shape[1:] if kind == "layers" else store.array(self.array).shape[2:]
-
-    def steps(self) -> Iterator[tuple[list[str], Callable[[], None]]]:
-        """(paths, what makes them), in the order in which they need each other."""
-        yield [f"{self.base}_mean", f"{self.base}_std", f"{self.base}_reach"], self.make_moments
-        if self.kind == "frames":
-            name = f"{self.base}_pca{self.k}"
-            yield [f"{name}_components", f"{name}_variance", name], self.make_pca
-            if self.config.int8:
-                name = f"{self.base}_int8"
-                yield [f"{name}_offset", f"{name}_scale", name], self.make_int8
-
-    @property
-    def k(self) -> int:
-        """Components asked for, or as many as there are dimensions."""
-        return min(self.config.components, int(np.prod(self.inner)))
-
-    def fresh(self, path: str) -> bool:
-        """True where the array exists and was made by this arithmetic from these very bytes."""
-        if not (Layout(self.store.path).array(path) / "zarr.json").is_file():
-            return False
-        about = attributes(self.store, path)
-        wanted = self.about()
-        return all(about.get(key) == value for key, value in wanted.items())
-
-    def about(self) -> dict[str, Any]:
-        """What every derived array says of itself."""
-        return {
-            "sources": list(self.sources),
-            "source_fingerprint": self.content,
-            "derivation": {"version": VERSION, "seed": self.config.seed, "power_iterations": ITERATIONS},
-            "random_weights": self.encoder.random_weights,
-        }
-
-    def each_shard(self, function: Callable[..., Any], *arguments: Any, train: bool = True) -> list[Any]:
-        """function(path, content, array, shard, *arguments) for every shard, or for those that hold training rows."""
-        last = self.store.splits["train"][1]
-        wanted = [s for s in range(self.store.n_shards) if not train or self.store.shard_range(s)[0] < last]
-        path = str(self.store.path)
-        return self.gather([partial(function, path, self.content, self.array, s, *arguments) for s in wanted])
-
-    def make_moments(self) -> None:
-        """Two passes: mean, then squared deviations from it."""
-        parts = self.each_shard(shard_frames.sums)
-        n = sum(part[0] for part in parts)
-        if n < 2:
-            raise StoreError(f"{self.array}: {n} training observations are too few for a standard deviation")
-        mean = (np.sum([part[1] for part in parts], axis=0) / n).astype(np.float32)
-        squares, reach = zip(*self.each_shard(shard_frames.deviations, mean), strict=True)
-        std = np.sqrt(np.sum(squares, axis=0) / n).astype(np.float32)
-        dims = ("stat", "state", "channel") if self.kind == "layers" else ("bin_stat", "channel")
-        with self.staged() as folder:
-            self.small(folder, "_mean", mean, dims, n_observations=n)
-            self.small(folder, "_std", std, dims, n_observations=n)
-            self.small(folder, "_reach", np.max(reach, axis=0).astype(np.float32), dims, n_observations=n)
-
-    def make_pca(self) -> None:
-        """Components of the standardised numbers of a bin (stat × channel), then every bin projected on them."""
-        mean, std = self.saved("_mean"), self.safe_std()
-        n = attributes(self.store, f"{self.base}_mean")["n_observations"]
-        n_dimensions = int(np.prod(self.inner))
-        passes = 0
-
-        def covariance_times(q: NDArray[np.float64]) -> NDArray[np.float64]:
-            nonlocal passes
-            passes += 1
-            self.progress(f"{self.encoder.name}: pass {passes} of {ITERATIONS + 1} for {self.k} components")
-            product: NDArray[np.float64] = np.sum(self.each_shard(shard_frames.scatter_times, mean, std, q), axis=0) / n
-            return product
-
-        varying = float(np.count_nonzero(self.saved("_std")))
-        found = principal_components(covariance_times, n_dimensions, self.k, varying, seed=self.config.seed)
-        self.write_pca(found, mean, std)
-
-    def write_pca(self, found: Components, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
-        """Components, their variances and the projected rows."""
-        name = f"_pca{self.k}"
-        vectors = found.vectors.astype(np.float32)
-        kept = float(found.variances.sum() / found.total_variance) if found.total_variance else 1.0
-        n_bins = self.store.array(self.array).shape[1]
-        spec = self.rows_spec(name, (n_bins, self.k), ("bin", "component"), "float16", float("nan"), variance_kept=kept)
-        with self.staged() as folder:
-            shaped = vectors.reshape(self.k, *self.inner)
-            self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
-            self.small(folder, f"{name}_variance", found.variances.astype(np.float32), ("component",))
-            self.make_empty(folder, spec)
-            self.each_shard(shard_frames.write_projection, mean, std, vectors, spec, str(folder), train=False)
-
-    def make_int8(self) -> None:
-        """Offset: the train mean. Scale: the largest deviation from it in training, over 127."""
-        offset, reach = self.saved("_mean"), self.saved("_reach")
-        scale = np.where(reach > 0, reach / 127, 1).astype(np.float32)
-        shape = self.store.array(self.array).shape[1:]
-        spec = self.rows_spec("_int8", shape, ("bin", "bin_stat", "channel"), "int8", INT8_MISSING)
-        with self.staged() as folder:
-            self.small(folder, "_int8_offset", offset, ("bin_stat", "channel"))
-            self.small(folder, "_int8_scale", scale, ("bin_stat", "channel"))
-            self.make_empty(folder, spec)
-            self.each_shard(shard_frames.write_int8, offset, scale, spec, str(folder), train=False)
-
-    def saved(self, suffix: str) -> NDArray[np.float32]:
-        """A small array made before."""
-        values: NDArray[np.float32] = open_store(self.store.path).array(f"{self.base}{suffix}")[...]
-        return values
-
-    def safe_std(self) -> NDArray[np.float32]:
-        """Standard deviations with 1 for what never varies."""
-        std = self.saved("_std")
-        return np.where(std > 0, std, np.float32(1))
-
-    def rows_spec(
-        self, suffix: str, inner: tuple[int, ...], dims: tuple[str, ...], dtype: str, fill: float | int, **extra: Any
-    ) -> ArraySpec:
-        """A derived array on the shard grid."""
-        n, shard = self.store.n_rows, self.store.shard_rows
-        return ArraySpec(
-            path=f"{self.base}{suffix}",
-            shape=(n, *inner),
-            dtype=dtype,
-            dims=("row", *dims),
-            chunks=(min(CHUNK_ROWS, shard), *inner),
-            shards=(shard, *inner),
-            fill_value=fill,
-            writer="task",
-            attributes={**self.about(), **extra},
-        )
-
-    def make_empty(self, folder: Path, spec: ArraySpec) -> None:
-        """Metadata of an array in the staging folder."""
-        from zarr.storage import LocalStore
-
-        make_array(LocalStore(folder), spec)
-
-    def small(
-        self, folder: Path, suffix: str, values: NDArray[np.float32], dims: tuple[str, ...], **extra: Any
-    ) -> None:
-        """A whole small array in the staging folder."""
-        from zarr.storage import LocalStore
-
-        spec = ArraySpec(
-            path=f"{self.base}{suffix}",
-            shape=values.shape,
-            dtype="float32",
-            dims=dims,
-            chunks=values.shape,
-            shards=None,
-            fill_value=float("nan"),
-            writer="plan",
-            attributes={**self.about(), **extra},
-        )
-        make_array(LocalStore(folder), spec)[...] = values
-
-    @contextmanager
-    def staged(self) -> Iterator[Path]:
-        """A folder beside the group; what is in it afterwards replaces the arrays of the same names, each by rename."""
-        layout = Layout(self.store.path)
-        folder = layout.root / f".deriving-{uuid.uuid4().hex[:8]}"
-        try:
-            folder.mkdir()
-            yield folder
-            sync_tree(folder)
-            _publish(folder, layout.features)
-        except OSError as error:
-            raise disk_error(error, layout.features / self.base) from error
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+def _wanted(store: Store, features: Sequence[str] | None) -> list[tuple[EncoderSpec, str]]:
+    known = {f"{encoder.group}/{kind}": (encoder, kind) for encoder in store.recipe.encoders for kind in _KINDS}
+    chosen = [path for path in known if path.endswith("/frames")] if features is None else features
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise NoSuchFeature(f"nothing can be derived from {', '.join(unknown)}; from these it can: {', '.join(known)}")
+    return [known[path] for path in chosen]
 
 
-def _publish(folder: Path, features: Path) -> None:
-    from zarr import create_group
-    from zarr.storage import LocalStore
-
-    arrays = sorted(file.parent.relative_to(folder) for file in folder.rglob("zarr.json"))
-    for path in [path for path in arrays if len(path.parts) == 3]:
-        for group in (path.parent.parent, path.parent):
-            if not (features / group / "zarr.json").exists():
-                create_group(LocalStore(features), path=group.as_posix())
-        target = features / path
-        if target.exists():
-            target.rename(folder / f"{path.name}.old")
-        (folder / path).rename(target)
-        sync_folder(target.parent)
+def _report(store: Store, made: tuple[str, ...], kept: tuple[str, ...]) -> DeriveReport:
+    layout = Layout(store.path)
+    by_row = [path for path in store.features if path in {*made, *kept}]
+    sources = dict.fromkeys(attributes(store, path)["sources"][0] for path in by_row)
+    sizes = {path: sum(f.stat().st_size for f in layout.array(path).glob("c.*")) for path in (*sources, *by_row)}
+    variance = {
+        path: about["variance_kept"] for path in by_row if "variance_kept" in (about := attributes(store, path))
+    }
+    return DeriveReport(store.path, made, kept, variance, sizes)
 
 
 @contextmanager
-def _dask(config: DeriveConfig) -> Iterator[Callable[[Sequence[partial[Any]]], list[Any]]]:
+def _dask(config: DeriveConfig, progress: Progress) -> Iterator[Gather]:
     """A function that runs tasks and gives their results in order: on threads here, or on a Dask cluster."""
     import dask
 
-    if config.scheduler is None:
+    def counting(what: str, of: int) -> Callable[[Any], None]:
+        done, lock = 0, threading.Lock()
+
+        def count(_: Any) -> None:
+            nonlocal done
+            with lock:
+                done += 1
+                progress(what, done, of)
+
+        return count
+
+    def on_threads(what: str, tasks: Sequence[partial[Any]]) -> list[Any]:
+        count = counting(what, len(tasks))
+
+        def run(task: partial[Any]) -> Any:
+            result = task()
+            count(result)
+            return result
+
         threads = config.threads or min(8, os.cpu_count() or 1)
-        yield lambda tasks: list(
-            dask.compute(
-                *[dask.delayed(task, pure=False)() for task in tasks], scheduler="threads", num_workers=threads
-            )
-        )
+        delayed = [dask.delayed(run, pure=False)(task) for task in tasks]
+        return list(dask.compute(*delayed, scheduler="threads", num_workers=threads))
+
+    if config.scheduler is None:
+        yield on_threads
         return
     from distributed import Client
 
     with Client(config.scheduler) as client:
-        yield lambda tasks: list(client.gather([client.submit(task, pure=False) for task in tasks]))
+
+        def on_cluster(what: str, tasks: Sequence[partial[Any]]) -> list[Any]:
+            count = counting(what, len(tasks))
+            futures = [client.submit(task, pure=False) for task in tasks]
+            for future in futures:
+                future.add_done_callback(count)
+            return list(client.gather(futures))
+
+        yield on_cluster

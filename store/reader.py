@@ -17,6 +17,7 @@ from store.commits import Commit, committed, read_commit
 from store.errors import Incomplete, NewerFormat, NoSuchFeature, NotAStore, ShardDamaged
 from store.features import Feature, parse_feature
 from store.layout import Layout, object_key
+from store.presence import missing_files
 from store.rows import Rows
 from store.schema import FORMAT_VERSION, SPLITS, TIERS, ArraySpec, Recipe, Status, array_specs
 
@@ -307,7 +308,12 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
         )
     store = Store(path, recipe, about)
     if not even_if_damaged:
-        _check_whole(store, layout)
+        missing = missing_files(layout, store.specs, store.committed if layout.commits.is_dir() else frozenset())
+        if missing:
+            raise NotAStore(
+                f"{path} is incomplete, as if copied half-way: {len(missing)} files are missing, the first is "
+                f"{missing[0]}. Copy it again, or run `keybed verify {path} --repair` to make the lost shards anew"
+            )
     return store
 
 
@@ -315,29 +321,6 @@ def _check_format(path: Path, plain: Any, about: Any) -> None:
     found = max(int(about["format_version"]), int(plain["recipe"]["format_version"]))
     if found > FORMAT_VERSION:
         raise NewerFormat(f"{path} has format {found}, this Keybed reads up to {FORMAT_VERSION}: update Keybed")
-
-
-def _check_whole(store: Store, layout: Layout) -> None:
-    """Everything the plan wrote is there, and every committed shard has its files: names only, a listing an array."""
-    missing = [name for name in ("recordings.json", "places.json") if not (layout.root / name).is_file()]
-    notes = {entry.name for entry in layout.notes.iterdir()} if layout.notes.is_dir() else set()
-    if layout.plan_commit.is_file():
-        sealed = json.loads(layout.plan_commit.read_bytes())["objects"]
-        missing += [name for name in sealed if name.startswith("notes/") and name.removeprefix("notes/") not in notes]
-    else:
-        missing.append("commits/plan.json")
-    done = store.committed if layout.commits.is_dir() else frozenset()
-    for spec in store.specs:
-        folder = layout.array(spec.path)
-        there = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
-        wanted = [0] if spec.writer == "plan" else sorted(done)
-        names = ["zarr.json", *(object_key(shard, len(spec.shape)) for shard in wanted)]
-        missing += [f"features.zarr/{spec.path}/{name}" for name in names if name not in there]
-    if missing:
-        raise NotAStore(
-            f"{store.path} is incomplete, as if copied half-way: {len(missing)} files are missing, the first is "
-            f"{missing[0]}. Copy it again, or run `keybed verify {store.path} --repair` to make the lost shards anew"
-        )
 
 
 def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from store.derive import DeriveConfig, derive
 from store.derived import from_int8, moments
 from store.pca import principal_components
 
+FEATURES = ("audio/a/frames", "audio/a/layers", "midi/m/frames", "midi/m/layers")
+
 
 @pytest.fixture(scope="module")
 def derived_store(tmp_path_factory, whole_store):
@@ -20,7 +22,7 @@ def derived_store(tmp_path_factory, whole_store):
 
     path = tmp_path_factory.mktemp("derived") / "S"
     shutil.copytree(whole_store.path, path)
-    report = derive(DeriveConfig(path, components=5, threads=2))
+    report = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     return store.open(path), report
 
 
@@ -60,7 +62,7 @@ def test_components_are_those_of_a_full_decomposition(derived_store, made, encod
     np.testing.assert_allclose(opened.array(f"{name}_variance")[...], variances, rtol=1e-4)
     mine = opened.array(f"{name}_components")[...].reshape(5, -1)
     np.testing.assert_allclose(np.abs((mine * vectors).sum(axis=1)), 1, atol=1e-4)
-    kept = report.variance_kept[encoder.split("/")[1]]
+    kept = report.variance_kept[name]
     assert kept == pytest.approx(variances.sum() / x.shape[1], rel=1e-4)
 
     index = np.arange(made.n_rows)[::-1]
@@ -74,10 +76,11 @@ def test_components_are_those_of_a_full_decomposition(derived_store, made, encod
     assert (projected[~failed][~chosen_all[~failed]] == 0).all()
 
 
-def test_int8_is_within_half_a_step(derived_store, made):
+@pytest.mark.parametrize("kind", ["frames", "layers"])
+def test_int8_is_within_half_a_step(derived_store, made, kind):
     opened, _ = derived_store
-    name = "derived/a/frames_int8"
-    values, chosen = plain(made, "audio/a/frames")
+    name = f"derived/a/{kind}_int8"
+    values, chosen = plain(made, f"audio/a/{kind}")
     back = from_int8(opened, name, opened.read(name, np.arange(made.n_rows)))
     scale = opened.array(f"{name}_scale")[...]
     np.testing.assert_allclose(scale, np.abs(values[chosen] - values[chosen].mean(axis=0)).max(axis=0) / 127, rtol=1e-3)
@@ -90,8 +93,10 @@ def test_derived_arrays_are_features_like_any_other(derived_store):
     assert [path for path in opened.features if path.startswith("derived/")] == [
         "derived/a/frames_int8",
         "derived/a/frames_pca5",
+        "derived/a/layers_int8",
         "derived/m/frames_int8",
         "derived/m/frames_pca5",
+        "derived/m/layers_int8",
     ]
     rows = opened.rows("train")
     for batch in opened.batches(["derived/a/frames_pca5", "audio/a/frames"], rows, 16, seed=0):
@@ -106,10 +111,11 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     opened, report = derived_store
     path = tmp_path / "S"
     shutil.copytree(opened.path, path)
-    again = derive(DeriveConfig(path, components=5, threads=2))
+    again = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     assert again.made == ()
     assert sorted(again.kept) == sorted(report.made)
     assert again.variance_kept == report.variance_kept
+    assert again.lines()[0] == f"made 0 arrays, kept {len(report.made)} that were fresh"
 
     before = store.open(path).read("derived/a/frames_pca5", [0, 1])
     for shard in range(5):
@@ -118,7 +124,7 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     changed = other.fill(store.open(path))
     with pytest.raises(errors.StaleDerived, match=r"audio/a/frames.*keybed derive"):
         changed.read("derived/a/frames_pca5", [0])
-    remade = derive(DeriveConfig(path, components=5, threads=2))
+    remade = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     assert sorted(remade.made) == sorted(report.made)
     assert not np.array_equal(store.open(path).read("derived/a/frames_pca5", [0, 1]), before)
     assert not list(path.glob(".deriving*"))
@@ -131,7 +137,7 @@ def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_pa
 
     shutil.copytree(whole_store.path, tmp_path / "S")
     with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=None) as cluster:
-        derive(DeriveConfig(tmp_path / "S", components=5, scheduler=cluster.scheduler_address))
+        derive(DeriveConfig(tmp_path / "S", FEATURES, pca=5, scheduler=cluster.scheduler_address))
     ours = derived_store[0].path / "features.zarr" / "derived"
     theirs = tmp_path / "S" / "features.zarr" / "derived"
     files = sorted(file.relative_to(ours) for file in ours.rglob("*") if file.is_file())
@@ -144,6 +150,11 @@ def test_an_unfinished_store_is_not_derived_from(tmp_path, made):
     opened = made.fill(made.create(tmp_path / "S"), [0, 1])
     with pytest.raises(errors.Incomplete, match="shard 2"):
         derive(DeriveConfig(opened.path))
+
+
+def test_what_cannot_be_derived_from_is_named(whole_store):
+    with pytest.raises(errors.NoSuchFeature, match=r"from row/score; from these it can: audio/a/layers"):
+        derive(DeriveConfig(whole_store.path, ("row/score",)))
 
 
 def test_subspace_iteration_finds_a_decaying_spectrum():

@@ -1,0 +1,246 @@
+"""The derivations of one array: what each is called, when it is fresh, how it is made and put in its place."""
+
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from store import shard_frames
+from store.arrays import make_array
+from store.derived import INT8_MISSING, attributes, source_fingerprint
+from store.durable import disk_error, sync_folder, sync_tree
+from store.errors import StoreError
+from store.layout import Layout
+from store.pca import ITERATIONS, Components, principal_components
+from store.reader import Store, open_store
+from store.schema import CHUNK_ROWS, ArraySpec, EncoderSpec
+
+VERSION = 1
+"""Raised when the arithmetic of a derivation changes: everything derived is made again then."""
+
+Gather = Callable[[str, Sequence[partial[Any]]], list[Any]]
+"""Runs tasks, in any order and place, and gives their results in the order of the tasks."""
+
+
+class Derivation:
+    """The derivations of one encoder's `frames` or `layers`."""
+
+    def __init__(
+        self,
+        store: Store,
+        encoder: EncoderSpec,
+        kind: str,
+        gather: Gather,
+        *,
+        k: int,
+        int8: bool,
+        seed: int,
+    ) -> None:
+        self.store, self.encoder, self.kind, self.gather = store, encoder, kind, gather
+        self.wanted_k, self.int8, self.seed = k, int8, seed
+        self.array = f"{encoder.group}/{kind}"
+        self.base = f"derived/{encoder.name}/{kind}"
+        masks = [f"{encoder.group}/mask"] if kind == "frames" and encoder.has_mask else []
+        self.sources = (self.array, *masks, "row/status")
+        self.content = source_fingerprint(store, self.sources)
+        self.inner = store.array(self.array).shape[1:] if kind == "layers" else store.array(self.array).shape[2:]
+
+    def steps(self) -> Iterator[tuple[list[str], Callable[[], None]]]:
+        """(paths, what makes them), in the order in which they need each other."""
+        yield [f"{self.base}_mean", f"{self.base}_std", f"{self.base}_reach"], self.make_moments
+        if self.kind == "frames" and self.wanted_k:
+            name = f"{self.base}_pca{self.k}"
+            yield [f"{name}_components", f"{name}_variance", name], self.make_pca
+        if self.int8:
+            name = f"{self.base}_int8"
+            yield [f"{name}_offset", f"{name}_scale", name], self.make_int8
+
+    @property
+    def dims(self) -> tuple[str, ...]:
+        """Names of what `inner` counts."""
+        return ("stat", "state", "channel") if self.kind == "layers" else ("bin_stat", "channel")
+
+    @property
+    def k(self) -> int:
+        """Components asked for, or as many as there are dimensions."""
+        return min(self.wanted_k, int(np.prod(self.inner)))
+
+    def fresh(self, path: str) -> bool:
+        """True where the array exists and was made by this arithmetic from these very bytes."""
+        if not (Layout(self.store.path).array(path) / "zarr.json").is_file():
+            return False
+        about = attributes(self.store, path)
+        wanted = self.about()
+        return all(about.get(key) == value for key, value in wanted.items())
+
+    def about(self) -> dict[str, Any]:
+        """What every derived array says of itself."""
+        return {
+            "sources": list(self.sources),
+            "source_fingerprint": self.content,
+            "derivation": {"version": VERSION, "seed": self.seed, "power_iterations": ITERATIONS},
+            "random_weights": self.encoder.random_weights,
+        }
+
+    def each_shard(self, what: str, function: Callable[..., Any], *arguments: Any, train: bool = True) -> list[Any]:
+        """function(path, content, array, shard, *arguments) for every shard, or for those that hold training rows."""
+        last = self.store.splits["train"][1]
+        wanted = [s for s in range(self.store.n_shards) if not train or self.store.shard_range(s)[0] < last]
+        path = str(self.store.path)
+        tasks = [partial(function, path, self.content, self.array, shard, *arguments) for shard in wanted]
+        return self.gather(f"{self.base}: {what}", tasks)
+
+    def make_moments(self) -> None:
+        """Two passes: mean, then squared deviations from it."""
+        parts = self.each_shard("mean", shard_frames.sums)
+        n = sum(part[0] for part in parts)
+        if n < 2:
+            raise StoreError(f"{self.array}: {n} training observations are too few for a standard deviation")
+        mean = (np.sum([part[1] for part in parts], axis=0) / n).astype(np.float32)
+        squares, reach = zip(*self.each_shard("deviations", shard_frames.deviations, mean), strict=True)
+        std = np.sqrt(np.sum(squares, axis=0) / n).astype(np.float32)
+        dims = self.dims
+        with self.staged() as folder:
+            self.small(folder, "_mean", mean, dims, n_observations=n)
+            self.small(folder, "_std", std, dims, n_observations=n)
+            self.small(folder, "_reach", np.max(reach, axis=0).astype(np.float32), dims, n_observations=n)
+
+    def make_pca(self) -> None:
+        """Components of the standardised numbers of a bin (stat × channel), then every bin projected on them."""
+        mean, std = self.saved("_mean"), self.safe_std()
+        n = attributes(self.store, f"{self.base}_mean")["n_observations"]
+        n_dimensions = int(np.prod(self.inner))
+        passes = 0
+
+        def covariance_times(q: NDArray[np.float64]) -> NDArray[np.float64]:
+            nonlocal passes
+            passes += 1
+            what = f"components, pass {passes} of {ITERATIONS + 1}"
+            product: NDArray[np.float64] = np.sum(
+                self.each_shard(what, shard_frames.scatter_times, mean, std, q), axis=0
+            )
+            return product / n
+
+        varying = float(np.count_nonzero(self.saved("_std")))
+        found = principal_components(covariance_times, n_dimensions, self.k, varying, seed=self.seed)
+        self.write_pca(found, mean, std)
+
+    def write_pca(self, found: Components, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        """Components, their variances and the projected rows."""
+        name = f"_pca{self.k}"
+        vectors = found.vectors.astype(np.float32)
+        kept = float(found.variances.sum() / found.total_variance) if found.total_variance else 1.0
+        n_bins = self.store.array(self.array).shape[1]
+        spec = self.rows_spec(name, (n_bins, self.k), ("bin", "component"), "float16", float("nan"), variance_kept=kept)
+        with self.staged() as folder:
+            shaped = vectors.reshape(self.k, *self.inner)
+            self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
+            self.small(folder, f"{name}_variance", found.variances.astype(np.float32), ("component",))
+            self.make_empty(folder, spec)
+            self.each_shard(
+                "projecting", shard_frames.write_projection, mean, std, vectors, spec, str(folder), train=False
+            )
+
+    def make_int8(self) -> None:
+        """Offset: the train mean. Scale: the largest deviation from it in training, over 127."""
+        offset, reach = self.saved("_mean"), self.saved("_reach")
+        scale = np.where(reach > 0, reach / 127, 1).astype(np.float32)
+        shape = self.store.array(self.array).shape[1:]
+        dims = self.dims if self.kind == "layers" else ("bin", *self.dims)
+        spec = self.rows_spec("_int8", shape, dims, "int8", INT8_MISSING)
+        with self.staged() as folder:
+            self.small(folder, "_int8_offset", offset, self.dims)
+            self.small(folder, "_int8_scale", scale, self.dims)
+            self.make_empty(folder, spec)
+            self.each_shard("int8", shard_frames.write_int8, offset, scale, spec, str(folder), train=False)
+
+    def saved(self, suffix: str) -> NDArray[np.float32]:
+        """A small array made before."""
+        values: NDArray[np.float32] = open_store(self.store.path).array(f"{self.base}{suffix}")[...]
+        return values
+
+    def safe_std(self) -> NDArray[np.float32]:
+        """Standard deviations with 1 for what never varies."""
+        std = self.saved("_std")
+        return np.where(std > 0, std, np.float32(1))
+
+    def rows_spec(
+        self, suffix: str, inner: tuple[int, ...], dims: tuple[str, ...], dtype: str, fill: float | int, **extra: Any
+    ) -> ArraySpec:
+        """A derived array on the shard grid."""
+        n, shard = self.store.n_rows, self.store.shard_rows
+        return ArraySpec(
+            path=f"{self.base}{suffix}",
+            shape=(n, *inner),
+            dtype=dtype,
+            dims=("row", *dims),
+            chunks=(min(CHUNK_ROWS, shard), *inner),
+            shards=(shard, *inner),
+            fill_value=fill,
+            writer="task",
+            attributes={**self.about(), **extra},
+        )
+
+    def make_empty(self, folder: Path, spec: ArraySpec) -> None:
+        """Metadata of an array in the staging folder."""
+        from zarr.storage import LocalStore
+
+        make_array(LocalStore(folder), spec)
+
+    def small(
+        self, folder: Path, suffix: str, values: NDArray[np.float32], dims: tuple[str, ...], **extra: Any
+    ) -> None:
+        """A whole small array in the staging folder."""
+        from zarr.storage import LocalStore
+
+        spec = ArraySpec(
+            path=f"{self.base}{suffix}",
+            shape=values.shape,
+            dtype="float32",
+            dims=dims,
+            chunks=values.shape,
+            shards=None,
+            fill_value=float("nan"),
+            writer="plan",
+            attributes={**self.about(), **extra},
+        )
+        make_array(LocalStore(folder), spec)[...] = values
+
+    @contextmanager
+    def staged(self) -> Iterator[Path]:
+        """A folder beside the group; what is in it afterwards replaces the arrays of the same names, each by rename."""
+        layout = Layout(self.store.path)
+        folder = layout.root / f".deriving-{uuid.uuid4().hex[:8]}"
+        try:
+            folder.mkdir()
+            yield folder
+            sync_tree(folder)
+            _publish(folder, layout.features)
+        except OSError as error:
+            raise disk_error(error, layout.features / self.base) from error
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _publish(folder: Path, features: Path) -> None:
+    from zarr import create_group
+    from zarr.storage import LocalStore
+
+    arrays = sorted(file.parent.relative_to(folder) for file in folder.rglob("zarr.json"))
+    for path in [path for path in arrays if len(path.parts) == 3]:
+        for group in (path.parent.parent, path.parent):
+            if not (features / group / "zarr.json").exists():
+                create_group(LocalStore(features), path=group.as_posix())
+        target = features / path
+        if target.exists():
+            target.rename(folder / f"{path.name}.old")
+        (folder / path).rename(target)
+        sync_folder(target.parent)
