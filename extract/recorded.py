@@ -13,6 +13,7 @@ from extract.degrade.tone import add_noise
 from extract.degrade.variant import Variant
 from extract.loudness import RenderedAudio, failed, normalise
 from extract.render import SAMPLE_RATE_HZ
+from store.errors import KeybedError
 from store.schema import Status
 
 if TYPE_CHECKING:
@@ -60,11 +61,11 @@ class Recorder:
         return normalise(add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 
-class AudioUnreadable(ValueError):
+class AudioUnreadable(KeybedError):
     """The file is absent or no sound file; the message names it without its folder, which is one machine's own."""
 
 
-class AudioTooShort(ValueError):
+class AudioTooShort(KeybedError):
     """The recording ends before the window does."""
 
 

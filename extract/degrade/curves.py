@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,7 @@ class Curve:
         """The level at which the axis leaves the notes alone."""
         return self.levels[0]
 
+    @cached_property
     def _knots(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         (s2, s3), (l2, l3) = SCORE_ANCHORS[2:], self.levels[2:]
         lowest = l3 + (l3 - l2) / (s3 - s2) * (LOWEST_SCORE - s3)
@@ -35,12 +37,12 @@ class Curve:
 
     def level(self, score: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """The level to aim at; scores above 97.5 aim at the untouched level."""
-        scores, levels = self._knots()
+        scores, levels = self._knots
         return np.asarray(np.interp(score, scores[::-1], levels[::-1]))
 
     def score(self, level: float | NDArray[np.float64]) -> NDArray[np.float64]:
         """Inverse of `level` on 50..97.5; a level worse than that of score 50 scores 50."""
-        scores, levels = self._knots()
+        scores, levels = self._knots
         if levels[0] > levels[-1]:
             return np.asarray(np.interp(level, levels[::-1], scores[::-1]))
         return np.asarray(np.interp(level, levels, scores))
