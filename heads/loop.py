@@ -72,11 +72,15 @@ class FitConfig:
         return {k: v for k, v in asdict(self).items() if k not in ("checkpoint_dir", "read_ahead")}
 
     def rates(self, n_steps: int) -> NDArray[np.float32]:
-        """The learning rate of each step: linear warm-up from 0, then a cosine to 0 (optax's own schedule)."""
+        """The learning rate of each step: linear warm-up from 0, then a cosine to 0 (optax's own schedule).
+
+        Padded with the last rate to a power of two, so that fits of nearly equal size share one compiled step.
+        """
         warmup = max(1, min(round(self.warmup * n_steps), n_steps - 1))
         with jax.numpy_dtype_promotion("standard"):
             schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(n_steps, warmup + 1))
-            return np.asarray(jax.vmap(schedule)(jnp.arange(1, n_steps + 1)), np.float32)
+            rate = np.asarray(jax.vmap(schedule)(jnp.arange(1, n_steps + 1)), np.float32)
+        return np.pad(rate, (0, max(1024, 1 << (n_steps - 1).bit_length()) - n_steps), mode="edge")
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,8 @@ A head is an input projection (one matrix a feature, so that all heads and all s
 small Flax module behind it. Scores come out in the standardised units that training uses.
 """
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from collections.abc import Mapping

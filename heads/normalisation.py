@@ -1,5 +1,7 @@
 """Means and standard deviations of the training split, per channel, and putting batches in those units."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from collections.abc import Iterable
