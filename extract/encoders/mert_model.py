@@ -8,6 +8,7 @@ Both are the same arithmetic in another order; `tests` hold every state to trans
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,8 @@ class Mert(Encoder):
         with torch.inference_mode():
             for index, state in enumerate(self._model(waveforms_BxS)):
                 state_BxTxD = state.float()
-                sd_Bx1xD, mean_Bx1xD = torch.std_mean(state_BxTxD, dim=1, correction=0, keepdim=True)
+                mean_Bx1xD = state_BxTxD.mean(1, keepdim=True)
+                sd_Bx1xD = (state_BxTxD - mean_Bx1xD).square_().mean(1, keepdim=True).sqrt_()
                 layer_stats.append(torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1))
                 if index in self.spec.frame_states:
                     chosen = state_BxTxD if chosen is None else chosen + state_BxTxD
@@ -166,17 +168,24 @@ class MertStates(nn.Module):
 
 
 class Convolutions(nn.Module):
-    """The seven convolutions: waveforms (B, samples) float32 to (B, T, 512), a few clips at a time."""
+    """The seven convolutions: waveforms (B, samples) float32 to (B, T, 512), a few clips at a time.
+
+    A part's clips stand in one long (time, channel) matrix, each padded to a length that every stride divides, so that
+    all taps of a stage are views of it. The rows of padding at a clip's end reach into the next clip; they are never
+    read by a row that is kept.
+    """
 
     def __init__(self, extractor: Any, architecture: dict[str, Any]) -> None:
         super().__init__()
+        self.stride, self.kernel = architecture["conv_stride"], architecture["conv_kernel"]
+        self.architecture = architecture
         first = extractor.conv_layers[0]
-        self.stride = architecture["conv_stride"]
-        self.kernel = architecture["conv_kernel"]
-        # Kept in float32 whatever the model's dtype (buffers of a plain tuple are not converted by .to(dtype)).
-        self.first_weight = nn.Parameter(first.conv.weight[:, 0].clone(), requires_grad=False)
-        self.first_scale = nn.Parameter(first.layer_norm.weight.clone(), requires_grad=False)
-        self.first_shift = nn.Parameter(first.layer_norm.bias.clone(), requires_grad=False)
+        # These three leave the float32 of the checkpoint only once they are folded into one weight a clip.
+        self.first = {
+            "weight": first.conv.weight[:, 0],
+            "scale": first.layer_norm.weight,
+            "shift": first.layer_norm.bias,
+        }
         self.first_eps = first.layer_norm.eps
         self.heads, self.tails = nn.ParameterList(), nn.ParameterList()
         for layer, stride in zip(list(extractor.conv_layers)[1:], self.stride[1:], strict=True):
@@ -190,45 +199,52 @@ class Convolutions(nn.Module):
         return torch.cat([self._stack(part) for part in waveforms_BxS.split(rows)])
 
     def _stack(self, waveforms_BxS: Tensor) -> Tensor:
-        state = F.gelu(self._first(waveforms_BxS))
+        n_clips, n_samples = waveforms_BxS.shape
+        state_NxC = torch.ops.aten.gelu_(self._first(waveforms_BxS))
         for head, tail, stride in zip(self.heads, self.tails, self.stride[1:], strict=True):
-            state = F.gelu(strided_convolution(state, head, tail, stride))
-        return state
+            state_NxC = torch.ops.aten.gelu_(strided_convolution(state_NxC, head, tail, stride))
+        return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
 
     def _first(self, waveforms_BxS: Tensor) -> Tensor:
-        """Convolution and group norm (one group a channel, over the whole clip) as one product per clip."""
-        dtype = self.heads[0].dtype
-        patches_BxTxK = waveforms_BxS.unfold(1, self.kernel[0], self.stride[0])
-        centre_Bx1xK = patches_BxTxK.mean(1, keepdim=True)
-        centred = patches_BxTxK - centre_Bx1xK
-        covariance_BxKxK = centred.transpose(1, 2) @ centred / centred.shape[1]
-        weight_OxK = self.first_weight.float()
-        variance_BxO = torch.einsum("ok,bkl,ol->bo", weight_OxK, covariance_BxKxK, weight_OxK)
-        scale_BxO = self.first_scale.float() * torch.rsqrt(variance_BxO.clamp_min(0) + self.first_eps)
+        """Convolution and group norm (one group a channel, over the whole clip) as one product a clip, (B · rows, 512)."""
+        n_clips, n_samples = waveforms_BxS.shape
+        kernel, stride = self.kernel[0], self.stride[0]
+        divisor = math.prod(self.stride[1:])
+        n_valid = (n_samples - kernel) // stride + 1
+        n_rows = -(-n_valid // divisor) * divisor
+        padded = F.pad(waveforms_BxS, (0, max((n_rows - 1) * stride + kernel - n_samples, 0)))
+        patches_BxTxK = padded.unfold(1, kernel, stride)[:, :n_rows]
+        centred = patches_BxTxK - patches_BxTxK[:, :n_valid].mean(1, keepdim=True)
+        valid = centred[:, :n_valid]
+        covariance_BxKxK = valid.transpose(1, 2) @ valid / n_valid
+        weight_OxK = self.first["weight"].to(padded)
+        variance_BxO = ((weight_OxK @ covariance_BxKxK) * weight_OxK).sum(2)
+        scale_BxO = self.first["scale"].to(padded) * torch.rsqrt(variance_BxO.clamp_min(0) + self.first_eps)
         folded_BxKxO = (weight_OxK * scale_BxO[:, :, None]).transpose(1, 2)
-        shift_Bx1xO = self.first_shift.float()
-        if dtype == torch.float32:
-            return torch.baddbmm(shift_Bx1xO, centred, folded_BxKxO)
-        # Each factor as a sum of two bfloat16: ten samples are few, and what is lost here is lost everywhere after.
-        coarse, coarse_weight = centred.to(dtype), folded_BxKxO.to(dtype)
-        fine, fine_weight = (centred - coarse).to(dtype), (folded_BxKxO - coarse_weight).to(dtype)
-        return torch.baddbmm(
-            shift_Bx1xO.to(dtype),
-            torch.cat([coarse, fine, coarse], dim=2),
-            torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1),
-        )
+        shift_Bx1xO = self.first["shift"].to(padded).expand(n_clips, 1, -1)
+        ones_BxTx1 = torch.ones_like(centred[:, :, :1])
+        # The shift is one more tap, on a constant 1.
+        taps_BxTxK = torch.cat([centred, ones_BxTx1], dim=2)
+        taps_BxKxO = torch.cat([folded_BxKxO, shift_Bx1xO], dim=1)
+        dtype = self.heads[0].dtype
+        if dtype != torch.float32:
+            # Each factor as a sum of two bfloat16: ten samples are few, and what is lost here is lost everywhere after.
+            coarse, coarse_weight = taps_BxTxK.to(dtype), taps_BxKxO.to(dtype)
+            fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
+            taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
+            taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
+        return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
 
 
-def strided_convolution(state_BxTxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
-    """1-d convolution without padding of a (B, T, C) state: `stride` taps by a view, those beyond by a second product.
+def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
+    """1-d convolution of a long (N, C) state, N a multiple of the stride, to (N / stride, O).
 
-    head: (O, stride · C); tail: (O, (kernel − stride) · C), with no more taps than the stride.
+    head: (O, stride · C), the taps that a view of `stride` rows holds. tail: (O, (kernel − stride) · C), those beyond.
+    The last row lacks its tail.
     """
-    n_channels = state_BxTxC.shape[2]
-    n_tail = tail.shape[1] // n_channels
-    n_out = (state_BxTxC.shape[1] - stride - n_tail) // stride + 1
-    out = F.linear(state_BxTxC[:, : n_out * stride].reshape(-1, n_out, stride * n_channels), head)
-    for tap in range(n_tail):
-        later = state_BxTxC[:, stride + tap :: stride][:, :n_out]
-        out += F.linear(later, tail[:, tap * n_channels : (tap + 1) * n_channels])
+    n_channels = state_NxC.shape[1]
+    out = F.linear(state_NxC.view(-1, stride * n_channels), head)
+    for tap in range(tail.shape[1] // n_channels):
+        weight_CxO = tail[:, tap * n_channels : (tap + 1) * n_channels].T
+        out[:-1].addmm_(state_NxC[stride + tap :: stride], weight_CxO)
     return out

@@ -37,7 +37,7 @@ def test_silence_and_dither_are_silent_but_a_quiet_tone_is_not() -> None:
     "audio", [np.zeros((2, 1000), np.float32), np.zeros(1000), np.zeros(1000, np.int16), np.zeros(1838, np.float32)]
 )
 def test_stereo_other_types_and_another_sample_rate_are_the_callers_mistake(audio: np.ndarray) -> None:
-    with pytest.raises(ValueError, match="float32 vector|sample rate"):
+    with pytest.raises(ValueError, match=r"float32 vector|sample rate"):
         check_audio(audio, 1000)
 
 
