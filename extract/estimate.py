@@ -32,10 +32,10 @@ class Rates:
 
 
 MEASURED = Rates(
-    machine="2 cores of an x86-64 server; GPU: 230 GFLOP a MERT row at 40 TFLOP/s, not measured",
-    render_rows_per_core_s=12.0,
-    cpu_encoder_rows_per_core_s={"mert": 0.25, "midibert": 1.5, "logmel": 60.0, "expressive": 400.0},
-    gpu_encoder_rows_per_s={"mert": 170.0, "midibert": 1000.0},
+    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: reckoned, 230 GFLOP a MERT row at 14 TFLOP/s float32",
+    render_rows_per_core_s=12.5,
+    cpu_encoder_rows_per_core_s={"mert": 0.24, "midibert": 0.85, "logmel": 42.0, "expressive": 450.0},
+    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0},
 )
 _CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
 
@@ -57,6 +57,8 @@ class Estimate:
     minutes_per_shard_gpu: float
     minutes_per_shard_cpu: float
     tasks: int
+    """Tasks of an array, each with a GPU, that end within the hours asked for; of CPU tasks where no encoder needs a GPU."""
+    tasks_cpu: int
     cores_per_task: int
     rates: Rates = field(repr=False)
 
@@ -70,13 +72,13 @@ class Estimate:
         wide = max(len(path) for path in self.array_bytes)
         features = {path: size for path, size in self.array_bytes.items() if not path.startswith("row/")}
         rows = sum(size for path, size in self.array_bytes.items() if path.startswith("row/"))
-        table = [f"  {path:<{wide}}  {size / _GB:9.3f} GB" for path, size in features.items()]
+        table = [f"  {path:<{wide}}  {_size(size)}" for path, size in features.items()]
         return [
             "bytes (before compression):",
             *table,
-            f"  {'row/…':<{wide}}  {rows / _GB:9.3f} GB",
-            f"  {'notes/':<{wide}}  {self.notes_bytes / _GB:9.3f} GB",
-            f"  {'in all':<{wide}}  {self.total_bytes / _GB:9.3f} GB",
+            f"  {'row/…':<{wide}}  {_size(rows)}",
+            f"  {'notes/':<{wide}}  {_size(self.notes_bytes)}",
+            f"  {'in all':<{wide}}  {_size(self.total_bytes)}",
             f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
             f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
             "(less with --scratch on a disk)",
@@ -84,7 +86,8 @@ class Estimate:
             f"{self.minutes_per_shard_cpu:.1f} min on {self.cores_per_task} cores without",
             f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
             f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
-            f"tasks: {self.tasks} (an array of 0-{self.tasks - 1}; at most {MOST_TASKS})",
+            f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {self.cores_per_task} cores each "
+            f"(at most {MOST_TASKS})",
             f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s a core; "
             + ", ".join(
                 f"{name} {rate:g} rows/s a core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
@@ -93,6 +96,10 @@ class Estimate:
             + ", ".join(f"{name} {rate:g} rows/s" for name, rate in self.rates.gpu_encoder_rows_per_s.items())
             + f" ({self.rates.machine})",
         ]
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes / _GB:9.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:9.2f} MB"
 
 
 def array_bytes(spec: ArraySpec) -> int:
@@ -117,8 +124,10 @@ def estimate(
     row_s_gpu = max(core_s / cores_per_task, card_s)
     row_s_cpu = (render_s + sum(cpu_s.values())) / cores_per_task
     shard_rows = min(recipe.shard_rows, recipe.n_rows)
-    fastest_row_s = row_s_gpu if gpu_s else row_s_cpu
-    tasks = math.ceil(recipe.n_rows * fastest_row_s / 3600 / task_hours)
+
+    def tasks(row_s: float) -> int:
+        return max(1, min(math.ceil(recipe.n_rows * row_s / 3600 / task_hours), n_shards, MOST_TASKS))
+
     return Estimate(
         array_bytes={spec.path: array_bytes(spec) for spec in specs},
         notes_bytes=round(seconds_of_notes * NOTES_BYTES_PER_S),
@@ -130,7 +139,8 @@ def estimate(
         cpu_only_hours=recipe.n_rows * row_s_cpu * cores_per_task / 3600,
         minutes_per_shard_gpu=shard_rows * row_s_gpu / 60,
         minutes_per_shard_cpu=shard_rows * row_s_cpu / 60,
-        tasks=max(1, min(tasks, n_shards, MOST_TASKS)),
+        tasks=tasks(row_s_gpu),
+        tasks_cpu=tasks(row_s_cpu),
         cores_per_task=cores_per_task,
         rates=rates,
     )

@@ -41,7 +41,8 @@ class Repair:
 
     def __str__(self) -> str:
         shares = ", ".join(f"{split} {self.seconds[split]:.0f} s" for split in SPLITS if split in self.seconds)
-        spelt = "" if self.as_written else f" (spelt {' | '.join(self.titles)})"
+        more = f" | and {len(self.titles) - 4} more" if len(self.titles) > 4 else ""
+        spelt = "" if self.as_written else f" (spelt {' | '.join(self.titles[:4])}{more})"
         return f"{self.piece}: {shares} -> {self.split}, {len(self.moved)} moved{spelt}"
 
 

@@ -112,8 +112,10 @@ class PlanReport:
             )
         if not self.created:
             return [*lines, "dry run: nothing was written"]
-        array = f"keybed extract {self.store} --task I --tasks {self.estimate.tasks}"
-        return [*lines, f"planned: {self.store}", f"next: keybed extract {self.store}   (or as an array: {array})"]
+        tasks = self.estimate.tasks
+        array = f"keybed extract {self.store} --task I --tasks {tasks}, I from 0 to {tasks - 1}"
+        alone = f"next: keybed extract {self.store}"
+        return [*lines, f"planned: {self.store}", f"{alone}   (or as an array: {array})" if tasks > 1 else alone]
 
 
 def _listed(heading: str, entries: Any) -> list[str]:
