@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import socket
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +25,7 @@ from store.schema import (
     array_specs,
     differences,
 )
+from store.staging import staging_folder
 
 
 def create(
@@ -55,9 +53,7 @@ def create(
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _sweep(path)
-        staging = path.with_name(f".{path.name}.{socket.gethostname()}.{os.getpid()}.{uuid.uuid4().hex[:8]}.creating")
-        staging.mkdir()
+        staging = staging_folder(path.parent, path.name)
     except OSError as error:
         raise disk_error(error, path) from error
     try:
@@ -177,11 +173,3 @@ def _check_ranges(split_ranges: Mapping[str, tuple[int, int]], n_rows: int) -> N
         expected = stop
     if expected != n_rows:
         raise PlanRefused(f"splits end at row {expected}, the recipe has {n_rows} rows")
-
-
-def _sweep(path: Path) -> None:
-    """Remove what killed processes of this host left while making the same store."""
-    for litter in path.parent.glob(f".{path.name}.{socket.gethostname()}.*.creating"):
-        pid = litter.name.split(".")[-3]
-        if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(litter)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -22,6 +21,7 @@ from store.layout import Layout
 from store.pca import ITERATIONS, Components, principal_components
 from store.reader import Store, open_store
 from store.schema import CHUNK_ROWS, ArraySpec, EncoderSpec
+from store.staging import staging_folder
 
 VERSION = 1
 """Raised when the arithmetic of a derivation changes: everything derived is made again then."""
@@ -218,9 +218,11 @@ class Derivation:
     def staged(self) -> Iterator[Path]:
         """A folder beside the group; what is in it afterwards replaces the arrays of the same names, each by rename."""
         layout = Layout(self.store.path)
-        folder = layout.root / f".deriving-{uuid.uuid4().hex[:8]}"
         try:
-            folder.mkdir()
+            folder = staging_folder(layout.root, "derived")
+        except OSError as error:
+            raise disk_error(error, layout.root) from error
+        try:
             yield folder
             sync_tree(folder)
             _publish(folder, layout.features)

@@ -127,7 +127,7 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     remade = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     assert sorted(remade.made) == sorted(report.made)
     assert not np.array_equal(store.open(path).read("derived/a/frames_pca5", [0, 1]), before)
-    assert not list(path.glob(".deriving*"))
+    assert not list(path.glob(".derived*"))
 
 
 def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_path):

@@ -1,0 +1,327 @@
+"""How fast are the encoders, and at what cost in memory and exactness, against what one would write instead?
+
+The other side is transformers' AutoModel in float32, clip by clip, keeping all hidden states, and a MIDIBert whose
+relative attention is written as transformers 4 wrote it, padded to 512. Both sides run on the same rows and the same
+weights, each in its own process, taking turns in one run, so that a busy machine slows both.
+
+    python -m experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
+    python -m experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
+    python -m experiments.benchmarks.bench_encoders --memory      RSS every 200 of 2,000 rows (half an hour; --quick: tiny models)
+    python -m experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, 95M and 330M
+
+Expected on 2 cores with avx512_bf16: MERT ≥ 1.7×, MIDIBert ≥ 4×, both ≥ 2.0×, no more memory, error below 1 %.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+
+from extract.encoders import build, cp_tokens, describe, pooling
+from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
+from extract.encoders.mert import ARCHITECTURES
+from extract.performance import Performance
+
+WINDOW_S, N_BINS = 10.0, 20
+NOTES_MEDIAN, NOTES_LOG_SD = 90, 0.5
+"""MAESTRO v3 has 7.04 million notes in 198.65 h: 98 in a mean window of 10 s."""
+
+
+def make_clips(n: int, seed: int = 0) -> list[Clip]:
+    """Windows with as many notes as MAESTRO's, each note a decaying tone."""
+    rng = np.random.default_rng(seed)
+    time_s = np.arange(round(WINDOW_S * SAMPLE_RATE_HZ)) / SAMPLE_RATE_HZ
+    clips = []
+    for _ in range(n):
+        n_notes = int(np.clip(rng.lognormal(np.log(NOTES_MEDIAN), NOTES_LOG_SD), 4, 500))
+        onset_s = np.sort(rng.uniform(0, WINDOW_S - 0.01, n_notes))
+        pitch = rng.integers(30, 100, n_notes).astype(np.int16)
+        audio = 0.001 * rng.standard_normal(time_s.size)
+        for on, key in zip(onset_s, pitch, strict=True):
+            start, stop = int(on * SAMPLE_RATE_HZ), int((on + 1) * SAMPLE_RATE_HZ)
+            after = time_s[: time_s[start:stop].size]
+            audio[start:stop] += 0.1 * np.exp(-4 * after) * np.sin(2 * np.pi * 440 * 2 ** ((key - 69) / 12) * after)
+        velocity = rng.integers(30, 110, n_notes).astype(np.int16)
+        performance = Performance(onset_s, onset_s + rng.uniform(0.1, 1, n_notes), pitch, velocity)
+        clips.append(Clip(audio.astype(np.float32), performance, WINDOW_S))
+    return clips
+
+
+def goal(name: str, measured: float, target: float, passed: bool) -> None:
+    """One line that a machine can read."""
+    print(f"GOAL {name} measured={measured:.4g} target={target:.4g} {'PASS' if passed else 'FAIL'}", flush=True)
+
+
+def our_encoder(name: str, weights: str, compute_dtype: str, threads: int) -> Encoder:
+    """One of ours, ready."""
+    spec, place = describe(
+        name, weights=weights, n_bins=N_BINS, window_s=WINDOW_S, threads=threads, compute_dtype=compute_dtype
+    )
+    return build(spec, place)
+
+
+def our_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
+    """name -> clips to layers."""
+    encoders = {name: our_encoder(name, where, compute_dtype, threads) for name, where in weights.items()}
+    return {name: (lambda clips, e=encoder: e.encode(clips).layers) for name, encoder in encoders.items()}
+
+
+def their_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
+    """What one would write from transformers' documentation; float32 whatever is asked for."""
+    import torch
+    from transformers import AutoModel, Wav2Vec2FeatureExtractor
+
+    torch.set_num_threads(threads)
+    torch.set_grad_enabled(False)
+    extractor = Wav2Vec2FeatureExtractor.from_pretrained(weights["mert"])
+    mert = AutoModel.from_pretrained(weights["mert"]).eval()
+    midibert = _plain_midibert(weights["midibert"])
+
+    def layers_of(states: Any) -> np.ndarray:
+        stacked = torch.stack(list(states))
+        return torch.stack([stacked.mean(1), stacked.std(1, correction=0)]).numpy()
+
+    def encode_audio(clips: list[Clip]) -> np.ndarray:
+        rows = []
+        for clip in clips:
+            inputs = extractor(clip.audio, sampling_rate=SAMPLE_RATE_HZ, return_tensors="pt")
+            rows.append(layers_of(s[0] for s in mert(inputs["input_values"], output_hidden_states=True).hidden_states))
+        return np.stack(rows)
+
+    def encode_notes(clips: list[Clip]) -> np.ndarray:
+        rows = []
+        for clip in clips:
+            ids = cp_tokens.tokenize(clip.performance, clip.window_s).ids[:512]
+            padded = np.tile(np.array(cp_tokens.PAD), (1, 512, 1))
+            padded[0, : len(ids)] = ids
+            mask = (torch.arange(512) < len(ids))[None]
+            rows.append(layers_of(s[0, : len(ids)] for s in midibert(torch.from_numpy(padded), mask)))
+        return np.stack(rows)
+
+    return {"mert": encode_audio, "midibert": encode_notes}
+
+
+def _plain_midibert(weights: str) -> Any:
+    """The same weights under transformers 4's BertSelfAttention for relative_key_query: a (512, 512, 64) table a layer."""
+    import torch
+    import torch.nn.functional as F
+
+    from extract.encoders import midibert_model
+
+    spec, _ = describe("midibert", weights=weights, n_bins=N_BINS, window_s=WINDOW_S)
+    model = midibert_model.load_midibert(spec, None)
+
+    def attend(self: Any, state: Any, padding: Any) -> Any:
+        own, out = self.attention["self"], self.attention["output"]
+        n, length, _ = state.shape
+        q, k, v = (own[x](state).view(n, length, self.n_heads, -1).transpose(1, 2) for x in ("query", "key", "value"))
+        position = torch.arange(length)
+        table = own["distance_embedding"](position[:, None] - position[None, :] + self.max_length - 1)
+        scores = q @ k.transpose(-1, -2)
+        scores = scores + torch.einsum("bhld,lrd->bhlr", q, table) + torch.einsum("bhrd,lrd->bhlr", k, table)
+        mixed = (scores / q.shape[-1] ** 0.5 + padding).softmax(-1) @ v
+        state = out["LayerNorm"](out["dense"](mixed.transpose(1, 2).flatten(2)) + state)
+        return self.output["LayerNorm"](self.output["dense"](F.gelu(self.intermediate["dense"](state))) + state)
+
+    for layer in model.bert["encoder"]["layer"]:
+        layer.forward = attend.__get__(layer)
+    return model.eval()
+
+
+def _serve(side: str, weights: dict[str, str], dtype: str, threads: int, n_rows: int, pipe: Connection) -> None:
+    """A child: loads one side, then times the blocks it is told to run until it is told to stop."""
+    run = (our_side if side == "ours" else their_side)(weights, dtype, threads)
+    clips = make_clips(n_rows)
+    pipe.send("ready")
+    while (order := pipe.recv()) is not None:
+        name, start, stop = order
+        began = time.perf_counter()
+        layers = run[name](clips[start:stop])
+        pipe.send((time.perf_counter() - began, layers))
+    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+
+
+def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> None:
+    """Both sides take turns on blocks of the same rows; prints rates, ratios, peak memory and the error against float32."""
+    weights = {"mert": str(save_mert(folder)), "midibert": "random"}
+    context = multiprocessing.get_context("spawn")
+    pipes, children = {}, []
+    for side in ("theirs", "ours"):
+        pipes[side], far = context.Pipe()
+        child = context.Process(target=_serve, args=(side, weights, dtype, threads, n_rows, far), daemon=True)
+        child.start()
+        children.append(child)
+        assert pipes[side].recv() == "ready"
+
+    seconds: dict[tuple[str, str], list[float]] = {}
+    for turn in range(turns + 1):
+        layers: dict[str, np.ndarray] = {}
+        for name in ("mert", "midibert"):
+            for side, pipe in pipes.items():
+                pipe.send((name, 0, n_rows))
+                took, layers[side] = pipe.recv()
+                # The first turn warms up.
+                if turn > 0:
+                    seconds.setdefault((name, side), []).append(took / n_rows)
+            if turn == 0:
+                _error(name, layers["theirs"], layers["ours"])
+    for (name, side), took in seconds.items():
+        print(f"{name:9s} {side:7s} {1 / statistics.median(took):7.2f} rows/s (median of {turns} turns)")
+    ratios = {
+        name: [a / b for a, b in zip(seconds[name, "theirs"], seconds[name, "ours"], strict=True)]
+        for name in ("mert", "midibert")
+    }
+    total = {
+        side: [a + b for a, b in zip(seconds["mert", side], seconds["midibert", side], strict=True)] for side in pipes
+    }
+    ratios["both"] = [a / b for a, b in zip(total["theirs"], total["ours"], strict=True)]
+    for name, target in (("mert", 1.7), ("midibert", 4.0), ("both", 2.0)):
+        ratio = statistics.median(ratios[name])
+        goal(f"{name}_times_faster", ratio, target, ratio >= target)
+
+    peak = {}
+    for side, pipe in pipes.items():
+        pipe.send(None)
+        peak[side] = pipe.recv()
+        print(f"peak memory of {side}: {peak[side]:.0f} MiB")
+    goal("peak_memory_over_theirs", peak["ours"] / peak["theirs"], 1.0, peak["ours"] <= peak["theirs"])
+    for child in children:
+        child.join()
+
+
+def _error(name: str, exact: np.ndarray, ours: np.ndarray) -> None:
+    """Relative error of each row's pooled features (Frobenius norm over states and channels), mean and sd apart."""
+    for stat, label in enumerate(("mean", "sd")):
+        a, b = exact[:, stat].astype(np.float64), ours[:, stat].astype(np.float64)
+        relative = np.linalg.norm((a - b).reshape(len(a), -1), axis=1) / np.linalg.norm(a.reshape(len(a), -1), axis=1)
+        print(
+            f"{name} error of {label} over time against float32: mean {relative.mean():.3%}, max {relative.max():.3%}"
+        )
+        goal(f"{name}_{label}_error", float(relative.max()), 0.01, bool(relative.max() < 0.01))
+
+
+def save_mert(folder: Path) -> Path:
+    """Seeded random weights of MERT-v1-95M's architecture in the hub's format, for both sides to load."""
+    from extract.encoders.mert_model import load_hubert
+
+    spec, _ = describe("mert", weights="random", n_bins=N_BINS, window_s=WINDOW_S)
+    load_hubert(spec, None).save_pretrained(folder)
+    preprocessor = {"do_normalize": True, "sampling_rate": SAMPLE_RATE_HZ, "feature_size": 1, "padding_value": 0.0}
+    (folder / "preprocessor_config.json").write_text(json.dumps(preprocessor))
+    return folder
+
+
+def memory(n_rows: int, size: str, threads: int, dtype: str) -> None:
+    """RSS after every tenth of the rows, all encoders in one process, in shards of 50."""
+    encoders = [our_encoder("mert", f"random:{size}", dtype, threads)]
+    encoders.append(our_encoder("midibert", "random:tiny" if size == "tiny" else "random", dtype, threads))
+    encoders += [build(*describe(name, n_bins=N_BINS, window_s=WINDOW_S)) for name in ("logmel", "expressive")]
+    process, measured = psutil.Process(), []
+    for shard in range(n_rows // 50):
+        clips = make_clips(50, seed=shard)
+        for encoder in encoders:
+            encoder.encode(clips)
+        if (shard + 1) * 50 % max(n_rows // 10, 50) == 0:
+            measured.append(process.memory_info().rss / 2**20)
+            print(f"{(shard + 1) * 50:5d} rows: RSS {measured[-1]:.0f} MiB", flush=True)
+    settled = measured[1:]
+    growth = float(np.polyfit(np.arange(len(settled)), settled, 1)[0] * (len(settled) - 1))
+    goal("memory_growth_mib", growth, 32.0, growth < 32)
+
+
+def flops_per_row(architecture: dict[str, Any]) -> float:
+    """Multiplications and additions of one 10 s clip: about 230 GFLOP for 95M."""
+    length, channels, flops = round(WINDOW_S * SAMPLE_RATE_HZ), 1, 0.0
+    stages = (architecture[key] for key in ("conv_dim", "conv_kernel", "conv_stride"))
+    for width, kernel, stride in zip(*stages, strict=True):
+        length = (length - kernel) // stride + 1
+        flops += 2 * length * kernel * channels * width
+        channels = width
+    d, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    position = architecture["num_conv_pos_embeddings"] * d * d / architecture["num_conv_pos_embedding_groups"]
+    layer = 4 * d * d + 2 * d * inner + 2 * length * d
+    return flops + 2 * length * (channels * d + position + architecture["num_hidden_layers"] * layer)
+
+
+def gpu(n_rows: int) -> None:
+    """Rows per second and share of the card's own bf16 matrix rate, measured here; and what the time goes into."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("no GPU on this machine: nothing measured")
+        return
+    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    matmul_s = min(_timed(lambda: [a @ b for _ in range(20)]) for _ in range(5)) / 20
+    rate = 2 * 8192**3 / matmul_s
+    print(f"{torch.cuda.get_device_name()}: bf16 matrix rate {rate / 1e12:.0f} TFLOP/s")
+    clips = make_clips(min(n_rows, 64)) * (-(-n_rows // 64))
+    for size, target in (("95M", 0.45), ("330M", 0.0)):
+        encoder = our_encoder("mert", f"random:{size}", "bfloat16", 2)
+        encoder.encode(clips[:128])
+        took = min(_timed(lambda e=encoder: e.encode(clips)) for _ in range(3))
+        share = len(clips) / took * flops_per_row(ARCHITECTURES[size]) / rate
+        print(f"MERT-{size}: {len(clips) / took:.0f} rows/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
+        goal(f"mert_{size.lower()}_share_of_matmul", share, target, share >= target)
+        for line in _bounds(lambda e=encoder: e.encode(clips[:256])):
+            print("   ", line)
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    import torch
+
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _bounds(run: Callable[[], Any]) -> Iterator[str]:
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        wall_s = _timed(run)
+    events = [event for event in profiled.key_averages() if event.self_device_time_total > 0]
+    busy = sum(event.self_device_time_total for event in events) / 1e6
+    yield f"card busy {busy / wall_s:.0%} of the time; of that:"
+    for event in sorted(events, key=lambda event: -event.self_device_time_total)[:10]:
+        yield f"{event.self_device_time_total / 1e6 / busy:6.1%} {event.key[:90]}"
+
+
+def main() -> None:
+    """Parse the command line and run what it asks for."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer rows and turns, tiny models for --memory")
+    parser.add_argument("--memory", action="store_true", help="only the memory of a long run")
+    parser.add_argument("--gpu", action="store_true", help="only the GPU's rates")
+    parser.add_argument("--rows", type=int, help="rows of a turn (default 8; 2,000 for --memory, 1,024 for --gpu)")
+    parser.add_argument("--turns", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))
+    arguments = parser.parse_args()
+    if arguments.memory:
+        memory(arguments.rows or 2000, "tiny" if arguments.quick else "95M", arguments.threads, arguments.dtype)
+    elif arguments.gpu:
+        gpu(arguments.rows or (256 if arguments.quick else 1024))
+    else:
+        turns = 1 if arguments.quick else arguments.turns
+        with tempfile.TemporaryDirectory() as folder:
+            compare(
+                arguments.rows or (4 if arguments.quick else 8), turns, arguments.threads, arguments.dtype, Path(folder)
+            )
+
+
+if __name__ == "__main__":
+    main()

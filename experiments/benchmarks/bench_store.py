@@ -1,0 +1,202 @@
+"""How fast does a training epoch read its features, and what else could have stored them?
+
+    python -m experiments.benchmarks.bench_store                     1.5 GB, 15 min
+    python -m experiments.benchmarks.bench_store --quick             0.2 GB, 1 min
+    python -m experiments.benchmarks.bench_store --source STORE      the frames of a finished store instead of made-up ones
+
+Question: what does a shuffled epoch over the frames of one audio and one MIDI encoder cost with this store, with
+zarr-python's own pipeline on the same files (the same shuffle), tensorstore, np.memmap, HDF5, and with one `.pt` file a
+row, read as the team did before? Every contender gives batches of 256 rows in memory, in file order and shuffled, from a
+warm page cache, in a process of its own; of three epochs each the fastest counts, contenders by turns. memmap and HDF5
+shuffle blocks of two shards as we do. Then: which chunk, shard and compressor earn it. Goals: a shuffled epoch at ≥ 80 %
+of the fastest sequential Zarr reader, ≥ 1.5 × zarr-python's default, ≥ 6 × one file a row, ≤ 1.5 GB of extra memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import store
+from experiments.benchmarks import made_up_features, placeholder_store
+
+BATCH_ROWS = 256
+SHARE_OF_FASTEST_ZARR = 0.8
+TIMES_ZARR_PYTHON = 1.5
+TIMES_ONE_FILE_A_ROW = 6.0
+EXTRA_MEMORY_BYTES = 1.5e9
+CONTENDERS = ("ours", "zarr-python", "zarrs", "tensorstore", "memmap", "hdf5", "pt")
+ZARR_READERS = ("zarr-python", "zarrs", "tensorstore")
+
+
+@dataclass(frozen=True)
+class Config:
+    """rows: of made-up data. pt_rows: how many of them are also written one file a row."""
+
+    rows: int = 16_384
+    pt_rows: int = 8_192
+    epochs: int = 3
+    source: Path | None = None
+    folder: Path | None = None
+
+
+@dataclass(frozen=True)
+class Speed:
+    """The fastest of a contender's epochs, and by how much the process grew at its peak."""
+
+    contender: str
+    order: str
+    rows: int
+    bytes: int
+    seconds: float
+    extra_bytes: int
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds
+
+
+def prepare(config: Config, folder: Path) -> Path:
+    """The store to read and, from its frames, what the other contenders read. Returns the store's path."""
+    path = config.source or folder / "STORE"
+    if config.source is None:
+        opened = placeholder_store.create(
+            path, placeholder_store.recipe(config.rows, 1024 if config.rows >= 8192 else 256)
+        )
+        placeholder_store.fill(opened, range(opened.n_shards))
+    opened = store.open(path)
+    features = [feature for feature in opened.features if feature.endswith("/frames") and "derived" not in feature][:2]
+    about = {"store": str(path), "features": features, "rows": opened.n_rows, "shard_rows": opened.shard_rows}
+    (folder / "about.json").write_text(json.dumps(about))
+    _write_others(opened, features, folder, min(config.pt_rows, opened.n_rows))
+    return path
+
+
+def _write_others(opened: store.Store, features: list[str], folder: Path, pt_rows: int) -> None:
+    import h5py
+    import torch
+
+    pt = folder / "pt"
+    pt.mkdir()
+    with h5py.File(folder / "frames.h5", "w") as h5:
+        for number, feature in enumerate(features):
+            shape = opened.array(feature).shape
+            flat = np.lib.format.open_memmap(folder / f"{number}.npy", "w+", np.float16, shape)
+            chunk = (min(256, opened.shard_rows), *shape[1:])
+            dataset = h5.create_dataset(str(number), shape, np.float16, chunks=chunk)
+            for shard in range(opened.n_shards):
+                start, stop = opened.shard_range(shard)
+                flat[start:stop] = dataset[start:stop] = opened.read(feature, np.arange(start, stop))
+            flat.flush()
+    for start in range(0, pt_rows, 1024):
+        rows = np.arange(start, min(start + 1024, pt_rows))
+        parts = [opened.read(feature, rows) for feature in features]
+        for at, row in enumerate(rows):
+            torch.save({str(n): torch.from_numpy(part[at].copy()) for n, part in enumerate(parts)}, pt / f"{row}.pt")
+
+
+def measure(config: Config, folder: Path) -> list[Speed]:
+    """Every contender in both orders, by turns, in fresh processes."""
+    best: dict[tuple[str, str], Speed] = {}
+    for _ in range(config.epochs):
+        for contender in CONTENDERS:
+            for order in ("sequential", "shuffled"):
+                command = [
+                    sys.executable,
+                    "-m",
+                    "experiments.benchmarks.store_contenders",
+                    str(folder),
+                    contender,
+                    order,
+                ]
+                done = subprocess.run(command, capture_output=True, text=True, check=False)
+                if done.returncode:
+                    raise RuntimeError(f"{contender}, {order}: {done.stderr[-2000:]}")
+                speed = Speed(contender, order, **json.loads(done.stdout))
+                before = best.get((contender, order))
+                if before is None or speed.seconds < before.seconds:
+                    best[contender, order] = speed
+    return list(best.values())
+
+
+def table_of(speeds: list[Speed]) -> Table:
+    """One line a contender and order."""
+    table = Table("reader", "epoch", "MB/s", "rows/s", "extra MB", box=None)
+    for s in sorted(speeds, key=lambda s: (CONTENDERS.index(s.contender), s.order)):
+        megabytes = s.bytes / s.seconds / 1e6
+        table.add_row(s.contender, s.order, f"{megabytes:,.0f}", f"{s.rows_per_s:,.0f}", f"{s.extra_bytes / 1e6:,.0f}")
+    return table
+
+
+def goals(speeds: list[Speed]) -> list[str]:
+    """One line a goal: met or MISSED."""
+    rate = {(s.contender, s.order): s.rows_per_s for s in speeds}
+    ours = rate["ours", "shuffled"]
+    fastest = max(ZARR_READERS, key=lambda name: rate[name, "sequential"])
+    extra = next(s.extra_bytes for s in speeds if (s.contender, s.order) == ("ours", "shuffled"))
+    checks: list[tuple[str, float, float, Callable[[float, float], bool]]] = [
+        (f"shuffled / fastest sequential Zarr reader ({fastest}) >=", ours / rate[fastest, "sequential"], SHARE_OF_FASTEST_ZARR, float.__ge__),
+        ("shuffled / zarr-python's default, shuffled >=", ours / rate["zarr-python", "shuffled"], TIMES_ZARR_PYTHON, float.__ge__),
+        ("shuffled / one .pt file a row, shuffled >=", ours / rate["pt", "shuffled"], TIMES_ONE_FILE_A_ROW, float.__ge__),
+        ("extra memory GB <=", extra / 1e9, EXTRA_MEMORY_BYTES / 1e9, float.__le__),
+    ]  # fmt: skip
+    return [
+        f"GOAL {what} {goal:g}: {got:.2f} {'met' if met(got, goal) else 'MISSED'}" for what, got, goal, met in checks
+    ]
+
+
+def layout_trial(folder: Path, quick: bool, source: Path | None) -> Table:
+    """Frames written with other chunks, shards and compressors: bytes on disk, writing, and whole-shard reading."""
+    from experiments.benchmarks.store_layouts import try_layouts
+
+    n_rows = 2048 if quick else 8192
+    if source is None:
+        values = np.concatenate([made_up_features.frames(seed, 1024) for seed in range(n_rows // 1024)])
+        states = made_up_features.layers(0, n_rows // 4)
+    else:
+        opened = store.open(source)
+        rows = np.arange(min(n_rows, opened.n_rows))
+        first = next(path for path in opened.features if path.endswith("/frames"))
+        values = opened.read(first, rows)
+        states = opened.read(first.removesuffix("frames") + "layers", rows)
+    return try_layouts(folder, values, states, quick)
+
+
+def main() -> None:
+    """Run everything and print tables and goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="little data, one epoch: does it run")
+    parser.add_argument("--source", type=Path, help="a finished store whose frames to use")
+    parser.add_argument("--folder", type=Path, help="where to put 6 GB of files (default: the temporary folder)")
+    parser.add_argument("--no-layouts", action="store_true", help="leave the trial of chunks and compressors out")
+    given = parser.parse_args()
+    config = Config(2048, 1024, 1, given.source, given.folder) if given.quick else Config(source=given.source)
+    console = Console(soft_wrap=True, highlight=False)
+    folder = Path(tempfile.mkdtemp(prefix="bench-store-", dir=given.folder))
+    try:
+        prepare(config, folder)
+        speeds = measure(config, folder)
+        what = f"features of {config.source}" if config.source else "made-up features"
+        console.print(f"{what}: {', '.join(json.loads((folder / 'about.json').read_text())['features'])}")
+        console.print(table_of(speeds))
+        if not given.no_layouts:
+            console.print(layout_trial(folder, given.quick, given.source))
+        console.print("\n".join(goals(speeds)))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()

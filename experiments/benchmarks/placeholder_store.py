@@ -1,0 +1,82 @@
+"""A store as large as asked for, of two 768-wide encoders whose features are made up; see `made_up_features`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+import store
+from experiments.benchmarks import made_up_features
+from store.claims import claim
+from store.schema import LEVELS, EncoderSpec, Recipe, shard_rows_for
+from store.writer import commit_shard
+
+
+def recipe(n_rows: int, shard_rows: int | None = None, n_encoders: int = 2) -> Recipe:
+    """Shapes of MERT-95M and MIDIBert, twice over where n_encoders is 4; sources say "none"."""
+    shapes = [("audio-1", "audio", 2, False), ("midi-1", "midi", 1, True), ("audio-2", "audio", 2, False)]
+    shapes.append(("midi-2", "midi", 1, True))
+    encoders = [
+        EncoderSpec(
+            name=name,
+            modality="audio" if modality == "audio" else "midi",
+            source="none",
+            revision="made up",
+            weights_sha256="0" * 64,
+            code_version=1,
+            preprocessing={},
+            n_states=13,
+            width=768,
+            n_bins=20,
+            frame_states=(6, 7, 8, 9),
+            frame_stats=("mean", "sd")[:n_stats],
+            has_mask=has_mask,
+        )
+        for name, modality, n_stats, has_mask in shapes[:n_encoders]
+    ]
+    nothing: dict[str, object] = {"made_up": True}
+    return Recipe(nothing, nothing, nothing, nothing, tuple(encoders), n_rows, shard_rows or shard_rows_for(n_rows))
+
+
+def create(path: Path, made: Recipe) -> store.Store:
+    """An empty placeholder store."""
+    row = np.arange(made.n_rows)
+    edges = (0, int(made.n_rows * 0.8) // 4 * 4, int(made.n_rows * 0.9) // 4 * 4, made.n_rows)
+    planned = {
+        "recording": row // 400,
+        "segment": row // 4,
+        "piece": row // 400,
+        "split": np.searchsorted(edges[1:], row, side="right"),
+        "tier": row % 4,
+        "start_s": row // 4 * 6.2,
+        "level_drawn": np.zeros((made.n_rows, len(LEVELS))),
+    }
+    ranges = {name: (edges[i], edges[i + 1]) for i, name in enumerate(("train", "validation", "test"))}
+    store.create(path, made, planned, ranges, [{"id": i} for i in range(-(-made.n_rows // 400))], {})
+    return store.open(path)
+
+
+def arrays(opened: store.Store, shard: int) -> dict[str, np.ndarray]:
+    """Every task-written array of one shard."""
+    start, stop = opened.shard_range(shard)
+    n = stop - start
+    made: dict[str, np.ndarray] = {}
+    for number, spec in enumerate(spec for spec in opened.specs if spec.writer == "task"):
+        rest = spec.shape[1:]
+        if spec.path.endswith("/frames"):
+            made[spec.path] = made_up_features.frames(1000 * shard + number, n, *rest)
+        elif spec.path.endswith("/layers"):
+            made[spec.path] = made_up_features.layers(1000 * shard + number, n, rest[1], rest[0], rest[2])
+        else:
+            made[spec.path] = np.ones((n, *rest), spec.dtype)
+    made["row/status"][:] = 0
+    return made
+
+
+def fill(opened: store.Store, shards: Iterable[int]) -> None:
+    """Commit these shards."""
+    for shard in shards:
+        with claim(opened, shard) as held:
+            commit_shard(opened, shard, arrays(opened, shard), claim=held, failures={}, facts={})
