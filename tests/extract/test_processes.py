@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import pytest
+
+import store as stores
+from extract.agreement import setting_of
+from extract.making import jobs_of
+from extract.making_pool import MakingPool, WorkerDied
+from extract.processes import process_pool
+
+EXTRACT = """
+import sys
+from pathlib import Path
+from extract.worker import ExtractConfig, extract
+if __name__ == "__main__":
+    print("begun", flush=True)
+    report = extract(ExtractConfig(Path(sys.argv[1]), workers=2), lambda what, done, total: print("row", flush=True))
+    print("interrupted" if report.interrupted else "done", flush=True)
+"""
+
+
+def group_of(script: Path, *arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(script), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("after", ["begun", pytest.param("0.5 s", marks=pytest.mark.slow), "row"])
+def test_a_signal_to_the_whole_group_stops_in_good_order(planned_store: Path, tmp_path: Path, after: str) -> None:
+    store = Path(shutil.copytree(planned_store, tmp_path / "store"))
+    script = tmp_path / "task.py"
+    script.write_text(EXTRACT)
+    task = group_of(script, str(store))
+    assert task.stdout is not None
+    while task.stdout.readline().strip() not in (after, "begun"):
+        pass
+    if after == "row":
+        while task.stdout.readline().strip() != "row":
+            pass
+    elif after == "0.5 s":
+        time.sleep(0.5)
+    try:
+        # Before `extract` listens, SIGTERM ends a program as it ends any other.
+        os.killpg(task.pid, signal.SIGTERM)
+        out, errors = task.communicate(timeout=60)
+    finally:
+        if task.poll() is None:
+            os.killpg(task.pid, signal.SIGKILL)
+    assert task.returncode == -signal.SIGTERM or out.split()[-1] == "interrupted"
+    assert after != "row" or task.returncode == 0
+    assert "Traceback" not in errors
+    if task.returncode == 0:
+        assert not list((store / "claims").iterdir())
+
+
+def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_store: Path) -> None:
+    store = stores.open(planned_store)
+    jobs = jobs_of(store.columns(0, 40))
+
+    def lose_one() -> None:
+        with MakingPool(setting_of(store, store.places), 2) as pool:
+            pool.submit(jobs[0]).result()
+            assert pool._pool is not None
+            os.kill(next(iter(pool._pool._processes)), signal.SIGKILL)
+            for job in jobs:
+                pool.submit(job).result()
+
+    with pytest.raises(WorkerDied, match="want of memory"):
+        lose_one()
+
+
+@pytest.mark.slow
+def test_workers_end_soon_after_sigterm_from_their_pool() -> None:
+    with process_pool(1) as pool:
+        pid = pool.submit(os.getpid).result()
+        os.kill(pid, signal.SIGTERM)
+        assert pool.submit(os.getpid).result() == pid  # deaf for a while
+        began = time.monotonic()
+        with pytest.raises(BrokenProcessPool):
+            pool.submit(time.sleep, 30).result()
+        assert 5 < time.monotonic() - began < 20
