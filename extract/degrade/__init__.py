@@ -3,7 +3,7 @@
 from extract.degrade.curves import CURVES, UNTOUCHED
 from extract.degrade.draw import PROFILES, draw_levels
 from extract.degrade.excerpt import PRE_ROLL_S, Excerpt, Prepared, prepare
-from extract.degrade.parameters import parameters
+from extract.degrade.parameters import explain, parameters
 from extract.degrade.variant import Variant, make_variant
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "Prepared",
     "Variant",
     "draw_levels",
+    "explain",
     "make_variant",
     "parameters",
     "prepare",

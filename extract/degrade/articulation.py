@@ -11,9 +11,11 @@ from extract.degrade.ticks import on_ticks
 from extract.performance import SUSTAIN_ON, Performance
 
 SHORTEST_S = 0.02
+"""No note is made shorter than this, unless it was."""
 KEY_RETURN_S = 0.01
 """A lengthened note leaves the key this long before it is struck again (or as long as it did before)."""
 NOTE_TO_NOTE_CORRELATION = 0.3
+"""Of one note's log length change with the next one's."""
 _PASSES = 6
 
 

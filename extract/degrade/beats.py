@@ -15,14 +15,17 @@ CONTEXT_S = 10.0
 """Notes this far before and after a window help to find its beats."""
 FRAME_S = 0.02
 BLUR_S = 0.02
+"""sd of the Gaussian laid over each chord's onset strength, the root of its summed velocities."""
 SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.25, 1.5
 LIKELY_BEAT_S, LIKELY_OCTAVES = 0.6, 0.9
 """Log-normal prior on the beat."""
 TIGHTNESS = 40.0
 """Weight of the squared log deviation from the beat, against onset strength in units of its sd."""
 SNAP_S = 0.07
+"""A beat moves to the strongest chord within this distance."""
 CHORD_S = 0.03
 MEAN_BEATS = 8
+"""The plain running mean that intervals are drawn towards."""
 SURE_MIN_BEATS, SURE_SNAPPED, SURE_MAX_CV, SURE_MAX_RATIO = 7, 0.8, 0.25, 1.8
 """Sure: so many beats in the window, this share of them on an onset, intervals this even."""
 SURE_MIN_DEVIATION = 0.01

@@ -19,6 +19,7 @@ from extract.degrade import (
     keys,
     labels,
     pedal,
+    ticks,
     timing,
     tone,
     trend,
@@ -42,6 +43,7 @@ _MODULES = (
     tone,
     labels,
     difficulty,
+    ticks,
 )
 
 
@@ -60,19 +62,40 @@ def parameters() -> dict[str, Any]:
         },
     }
     for module in _MODULES:
-        found[module.__name__.rpartition(".")[2]] = _constants(module)
+        found[_short(module)] = _constants(module)
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
 
+def explain() -> dict[str, str]:
+    """What each number of `parameters()` means, in words: "timing.own_share" to its sentence; not part of the recipe."""
+    told = {f"curves.{name}": f"{curve.unit} ({curve.source})" for name, curve in curves.CURVES.items()}
+    for module in _MODULES:
+        about = _short(module)
+        told[about] = (module.__doc__ or "").strip().splitlines()[0]
+        told |= {f"{about}.{name}": words for name, words in _words(module).items() if words}
+    return told
+
+
+def _short(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
 def _constants(module: ModuleType) -> dict[str, Any]:
     """The public upper-case constants that the module itself assigns, in its own order."""
-    found: dict[str, Any] = {}
-    for statement in ast.parse(inspect.getsource(module)).body:
-        if isinstance(statement, ast.Assign):
-            for target in statement.targets:
-                names = target.elts if isinstance(target, ast.Tuple) else [target]
-                for name in names:
-                    if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_"):
-                        found[name.id.lower()] = getattr(module, name.id)
+    return {name: getattr(module, name.upper()) for name in _words(module)}
+
+
+def _words(module: ModuleType) -> dict[str, str]:
+    """Each public constant, in lower case, with the string that follows its assignment."""
+    found: dict[str, str] = {}
+    body = ast.parse(inspect.getsource(module)).body
+    for statement, after in zip(body, [*body[1:], None], strict=True):
+        if not isinstance(statement, ast.Assign):
+            continue
+        said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+        for target in statement.targets:
+            for name in target.elts if isinstance(target, ast.Tuple) else [target]:
+                if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_"):
+                    found[name.id.lower()] = " ".join(str(said).split())
     return found

@@ -17,9 +17,12 @@ from extract.performance import SUSTAIN_ON
 FULL_SHIFT_S = 0.3
 """A crossing displaced by this much or more is a wholly spoiled change; less counts in proportion."""
 LONGEST_SHIFT_S = 0.5
+"""Wholly spoiled changes are displaced by FULL_SHIFT_S to this much."""
 SMALLEST_DEPTH = 0.05
+"""A last change spoiled less than this is left alone."""
 KINDS = ("late", "early", "late press", "never clears")
 KIND_WEIGHTS = (0.40, 0.20, 0.15, 0.25)
+"""How often each kind is tried first; one that has no room gives way to the next."""
 _CLEARANCE_S = 0.03
 
 

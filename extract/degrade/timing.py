@@ -11,6 +11,7 @@ from extract.degrade.ticks import on_ticks
 CHORD_S = 0.03
 """Onsets closer than this belong to one chord and waver together."""
 NOTE_TO_NOTE_CORRELATION = 0.5
+"""Of one chord's shift with the next one's (an autoregressive process of order 1)."""
 OWN_SHARE = 0.5
 """sd of a note's own shift relative to its chord's."""
 INTERVAL_EXPONENT, INTERVAL_REFERENCE_S, INTERVAL_FACTORS = 0.5, 0.25, (0.5, 2.0)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 TREND_SIGMA_S = 1.5
+"""sd of the Gaussian, about a bar: what is slower is the arch, what is faster an accent."""
 GRID_S = 0.05
 
 

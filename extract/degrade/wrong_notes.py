@@ -24,9 +24,11 @@ ONLY_GRAZES_BELOW = 0.0075
 """Levels up to here are made of grazes alone."""
 KINDS = ("substitution", "insertion", "graze", "stutter", "omission")
 KIND_WEIGHTS = (0.40, 0.22, 0.20, 0.08, 0.10)
+"""How often each kind is tried, as long as the mass left has room for it; else an insertion or a graze."""
 CLASHING_SHARE, OMITTED_SHARE = 0.5, 0.2
 """At least this share of the error mass clashes; at most this share is omissions."""
 CLASH_PROBABILITY = 0.6
+"""How often a clashing key is wanted where enough of the mass clashes already."""
 SLIPS = (-1, 1, -2, 2, -12, 12, -3, 3, -4, 4)
 SLIP_WEIGHTS = (0.22, 0.22, 0.16, 0.16, 0.05, 0.05, 0.04, 0.04, 0.03, 0.03)
 """Semitones from the intended key: neighbours, the next scale steps, the octave."""
@@ -34,7 +36,9 @@ INNER_VOICE_WEIGHT, LEAP_WEIGHT = 1.5, 1.0
 """Inner voices go wrong more often (Repp 1996), and so do notes after a leap: 1 + LEAP_WEIGHT * semitones / 12."""
 GRAZE_LENGTH_S = (0.04, 0.12)
 ASYNCHRONY_S = (-0.01, 0.02)
+"""When a wrong key sounds, after the note that it belongs to."""
 STUTTER_MIN_LENGTH_S = 0.2
+"""Notes of this length on may be struck again in their middle."""
 CHORD_S = 0.03
 _KEY_RETURN_S = 0.01
 

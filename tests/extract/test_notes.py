@@ -5,13 +5,14 @@ from pathlib import Path
 import mido
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from extract.notes import MidiError, load_notes, midi_sha256, problems, read_midi, save_notes, tidy
 from extract.performance import Performance
 from tests.extract.degrade.examples import performances
 
-N, C, T = mido.Message, mido.Message, mido.MetaMessage
+T = mido.MetaMessage
 
 
 def write(path: Path, *tracks: list, ticks: int = 480, kind: int = 1) -> Path:
@@ -146,3 +147,25 @@ def test_a_repeated_note_survives_either_order_of_its_note_off_and_note_on(tmp_p
     want = [(0.0, 0.5, 60, 80), (0.5, 1.0, 60, 80)]
     assert rows(read_midi(write(tmp_path / "a.mid", [on(60), off(60, 480), on(60), off(60, 480)]))) == want
     assert rows(read_midi(write(tmp_path / "b.mid", [on(60), on(60, 480), off(60), off(60, 480)]))) == want
+
+
+def whole_file(tmp_path: Path) -> bytes:
+    foot = [mido.Message("control_change", control=64, value=v, time=20) for v in (10, 127, 40)]
+    meta = [T("track_name", name="piano"), T("set_tempo", tempo=400_000), T("key_signature", key="Eb")]
+    path = write(tmp_path / "whole.mid", meta, [on(60), *foot, off(60, 100), on(62), on(64, 10), off(62, 50), off(64)])
+    return path.read_bytes()
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_a_damaged_file_is_playable_or_a_named_error(tmp_path: Path, data: st.DataObject) -> None:
+    damaged = bytearray(whole_file(tmp_path))
+    for _ in range(data.draw(st.integers(1, 4))):
+        damaged[data.draw(st.integers(0, len(damaged) - 1))] = data.draw(st.integers(0, 255))
+    path = tmp_path / "damaged.mid"
+    path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))] if data.draw(st.booleans()) else damaged)
+    try:
+        found = list(problems(read_midi(path)))
+    except MidiError as error:
+        found = [] if "damaged.mid" in str(error) else [str(error)]
+    assert found == []

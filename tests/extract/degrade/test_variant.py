@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_variant, parameters, prepare
 from extract.degrade.labels import OVERALL_WEIGHTS
+from extract.degrade.parameters import explain
 from extract.notes import problems, read_midi
 from extract.performance import Performance
 from store.schema import AXES, COVARIATES, DIMENSIONS, LEVELS, Status
@@ -262,3 +263,15 @@ def test_parameters_are_plain_json_with_every_curve() -> None:
     assert told["wrong_notes"]["substitution_weight"] == 1.0
     assert told["labels"]["fewest_notes"] == 20
     assert told["timing"]["own_share"] == 0.5
+
+
+def test_parameters_are_explained_in_words() -> None:
+    told, words = parameters(), explain()
+    for name in words:
+        here = told
+        for part in name.split("."):
+            assert part in here, name
+            here = here[part]
+    assert words["curves.timing"] == "onset shift sd in ms (plan)"
+    assert words["wrong_notes.clashing_share"].startswith("At least this share of the error mass clashes")
+    assert len(words) > 40
