@@ -24,7 +24,7 @@ def test_planted_correlations_come_back(simulated) -> None:
     found = read(simulated, "results.json")["dimensions"]
     intervals = [found[name]["labels"]["true_r"] for name in DIMENSIONS]
     held = [i["low"] <= rho <= i["high"] for i, rho in zip(intervals, simulated.planted, strict=True)]
-    assert sum(held) >= 7
+    assert sum(held) >= 5  # the count itself is measured over fifty simulations below
     assert np.corrcoef([i["value"] for i in intervals], simulated.planted)[0, 1] > 0.8
 
 

@@ -1,0 +1,217 @@
+"""What foretells human ratings from notes and encoder features: plain models, comparative ones, and tables that hear nothing.
+
+A *comparative* model learns how a performance departs from the others of its passage, from how its features do: targets
+lose their passage's mean, and statistics are put in units of the passage's own spread. It hears all performances of a passage that is
+judged, and none of their ratings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.ensemble import ExtraTreesRegressor
+from sklearn.linear_model import RidgeCV
+from sklearn.preprocessing import StandardScaler
+
+from experiments.percepiano.departures import departures
+from experiments.percepiano.note_statistics import note_statistics
+from experiments.percepiano.protocols import Fold, Positions
+from experiments.percepiano.reader import Ratings
+from experiments.percepiano.within import Within, demeaned
+
+Floats = NDArray[np.float64]
+Model = Callable[[Positions, Positions], Floats]
+"""(train, judged) → predicted ratings of the judged performances"""
+PENALTIES = np.logspace(-1, 4.5, 12)
+_SHRINK = 0.1
+"""Share of a statistic's overall spread that is added to its spread in the passage."""
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """Features of every performance. encoders: (n, channels), or None where nothing was rendered."""
+
+    ratings: Ratings
+    plain: Floats
+    beside: Floats
+    around: Floats
+    departures: Floats
+    encoders: Floats | None
+
+    @property
+    def target(self) -> Floats:
+        """Ratings less their passage's human mean."""
+        return demeaned(self.ratings.rating, self.ratings.passage, self.ratings.human)
+
+
+def make_inputs(ratings: Ratings, encoders: Floats | None = None) -> Inputs:
+    """Statistics of every performance, by itself and beside the others of its passage."""
+    plain = np.array([list(note_statistics(p).values()) for p in ratings.performances])
+    apart = np.zeros((len(ratings), 0))
+    for name in np.unique(ratings.passage):
+        here = np.flatnonzero(ratings.passage == name)
+        found = departures([ratings.performances[i] for i in here], _reference(ratings, here))
+        rows = np.array([list(numbers.values()) for numbers in found])
+        if apart.shape[1] == 0:
+            apart = np.zeros((len(ratings), rows.shape[1]))
+        apart[here] = rows
+    kept = None if encoders is None else beside_others(encoders, ratings)
+    around = demeaned(plain, ratings.passage, ratings.human)
+    return Inputs(ratings, plain, beside_others(plain, ratings), around, apart, kept)
+
+
+def _reference(ratings: Ratings, here: Positions) -> int:
+    """The score rendering of a passage, else the performance with the middle number of notes."""
+    rendered = [k for k, i in enumerate(here) if not ratings.human[i]]
+    if rendered:
+        return rendered[0]
+    counts = [ratings.performances[i].n_notes for i in here]
+    return int(np.argsort(counts, kind="stable")[len(counts) // 2])
+
+
+def beside_others(values: Floats, ratings: Ratings) -> Floats:
+    """Values less the human mean of their passage, over its human spread (drawn to the overall one)."""
+    out = np.zeros_like(values)
+    floor = _SHRINK * values[ratings.human].std(axis=0) + 1e-9
+    for name in np.unique(ratings.passage):
+        here = ratings.passage == name
+        base = values[here & ratings.human] if (here & ratings.human).any() else values[here]
+        out[here] = (values[here] - base.mean(axis=0)) / (base.std(axis=0) + floor)
+    return out
+
+
+def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None, n_trees: int = 200) -> Model:
+    """Extremely randomised trees (Geurts et al. 2006); human: learn from these performances alone."""
+
+    def fit(train: Positions, judged: Positions) -> Floats:
+        used = train if human is None else train[human[train]]
+        model = ExtraTreesRegressor(n_trees, min_samples_leaf=2, max_features=0.4, n_jobs=1, random_state=0)
+        return np.asarray(model.fit(features[used], target[used]).predict(features[judged]))
+
+    return fit
+
+
+def ridge(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None) -> Model:
+    """Ridge regression, one penalty a scale, chosen by leave-one-out inside the training performances."""
+
+    def fit(train: Positions, judged: Positions) -> Floats:
+        used = train if human is None else train[human[train]]
+        scale = StandardScaler().fit(features[used])
+        model = RidgeCV(PENALTIES, alpha_per_target=True).fit(scale.transform(features[used]), target[used])
+        return np.asarray(model.predict(scale.transform(features[judged])))
+
+    return fit
+
+
+def mean_of(*models: Model) -> Model:
+    """Plain average of predictions."""
+    return lambda train, judged: np.asarray(sum(m(train, judged) for m in models) / len(models))
+
+
+def two_level(level: Model, inside: Model, passage: NDArray[np.str_]) -> Model:
+    """Half the level model, half its passage means with the comparative model's departures put on them."""
+
+    def fit(train: Positions, judged: Positions) -> Floats:
+        base, apart = level(train, judged), inside(train, judged)
+        everybody = np.ones(len(judged), bool)
+        means = base - demeaned(base, passage[judged], everybody)
+        return (base + means + apart) / 2
+
+    return fit
+
+
+def lookup(ratings: Ratings, target: Floats, *, by_composition: bool) -> Model:
+    """A table that hears no music: the player's mean in training, of the same composition where asked."""
+    key = np.char.add(np.char.add(ratings.player, "|"), ratings.composition) if by_composition else ratings.player
+
+    def fit(train: Positions, judged: Positions) -> Floats:
+        out = np.tile(target[train].mean(axis=0), (len(judged), 1))
+        for row, i in enumerate(judged):
+            known = train[key[train] == key[i]]
+            if known.size:
+                out[row] = target[known].mean(axis=0)
+        return out
+
+    return fit
+
+
+PLAIN_TREES = "plain trees"
+BLEND = "comparative ridge + trees"
+CHOSEN = "chosen inside the folds"
+TABLE = "player × composition table (hears nothing)"
+PLAYER_TABLE = "player table (hears nothing)"
+
+
+def all_models(inputs: Inputs) -> dict[str, Model]:
+    """Every model by name. Those with `comparative` in the name foretell departures from the passage, not levels."""
+    ratings, target = inputs.ratings, inputs.target
+    everything = np.hstack([inputs.plain, inputs.beside, inputs.departures])
+    apart = np.hstack([inputs.around, inputs.departures])
+    wide = trees(everything, ratings.rating)
+    found: dict[str, Model] = {
+        TABLE: lookup(ratings, ratings.rating, by_composition=True),
+        PLAYER_TABLE: lookup(ratings, target, by_composition=False),
+        PLAIN_TREES: trees(inputs.plain, ratings.rating),
+        "plain ridge": ridge(inputs.plain, ratings.rating),
+        "trees, passage in view": wide,
+        **comparative(inputs),
+        "two levels": two_level(wide, mean_of(ridge(inputs.beside, target), trees(apart, target)), ratings.passage),
+    }
+    return found
+
+
+def comparative(inputs: Inputs) -> dict[str, Model]:
+    """The candidates among which `chosen` decides; all learn from human performances alone."""
+    target, human = inputs.target, inputs.ratings.human
+    apart = np.hstack([inputs.around, inputs.departures])
+    own = ridge(inputs.beside, target, human)
+    found = {
+        "comparative ridge": own,
+        "comparative ridge, with departures": ridge(
+            np.hstack([inputs.beside, beside_others(inputs.departures, inputs.ratings)]), target, human
+        ),
+        "comparative trees": trees(apart, target, human),
+        BLEND: mean_of(own, trees(apart, target, human)),
+    }
+    if inputs.encoders is not None:
+        found["comparative ridge, encoders alone"] = ridge(inputs.encoders, target, human)
+        both = ridge(np.hstack([inputs.beside, inputs.encoders]), target, human)
+        found["comparative ridge, with encoders"] = both
+        found[f"{BLEND}, with encoders"] = mean_of(both, trees(apart, target, human))
+    return found
+
+
+def out_of_fold(model: Model, folds: tuple[Fold, ...], n: int, k: int) -> Floats:
+    """Predictions (n, k) of every performance by the fold that judges it."""
+    found = np.full((n, k), np.nan)
+    for train, judged in folds:
+        found[judged] = model(train, judged)
+    return found
+
+
+def chosen(candidates: Mapping[str, Model], ratings: Ratings, folds: tuple[Fold, ...]) -> tuple[Floats, list[str]]:
+    """In every fold the candidate with the best human within-passage r on training compositions held out in turn.
+
+    Returns predictions and each fold's choice. The judged composition has no part in it.
+    """
+    found, names = np.full(ratings.rating.shape, np.nan), []
+    for train, judged in folds:
+        compositions = np.unique(ratings.composition[train])
+        among = np.zeros(len(ratings), bool)
+        among[train] = ratings.human[train]
+        inside = Within(ratings, among)
+        best, best_r = "", -np.inf
+        for name, model in candidates.items():
+            said = np.full(ratings.rating.shape, np.nan)
+            for c in compositions:
+                own = ratings.composition[train] == c
+                said[train[own]] = model(train[~own], train[own])
+            r = float(inside.r(said[inside.kept]).mean())
+            if r > best_r:
+                best, best_r = name, r
+        names.append(best)
+        found[judged] = candidates[best](train, judged)
+    return found, names

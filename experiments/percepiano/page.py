@@ -1,0 +1,153 @@
+"""The report on PercePiano: one self-contained page, the hard protocol first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from experiments.page import Banner, Cell, Page, Section, Table, number, with_interval, write_page
+from experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
+from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
+from experiments.percepiano.reader import SCALES
+from experiments.plots import forest
+
+PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
+
+
+def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
+    """From the plain JSON of results.json."""
+    hard = results["protocols"].get(ONE_COMPOSITION_OUT)
+    easy = results["protocols"].get(SEGMENT_GROUPED)
+    lead, word, verdict = [], "DESCRIBED", "UNDEFINED"
+    if hard is not None:
+        best = hard["models"].get(CHOSEN) or hard["models"][BLEND]
+        over = best["over_plain_trees"]
+        better = over["low"] > 0
+        word, verdict = ("EARS FORETOLD", "GO") if better else ("NO BETTER THAN TREES", "NO-GO")
+        lead.append(
+            f"New composition, same passage, humans only: mean r {with_interval(best['within_r'], 2)} with the model chosen inside "
+            f"the folds; plain trees {with_interval(hard['models'][PLAIN_TREES]['within_r'], 2)}; difference {with_interval(over, 2)}."
+        )
+    if easy is not None:
+        r2 = max((m["r2"] for m in easy["models"].values() if m["r2"] is not None), default=None)
+        lead.append(
+            f"Segment-grouped, as published: R² up to {number(r2, 2)}; a table that hears no music gets {number(easy['models'][TABLE]['r2'], 2)}."
+        )
+    banners = [
+        Banner(f"{e['name']}: seeded random weights, not the trained encoder.", "Random weights.", True)
+        for e in results["encoders"]
+        if e["random"]
+    ]
+    data = results["data"]
+    sections = [*_zero_shot(results["zero_shot"]), *(_protocol(n, p) for n, p in results["protocols"].items())]
+    sections += [_by_scale(results), _data(data)]
+    page = Page(
+        title="PercePiano: human ratings of the same passage played by many",
+        verdict=verdict,
+        word=word,
+        lead=lead,
+        below=[
+            f"{data['n']} performances ({data['human']} human) of {data['passages']} passages of {len(data['compositions'])} "
+            f"compositions by {data['players']} players. Brackets are 95 % intervals, players and passages resampled together."
+        ],
+        advice=None,
+        banners=banners,
+        sections=sections,
+        footer=[f"seed {results['config']['seed']}, {results['config']['replicates']} resamples"],
+    )
+    return write_page(page, path)
+
+
+def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
+    if found is None:
+        words = ["Left out: no run with trained heads was given (--after RUN --store STORE)."]
+        return [Section("Zero-shot: do labels from degradation carry over?", words, wide=True)]
+    rows: list[list[Cell]] = []
+    for a in found["answers"]:
+        agrees = a["r"]["low"] > 0 if a["r"]["low"] is not None else False
+        against = a["r"]["high"] < 0 if a["r"]["high"] is not None else False
+        text = "agrees" if agrees and a["p"] < 0.05 else ("disagrees" if against else "no evidence")
+        style = {"agrees": "pill pass", "disagrees": "pill fail", "no evidence": "pill shown"}[text]
+        kind = "confirmatory, Holm" if a["confirmatory"] else "exploratory, two-sided"
+        rows.append(
+            [
+                a["question"]["dimension"].replace("_", " "),
+                a["words"],
+                with_interval(a["r"], 2),
+                number(a["p"], 3),
+                {"text": text, "style": style},
+                number(a["with_scores"], 2),
+                kind,
+            ]
+        )
+    head = ["dimension", "scale", "within-passage r", "p", "", "with score renderings", "kind"]
+    words = [
+        f"Heads of {found['run']} ({found['head']}: {found['pair']['audio']} and {found['pair']['midi']}) never met a human rating. "
+        "r is signed so that positive means that heads and ears agree; mapping and signs were fixed beforehand. note_accuracy "
+        "has no counterpart in PercePiano.",
+    ]
+    return [
+        Section(
+            "Zero-shot: do labels from degradation carry over?",
+            words,
+            tables=[Table(head, rows, numeric=(3, 5))],
+            wide=True,
+        )
+    ]
+
+
+def _protocol(name: str, found: Mapping[str, Any]) -> Section:
+    rows: list[list[Cell]] = [
+        [
+            model,
+            number(m["r2"], 3),
+            number(m["r"], 2),
+            with_interval(m["within_r"], 3),
+            with_interval(m["over_plain_trees"], 3),
+            number(m["within_with_scores"], 2),
+        ]
+        for model, m in found["models"].items()
+    ]
+    head = ["model", "R²", "r", "within-passage r, humans", "less plain trees", "with score renderings"]
+    text = [f"{found['about'].capitalize()}."]
+    if name == SEGMENT_GROUPED:
+        text.append(PUBLISHED)
+    if found["choices"]:
+        text.append(f"Chosen inside the folds: {'; '.join(found['choices'])}.")
+    picture = forest(
+        [(model, m["within_r"]) for model, m in found["models"].items()],
+        f"{name}: within-passage r, humans only",
+        "mean r over 19 scales",
+    )
+    return Section(
+        name.capitalize(), text, pictures=[picture], tables=[Table(head, rows, numeric=(1, 2, 5))], wide=True
+    )
+
+
+def _by_scale(results: Mapping[str, Any]) -> Section:
+    hard = results["protocols"].get(ONE_COMPOSITION_OUT)
+    ceiling = results["ceiling"]
+    rows = []
+    for k, scale in enumerate(SCALES):
+        row = [f"{k + 1} {scale}", number(ceiling["r2"][k], 2), number(ceiling["within_r"][k], 2)]
+        if hard is not None:
+            row += [number(hard["models"][m]["within_by_scale"][k], 2) for m in (PLAIN_TREES, BLEND)]
+        rows.append(row)
+    head = ["scale", "ceiling R²", "ceiling within-passage r"]
+    head += [] if hard is None else [f"{PLAIN_TREES}, composition out", f"{BLEND}, composition out"]
+    text = ["The ceiling is what the raters' own disagreement leaves (about 12 raters a performance)."]
+    return Section(
+        "Scale by scale, beside the raters' noise ceiling",
+        text,
+        tables=[Table(head, rows, numeric=tuple(range(1, 5)))],
+        wide=True,
+    )
+
+
+def _data(data: Mapping[str, Any]) -> Section:
+    listed = [[p] for p in data["problems"]] or [["none"]]
+    table = Table(["remark"], listed, caption=f"{len(data['problems'])} remarks on the files", fold=True)
+    return Section(
+        "The data", [", ".join(f"{c}: {n}" for c, n in data["compositions"].items())], tables=[table], wide=True
+    )

@@ -1,0 +1,136 @@
+"""PercePiano as published: performances of passages as MIDI, and 19 ratings of each, mean and sd over raters.
+
+Names are `{composition}_{n}bars_{player}_{segment}`, sometimes with a stray space. What does not fit together is left out
+and reported, never fatal. Park, Kim et al., Scientific Reports 14 (2024).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from extract.notes import MidiError, read_midi
+from extract.performance import Performance
+from store.errors import KeybedError
+
+SCALES = (
+    "timing: stable–unstable",
+    "articulation: short–long",
+    "articulation: soft–hard",
+    "pedal: sparse–saturated",
+    "pedal: clean–blurred",
+    "timbre: even–colorful",
+    "timbre: shallow–rich",
+    "timbre: bright–dark",
+    "timbre: soft–loud",
+    "dynamics: sophisticated–raw",
+    "dynamics: little–large range",
+    "music making: fast–slow",
+    "music making: flat–spacious",
+    "music making: disproportioned–balanced",
+    "music making: pure–dramatic",
+    "mood: optimistic–dark",
+    "mood: low–high energy",
+    "mood: honest–imaginative",
+    "interpretation: unsatisfactory–convincing",
+)
+RATERS_A_SEGMENT = 12
+"""About; the publication gives no count by segment."""
+_NAME = re.compile(r"(?P<composition>.+?)_(?P<length>\d+bars)_(?P<player>[^_]+)_(?P<segment>\d+)")
+_PLAIN_NAME = re.compile(r"(?P<composition>.+)_(?P<player>[^_]+)_(?P<segment>\d+)")
+
+
+class NotPercePiano(KeybedError):
+    """The folder holds no labels or no performances that belong together."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ratings:
+    """n rated performances. rating, sd: (n, 19) in 0..1; passage and player identify who played what; a score rendering
+    is not human. problems: what was left out, in words.
+    """
+
+    names: tuple[str, ...]
+    performances: tuple[Performance, ...]
+    rating: NDArray[np.float64]
+    sd: NDArray[np.float64]
+    composition: NDArray[np.str_]
+    passage: NDArray[np.str_]
+    player: NDArray[np.str_]
+    human: NDArray[np.bool_]
+    problems: tuple[str, ...] = field(default=())
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def read(folder: Path) -> Ratings:
+    """Read FOLDER/labels/*mean*.json, *std*.json and FOLDER/midi. Raises NotPercePiano where nothing is left."""
+    problems: list[str] = []
+    means = _labels(folder, "mean")
+    spreads = _labels(folder, "std")
+    files: dict[str, Path] = {}
+    for path in sorted((folder / "midi").rglob("*.mid*")):
+        name = path.stem.strip()
+        if name in files:
+            problems.append(f"{path}: a second file of the name {name!r}")
+        elif name != path.stem:
+            problems.append(f"{path.name!r}: read without the space around its name")
+        files.setdefault(name, path)
+    problems += [f"{name}: MIDI without a label" for name in sorted(set(files) - set(means))]
+    problems += [f"{name}: label without MIDI" for name in sorted(set(means) - set(files))]
+
+    found: dict[str, tuple[Performance, dict[str, str]]] = {}
+    for name in sorted(set(means) & set(files)):
+        parts = _NAME.fullmatch(name) or _PLAIN_NAME.fullmatch(name)
+        reason = _why_not(means[name], spreads.get(name)) if parts else "name is not composition_player_segment"
+        if parts is None or reason:
+            problems.append(f"{name}: {reason}")
+            continue
+        try:
+            found[name] = (read_midi(files[name]), parts.groupdict())
+        except MidiError as error:
+            problems.append(str(error))
+    if not found:
+        raise NotPercePiano(f"{folder}: no performance with both MIDI and label; {'; '.join(problems[:3])}")
+    parts_of = [parts for _, parts in found.values()]
+    players = [p["player"] for p in parts_of]
+    n = len(SCALES)
+    return Ratings(
+        names=tuple(found),
+        performances=tuple(performance for performance, _ in found.values()),
+        rating=np.array([means[name][:n] for name in found], np.float64),
+        sd=np.array([spreads[name][:n] if name in spreads else [np.nan] * n for name in found], np.float64),
+        composition=np.array([p["composition"] for p in parts_of]),
+        passage=np.array([f"{p['composition']}|{p.get('length', '')}|{p['segment']}" for p in parts_of]),
+        player=np.array(players),
+        human=np.array([not p.lower().startswith("score") for p in players]),
+        problems=tuple(problems),
+    )
+
+
+def _labels(folder: Path, kind: str) -> dict[str, list[Any]]:
+    paths = sorted((folder / "labels").glob(f"*{kind}*.json"))
+    if not paths:
+        raise NotPercePiano(f"{folder / 'labels'}: no *{kind}*.json; give the folder that holds labels/ and midi/")
+    data = json.loads(paths[0].read_text(encoding="utf-8"))
+    return {name.strip(): values for name, values in data.items()}
+
+
+def _why_not(mean: Any, sd: Any) -> str:
+    """Empty where both are lists of at least 19 numbers (a further one is a performer index) in range, or sd is absent."""
+    for what, values in (("mean", mean), ("sd", sd)):
+        if values is None:
+            continue
+        if not isinstance(values, list) or len(values) < len(SCALES):
+            return f"{what} has not {len(SCALES)} numbers"
+        first = np.array(values[: len(SCALES)], np.float64)
+        if not np.isfinite(first).all() or first.min() < 0 or first.max() > 1:
+            return f"{what} outside 0..1"
+    return ""

@@ -1,0 +1,104 @@
+"""Encoder features of whole segments: windows of the store's length, rendered and encoded with the store's own recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from extract.degrade import make_variant, prepare
+from extract.encoders.base import Clip, Encoder
+from extract.performance import Performance
+from extract.render import Renderer
+from store.schema import LEVELS, EncoderSpec, fingerprint
+
+_BATCH_WINDOWS = 64
+_SHORTEST_S = 3.0
+"""A rest of a segment this short gets no window of its own."""
+CODE_VERSION = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Windows:
+    """item: (w,) which performance a window is of. layers, frames, mask by encoder name, as encoders pool them."""
+
+    item: NDArray[np.int64]
+    layers: dict[str, NDArray[np.float32]]
+    frames: dict[str, NDArray[np.float32]]
+    mask: dict[str, NDArray[np.bool_]]
+
+
+def starts(performance: Performance, window_s: float, hop_s: float) -> list[float]:
+    """Where a segment's windows begin: from its first onset, as many as hold at least 3 s of it, at least one."""
+    first, end = float(performance.onset_s[0]), float(performance.offset_s.max())
+    found = [max(first - 0.05, 0.0)]
+    while end - (found[-1] + hop_s) > max(_SHORTEST_S, window_s - hop_s):
+        found.append(found[-1] + hop_s)
+    return found
+
+
+def encode(
+    performances: Sequence[Performance],
+    encoders: Sequence[Encoder],
+    soundfont: Path | None,
+    *,
+    window_s: float,
+    hop_s: float,
+    cache: Path,
+    console: Console,
+) -> Windows:
+    """Render untouched windows and encode them; kept in `cache` under the recipe's fingerprint."""
+    specs: list[EncoderSpec] = [e.spec for e in encoders]
+    notes = [[p.n_notes, round(float(p.offset_s.max()), 6), int(p.velocity.sum())] for p in performances]
+    key = fingerprint([[asdict(s) for s in specs], str(soundfont), window_s, hop_s, notes, CODE_VERSION])[:16]
+    path = cache / f"windows-{key}.npz"
+    if path.is_file():
+        return _load(path, specs)
+    renderer = Renderer(soundfont)
+    item: list[int] = []
+    pooled: list[list[tuple[NDArray, ...]]] = [[] for _ in encoders]
+    clips: list[Clip] = []
+
+    def flush() -> None:
+        for kept, encoder in zip(pooled, encoders, strict=True):
+            kept.append(tuple(encoder.encode(clips)))
+        clips.clear()
+
+    nothing = np.zeros(len(LEVELS), np.float32)
+    for i, performance in enumerate(track(performances, "rendering and encoding", console=console, transient=True)):
+        prepared = prepare(performance)
+        for start in starts(performance, window_s, hop_s):
+            variant = make_variant(prepared, start, window_s, nothing, seed=0, recording_id=i, tier=0)
+            clips.append(Clip(renderer.render(variant, window_s).audio, variant.performance, window_s))
+            item.append(i)
+            if len(clips) == _BATCH_WINDOWS:
+                flush()
+    if clips:
+        flush()
+    arrays = {"item": np.array(item, np.int64)}
+    for spec, kept in zip(specs, pooled, strict=True):
+        for name, parts in zip(("layers", "frames", "mask"), zip(*kept, strict=True), strict=True):
+            arrays[f"{name}/{spec.name}"] = np.concatenate(parts)
+    aside = path.with_suffix(".aside.npz")
+    np.savez(aside, allow_pickle=False, **arrays)
+    aside.replace(path)
+    return _load(path, specs)
+
+
+def _load(path: Path, specs: Sequence[EncoderSpec]) -> Windows:
+    with np.load(path, allow_pickle=False) as kept:
+        tables = {part: {s.name: kept[f"{part}/{s.name}"] for s in specs} for part in ("layers", "frames", "mask")}
+        return Windows(kept["item"], tables["layers"], tables["frames"], tables["mask"])
+
+
+def by_item(values_WxC: NDArray[np.floating], item: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Mean over each item's windows."""
+    n = int(item.max()) + 1
+    total = np.zeros((n, values_WxC.shape[1]))
+    np.add.at(total, item, values_WxC)
+    return total / np.bincount(item, minlength=n)[:, None]

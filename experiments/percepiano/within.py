@@ -1,0 +1,72 @@
+"""Who plays this passage better? Correlations after each passage's mean is taken out, with two-way intervals.
+
+Players and passages are both samples, so both are resampled together (each performance weighs its player's count times
+its passage's): the pigeonhole bootstrap, Owen, Ann. Appl. Stat. 1 (2007), which errs on the wide side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.intervals import Interval
+from experiments.percepiano.reader import Ratings
+
+Floats = NDArray[np.float64]
+
+
+def demeaned(values: Floats, passage: NDArray[np.str_], among: NDArray[np.bool_]) -> Floats:
+    """Values (n, k) less the passage's mean over the performances `among`; less the mean of all where it has none."""
+    out = np.asarray(values, np.float64).copy()
+    for name in np.unique(passage):
+        here = passage == name
+        out[here] -= values[here & among].mean(axis=0) if (here & among).any() else values[here].mean(axis=0)
+    return out
+
+
+class Within:
+    """Within-passage correlations over chosen performances, recomputable for any weights."""
+
+    def __init__(self, ratings: Ratings, among: NDArray[np.bool_]) -> None:
+        """among: the performances that count (humans, say)."""
+        self.kept = np.flatnonzero(among)
+        self.rating = ratings.rating[self.kept]
+        _, self._passage = np.unique(ratings.passage[self.kept], return_inverse=True)
+        _, self._player = np.unique(ratings.player[self.kept], return_inverse=True)
+        self._one_hot = np.eye(self._passage.max() + 1)[self._passage]
+
+    def residuals(self, values: Floats, weight: Floats) -> Floats:
+        """Values (kept, k) less their weighted passage means."""
+        total = self._one_hot.T @ (weight[:, None] * values)
+        size = np.maximum(self._one_hot.T @ weight, 1e-12)
+        return np.asarray(values - (total / size[:, None])[self._passage])
+
+    def r(self, predicted: Floats, rating: Floats | None = None, weight: Floats | None = None) -> Floats:
+        """Column by column, (k,); predicted and rating over the kept performances; 0 for a constant prediction."""
+        w = np.ones(len(self.kept)) if weight is None else weight
+        a, b = self.residuals(predicted, w), self.residuals(self.rating if rating is None else rating, w)
+        both = (w[:, None] * a * b).sum(axis=0)
+        scale = np.sqrt((w[:, None] * a**2).sum(axis=0) * (w[:, None] * b**2).sum(axis=0))
+        return np.divide(both, scale, out=np.zeros_like(both), where=scale > 1e-12)
+
+    def weights(self, replicates: int, seed: int) -> Floats:
+        """(replicates, kept): player count × passage count of each resample."""
+        rng = np.random.default_rng(seed)
+        players, passages = self._player.max() + 1, self._passage.max() + 1
+        by_player = rng.multinomial(players, np.full(players, 1 / players), replicates)
+        by_passage = rng.multinomial(passages, np.full(passages, 1 / passages), replicates)
+        return (by_player[:, self._player] * by_passage[:, self._passage]).astype(np.float64)
+
+    def compare(self, predictions: Sequence[Floats], *, replicates: int = 1000, seed: int = 0) -> Floats:
+        """Mean r over scales of each prediction (all performances, k) in each resample: (replicates, predictions)."""
+        kept = [p[self.kept] for p in predictions]
+        drawn = self.weights(replicates, seed)
+        return np.array([[self.r(p, weight=w).mean() for p in kept] for w in drawn])
+
+
+def interval(value: float, drawn: Floats) -> Interval:
+    """Percentile interval of 95 %."""
+    low, high = np.quantile(drawn, [0.025, 0.975])
+    return Interval(float(value), float(low), float(high))

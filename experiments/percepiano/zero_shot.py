@@ -1,0 +1,103 @@
+"""Do heads that never met a human rating agree with human ears? The mapping and its directions were fixed beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.intervals import Interval
+from experiments.percepiano.reader import Ratings
+from experiments.percepiano.within import Within, interval
+from store.schema import DIMENSIONS
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A dimension, the scales (from 1) whose mean should rise with it (sign +1) or fall (−1), and a scale held fixed."""
+
+    dimension: str
+    scales: tuple[int, ...]
+    sign: int = 1
+    given: int | None = None
+
+    @property
+    def words(self) -> str:
+        """For tables."""
+        named = ", ".join(map(str, self.scales))
+        return f"{'−' if self.sign < 0 else '+'}{named}{f' given {self.given}' if self.given else ''}"
+
+
+CONFIRMATORY = (
+    Question("rhythmic_stability", (1,), -1),
+    Question("pedal_technique", (5,), -1),
+    Question("dynamic_range", (11,)),
+    Question("musical_expression", (13, 15, 18)),
+    Question("overall_interpretation", (19,)),
+)
+EXPLORATORY = (
+    Question("pedal_technique", (5,), -1, given=4),
+    Question("articulation_clarity", (2,)),
+    Question("articulation_clarity", (3,)),
+    Question("tone_quality", (7,)),
+)
+
+
+@dataclass(frozen=True)
+class Answer:
+    """r is signed so that positive means agreement. p: one-sided and Holm-corrected where confirmatory, else two-sided.
+
+    with_scores: the same r with score renderings included.
+    """
+
+    question: Question
+    r: Interval
+    p: float
+    with_scores: float
+    confirmatory: bool
+
+
+def answer(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> list[Answer]:
+    """Within-passage correlations of predictions (n, 8) with human ratings."""
+    humans, everybody = Within(ratings, ratings.human), Within(ratings, np.ones(len(ratings), bool))
+    drawn_weights = humans.weights(replicates, seed)
+    found = []
+    for questions, confirmatory in ((CONFIRMATORY, True), (EXPLORATORY, False)):
+        rows = []
+        for question in questions:
+            value = _r(humans, ratings, predicted, question, None)
+            drawn = np.array([_r(humans, ratings, predicted, question, w) for w in drawn_weights])
+            below = (1 + (drawn <= 0).sum()) / (1 + len(drawn))
+            p = float(below if confirmatory else min(1.0, 2 * min(below, 1 - below + 1 / (1 + len(drawn)))))
+            with_scores = _r(everybody, ratings, predicted, question, None)
+            rows.append(Answer(question, interval(value, drawn), p, with_scores, confirmatory))
+        if confirmatory:
+            corrected = holm([row.p for row in rows])
+            rows = [Answer(a.question, a.r, p, a.with_scores, True) for a, p in zip(rows, corrected, strict=True)]
+        found += rows
+    return found
+
+
+def _r(within: Within, ratings: Ratings, predicted: Floats, question: Question, weight: Floats | None) -> float:
+    said = predicted[within.kept, DIMENSIONS.index(question.dimension)][:, None]
+    heard = ratings.rating[within.kept][:, [s - 1 for s in question.scales]].mean(axis=1, keepdims=True)
+    r = within.r(said, heard, weight)[0]
+    if question.given is not None:
+        control = ratings.rating[within.kept, question.given - 1][:, None]
+        a, b = within.r(said, control, weight)[0], within.r(heard, control, weight)[0]
+        r = (r - a * b) / np.sqrt(max((1 - a**2) * (1 - b**2), 1e-12))
+    return float(question.sign * r)
+
+
+def holm(p: Sequence[float]) -> list[float]:
+    """Holm's step-down correction, Scand. J. Stat. 6 (1979)."""
+    order = np.argsort(p)
+    corrected, largest = np.zeros(len(p)), 0.0
+    for rank, i in enumerate(order):
+        largest = max(largest, min(1.0, (len(p) - rank) * p[i]))
+        corrected[i] = largest
+    return [float(x) for x in corrected]
