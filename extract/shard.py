@@ -142,21 +142,28 @@ class ShardMade:
 
 def make_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> ShardMade:
     """Every task-written array of one shard. Each encoder gets all rows at once, in row order."""
-    arrays: dict[str, np.ndarray] = {}
+    features: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
     for encoder in encoders:
         began = time.perf_counter()
-        pooled = encoder.encode(rows)
-        group = encoder.spec.group
-        arrays[f"{group}/layers"], arrays[f"{group}/frames"] = pooled.layers, pooled.frames
-        if encoder.spec.has_mask:
-            arrays[f"{group}/mask"] = pooled.mask
+        features |= feature_arrays(encoder, rows)
         seconds[encoder.spec.name] = round(time.perf_counter() - began, 3)
     made = [rows.row(row) for row in range(len(rows))]
-    arrays["row/status"] = np.array([row.status for row in made], np.uint8)
-    arrays["row/n_notes"] = np.array([row.n_notes for row in made], np.int32)
-    for label in _LABELS:
-        arrays[f"row/{label}"] = np.stack([getattr(row, label) for row in made])
     failures = {rows.start + i: row.reason for i, row in enumerate(made) if row.status != Status.OK}
     heard = hashlib.sha256("".join(row.audio_sha256 for row in made).encode()).hexdigest()
-    return ShardMade(arrays, failures, {"audio_sha256": heard}, seconds)
+    return ShardMade({**features, **label_arrays(made)}, failures, {"audio_sha256": heard}, seconds)
+
+
+def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, np.ndarray]:
+    """One encoder's arrays by their paths in the store."""
+    pooled, group = encoder.encode(clips), encoder.spec.group
+    arrays: dict[str, np.ndarray] = {f"{group}/layers": pooled.layers, f"{group}/frames": pooled.frames}
+    return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
+
+
+def label_arrays(made: Sequence[RowMade]) -> dict[str, np.ndarray]:
+    """The task-written columns by their paths in the store."""
+    arrays = {f"row/{label}": np.stack([getattr(row, label) for row in made]) for label in _LABELS}
+    arrays["row/status"] = np.array([row.status for row in made], np.uint8)
+    arrays["row/n_notes"] = np.array([row.n_notes for row in made], np.int32)
+    return arrays
