@@ -6,7 +6,9 @@ not; both give the same batches. Standardisation happens inside the heads' train
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,12 +16,12 @@ from numpy.typing import NDArray
 
 from heads.feed import segment_order
 from heads.inputs import HeadInput, from_arrays, pad_rows, tier_weights
+from store.derived import check_fresh, from_int8
 from store.errors import NoSuchFeature
 from store.reader import Store
 from store.rows import Rows
 from store.schema import TIER_SHARES
 
-KINDS = ("frames", "layers", "pca", "int8")
 Positions = NDArray[np.int64]
 _STREAM_ROWS = 2048
 
@@ -28,7 +30,8 @@ _STREAM_ROWS = 2048
 class View:
     """Two encoders of one store and the kind of features taken from them.
 
-    frames: the common time grid. layers: mean and sd over time of every state. pca, int8: `derived/` views of frames.
+    frames: the common time grid. layers: mean and sd over time of every state. pca128 (or any other number) and int8:
+    what `keybed derive` made of the frames.
     """
 
     audio: str
@@ -36,11 +39,14 @@ class View:
     kind: str = "frames"
 
     def __post_init__(self) -> None:
-        if self.kind not in KINDS:
-            raise NoSuchFeature(f"no view {self.kind!r}; there are {', '.join(KINDS)}")
+        if self.kind not in ("frames", "layers", "int8") and not re.fullmatch(r"pca\d+", self.kind):
+            raise NoSuchFeature(f"no view {self.kind!r}; there are frames, layers, int8 and pca128 (or another number)")
 
     def paths(self, store: Store) -> dict[str, str]:
-        """Argument of `heads.inputs.from_arrays` -> array path. Raises NoSuchFeature for a view that was not derived."""
+        """Argument of `heads.inputs.from_arrays` -> array path.
+
+        Raises NoSuchFeature for a view that was not derived, StaleDerived for one made from other data.
+        """
         found: dict[str, str] = {}
         for modality, name in (("audio", self.audio), ("midi", self.midi)):
             spec = store.recipe.encoder(name)
@@ -49,13 +55,27 @@ class View:
             if self.kind == "layers":
                 found[f"{modality}_layers"] = f"{spec.group}/layers"
                 continue
-            path = f"{spec.group}/frames" if self.kind == "frames" else f"derived/{spec.group}/frames/{self.kind}"
-            if path not in store.features:
-                raise NoSuchFeature(f"{store.path} holds no {path}; make it with `keybed derive {store.path}`")
-            found[f"{modality}_frames"] = path
+            found[f"{modality}_frames"] = (
+                f"{spec.group}/frames" if self.kind == "frames" else self._derived(store, name)
+            )
             if spec.has_mask:
                 found[f"{modality}_mask"] = f"{spec.group}/mask"
         return found
+
+    def _derived(self, store: Store, name: str) -> str:
+        """Path of a derived view; PCA of an encoder with fewer channels than components asked for has all of them."""
+        wanted = f"derived/{name}/frames_{self.kind}"
+        if wanted not in store.features and self.kind.startswith("pca"):
+            few = re.compile(re.escape(f"derived/{name}/frames_pca") + r"(\d+)")
+            sizes = [int(m[1]) for m in map(few.fullmatch, store.features) if m and int(m[1]) < int(self.kind[3:])]
+            spec = store.recipe.encoder(name)
+            everything = spec.width * len(spec.frame_stats)
+            if everything in sizes:
+                wanted = f"derived/{name}/frames_pca{everything}"
+        if wanted not in store.features:
+            raise NoSuchFeature(f"{store.path} holds no {wanted}; make it with `keybed derive {store.path}`")
+        check_fresh(store, wanted)
+        return wanted
 
     @property
     def inputs(self) -> str:
@@ -93,11 +113,12 @@ class Features:
         self.paths = view.paths(store)
         self.weight = tier_weights(rows.tier, TIER_SHARES)
         n_bytes = sum(
-            len(rows) * int(np.prod(store.array(p).shape[1:])) * store.array(p).dtype.itemsize for p in self.paths.values()
+            len(rows) * int(np.prod(store.array(p).shape[1:])) * store.array(p).dtype.itemsize
+            for p in self.paths.values()
         )
         self._held: dict[str, np.ndarray] | None = None
         if n_bytes <= memory_gib * 2**30:
-            self._held = {path: store.read(path, rows.index) for path in self.paths.values()}
+            self._held = {path: self._read(path, rows.index) for path in self.paths.values()}
 
     @property
     def in_memory(self) -> bool:
@@ -107,11 +128,29 @@ class Features:
     def array(self, name: str, positions: Positions) -> np.ndarray:
         """One argument's array, e.g. "audio_frames", at these positions."""
         path = self.paths[name]
-        return self.store.read(path, self.rows.index[positions]) if self._held is None else self._held[path][positions]
+        return self._read(path, self.rows.index[positions]) if self._held is None else self._held[path][positions]
 
-    def batch(self, positions: Positions, *, audio_from: Positions | None = None, midi_from: Positions | None = None) -> HeadInput:
+    def _read(self, path: str, index: NDArray[np.int64]) -> np.ndarray:
+        values = self.store.read(path, index)
+        return from_int8(self.store, path, values).astype(np.float16) if values.dtype == np.int8 else values
+
+    def replaced(self, audio_frames: np.ndarray, midi_frames: np.ndarray) -> Features:
+        """The same rows with other frames (row, bin, width), e.g. aligned ones, held in memory; masks stay."""
+        other = copy(self)
+        arrays = {"audio_frames": audio_frames, "midi_frames": midi_frames}
+        masks = {name: self.array(name, np.arange(len(self.rows))) for name in self.paths if name.endswith("_mask")}
+        other.paths = {name: name for name in (*arrays, *masks)}
+        other._held = {**arrays, **masks}
+        return other
+
+    def batch(
+        self, positions: Positions, *, audio_from: Positions | None = None, midi_from: Positions | None = None
+    ) -> HeadInput:
         """Rows at these positions; a modality's features may come from other rows (the modality swap)."""
-        at = {"audio": positions if audio_from is None else audio_from, "midi": positions if midi_from is None else midi_from}
+        at = {
+            "audio": positions if audio_from is None else audio_from,
+            "midi": positions if midi_from is None else midi_from,
+        }
         arrays = {name: self.array(name, at[name.split("_", maxsplit=1)[0]]) for name in self.paths}
         rows = self.rows
         return from_arrays(
@@ -126,7 +165,12 @@ class Features:
         )
 
     def batches(
-        self, positions: Positions, batch_rows: int, *, audio_from: Positions | None = None, midi_from: Positions | None = None
+        self,
+        positions: Positions,
+        batch_rows: int,
+        *,
+        audio_from: Positions | None = None,
+        midi_from: Positions | None = None,
     ) -> Iterator[HeadInput]:
         """All of these positions in their order."""
         for start in range(0, len(positions), batch_rows):

@@ -8,6 +8,7 @@ better on validation), (c) over the best single modality with tone_quality left 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,16 +38,23 @@ class Gain:
         """False where the base is too small to divide by."""
         return self.base.value >= SMALLEST_BASE
 
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON with the arithmetic in words."""
+        each = {name: getattr(self, name).to_json() for name in ("fusion", "base", "relative")}
+        return each | {"defined": self.defined, "arithmetic": self.arithmetic}
+
     @property
     def arithmetic(self) -> str:
         """The sum in words, for report and terminal."""
         sum_ = f"({self.fusion.value:.3f} − {self.base.value:.3f}) / {self.base.value:.3f}"
         if not self.defined:
             return f"{sum_}: undefined, the base is below {SMALLEST_BASE:g}"
-        return f"{sum_} = {100 * self.relative.value:+.1f} %"
+        return f"{sum_} = {100 * self.relative.value:+.1f} %".replace("-", "−")
 
 
-def gain(judged: Judged, fusion: str, base: str, *, kind: str = "specific", without: int | None = None, seed: int = 0) -> Gain:
+def gain(
+    judged: Judged, fusion: str, base: str, *, kind: str = "specific", without: int | None = None, seed: int = 0
+) -> Gain:
     """Relative gain in mean r of `fusion` over `base`, both names of `judged`, with paired intervals.
 
     kind "specific" (seven dimensions) or "plain" (eight, the plan's literal reading); without: a dimension left out.
@@ -96,7 +104,9 @@ def reading(found: dict[str, Gain]) -> str:
     if finite(a.relative.low) is None:
         return "undefined: too few pieces for an interval"
     if a.relative.above_zero and not b.relative.above_zero:
-        return "complementary, not fused: each modality knows other dimensions, and picking one per dimension does as well"
+        return (
+            "complementary, not fused: each modality knows other dimensions, and picking one per dimension does as well"
+        )
     if a.relative.above_zero:
         return "fused: better than either modality and than the better one per dimension"
     return "no gain that stands out from the noise"

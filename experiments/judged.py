@@ -8,7 +8,7 @@ resamples costs seconds whatever the number of rows.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -35,6 +35,8 @@ class Judged:
     segment: NDArray[np.int32]
     piece: NDArray[np.int32]
     difficulty: NDArray[np.float32]
+    fold: NDArray[np.int64] | None = None
+    """Which fold's heads judged each row; None where one set of heads judged all."""
 
     def __post_init__(self) -> None:
         wanted = (self.n_seeds, len(self.tier), len(DIMENSIONS))
@@ -57,23 +59,9 @@ class Judged:
         """The distinct pieces, sorted: the order of every piece weight."""
         return np.unique(self.piece)
 
-    def with_(self, **more: NDArray[np.float32]) -> Judged:
-        """The same rows with further judges; a prediction (row, dimension) is repeated for every seed."""
-        full = {k: np.broadcast_to(v, (self.n_seeds, *v.shape[-2:])) if v.ndim == 2 else v for k, v in more.items()}
-        return Judged(
-            {**self.predictions, **full},
-            self.score,
-            self.valid,
-            self.tier,
-            self.segment,
-            self.piece,
-            self.difficulty,
-        )
-
     def only(self, names: tuple[str, ...]) -> Judged:
         """The same rows with these judges alone."""
-        kept = {name: self.predictions[name] for name in names}
-        return Judged(kept, self.score, self.valid, self.tier, self.segment, self.piece, self.difficulty)
+        return replace(self, predictions={name: self.predictions[name] for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +83,10 @@ class Correlations:
     on all rows (eight dimensions). "within_tier": on all rows given the tier (eight dimensions). Only rows whose
     dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
     another axis cannot be judged its score stands at its mean and that it is missing is one more control.
+
+    Out of fold every part of the rows has heads of its own, each with its own offset and scale. Predictions are
+    standardised within their fold first (no label is looked at), so that r says how well heads judge and not how alike
+    the folds' heads happen to be calibrated.
     """
 
     def __init__(self, judged: Judged, kind: Kind) -> None:
@@ -130,8 +122,10 @@ def _sums(judged: Judged, kind: Kind, k: int) -> _Sums:
     else:
         controls = ones
     predicted = np.concatenate([p[:, order, k] for p in judged.predictions.values()]).T.astype(np.float64)
-    if len(order):
-        predicted = (predicted - predicted.mean(0)) / np.maximum(predicted.std(0), 1e-9)
+    fold = np.zeros(len(order), np.int64) if judged.fold is None else judged.fold[order]
+    for f in np.unique(fold):
+        part = predicted[fold == f]
+        predicted[fold == f] = (part - part.mean(0)) / np.maximum(part.std(0), 1e-9)
     y = scores[:, k]
 
     starts = np.searchsorted(judged.piece[order], judged.pieces)

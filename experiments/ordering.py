@@ -63,7 +63,10 @@ def lowest_tone_quintile(pairs: Pairs, chosen: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _ratio_of_sums(
-    values_SxM: NDArray[np.float64], piece: NDArray[np.int32], pieces: NDArray[np.int32], groups: list[NDArray[np.bool_]]
+    values_SxM: NDArray[np.float64],
+    piece: NDArray[np.int32],
+    pieces: NDArray[np.int32],
+    groups: list[NDArray[np.bool_]],
 ) -> list[Interval]:
     """Mean of values within each group of M items with its interval over pieces and seeds."""
     at = np.searchsorted(pieces, piece)
@@ -98,7 +101,7 @@ def ordering(judged: Judged, name: str) -> dict[str, Interval]:
         names.append(f"pristine>{TIERS[b]}, tone alike")
         groups.append(lowest_tone_quintile(pairs, (pairs.tiers == (0, b)).all(1)))
     found = _ratio_of_sums(won, judged.piece[pairs.better], judged.pieces, groups)
-    return dict(zip(names, found, strict=True))
+    return {name: Interval(v.value, max(v.low, 0.0), min(v.high, 1.0)) for name, v in zip(names, found, strict=True)}
 
 
 def composite_difficulty(judged: Judged) -> NDArray[np.float64]:
@@ -126,7 +129,8 @@ def ordering_by_difficulty(judged: Judged, name: str, n_bins: int = 10) -> list[
     n_bins = min(n_bins, len(hard))
     parts = np.array_split(np.argsort(hard, kind="stable"), n_bins)
     return [
-        {"difficulty": float(hard[part].mean()), "accuracy": float(won[part].mean()), "pairs": len(part)} for part in parts
+        {"difficulty": float(hard[part].mean()), "accuracy": float(won[part].mean()), "pairs": len(part)}
+        for part in parts
     ]
 
 

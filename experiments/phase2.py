@@ -32,6 +32,7 @@ from experiments.gain import BEST_FUSION, SPECIALISTS, Gain, gain_criteria, gain
 from experiments.gates import Criterion, Gate, at_least, below, make_gate, sha256_of, write_gate
 from experiments.intervals import Interval
 from experiments.judged import Judged
+from experiments.predictions import PREDICTIONS, save_predictions
 from experiments.probe import ridge_probe
 from experiments.report import render
 from experiments.run_folder import about_store, machine, start_run, write_json
@@ -91,7 +92,9 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     checkpoints = config.out / "checkpoints"
     with compiled_once(), display(console) as progress:
         common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
-        on_test = run_trial(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common) if own else None
+        on_test = (
+            run_trial(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common) if own else None
+        )
         trial = on_test
         if judging:
             trial = run_trial(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
@@ -112,6 +115,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         "seconds": round(time.perf_counter() - started, 1),
     }
     write_json(config.out / "results.json", results)
+    save_predictions(config.out, trial)
     gate = phase2_gate(trial.judged, results, store, config.out)
     write_gate(config.out, gate)
     report = render(config.out)
@@ -165,7 +169,7 @@ def judge(trial: Trial) -> dict[str, Any]:
         "mean": {"specific": mean_specific, "plain": mean_plain, "within_tier": mean_within},
         "tier_floor": floor,
         "points": evidence.point_table(judged, names),
-        "gain": {key: _gain_json(g) for key, g in found.items()},
+        "gain": found,
         "reading": reading(found),
         "swap": evidence.swap_losses(judged),
         "swap_by_dimension": evidence.swap_by_dimension(judged),
@@ -176,16 +180,6 @@ def judge(trial: Trial) -> dict[str, Any]:
         },
         "audit": evidence.audit(judged, names),
         "label_correlation": evidence.label_correlation(judged),
-    }
-
-
-def _gain_json(found: Gain) -> dict[str, Any]:
-    return {
-        "fusion": found.fusion,
-        "base": found.base,
-        "relative": found.relative,
-        "defined": found.defined,
-        "arithmetic": found.arithmetic,
     }
 
 
@@ -223,7 +217,8 @@ def phase2_gate(judged: Judged, results: dict[str, Any], store: Store, run: Path
         *ordering_criteria(results["ordering"][BEST_FUSION]),
         difficulty_criterion(results["difficulty"]["slopes"]),
     ]
-    rests_on = {"store": store.fingerprint, "results.json": sha256_of(run / "results.json"), "heads.npz": sha256_of(run / "heads.npz")}
+    files = ("results.json", "heads.npz", PREDICTIONS)
+    rests_on = {"store": store.fingerprint} | {name: sha256_of(run / name) for name in files}
     tiered = results["store"]["profile"] == "tiered"
     return make_gate(2, criteria, literal_criteria(results, found["literal"]), rests_on, literal_only=tiered)
 
@@ -250,7 +245,11 @@ def ordering_criteria(accuracy: dict[str, Interval]) -> list[Criterion]:
         words = pair.replace(">", " over ")
         for key, extra in ((pair, ""), (f"{pair}, tone alike", ", tone alike")):
             value = accuracy[key]
-            text = f"{100 * value.value:.1f} % of the pairs of one segment the right way round" if np.isfinite(value.value) else "no pairs"
+            text = (
+                f"{100 * value.value:.1f} % of the pairs of one segment the right way round"
+                if np.isfinite(value.value)
+                else "no pairs"
+            )
             found.append(at_least(f"{words}{extra}", value, threshold, text))
     return found
 
@@ -260,11 +259,16 @@ def difficulty_criterion(slopes: dict[str, Interval]) -> Criterion:
     defined = {name: s for name, s in slopes.items() if np.isfinite(s.value)}
     if len(defined) < len(COVARIATES):
         nothing = Interval(float("nan"), float("nan"), float("nan"))
-        return below("quality, not difficulty", nothing, SLOPE_THRESHOLD, "pristine is not above poor, so there is no gap to compare with")
+        return below(
+            "quality, not difficulty",
+            nothing,
+            SLOPE_THRESHOLD,
+            "pristine is not above poor, so there is no gap to compare with",
+        )
     worst = max(defined, key=lambda name: abs(defined[name].value))
     s = defined[worst]
     size = Interval(abs(s.value), *(sorted((s.low, s.high)) if s.value >= 0 else sorted((-s.low, -s.high))))
-    listed = ", ".join(f"{name.split('_')[0]} {100 * v.value:+.1f} %" for name, v in defined.items())
+    listed = ", ".join(f"{name.split('_')[0]} {100 * v.value:+.1f} %".replace("-", "−") for name, v in defined.items())
     return below(
         "quality, not difficulty",
         size,
@@ -278,7 +282,9 @@ def literal_criteria(results: dict[str, Any], literal: Gain) -> list[Criterion]:
     accuracy: dict[str, Interval] = results["ordering"][BEST_FUSION]
     order = np.nanmean([accuracy[f"pristine>{t}"].value for t in ("good", "moderate", "poor")])
     found = [
-        at_least("literal: fusion beats best single", literal.relative, GAIN_THRESHOLD, f"plain r: {literal.arithmetic}"),
+        at_least(
+            "literal: fusion beats best single", literal.relative, GAIN_THRESHOLD, f"plain r: {literal.arithmetic}"
+        ),
         at_least(
             "literal: pristine scores higher than degraded",
             Interval(float(order), float("nan"), float("nan")),
@@ -301,5 +307,3 @@ def literal_criteria(results: dict[str, Any], literal: Gain) -> list[Criterion]:
             )
         )
     return found
-
-

@@ -167,7 +167,7 @@ def _difficulty(results: Json) -> Section | None:
 
 def _used(results: Json) -> Section:
     swap = results["swap_by_dimension"]
-    items = {"audio": swap["audio"], "midi": swap["midi"]}
+    items = {"audio swapped": swap["audio"], "MIDI swapped": swap["midi"]}
     whole = results["swap"]
     text = (
         "One modality is replaced by that of another variant of the same segment; what the best fusion loses shows what it leaned on. "

@@ -26,8 +26,8 @@ COLOURS = {
     "cross": "#7b4fb5",
     "gated": "#c53073",
     "specialists": "#4a5568",
-    "aligned cross": "#7b4fb5",
-    "ridge": "#8a93a0",
+    "audio swapped": "#2b6cb0",
+    "MIDI swapped": "#dd7a1f",
 }
 LABELS = {
     "audio": "audio only",
@@ -74,7 +74,9 @@ def label(name: str) -> str:
 def _svg(figure: Figure, description: str) -> str:
     buffer = io.StringIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", pad_inches=0.06)
+        figure.savefig(
+            buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", pad_inches=0.06
+        )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
@@ -101,7 +103,11 @@ def _dots(axes: Any, y: float, interval: Mapping[str, Json], c: str, size: float
 
 
 def by_dimension(
-    judges: Mapping[str, Mapping[str, Mapping[str, Json]]], title: str, xlabel: str, *, floor: Mapping[str, Json] | None = None
+    judges: Mapping[str, Mapping[str, Mapping[str, Json]]],
+    title: str,
+    xlabel: str,
+    *,
+    floor: Mapping[str, Json] | None = None,
 ) -> str:
     """Dots with intervals: dimensions down the page, one colour a judge; `floor` as a grey tick a dimension."""
     names = [d for d in DIMENSIONS if any(d in table for table in judges.values())]
@@ -136,7 +142,12 @@ def by_dimension(
 
 
 def forest(
-    items: Sequence[tuple[str, Mapping[str, Json]]], title: str, xlabel: str, *, threshold: float | None = None, percent: bool = False
+    items: Sequence[tuple[str, Mapping[str, Json]]],
+    title: str,
+    xlabel: str,
+    *,
+    threshold: float | None = None,
+    percent: bool = False,
 ) -> str:
     """One dot with its interval a line, and the threshold that the gate asks for."""
     factor = 100.0 if percent else 1.0
@@ -145,7 +156,9 @@ def forest(
         for i, (_, interval) in enumerate(items):
             scaled = {k: None if interval[k] is None else factor * interval[k] for k in ("value", "low", "high")}
             if scaled["value"] is None:
-                axes.text(0.5, i, "undefined", transform=axes.get_yaxis_transform(), color=_FAINT, va="center", ha="center")
+                axes.text(
+                    0.5, i, "undefined", transform=axes.get_yaxis_transform(), color=_FAINT, va="center", ha="center"
+                )
                 continue
             _dots(axes, i, scaled, "#2f855a" if (interval["low"] or -1) > 0 else "#8a93a0", 6.5)
         axes.axvline(0, color=_FAINT, lw=0.8)
@@ -160,7 +173,12 @@ def forest(
         return _svg(figure, title)
 
 
-def ordering(judges: Mapping[str, Mapping[str, Mapping[str, Json]]], keys: Sequence[str], thresholds: Mapping[str, float], title: str) -> str:
+def ordering(
+    judges: Mapping[str, Mapping[str, Mapping[str, Json]]],
+    keys: Sequence[str],
+    thresholds: Mapping[str, float],
+    title: str,
+) -> str:
     """Share of pairs put the right way round, by tier pair; orange ticks are the gate's thresholds."""
     step = 0.8 / max(len(judges), 1)
     with mpl.rc_context(_STYLE):
@@ -200,7 +218,9 @@ def difficulty(deciles: Sequence[Mapping[str, Json]], slopes: Mapping[str, Mappi
         right.axvline(0, color=_FAINT, lw=0.8)
         right.yaxis.tick_right()
         right.spines["left"].set_visible(False)
-        right.set_yticks(range(len(names)), [n.replace("_semitones", "").replace("_hz", "").replace("_", " ") for n in names])
+        right.set_yticks(
+            range(len(names)), [n.replace("_semitones", "").replace("_hz", "").replace("_", " ") for n in names]
+        )
         right.set_ylim(len(names) - 0.5, -0.5)
         right.set_title("slope, % of the gap")
         right.set_xlabel("allowed: green")
@@ -211,7 +231,9 @@ def difficulty(deciles: Sequence[Mapping[str, Json]], slopes: Mapping[str, Mappi
         return _svg(figure, "ordering by difficulty, and slope on difficulty")
 
 
-def attention(audio_to_midi: Sequence[Sequence[float]], midi_to_audio: Sequence[Sequence[float]], window_s: float) -> str:
+def attention(
+    audio_to_midi: Sequence[Sequence[float]], midi_to_audio: Sequence[Sequence[float]], window_s: float
+) -> str:
     """Mean attention: each row a moment that listens, each column the moment it listens to."""
     with mpl.rc_context(_STYLE):
         figure, panels = _figure(2.75, 2)

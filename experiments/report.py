@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import phase2_page
+from experiments import phase2_page, phase3_page, phase4_page
 from experiments.gates import Gate, read_gate
 from experiments.page import Banner, Page, Section, override_banners, write_page
 from experiments.run_folder import read_json
@@ -48,14 +48,22 @@ def render(run: Path) -> Path:
     """RUN/results.json and gate.json -> RUN/report.html."""
     results = read_json(run / "results.json")
     gate = read_gate(run)
-    writers: dict[int, Callable[[Json, Gate], tuple[list[str], list[str], list[Section]]]] = {2: phase2_page.parts}
+    writers: dict[int, Callable[[Json, Gate], tuple[list[str], list[str], list[Section]]]] = {
+        2: phase2_page.parts,
+        3: phase3_page.parts,
+        4: phase4_page.parts,
+    }
     if results.get("phase") not in writers:
         raise NothingToReport(f"{run / 'results.json'} is of phase {results.get('phase')!r}, which has no page")
     lead, below, sections = writers[results["phase"]](results, gate)
     page = Page(
         title=f"Keybed · Phase {gate.phase} · {results['title'] if 'title' in results else TITLES[gate.phase]}",
         verdict=gate.verdict,
-        word=_WORDS[gate.verdict] if gate.verdict != "UNDEFINED" else f"{gate.literal_verdict} (literal)" if _tiered(results) else "UNDEFINED",
+        word=_WORDS[gate.verdict]
+        if gate.verdict != "UNDEFINED"
+        else f"{gate.literal_verdict} (literal)"
+        if _tiered(results)
+        else "UNDEFINED",
         lead=lead,
         below=below,
         advice=gate.advice,
@@ -120,7 +128,11 @@ def banners(results: Json) -> list[Banner]:
     lost = {name: n for name, n in results["store"]["status"].items() if name != "OK"}
     if lost:
         words = ", ".join(f"{n} {name.lower().replace('_', ' ')}" for name, n in lost.items())
-        found.append(Banner(f"{sum(lost.values())} of {results['store']['n_rows']} rows could not be made and are left out: {words}."))
+        found.append(
+            Banner(
+                f"{sum(lost.values())} of {results['store']['n_rows']} rows could not be made and are left out: {words}."
+            )
+        )
     return found
 
 
@@ -138,5 +150,7 @@ def footer(results: Json) -> list[str]:
             f"{budget['epochs']} epochs, {len(budget['seeds'])} seeds, batches of {budget['batch_rows']} rows, "
             f"learning rate {budget['learning_rate']:g}"
         )
-    lines.append("Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json and gate.json.")
+    lines.append(
+        "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json and gate.json."
+    )
     return lines

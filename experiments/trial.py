@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -61,20 +61,24 @@ class Budget:
 class Trial:
     """What came out. judged: all heads, the composed judges, the best fusion with one modality swapped, shortcuts.
 
-    rows: the judged rows. fold: the number of the fold that judged each row.
+    rows: the judged rows, in the order of `judged`.
     """
 
     judged: Judged
     rows: Rows
-    fold: NDArray[np.int64]
     folds: tuple[Fold, ...]
     choices: tuple[Choice, ...]
     fits: tuple[train.FitResult, ...]
+    validation: tuple[Judged, ...]
+    """What every fold's heads said about its validation rows."""
 
 
 def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, HeadConfig]:
     """Heads by their kind."""
-    return {name: HeadConfig(kind=name, hidden=hidden, inputs="layers" if inputs == "layers" else "frames") for name in names}
+    return {
+        name: HeadConfig(kind=name, hidden=hidden, inputs="layers" if inputs == "layers" else "frames")
+        for name in names
+    }
 
 
 @contextmanager
@@ -113,7 +117,7 @@ def run_trial(
     checkpoints: a folder; a fold that was interrupted goes on from its last epoch.
     """
     parts: list[Predictions] = []
-    choices, fits = [], []
+    choices, fits, validation = [], [], []
     largest = max(len(fold.train) for fold in folds)
     n_train_rows = largest if n_train_rows is None else max(n_train_rows, largest)
     for number, fold in enumerate(folds):
@@ -123,7 +127,9 @@ def run_trial(
         result = train.fit(heads, data, config, store=fingerprint, progress=progress)
         step = config.batch_rows
         choosing = train.predict(result, data.validation())
-        choice = choose(judged_rows(features.rows.take(fold.validation), choosing))
+        chosen_on = judged_rows(features.rows.take(fold.validation), choosing)
+        choice = choose(chosen_on)
+        validation.append(chosen_on)
         parts.append(_say(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
         choices.append(choice)
         fits.append(result)
@@ -132,7 +138,8 @@ def run_trial(
     order = np.argsort(positions, kind="stable")
     rows = features.rows.take(positions[order])
     together = {name: np.concatenate([part[name] for part in parts], axis=1)[:, order] for name in parts[0]}
-    return Trial(judged_rows(rows, together), rows, fold_of[order], tuple(folds), tuple(choices), tuple(fits))
+    judged = replace(judged_rows(rows, together), fold=fold_of[order] if len(folds) > 1 else None)
+    return Trial(judged, rows, tuple(folds), tuple(choices), tuple(fits), tuple(validation))
 
 
 def judged_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> Judged:
@@ -164,7 +171,9 @@ def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> Predictions:
     seen, shown = shortcuts.columns(train_rows), shortcuts.columns(judged)
     found = {}
     for name, column in seen.items():
-        predicted = shortcuts.fit_predict(column, shown[name], train_rows.score, train_rows.valid, features.weight[fold.train])
+        predicted = shortcuts.fit_predict(
+            column, shown[name], train_rows.score, train_rows.valid, features.weight[fold.train]
+        )
         found[f"shortcut: {name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
     return found
 
