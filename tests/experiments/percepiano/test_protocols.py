@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+
+from experiments.percepiano.models import (
+    BLEND,
+    PLAIN_TREES,
+    all_models,
+    chosen,
+    comparative,
+    lookup,
+    make_inputs,
+    out_of_fold,
+    ridge,
+)
+from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, PERFORMER_DISJOINT, SEGMENT_GROUPED, protocols, scores
+from experiments.percepiano.within import Within, demeaned
+from experiments.percepiano.zero_shot import answer, holm
+from store.schema import DIMENSIONS
+
+
+@pytest.fixture(scope="module")
+def inputs(ratings):
+    return make_inputs(ratings)
+
+
+def test_nothing_of_what_is_judged_is_in_training(ratings) -> None:
+    found = protocols(ratings)
+    group = {
+        SEGMENT_GROUPED: ratings.passage,
+        PERFORMER_DISJOINT: ratings.player,
+        ONE_COMPOSITION_OUT: ratings.composition,
+    }
+    for name, protocol in found.items():
+        judged = np.concatenate([j for _, j in protocol.folds])
+        assert sorted(judged) == list(range(len(ratings)))
+        for train, test in protocol.folds:
+            assert not set(group[name][train]) & set(group[name][test])
+
+
+def test_within_passage_r_is_that_of_centred_columns(ratings) -> None:
+    rng = np.random.default_rng(0)
+    predicted = ratings.rating + rng.normal(0, 0.1, ratings.rating.shape)
+    h = ratings.human
+    slow = []
+    for k in range(19):
+        a, b = predicted[h, k].copy(), ratings.rating[h, k].copy()
+        for p in np.unique(ratings.passage[h]):
+            here = ratings.passage[h] == p
+            a[here] -= a[here].mean()
+            b[here] -= b[here].mean()
+        slow.append(np.corrcoef(a, b)[0, 1])
+    within = Within(ratings, h)
+    assert within.r(predicted[h]) == pytest.approx(slow)
+    assert within.r(np.zeros_like(predicted[h])) == pytest.approx(np.zeros(19))
+    # Passage means, however good, are worth nothing.
+    level = predicted - demeaned(predicted, ratings.passage, h)
+    assert within.r(level[h]) == pytest.approx(np.zeros(19), abs=1e-6)
+
+
+def test_doubling_a_player_is_weighting_him_twice(ratings) -> None:
+    within = Within(ratings, ratings.human)
+    drawn = within.weights(50, 0)
+    assert drawn.shape == (50, ratings.human.sum())
+    assert drawn.mean() == pytest.approx(1, abs=0.25)
+    one = drawn[0]
+    players = ratings.player[ratings.human]
+    same = [len(np.unique(one[(players == p) & (one > 0)] % 1)) for p in np.unique(players)]
+    assert max(same) <= 1
+
+
+def test_no_model_learns_from_ratings_that_it_is_judged_on(inputs, ratings) -> None:
+    train, judged = protocols(ratings)[ONE_COMPOSITION_OUT].folds[0]
+    spoiled = ratings.rating.copy()
+    spoiled[judged] = np.random.default_rng(1).random(spoiled[judged].shape)
+    import dataclasses
+
+    other = dataclasses.replace(inputs, ratings=dataclasses.replace(ratings, rating=spoiled))
+    for name, model in all_models(inputs).items():
+        assert all_models(other)[name](train, judged) == pytest.approx(model(train, judged)), name
+
+
+def test_comparative_models_find_what_was_planted(inputs, ratings) -> None:
+    protocol = protocols(ratings)[ONE_COMPOSITION_OUT]
+    within = Within(ratings, ratings.human)
+    said = out_of_fold(comparative(inputs)[BLEND], protocol.folds, *ratings.rating.shape)
+    assert within.r(said[within.kept]).mean() > 0.75
+    plain = out_of_fold(all_models(inputs)[PLAIN_TREES], protocol.folds, *ratings.rating.shape)
+    assert within.r(said[within.kept]).mean() > within.r(plain[within.kept]).mean()
+
+
+def test_the_choice_never_sees_the_judged_composition(inputs, ratings) -> None:
+    folds = protocols(ratings)[ONE_COMPOSITION_OUT].folds
+    noise = np.random.default_rng(0).normal(size=(len(ratings), 30))
+    candidates = {
+        "noise": ridge(noise, inputs.target, ratings.human),
+        "statistics": ridge(inputs.beside, inputs.target, ratings.human),
+    }
+    said, names = chosen(candidates, ratings, folds)
+    assert names == ["statistics"] * 3
+    assert np.isfinite(said).all()
+
+
+def test_the_table_hears_nothing(ratings) -> None:
+    table = lookup(ratings, ratings.rating, by_composition=True)
+    train, judged = protocols(ratings)[SEGMENT_GROUPED].folds[0]
+    said = table(train, judged)
+    i = judged[0]
+    known = train[(ratings.player[train] == ratings.player[i]) & (ratings.composition[train] == ratings.composition[i])]
+    assert said[0] == pytest.approx(ratings.rating[known].mean(axis=0))
+
+
+def test_r2_is_one_for_truth_and_zero_for_the_mean(ratings) -> None:
+    assert scores(ratings.rating, ratings.rating)["r2"] == pytest.approx(np.ones(19))
+    mean = np.tile(ratings.rating.mean(axis=0), (len(ratings), 1))
+    assert scores(mean, ratings.rating)["r2"] == pytest.approx(np.zeros(19))
+
+
+def test_holm_steps_down() -> None:
+    # Holm (1979): 4 tests at .01, .04, .03, .005 become .03, .06, .06, .02.
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+
+
+def test_zero_shot_has_the_signs_that_were_fixed_beforehand(ratings) -> None:
+    rng = np.random.default_rng(0)
+    rating = rng.random(ratings.rating.shape)
+    import dataclasses
+
+    heard = dataclasses.replace(ratings, rating=rating)
+    said = rng.normal(0, 0.05, (len(ratings), 8))
+    said[:, DIMENSIONS.index("rhythmic_stability")] -= rating[:, 0]  # high where ears say stable
+    said[:, DIMENSIONS.index("dynamic_range")] -= rating[:, 10]  # the wrong way round
+    found = {a.question.dimension: a for a in answer(heard, said, replicates=200) if a.confirmatory}
+    assert found["rhythmic_stability"].r.low > 0.9
+    assert found["rhythmic_stability"].p < 0.05
+    assert found["dynamic_range"].r.high < -0.9
+    assert found["dynamic_range"].p > 0.9
+    assert abs(found["pedal_technique"].r.value) < 0.4

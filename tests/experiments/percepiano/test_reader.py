@@ -1,0 +1,47 @@
+import numpy as np
+import pytest
+
+from experiments.percepiano.ceiling import ceilings
+from experiments.percepiano.reader import NotPercePiano, read
+
+
+def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
+    found = read(published)
+    assert len(found) == 4
+    assert "Mozart_K331_4bars_1_01" in found.names  # read without the space around its name
+    assert set(found.composition) == {"Mozart_K331"}
+    assert found.human.sum() == 2
+    told = "\n".join(found.problems)
+    for words in (
+        "without the space",
+        "label without MIDI",
+        "MIDI without a label",
+        "has not 19 numbers",
+        "not a readable MIDI",
+    ):
+        assert words in told
+    assert found.rating.shape == (4, 19)  # the performer index after the 19 ratings is dropped
+
+
+def test_a_folder_without_anything_says_what_is_wanted(tmp_path) -> None:
+    with pytest.raises(NotPercePiano, match="labels/"):
+        read(tmp_path)
+
+
+def test_the_published_data_reads_whole(shared_data) -> None:
+    found = read(shared_data / "percepiano")
+    assert len(found) == 964
+    assert np.unique(found.passage).size == 82
+    assert set(found.composition) == {"Schubert_D935_no.3", "Schubert_D960_mv2", "Schubert_D960_mv3"}
+    assert (~found.human).sum() == 95  # score renderings
+    assert found.rating.min() >= 0
+    assert found.rating.max() <= 1
+    assert any("space" in p for p in found.problems)
+
+
+def test_ceilings_are_those_of_the_arithmetic(ratings) -> None:
+    found = ceilings(ratings, raters=11)
+    error = 0.1**2 / 10
+    assert found["r2"] == pytest.approx(1 - error / ratings.rating.var(axis=0))
+    assert (found["within_r"] < 1).all()
+    assert (found["within_r"] > 0.8).all()
