@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
 import store as stores
 from extract.agreement import NotAsPlanned, setting_of
@@ -19,6 +20,7 @@ from extract.encoders import build
 from extract.making import Maker, jobs_of
 from extract.making_pool import MakingPool
 from extract.plan import PlanConfig, plan
+from extract.recompute import recomputer
 from extract.shard import ShardRows, Stopped, make_shard
 from extract.worker import ExtractConfig, ExtractError, extract
 from store.claims import claim
@@ -240,3 +242,34 @@ if __name__ == "__main__":
             break
         time.sleep(0.1)
     assert not Path(f"/proc/{worker}").exists()
+
+
+def test_recorded_sound_that_is_absent_or_short_fails_its_rows_alone(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = Path(shutil.copytree(tiny_corpus, tmp_path / "corpus"))
+    whole, short, *absent = sorted(corpus.rglob("*.midi"))
+    noise = np.random.default_rng(0).normal(0, 0.05, (int(44_100 * 44.5), 2))
+    soundfile.write(whole.with_suffix(".wav"), noise, 44_100)
+    soundfile.write(short.with_suffix(".wav"), noise[: 44_100 * 15], 44_100)
+    settings = {"limit": 12, "encoders": PLACEHOLDERS, "shard_rows": 16, "jobs": 1}
+    report = plan(PlanConfig(corpus, tmp_path / "store", audio="recorded", **settings))  # type: ignore[arg-type]
+    assert sum("no such file" in problem for problem in report.problems) == len(absent)
+    assert sum("15.0 s of sound" in problem for problem in report.problems) == 1
+    extract(ExtractConfig(tmp_path / "store", workers=0))
+    store = stores.open(tmp_path / "store")
+    rows = store.rows(status=None)
+    stems = {entry["recording"]: Path(entry["midi"]).stem for entry in store.recordings}
+    expected = [
+        Status.OK
+        if stems[recording] == whole.stem or (stems[recording] == short.stem and start_s <= 5)
+        else Status.AUDIO_TOO_SHORT
+        if stems[recording] == short.stem
+        else Status.AUDIO_UNREADABLE
+        for recording, start_s in zip(rows.recording, rows.start_s, strict=True)
+    ]
+    assert set(expected) == {Status.OK, Status.AUDIO_TOO_SHORT, Status.AUDIO_UNREADABLE}
+    assert rows.status.tolist() == expected
+    assert store.recipe.audio["source"] == "recorded"
+    (corpus / "maestro-v3.0.0.csv").unlink()
+    shutil.rmtree(corpus)
+    with pytest.raises(NotAsPlanned, match="--maestro FOLDER"):
+        recomputer(store)
