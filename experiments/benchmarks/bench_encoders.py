@@ -22,6 +22,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from extract.encoders import build, cp_tokens, describe, pooling
+from extract.encoders import build, cp_tokens, describe
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
 from extract.encoders.mert import ARCHITECTURES
 from extract.performance import Performance
@@ -75,7 +76,11 @@ def our_encoder(name: str, weights: str, compute_dtype: str, threads: int) -> En
 def our_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
     """name -> clips to layers."""
     encoders = {name: our_encoder(name, where, compute_dtype, threads) for name, where in weights.items()}
-    return {name: (lambda clips, e=encoder: e.encode(clips).layers) for name, encoder in encoders.items()}
+    return {name: partial(_layers, encoder) for name, encoder in encoders.items()}
+
+
+def _layers(encoder: Encoder, clips: list[Clip]) -> Any:
+    return encoder.encode(clips).layers
 
 
 def their_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
@@ -147,9 +152,9 @@ def _serve(side: str, weights: dict[str, str], dtype: str, threads: int, n_rows:
     pipe.send("ready")
     while (order := pipe.recv()) is not None:
         name, start, stop = order
-        began = time.perf_counter()
+        began, began_cpu = time.perf_counter(), time.process_time()
         layers = run[name](clips[start:stop])
-        pipe.send((time.perf_counter() - began, layers))
+        pipe.send((time.perf_counter() - began, time.process_time() - began_cpu, layers))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
@@ -166,19 +171,24 @@ def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> 
         assert pipes[side].recv() == "ready"
 
     seconds: dict[tuple[str, str], list[float]] = {}
+    cpu_seconds: dict[tuple[str, str], list[float]] = {}
     for turn in range(turns + 1):
         layers: dict[str, np.ndarray] = {}
         for name in ("mert", "midibert"):
             for side, pipe in pipes.items():
                 pipe.send((name, 0, n_rows))
-                took, layers[side] = pipe.recv()
+                took, took_cpu, layers[side] = pipe.recv()
                 # The first turn warms up.
                 if turn > 0:
                     seconds.setdefault((name, side), []).append(took / n_rows)
+                    cpu_seconds.setdefault((name, side), []).append(took_cpu / n_rows)
             if turn == 0:
                 _error(name, layers["theirs"], layers["ours"])
     for (name, side), took in seconds.items():
-        print(f"{name:9s} {side:7s} {1 / statistics.median(took):7.2f} rows/s (median of {turns} turns)")
+        cpu = statistics.median(cpu_seconds[name, side])
+        print(
+            f"{name:9s} {side:7s} {1 / statistics.median(took):7.2f} rows/s, {cpu:6.3f} CPU-s a row (medians of {turns})"
+        )
     ratios = {
         name: [a / b for a, b in zip(seconds[name, "theirs"], seconds[name, "ours"], strict=True)]
         for name in ("mert", "midibert")
@@ -270,11 +280,11 @@ def gpu(n_rows: int) -> None:
     for size, target in (("95M", 0.45), ("330M", 0.0)):
         encoder = our_encoder("mert", f"random:{size}", "bfloat16", 2)
         encoder.encode(clips[:128])
-        took = min(_timed(lambda e=encoder: e.encode(clips)) for _ in range(3))
+        took = min(_timed(partial(encoder.encode, clips)) for _ in range(3))
         share = len(clips) / took * flops_per_row(ARCHITECTURES[size]) / rate
         print(f"MERT-{size}: {len(clips) / took:.0f} rows/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
         goal(f"mert_{size.lower()}_share_of_matmul", share, target, share >= target)
-        for line in _bounds(lambda e=encoder: e.encode(clips[:256])):
+        for line in _bounds(partial(encoder.encode, clips[:256])):
             print("   ", line)
 
 
