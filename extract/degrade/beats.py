@@ -21,13 +21,15 @@ LIKELY_BEAT_S, LIKELY_OCTAVES = 0.6, 0.9
 """Log-normal prior on the beat."""
 TIGHTNESS = 40.0
 """Weight of the squared log deviation from the beat, against onset strength in units of its sd."""
+SECOND_TIGHTNESS = 10.0
+"""Of a second opinion: beats that only one of the two finds are guesses (Holzapfel et al. 2012, mutual agreement)."""
 SNAP_S = 0.07
 """A beat moves to the strongest chord within this distance."""
 CHORD_S = 0.03
 MEAN_BEATS = 8
 """The plain running mean that intervals are drawn towards."""
-SURE_MIN_BEATS, SURE_SNAPPED, SURE_MAX_CV, SURE_MAX_RATIO = 7, 0.8, 0.25, 1.8
-"""Sure: so many beats in the window, this share of them on an onset, intervals this even."""
+SURE_MIN_BEATS, SURE_SNAPPED, SURE_AGREED, SURE_MAX_CV, SURE_MAX_RATIO = 7, 0.8, 0.85, 0.25, 1.8
+"""Sure: so many beats in the window, this share on an onset, this share agreed on, intervals this even."""
 SURE_MIN_DEVIATION = 0.01
 """Relative sd of the beat intervals about their 8-beat mean below which there is no tempo arch to flatten."""
 
@@ -56,14 +58,14 @@ def track(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], window_s: f
     if spread == 0.0:
         return _NONE
     period = _period(envelope)
-    beats = origin + FRAME_S * (_best_path(envelope / spread, period) + 0.5)
-    beats, snapped = _snap(beats, chord_s, strength)
+    paths = (_best_path(envelope / spread, period, tightness) for tightness in (TIGHTNESS, SECOND_TIGHTNESS))
+    (beats, snapped), (second, _) = (_snap(origin + FRAME_S * (path + 0.5), chord_s, strength) for path in paths)
     if beats.size < 3:
         return _NONE
     interval = np.diff(beats)
     few = interval.size < MEAN_BEATS
     mean = np.full(interval.size, interval.mean()) if few else _running_mean(interval)
-    return Beats(beats, mean, _sure(beats, interval, mean, snapped, window_s))
+    return Beats(beats, mean, _sure(beats, interval, mean, snapped, second, window_s))
 
 
 def _chords(
@@ -94,9 +96,9 @@ def _period(envelope: NDArray[np.float64]) -> float:
     return float(lag[int(np.argmax(np.maximum(support, 0.0) * prior))])
 
 
-def _best_path(strength: NDArray[np.float64], period: float) -> NDArray[np.int64]:
+def _best_path(strength: NDArray[np.float64], period: float, tightness: float) -> NDArray[np.int64]:
     back = np.arange(round(0.5 * period), round(2.0 * period) + 1)
-    cost = TIGHTNESS * np.log(back / period) ** 2
+    cost = tightness * np.log(back / period) ** 2
     score, came_from = strength.copy(), np.full(strength.size, -1)
     for t in range(back[0], strength.size):
         reach = back[: np.searchsorted(back, t, side="right")]
@@ -131,10 +133,14 @@ def _sure(
     interval: NDArray[np.float64],
     mean: NDArray[np.float64],
     snapped: NDArray[np.bool_],
+    second: NDArray[np.float64],
     window_s: float,
 ) -> bool:
     inside = (beats >= 0) & (beats < window_s)
     if inside.sum() < SURE_MIN_BEATS or snapped[inside].mean() < SURE_SNAPPED:
+        return False
+    agreed = np.abs(beats[inside, None] - second[None, :]).min(axis=1) < SNAP_S
+    if agreed.mean() < SURE_AGREED:
         return False
     within = inside[1:] & inside[:-1]
     steps = interval[within]
