@@ -29,8 +29,9 @@ def _seed(config: pytest.Config) -> str:
     given: str | None = config.getoption("--slow-seed")
     if given is None:
         command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-        given = subprocess.run(command, capture_output=True, text=True).stdout.strip() or "0"
-    return given
+        there = shutil.which("git") is not None
+        given = subprocess.run(command, capture_output=True, text=True).stdout.strip() if there else ""
+    return given or "0"
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -136,7 +137,7 @@ def planned_placeholder_store(keybed: Keybed, tiny_maestro: Path, tmp_path_facto
     """An empty store of 60 rows in 15 shards, with the two encoders that need no torch; copy it to fill it."""
     path = tmp_path_factory.mktemp("planned") / "store"
     encoders = ("--encoders", "placeholder-audio,placeholder-midi")
-    keybed("plan", tiny_maestro, path, *encoders, "--limit", "15", "--shard-rows", "4")
+    keybed("plan", tiny_maestro, path, *encoders, "--limit", "15", "--shard-rows", "4", "--jobs", "1")
     return path
 
 
@@ -147,7 +148,7 @@ def finished_placeholder_store(
     """The same store, filled by one process that nobody disturbed."""
     path = tmp_path_factory.mktemp("finished") / "store"
     shutil.copytree(planned_placeholder_store, path)
-    keybed("extract", path)
+    keybed("extract", path, "--workers", "0")
     return path
 
 

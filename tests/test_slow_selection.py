@@ -2,44 +2,42 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
-SUITE = """
-import pytest
-
-@pytest.mark.slow
-@pytest.mark.parametrize("i", range(25))
-def test_slow(i): pass
-
-def test_fast(): pass
-"""
+SLOW = [f"tests/a.py::test_slow[{i}]" for i in range(25)]
+FAST = "tests/a.py::test_fast"
 
 
 @pytest.fixture
-def collect(tmp_path):
-    (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
-    (tmp_path / "test_suite.py").write_text(SUITE)
-    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers = slow: takes over 20 s\n")
+def picked(request):
+    conftest = request.config.pluginmanager.get_plugin(str(request.config.rootpath / "tests" / "conftest.py"))
 
-    def run(*options: str) -> set[str]:
-        command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *options]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
-        return {line.partition("::")[2] for line in done.stdout.splitlines() if "::" in line}
+    def pick(slow, seed="1", args=()):
+        deselected = []
+        config = SimpleNamespace(
+            getoption={"--slow": slow, "--slow-seed": seed}.get,
+            args=list(args),
+            hook=SimpleNamespace(pytest_deselected=lambda items: deselected.extend(items)),
+        )
+        items = [
+            SimpleNamespace(nodeid=name, get_closest_marker=lambda mark, slow=name in SLOW: slow and mark == "slow")
+            for name in (FAST, *SLOW)
+        ]
+        conftest.pytest_collection_modifyitems(config, items)
+        kept = [item.nodeid for item in items]
+        assert len(kept) + len(deselected) == 26
+        return kept
 
-    return run
+    return pick
 
 
-def test_what_runs(collect: object, tmp_path: Path) -> None:
-    every = {"test_fast", *(f"test_slow[{i}]" for i in range(25))}
-    assert collect() == {"test_fast"}
-    assert collect("--slow", "all") == every
-    one, two = (collect("--slow", "tenth", "--slow-seed", seed) for seed in "12")
+def test_what_runs(picked):
+    assert picked("none") == [FAST]
+    assert picked("all") == [FAST, *SLOW]
+    one, two = picked("tenth", "1"), picked("tenth", "2")
     assert len(one) == len(two) == 1 + 3
     assert one != two
-    assert one == collect("--slow", "tenth", "--slow-seed", "1")
-    assert collect("test_suite.py::test_slow[7]") == {"test_slow[7]"}
+    assert one == picked("tenth", "1")
+    assert picked("none", args=[SLOW[7]]) == [FAST, SLOW[7]], "a test that is asked for by name runs"

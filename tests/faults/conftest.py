@@ -84,19 +84,18 @@ class Nursery:
         os.kill(pid, signal.SIGKILL)
         return self.wait(pid)
 
-    def left_running(self, session: int) -> list[str]:
-        """Processes (id and command) of this child's session that still run; a zombie does not."""
-        found = []
+    def left_running(self, session: int) -> dict[int, int]:
+        """Process id -> parent's of all that still runs in this child's session; a zombie does not run."""
+        found = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdecimal():
                 continue
             try:
-                after_name = (folder / "stat").read_text().rpartition(")")[2].split()
-                command = (folder / "cmdline").read_text().replace("\0", " ")
+                state, parent, _, its_session = (folder / "stat").read_text().rpartition(")")[2].split()[:4]
             except (FileNotFoundError, ProcessLookupError):
                 continue
-            if int(after_name[3]) == session and after_name[0] != "Z":
-                found.append(f"{folder.name}: {command}")
+            if int(its_session) == session and state != "Z":
+                found[int(folder.name)] = int(parent)
         return found
 
     def wait_for(self, what: str, condition: Callable[[], object], limit_s: float = 60) -> None:

@@ -84,7 +84,7 @@ def test_create(seed, n_kills, nursery, tiny_maestro, planned_placeholder_store,
         if kills % 2:
             pid = nursery.start(*plan)
             nursery.wait_for("making has begun", lambda folder=store.parent: any(folder.iterdir()))
-            time.sleep(draw.uniform(0, 0.4 * whole_s))
+            time.sleep(0 if kills == 1 else draw.uniform(0, 0.2 * whole_s))
             kills += nursery.kill(pid) != 0
         else:
             kills += start_and_kill(nursery, draw.uniform(0, whole_s), *plan)
@@ -105,10 +105,11 @@ def test_a_killed_renderer_is_an_error_that_says_what_to_do(
     pid = nursery.start("extract", store, "--workers", "1")
 
     def renderers():
-        spawned = [line for line in nursery.left_running(pid) if "spawn_main" in line]
-        return [int(line.partition(":")[0]) for line in spawned]
+        """Grandchildren: children of the server that forks them."""
+        running = nursery.left_running(pid)
+        return [process for process, parent in running.items() if parent != pid and parent in running]
 
-    nursery.wait_for("a first commit", lambda: any((store / "commits").glob("[0-9]*.json")))
+    nursery.wait_for("rendering has begun", lambda: any((store / "claims").iterdir()) and renderers())
     os.kill(renderers()[0], signal.SIGKILL)
     assert nursery.wait(pid) == 1
     assert "a process that renders rows was killed" in nursery.log(pid)

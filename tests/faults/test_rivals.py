@@ -22,7 +22,7 @@ def test_two_live_arrays_with_different_numbers_of_tasks(
         for task, tasks in arrays
     ]
     for pid in running:
-        nursery.wait(pid)
+        assert nursery.wait(pid) == 0, nursery.log(pid)
         assert "Traceback" not in nursery.log(pid)
     # What one array found claimed by the other may be left; the next run of either makes it.
     nursery.run("extract", store, "--workers", "0")
@@ -50,7 +50,8 @@ def test_the_ghost_of_a_requeued_task(
     assert claims, "stopped in the middle of its work"
 
     heir = nursery.run_anyhow("extract", store, "--workers", "0")
-    assert f"process {ghost} on" in heir, "a live claim is respected, and its holder named"
+    named = (f"process {ghost} on", "a task that is just starting")
+    assert any(name in heir for name in named), "a live claim is respected, and its holder named"
     eleven_minutes_ago = time.time() - 660
     for claim in claims:
         os.utime(claim, (eleven_minutes_ago, eleven_minutes_ago))

@@ -100,3 +100,21 @@ def test_without_keybed_on_path_it_says_how_to_get_it_there(script, tmp_path):
     )
     assert done.returncode == 127
     assert "activate its environment before sbatch, or export KEYBED_ENVIRONMENT" in done.stderr
+
+
+@pytest.mark.parametrize(("script", "subcommand"), [("plan", ["plan"]), ("verify", ["verify"]), ("experiment", [])])
+def test_the_other_scripts_hand_every_argument_on(script, subcommand, tmp_path):
+    program = tmp_path / "keybed"
+    program.write_text('#!/bin/bash\nprintf \'%s\\n\' "offline:$HF_HUB_OFFLINE" "$@"\n')
+    program.chmod(0o755)
+    environment = tmp_path / "environment.sh"
+    environment.write_text(f"echo $not_set_anywhere; false; export PATH={tmp_path}:$PATH\n")
+    given = ["phase2", "a store; $(x)", "--out", "run 'one'"]
+    done = subprocess.run(
+        ["bash", EXTRACT.with_name(f"{script}.sbatch"), *given],
+        capture_output=True,
+        text=True,
+        env={"PATH": "/usr/bin:/bin", "KEYBED_ENVIRONMENT": str(environment)},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[1:] == ["offline:1", *subcommand, *given]
