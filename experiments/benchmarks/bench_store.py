@@ -60,6 +60,7 @@ class Speed:
     rows: int
     bytes: int
     seconds: float
+    cpu_seconds: float
     extra_bytes: int
 
     @property
@@ -133,10 +134,11 @@ def measure(config: Config, folder: Path) -> list[Speed]:
 
 def table_of(speeds: list[Speed]) -> Table:
     """One line a contender and order."""
-    table = Table("reader", "epoch", "MB/s", "rows/s", "extra MB", box=None)
+    table = Table("reader", "epoch", "MB/s", "rows/s", "CPU s/GB", "extra MB", box=None)
     for s in sorted(speeds, key=lambda s: (CONTENDERS.index(s.contender), s.order)):
         megabytes = s.bytes / s.seconds / 1e6
-        table.add_row(s.contender, s.order, f"{megabytes:,.0f}", f"{s.rows_per_s:,.0f}", f"{s.extra_bytes / 1e6:,.0f}")
+        cpu, extra = f"{s.cpu_seconds / s.bytes * 1e9:.2f}", f"{s.extra_bytes / 1e6:,.0f}"
+        table.add_row(s.contender, s.order, f"{megabytes:,.0f}", f"{s.rows_per_s:,.0f}", cpu, extra)
     return table
 
 
@@ -183,7 +185,7 @@ def main() -> None:
     parser.add_argument("--no-layouts", action="store_true", help="leave the trial of chunks and compressors out")
     given = parser.parse_args()
     config = Config(2048, 1024, 1, given.source, given.folder) if given.quick else Config(source=given.source)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(width=120, highlight=False)
     folder = Path(tempfile.mkdtemp(prefix="bench-store-", dir=given.folder))
     try:
         prepare(config, folder)

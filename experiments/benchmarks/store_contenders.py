@@ -6,10 +6,12 @@ store_contenders.py FOLDER CONTENDER sequential|shuffled
 from __future__ import annotations
 
 import json
+import os
 import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -109,6 +111,17 @@ _READERS: dict[str, Callable[[Path, dict[str, Any]], Block]] = {
 }
 
 
+_MODULES = {
+    "ours": ("store", "zarr", "zarrs", "dask"),
+    "zarr-python": ("zarr",),
+    "zarrs": ("zarr", "zarrs"),
+    "tensorstore": ("tensorstore",),
+    "memmap": (),
+    "hdf5": ("h5py",),
+    "pt": ("torch",),
+}
+
+
 def _one_file_a_row(folder: Path, order: str, seed: int) -> Iterator[list[np.ndarray]]:
     import torch
 
@@ -121,30 +134,23 @@ def _one_file_a_row(folder: Path, order: str, seed: int) -> Iterator[list[np.nda
 
 def main(folder: str, contender: str, order: str) -> None:
     """Read one epoch to warm caches, code and buffers, then one that counts."""
-    first = next(batches_of(Path(folder), contender, order, seed=0))
-    base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    del first
+    for module in _MODULES[contender]:
+        import_module(module)
+    base = _resident_bytes()
+    cpu = begun = n_rows = n_bytes = 0.0
     for seed in (1, 2):
         n_rows = n_bytes = 0
-        begun = time.perf_counter()
+        begun, cpu = time.perf_counter(), time.process_time()
         for batch in batches_of(Path(folder), contender, order, seed):
             n_rows += len(batch[0])
             n_bytes += sum(part.nbytes for part in batch)
-        seconds = time.perf_counter() - begun
+    result = {"rows": n_rows, "bytes": n_bytes, "seconds": time.perf_counter() - begun}
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    extra = peak - imported_bytes() if contender == "ours" else peak - base
-    print(json.dumps({"rows": n_rows, "bytes": n_bytes, "seconds": seconds, "extra_bytes": extra}))
+    print(json.dumps({**result, "cpu_seconds": time.process_time() - cpu, "extra_bytes": peak - base}))
 
 
-def imported_bytes() -> int:
-    """Size of a process that has imported the same packages and read nothing."""
-    import subprocess
-
-    script = (
-        "import resource, numpy, zarr, zarrs, store, store.batches, store.arrays; "
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
-    )
-    return int(subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout)
+def _resident_bytes() -> int:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,159 @@
+"""Does a row cost the same in a large store as in a small one, and a task the same beside others?
+
+    python -m experiments.benchmarks.bench_scale             12 GB of files one after the other, 15 min
+    python -m experiments.benchmarks.bench_scale --quick     1 min
+
+Made-up features of four encoders' real shapes (172 KB a row) stand for rendering and encoding, which no other row can
+slow down; what remains is all that could bend the curve: creating, claiming, checking, encoding, syncing, committing,
+verifying, opening and selecting. Goals: the cost of a row at 1K, 4K and 16K rows flat within 15 %, the rate of a task
+beside another within 15 % of alone (on two cores and one disk), an empty store of 455,736 rows in under 10 s.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+import store
+from experiments.benchmarks import placeholder_store
+from store.claims import claim
+from store.shards import shards_of_task
+from store.verify import VerifyConfig, verify
+from store.writer import commit_shard
+
+FLAT = 0.15
+FULL_ROWS = 455_736
+CREATE_S = 10.0
+SHARD_ROWS = 256
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of each step for a whole store of `rows` rows, one task; cpu_s is this process's while committing."""
+
+    rows: int
+    create_s: float
+    commit_s: float
+    cpu_s: float
+    verify_s: float
+    open_and_select_s: float
+
+    @property
+    def commit_ms_a_row(self) -> float:
+        """What grows with the rows."""
+        return 1000 * self.commit_s / self.rows
+
+
+def cost(folder: Path, rows: int) -> Cost:
+    """Make one store with one task. The features of one shard serve for all, so that making them up costs nothing."""
+    path = folder / f"rows-{rows}"
+    begun = time.perf_counter()
+    opened = placeholder_store.create(path, placeholder_store.recipe(rows, SHARD_ROWS))
+    created = time.perf_counter()
+    arrays = placeholder_store.arrays(opened, 0)
+    committing, cpu = time.perf_counter(), time.process_time()
+    _commit_all(opened, range(opened.n_shards), arrays)
+    committed, cpu = time.perf_counter(), time.process_time() - cpu
+    verify(VerifyConfig(path))
+    verified = time.perf_counter()
+    selected = store.open(path).rows("train")
+    assert len(selected) > rows / 2
+    found = Cost(
+        rows, created - begun, committed - committing, cpu, verified - committed, time.perf_counter() - verified
+    )
+    shutil.rmtree(path)
+    return found
+
+
+def _commit_all(opened: store.Store, shards: range | list[int], arrays: dict[str, np.ndarray]) -> None:
+    for shard in shards:
+        start, stop = opened.shard_range(shard)
+        with claim(opened, shard) as held:
+            cut = {path: values[: stop - start] for path, values in arrays.items()}
+            commit_shard(opened, shard, cut, claim=held, failures={}, facts={})
+
+
+def rates(folder: Path, rows: int, tasks: int) -> list[float]:
+    """Rows a second of each of `tasks` processes that fill one store at the same time."""
+    path = folder / f"tasks-{tasks}"
+    placeholder_store.create(path, placeholder_store.recipe(rows * tasks, SHARD_ROWS))
+    command = [sys.executable, "-m", "experiments.benchmarks.bench_scale", "--fill", str(path)]
+    processes = [
+        subprocess.Popen([*command, str(task), str(tasks)], stdout=subprocess.PIPE, text=True) for task in range(tasks)
+    ]
+    found = [float(process.communicate()[0]) for process in processes]
+    shutil.rmtree(path)
+    return found
+
+
+def fill(path: Path, task: int, tasks: int) -> None:
+    """One task, as a process of its own; prints its rows a second."""
+    opened = store.open(path)
+    arrays = placeholder_store.arrays(opened, 0)
+    mine = shards_of_task(opened.n_shards, task, tasks)
+    begun = time.perf_counter()
+    _commit_all(opened, mine, arrays)
+    rows = sum(stop - start for start, stop in map(opened.shard_range, mine))
+    print(rows / (time.perf_counter() - begun))
+
+
+def create_at_full_size(folder: Path) -> float:
+    """Seconds for the empty store of all of MAESTRO with four encoders."""
+    begun = time.perf_counter()
+    opened = placeholder_store.create(folder / "full", placeholder_store.recipe(FULL_ROWS, 1024, n_encoders=4))
+    seconds = time.perf_counter() - begun
+    assert opened.n_shards == 446
+    shutil.rmtree(folder / "full")
+    return seconds
+
+
+def verdict(what: str, got: float, goal: float) -> str:
+    """A goal line for a number that must not exceed its goal."""
+    return f"GOAL {what} <= {goal:g}: {got:.2f} {'met' if got <= goal else 'MISSED'}"
+
+
+def main() -> None:
+    """Print costs, rates and goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="small stores: does it run")
+    parser.add_argument("--folder", type=Path, help="where to put the stores (default: the temporary folder)")
+    parser.add_argument("--fill", nargs=3, metavar=("STORE", "TASK", "TASKS"), help=argparse.SUPPRESS)
+    given = parser.parse_args()
+    if given.fill:
+        fill(Path(given.fill[0]), int(given.fill[1]), int(given.fill[2]))
+        return
+    sizes = (512, 1024, 2048) if given.quick else (1024, 4096, 16_384)
+    folder = Path(tempfile.mkdtemp(prefix="bench-scale-", dir=given.folder))
+    try:
+        cost(folder, SHARD_ROWS)  # imports, first threads, first pages
+        costs = [cost(folder, rows) for rows in sizes]
+        for c in costs:
+            print(
+                f"{c.rows:6d} rows: create {c.create_s:.2f} s, commit {c.commit_ms_a_row:.2f} ms a row "
+                f"({1000 * c.cpu_s / c.rows:.2f} ms CPU), verify {1000 * c.verify_s / c.rows:.2f} ms a row, "
+                f"open and select {c.open_and_select_s:.2f} s"
+            )
+        alone, beside = rates(folder, sizes[1], 1), rates(folder, sizes[1], 2)
+        print(f"rows/s a task: alone {alone[0]:.0f}; two at once {', '.join(f'{rate:.0f}' for rate in beside)}")
+        full_s = create_at_full_size(folder)
+        per_row = [c.commit_ms_a_row for c in costs]
+        cpu_per_row = [c.cpu_s / c.rows for c in costs]
+        print(verdict("spread of a row's cost over store sizes", max(per_row) / min(per_row) - 1, FLAT))
+        print(f"  the same in CPU seconds: {max(cpu_per_row) / min(cpu_per_row) - 1:.2f} ({os.cpu_count()} cores)")
+        print(verdict("loss of a task's rate beside another", 1 - min(beside) / alone[0], FLAT))
+        print(verdict(f"seconds to create {FULL_ROWS:,} rows, four encoders", full_s, CREATE_S))
+    finally:
+        shutil.rmtree(folder)
+
+
+if __name__ == "__main__":
+    main()
