@@ -57,6 +57,11 @@ def _register_plan(subcommands: Any) -> None:
     plan.add_argument("--shard-rows", type=positive, help="rows of a shard (default: 32 to 1024, at least 8 shards)")
     plan.add_argument("--threads", type=positive, default=2, help="an encoder's CPU threads, part of the recipe (2)")
     plan.add_argument("--jobs", type=positive, help="processes that read MIDI (default: one a core)")
+    plan.add_argument(
+        "--task-hours", type=float, default=2.0, help="how long a task may take, for the proposed number (2)"
+    )
+    plan.add_argument("--cores-per-task", type=positive, default=8, help="cores of a task, for the estimate (8)")
+    plan.add_argument("--no-room-check", action="store_true", help="plan even where the disk looks too small")
     plan.add_argument("--dry-run", action="store_true", help="count and estimate, write nothing")
     plan.add_argument("--metadata-only", action="store_true", help="with --dry-run: from the CSV alone, without files")
     plan.set_defaults(run=_plan)
@@ -90,6 +95,9 @@ def _plan(options: argparse.Namespace) -> int:
         threads=options.threads,
         jobs=options.jobs,
         metadata_only=options.metadata_only,
+        check_room=not options.no_room_check,
+        cores_per_task=options.cores_per_task,
+        task_hours=options.task_hours,
     )
     with shown() as progress:
         report = dry_run(config, progress) if options.dry_run else plan(config, progress)
@@ -178,6 +186,7 @@ def _register_export(subcommands: Any) -> None:
     export.add_argument("out", metavar="OUT.tar.gz", type=Path)
     export.add_argument("--limit", type=positive, help="at most so many rows")
     export.add_argument("--tier", type=names, help="only these tiers, such as pristine,poor")
+    export.add_argument("--workers", type=whole, help="processes that render (default: one a core; 0: none)")
     export.add_argument("--audio-format", choices=("flac", "wav"), default="flac")
     export.set_defaults(run=_export)
 
@@ -192,6 +201,7 @@ def _export(options: argparse.Namespace) -> None:
         limit=options.limit,
         tiers=options.tier,
         audio_format=options.audio_format,
+        workers=options.workers,
     )
     with shown() as progress:
         report = export(config, progress)
