@@ -44,7 +44,7 @@ class Store:
         self._commits: dict[int, Commit] = {}
         self._seen: set[tuple[int, str]] = set()
 
-    @property
+    @cached_property
     def recordings(self) -> list[dict[str, Any]]:
         """The recordings' JSON entries, in the order of `row/recording`."""
         found: list[dict[str, Any]] = json.loads(self._layout.recordings.read_bytes())

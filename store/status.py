@@ -159,7 +159,7 @@ def _duration(seconds: float) -> str:
 
 
 def watch(store: Store, every_s: float = 5.0) -> StatusReport:
-    """Show the status until the store is complete or Ctrl-C is pressed; returns the last report."""
+    """Show the status until the store is complete; returns the last report. Ctrl-C leaves it as any other command."""
     import time
 
     from rich.live import Live

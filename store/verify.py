@@ -13,7 +13,7 @@ from store import shards
 from store.commits import Commit
 from store.drift import Drift, Recompute, measure_drift
 from store.durable import sha256_of
-from store.errors import ShardDamaged, StoreError
+from store.errors import ShardDamaged, StaleDerived, StoreError
 from store.layout import Layout, object_key
 from store.litter import find_litter, find_unproven, remove, uncommit
 from store.reader import Store, open_store
@@ -50,7 +50,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was found. bad: shards with problems; missing: shards without a commit; repaired: whether --repair acted."""
+    """What was found. missing: shards without a commit; stale: derived arrays to make again; repaired: --repair acted."""
 
     config: VerifyConfig
     n_shards: int
@@ -59,6 +59,7 @@ class VerifyReport:
     litter: tuple[Path, ...]
     drift: Drift | None
     repaired: bool
+    stale: tuple[str, ...] = ()
 
     @property
     def bad(self) -> tuple[int, ...]:
@@ -68,7 +69,7 @@ class VerifyReport:
     @property
     def sound(self) -> bool:
         """True where the store is complete and nothing is wrong with it."""
-        return not self.problems and not self.missing and (self.drift is None or self.drift.acceptable)
+        return not (self.problems or self.missing or self.stale) and (self.drift is None or self.drift.acceptable)
 
     @property
     def redo(self) -> tuple[int, ...]:
@@ -105,6 +106,9 @@ class VerifyReport:
             )
         if self.redo:
             said += [f"on a cluster: {self.sbatch_line()}", f"or here: {self.extract_line()}"]
+        if self.stale:
+            said.append(f"derived from other data, or not whole: {', '.join(self.stale)}")
+            said.append(f"afterwards: keybed derive {shlex.quote(str(self.config.store))}")
         if self.sound:
             said.append(f"all {self.n_shards} shards are whole and sound; next: keybed info {self.config.store}")
         return said
@@ -133,13 +137,15 @@ def verify(
             raise StoreError("--recompute needs the extraction's packages: install keybed[extract]")
         good = [shard for shard in done if shard not in bad]
         drift = measure_drift(store, good, config.recompute_rows, recompute, config.seed)
+    stale = tuple(_stale_derived(store, done)) if not problems and len(done) == store.n_shards else ()
     litter = [*find_litter(layout), *find_unproven(store)]
     if config.repair:
         for shard in sorted(bad):
             litter += uncommit(store, shard)
         remove(litter)
     missing = sorted(set(range(store.n_shards)) - set(done))
-    return VerifyReport(config, store.n_shards, tuple(problems), tuple(missing), tuple(litter), drift, config.repair)
+    found = (tuple(problems), tuple(missing), tuple(litter), drift)
+    return VerifyReport(config, store.n_shards, *found, repaired=config.repair, stale=stale)
 
 
 def shard_problems(store: Store, shard: int) -> list[str]:
@@ -165,6 +171,17 @@ def shard_problems(store: Store, shard: int) -> list[str]:
         *_wrong_counts(commit, arrays["row/status"]),
         *_constant_features(specs, arrays, commit.start),
     ]
+
+
+def _stale_derived(store: Store, done: Sequence[int]) -> Iterator[str]:
+    for path in (path for path in store.features if path.startswith("derived/")):
+        try:
+            rank = len(store.array(path).shape)
+        except StaleDerived:
+            yield path
+            continue
+        if any(not (Layout(store.path).array(path) / object_key(shard, rank)).is_file() for shard in done):
+            yield path
 
 
 def _damaged_objects(store: Store, commit: Commit, specs: Sequence[ArraySpec]) -> Iterator[str]:

@@ -12,6 +12,7 @@ from store import errors
 from store.derive import DeriveConfig, derive
 from store.derived import from_int8, moments
 from store.pca import principal_components
+from store.verify import VerifyConfig, verify
 
 FEATURES = ("audio/a/frames", "audio/a/layers", "midi/m/frames", "midi/m/layers")
 
@@ -124,9 +125,13 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     changed = other.fill(store.open(path))
     with pytest.raises(errors.StaleDerived, match=r"audio/a/frames.*keybed derive"):
         changed.read("derived/a/frames_pca5", [0])
+    report_now = verify(VerifyConfig(path))
+    assert "derived/a/frames_pca5" in report_now.stale
+    assert report_now.lines()[-1] == f"afterwards: keybed derive {path}"
     remade = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     assert sorted(remade.made) == sorted(report.made)
     assert not np.array_equal(store.open(path).read("derived/a/frames_pca5", [0, 1]), before)
+    assert verify(VerifyConfig(path)).sound
     assert not list(path.glob(".derived*"))
 
 

@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -166,3 +167,28 @@ def test_the_plan_is_sealed_with_its_notes(tmp_path, made):
 def test_the_words_of_a_store_import_without_zarr():
     script = "import sys, store, store.schema; assert not {'zarr', 'dask', 'numcodecs', 'zarrs'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", script], check=True)
+
+
+def test_an_empty_store_of_all_of_maestro_is_made_in_seconds(tmp_path):
+    """455,736 rows, four encoders; the goal is 10 s."""
+    from experiments.benchmarks import placeholder_store
+
+    begun = time.perf_counter()
+    opened = placeholder_store.create(tmp_path / "S", placeholder_store.recipe(455_736, n_encoders=4))
+    assert time.perf_counter() - begun < 10
+    assert opened.shard_rows == 1024
+    assert opened.columns(455_735, 455_736)["tier"][0] == 455_735 % 4
+    assert sum(1 for _ in opened.path.rglob("*")) < 100
+
+
+def test_without_zarrs_reading_is_right_and_says_that_it_is_slow(whole_store, made, monkeypatch):
+    from store import arrays
+
+    monkeypatch.setattr(arrays, "find_spec", lambda name: None)
+    arrays._reading_config.cache_clear()
+    try:
+        with pytest.warns(errors.SlowReader, match="zarrs is not installed"):
+            got = store.open(whole_store.path).read("audio/a/frames", np.arange(made.n_rows))
+    finally:
+        arrays._reading_config.cache_clear()
+    np.testing.assert_array_equal(got, stored(made, "audio/a/frames"))
