@@ -105,9 +105,7 @@ def intervals(
     return found
 
 
-def _bca(
-    value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, level: float
-) -> tuple[Floats, Floats]:
+def _bca(value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, level: float) -> tuple[Floats, Floats]:
     """Lower and upper bounds (Q,) from replicates (B, Q) and leave-one-out values of each factor."""
     pull = np.concatenate([np.nanmean(jack, axis=0) - jack for jack in jackknives]) if drawn.size else drawn
     pull = np.nan_to_num(pull)

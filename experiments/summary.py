@@ -14,6 +14,7 @@ from experiments.intervals import Interval
 from experiments.plots import label
 from store.schema import DIMENSIONS
 
+_SHORT = {"midi": "MIDI", "specialists": "special."}
 _COLOURS = {"GO": "green", "NO-GO": "red", "UNDEFINED": "yellow"}
 
 
@@ -22,9 +23,9 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
     specific: Mapping[str, Mapping[str, Interval]] = results["specific"]
     plain: Mapping[str, Mapping[str, Interval]] = results["plain"]
     table = Table(title=f"specific r (plain r), {results['judged']['how']}, {results['judged']['pieces']} pieces")
-    table.add_column("dimension")
+    table.add_column("dimension", no_wrap=True)
     for name in specific:
-        table.add_column(label(name).replace("fusion: ", ""), justify="right")
+        table.add_column(_SHORT.get(name, name), justify="right")
     for dimension in DIMENSIONS:
         cells = []
         for name in specific:
@@ -38,7 +39,9 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
     console.print(table)
     for line in results["store"]["encoders"]:
         if line["random"] and line["name"] in results["pair"].values():
-            console.print(f"[bold red]{line['name']} has random weights: these numbers say nothing about it.[/bold red]")
+            console.print(
+                f"[bold red]{line['name']} has random weights: these numbers say nothing about it.[/bold red]"
+            )
     console.print(f"[bold {_COLOURS[gate.verdict]}]Phase {gate.phase}: {gate.verdict}[/] {gate.headline}")
     for c in gate.criteria:
         if "gain" in c.name and c.required:
