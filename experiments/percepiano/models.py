@@ -106,6 +106,19 @@ def ridge(features: Floats, target: Floats, human: NDArray[np.bool_] | None = No
     return fit
 
 
+def remembered(model: Model) -> Model:
+    """The same model, fitted once for each fold however many others are built on it."""
+    known: dict[tuple[bytes, bytes], Floats] = {}
+
+    def fit(train: Positions, judged: Positions) -> Floats:
+        key = (train.tobytes(), judged.tobytes())
+        if key not in known:
+            known[key] = model(train, judged)
+        return known[key]
+
+    return fit
+
+
 def mean_of(*models: Model) -> Model:
     """Plain average of predictions."""
     return lambda train, judged: np.asarray(sum(m(train, judged) for m in models) / len(models))
@@ -145,19 +158,19 @@ TABLE = "player × composition table (hears nothing)"
 PLAYER_TABLE = "player table (hears nothing)"
 
 
-def all_models(inputs: Inputs) -> dict[str, Model]:
+def all_models(inputs: Inputs, candidates: Mapping[str, Model] | None = None) -> dict[str, Model]:
     """Every model by name. Those with `comparative` in the name foretell departures from the passage, not levels."""
     ratings, target = inputs.ratings, inputs.target
     everything = np.hstack([inputs.plain, inputs.beside, inputs.departures])
     apart = np.hstack([inputs.around, inputs.departures])
-    wide = trees(everything, ratings.rating)
+    wide = remembered(trees(everything, ratings.rating))
     found: dict[str, Model] = {
         TABLE: lookup(ratings, ratings.rating, by_composition=True),
         PLAYER_TABLE: lookup(ratings, target, by_composition=False),
         PLAIN_TREES: trees(inputs.plain, ratings.rating),
         "plain ridge": ridge(inputs.plain, ratings.rating),
         "trees, passage in view": wide,
-        **comparative(inputs),
+        **(comparative(inputs) if candidates is None else candidates),
         "two levels": two_level(wide, mean_of(ridge(inputs.beside, target), trees(apart, target)), ratings.passage),
     }
     return found
@@ -167,20 +180,21 @@ def comparative(inputs: Inputs) -> dict[str, Model]:
     """The candidates among which `chosen` decides; all learn from human performances alone."""
     target, human = inputs.target, inputs.ratings.human
     apart = np.hstack([inputs.around, inputs.departures])
-    own = ridge(inputs.beside, target, human)
+    own = remembered(ridge(inputs.beside, target, human))
+    grown = remembered(trees(apart, target, human))
     found = {
         "comparative ridge": own,
         "comparative ridge, with departures": ridge(
             np.hstack([inputs.beside, beside_others(inputs.departures, inputs.ratings)]), target, human
         ),
-        "comparative trees": trees(apart, target, human),
-        BLEND: mean_of(own, trees(apart, target, human)),
+        "comparative trees": grown,
+        BLEND: mean_of(own, grown),
     }
     if inputs.encoders is not None:
         found["comparative ridge, encoders alone"] = ridge(inputs.encoders, target, human)
-        both = ridge(np.hstack([inputs.beside, inputs.encoders]), target, human)
+        both = remembered(ridge(np.hstack([inputs.beside, inputs.encoders]), target, human))
         found["comparative ridge, with encoders"] = both
-        found[f"{BLEND}, with encoders"] = mean_of(both, trees(apart, target, human))
+        found[f"{BLEND}, with encoders"] = mean_of(both, grown)
     return found
 
 

@@ -192,13 +192,14 @@ def _judge(protocol: Protocol, inputs: Inputs, config: PercepianoConfig, console
     ratings = inputs.ratings
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
-    for name, model in all_models(inputs).items():
+    candidates = comparative(inputs)
+    for name, model in all_models(inputs, candidates).items():
         console.print(f"{protocol.name}: {name}", highlight=False)
         predicted[name] = out_of_fold(model, protocol.folds, n, k)
     choices: list[str] = []
     if protocol.name == ONE_COMPOSITION_OUT and len(protocol.folds) > 2:
         console.print(f"{protocol.name}: {models.CHOSEN}", highlight=False)
-        predicted[models.CHOSEN], choices = chosen(comparative(inputs), ratings, protocol.folds)
+        predicted[models.CHOSEN], choices = chosen(candidates, ratings, protocol.folds)
     within = Within(ratings, ratings.human)
     everybody = Within(ratings, np.ones(n, bool))
     drawn = within.compare(list(predicted.values()), replicates=config.replicates, seed=config.seed)

@@ -1,4 +1,4 @@
-"""What the model of an earlier run said about the test rows: RUN/predictions.npz."""
+"""What the model of an earlier run said about the test rows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.gain import BEST_FUSION
+from experiments.predictions import PREDICTIONS, load_predictions
 from store.errors import KeybedError
-from store.schema import DIMENSIONS
+
+
+JUDGES = ("final fusion", BEST_FUSION)
+"""Phase 4's last word, then any phase's."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,23 +25,19 @@ class Said:
     spread: NDArray[np.float64]
 
 
-def read_said(run: Path, rows: NDArray[np.int64]) -> Said | None:
-    """The run's predictions of these rows; None where it kept none.
+def read_said(run: Path, rows: NDArray[np.int64], judge: str | None = None) -> Said:
+    """A judge's predictions of these rows, from RUN/predictions.npz; None: the first of JUDGES that is there.
 
-    The file holds `row` (n,) and `prediction` (seed, n, 8). Raises KeybedError where rows are missing from it.
+    Raises KeybedError where the judge or some rows are missing.
     """
-    path = run / "predictions.npz"
-    if not path.is_file():
-        return None
-    with np.load(path, allow_pickle=False) as kept:
-        known, predicted = kept["row"].astype(np.int64), kept["prediction"].astype(np.float64)
-    if predicted.ndim != 3 or predicted.shape[1:] != (known.size, len(DIMENSIONS)):
-        raise KeybedError(
-            f"{path}: prediction has shape {predicted.shape}, not (seeds, {known.size}, {len(DIMENSIONS)})"
-        )
-    order = np.argsort(known)
-    at = np.minimum(np.searchsorted(known[order], rows), known.size - 1)
-    if known.size == 0 or (known[order][at] != rows).any():
-        raise KeybedError(f"{path} lacks predictions of some test rows; run Phase 4 again on this store")
-    chosen = predicted[:, order[at]]
+    saved = load_predictions(run)
+    judge = judge or next((name for name in JUDGES if name in saved.said), BEST_FUSION)
+    if judge not in saved.said:
+        raise KeybedError(f"{run / PREDICTIONS} has no judge {judge!r}; it has {', '.join(saved.said)}")
+    order = np.argsort(saved.index)
+    known = saved.index[order]
+    at = np.minimum(np.searchsorted(known, rows), max(known.size - 1, 0))
+    if known.size == 0 or (known[at] != rows).any():
+        raise KeybedError(f"{run / PREDICTIONS} lacks some test rows of this store; run its phase again on it")
+    chosen = saved.said[judge][:, order[at]].astype(np.float64)
     return Said(chosen.mean(axis=0), chosen.std(axis=0).mean(axis=1))

@@ -202,7 +202,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
             int(rows.recording[i]), float(rows.start_s[i]), (int(rows.tier[i]),), rows.level_drawn[i : i + 1]
         )
         variant = maker.variants(job)[0]
-        if not np.array_equal(variant.score, rows.score[i], equal_nan=True):
+        if not np.allclose(variant.score, rows.score[i], rtol=0, atol=1e-3, equal_nan=True):
             raise SelectRefused(
                 f"row {rows.index[i]} comes out with other labels than the store's; run `keybed verify {store.path}`"
             )
