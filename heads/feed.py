@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.inputs import HeadInput, concatenate, take_rows
+from heads.inputs import HeadInput, concatenate, pad_rows, take_rows
 
 T = TypeVar("T")
 
@@ -135,7 +135,8 @@ class Resident:
         whole = concatenate(list(read_ahead(data.train(0), config.read_ahead)))
         order = np.argsort(np.asarray(whole.row_B), kind="stable")
         whole = take_rows(whole, order[np.asarray(whole.row_B)[order] >= 0])
-        return Resident(jax.device_put(whole), whole.row_B, whole.segment_B, config.batch_rows)
+        room = pad_rows(whole, _rounded(whole.n_rows))
+        return Resident(jax.device_put(room), whole.row_B, whole.segment_B, config.batch_rows)
 
     def epoch(self, number: int) -> NDArray[np.int32]:
         """index_NxB of this epoch's batches, −1 where padded; segments are shuffled, their rows stay together."""
@@ -143,6 +144,12 @@ class Resident:
         index = np.full(-(-len(order) // self.batch_rows) * self.batch_rows, -1, np.int32)
         index[: len(order)] = order
         return index.reshape(-1, self.batch_rows)
+
+
+def _rounded(n_rows: int) -> int:
+    """Up to a multiple of a sixteenth of its power of two: folds of nearly equal size share one compiled scan."""
+    step = max(1, (1 << max(n_rows - 1, 1).bit_length()) // 16)
+    return -(-n_rows // step) * step
 
 
 def _device_room() -> int:

@@ -221,7 +221,9 @@ class _Run:
 
         def prepared() -> Iterator[tuple[Tree, NDArray]]:
             for batch in batches:
-                yield self.objective.prepare(pad_rows(batch, self.config.batch_rows)), np.asarray(batch.row_B)
+                row = np.asarray(batch.row_B)
+                if (row >= 0).any():  # a step on nothing but padding would still move parameters by momentum and decay
+                    yield self.objective.prepare(pad_rows(batch, self.config.batch_rows)), row
 
         for batch, rows in read_ahead(prepared(), self.config.read_ahead):
             self.state, losses = step(self.recipe, self.state, batch, self.schedule)

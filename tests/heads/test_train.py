@@ -1,0 +1,268 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from flax import linen as nn
+
+from heads import checkpoint, metrics
+from heads import step as steps
+from heads.errors import BadInput, CheckpointMismatch, NotFinite
+from heads.feed import ArrayData
+from heads.inputs import HeadInput
+from heads.loop import CHUNK_STEPS, FitConfig
+from heads.losses import LossWeights
+from heads.models import HeadConfig
+from heads.normalisation import measure
+from heads.train import attend, fit, load, predict, save
+
+SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
+CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
+SHORT = replace(CONFIG, epochs=3)
+
+
+@pytest.fixture(scope="module")
+def result(small_data):
+    return fit(SMALL, small_data, CONFIG, store="a1")
+
+
+def mean_r(prediction, rows: HeadInput) -> float:
+    return float(np.mean(metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)))
+
+
+def test_heads_learn_what_is_there_to_learn(result, small_data):
+    """Half of the variance is in each modality: r is at most √½ for one and 1 for both."""
+    found = predict(result, small_data.validation())
+    assert {n: p.shape for n, p in found.items()} == dict.fromkeys(SMALL, (2, 100, 8))
+    assert found["concat"].dtype == np.float32
+    rows = small_data.validation_rows
+    for seed in range(2):
+        assert 0.55 < mean_r(found["audio"][seed], rows) < 0.8
+        assert 0.55 < mean_r(found["midi"][seed], rows) < 0.8
+        assert mean_r(found["concat"][seed], rows) > 0.9
+    assert 60 < found["concat"].mean() < 90  # in score units
+    assert not np.array_equal(found["concat"][0], found["concat"][1])
+
+
+def test_history_is_readable(result):
+    assert [h["epoch"] for h in result.history] == list(range(12))
+    last = result.history[-1]
+    assert last["loss"]["concat"][0] < result.history[0]["loss"]["concat"][0]
+    assert last["validation"]["concat"][0] > 0.9
+    assert last["rows_per_s"] > 0
+    assert all(0 <= e < 12 for row in result.best_epoch.values() for e in row)
+
+
+def test_shuffled_pairs_lose_the_gain(make_world):
+    """With MIDI of other rows fusion has nothing over audio alone."""
+    data = ArrayData(make_world(60, 1, shuffled=True), make_world(25, 2, shuffled=True), batch_rows=32)
+    found = predict(fit(SMALL, data, CONFIG), data.validation())
+    r = {n: mean_r(p[0], data.validation_rows) for n, p in found.items()}
+    assert r["audio"] > 0.55
+    assert r["midi"] < 0.25
+    assert r["concat"] < r["audio"] + 0.02
+
+
+def test_one_shape_one_compilation(result, small_data, make_world):
+    """240 rows in batches of 32 (the last of 16), another number of rows, another rate, other seeds: all one program."""
+    before = steps.compiled()
+    again = fit(SMALL, small_data, replace(SHORT, learning_rate=1e-3, seeds=(4, 9)))
+    fewer = fit(SMALL, ArrayData(make_world(30, 7), make_world(9, 8), 32), SHORT)
+    assert (again.compiled_steps, fewer.compiled_steps) == (0, 0)
+    assert steps.compiled() == before
+    assert result.compiled_steps <= 1
+
+
+def test_more_seeds_change_no_seed(small_data, result):
+    one = fit(SMALL, small_data, replace(CONFIG, epochs=2, seeds=(1,)))
+    two = fit(SMALL, small_data, replace(CONFIG, epochs=2))
+    a, b = predict(one, small_data.validation()), predict(two, small_data.validation())
+    np.testing.assert_allclose(a["concat"][0], b["concat"][1], atol=2e-2)
+
+
+def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
+    whole = fit(SMALL, small_data, SHORT, store="a1")
+    config = replace(SHORT, checkpoint_dir=tmp_path / "run")
+    save_one, saved = checkpoint.save, []
+
+    def save_then_die(*args, **kwargs):
+        save_one(*args, **kwargs)
+        saved.append(1)
+        if len(saved) == 2:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(checkpoint, "save", save_then_die)
+    with pytest.raises(KeyboardInterrupt):
+        fit(SMALL, small_data, config, store="a1")
+    monkeypatch.undo()
+    (tmp_path / "run" / "state-000003.npz.partial").write_bytes(b"half")  # what a kill leaves behind
+    resumed = fit(SMALL, small_data, config, store="a1")
+    for a, b in zip(jax.tree.leaves(whole.params), jax.tree.leaves(resumed.params), strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert [h["loss"] for h in whole.history] == [h["loss"] for h in resumed.history]
+    assert whole.best_epoch == resumed.best_epoch
+
+    with pytest.raises(CheckpointMismatch, match=r"'a1'.*'b2'"):
+        fit(SMALL, small_data, config, store="b2")
+    with pytest.raises(CheckpointMismatch, match=r"learning_rate.*another checkpoint_dir"):
+        fit(SMALL, small_data, replace(config, learning_rate=0.5), store="a1")
+    other = {**SMALL, "audio": replace(SMALL["audio"], hidden=32)}
+    with pytest.raises(CheckpointMismatch, match="another configuration"):
+        fit(other, small_data, config, store="a1")
+
+
+def test_scan_is_the_streamed_step(small_data):
+    """The same batches give the same state, whether they come one by one or by scan over resident rows."""
+    from heads.train import _Judging
+
+    recipe = steps.Recipe(_Judging(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    rows = small_data.train_rows
+    rates = np.full(1024, 1e-2, np.float32)
+    schedule = steps.Schedule(np.array([0, 1], np.uint32), rates, measure([rows], batch_rows=240, max_rows=None))
+    index = np.full((CHUNK_STEPS, 32), -1, np.int32)
+    index.flat[:80] = np.random.default_rng(0).permutation(80)  # the third batch is half padded, the others wholly
+    scanned, losses = steps.scan(recipe, steps.fresh(recipe, schedule, rows), rows, index, schedule)
+    state = steps.fresh(recipe, schedule, rows)
+    for i in range(3):
+        batch = {"rows": steps._gather(jax.tree.map(jnp.asarray, rows), jnp.asarray(index[i]))}
+        state, one = steps.step(recipe, state, batch, schedule)
+        np.testing.assert_allclose(losses["concat"][i], one["concat"], rtol=1e-4)
+    assert int(scanned.step) == int(state.step) == 3
+    for a, b in zip(jax.tree.leaves(scanned.params), jax.tree.leaves(state.params), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
+
+
+def test_resident_epochs_learn_too(small_data):
+    found = fit(SMALL, small_data, replace(CONFIG, epochs=8, resident_bytes=10**8))
+    assert found.history[-1]["validation"]["concat"][0] > 0.85
+    assert len(found.history) == 8
+
+
+def test_early_stopping_keeps_the_best(small_data):
+    """Validation labels that nothing can learn: the score wanders, training stops, each seed keeps its own best epoch."""
+    order = np.random.default_rng(0).permutation(100)
+    rows = small_data.validation_rows
+    rows = rows._replace(score_BxK=rows.score_BxK[order], valid_BxK=rows.valid_BxK[order])
+    data = ArrayData(small_data.train_rows, rows, 32)
+    found = fit(SMALL, data, replace(CONFIG, epochs=60, patience=2))
+    last = len(found.history) - 1
+    assert last < 59
+    assert max(e for row in found.best_epoch.values() for e in row) == last - 2
+    for name, row in found.best_epoch.items():
+        for s, epoch in enumerate(row):
+            assert epoch == int(np.argmax([h["validation"][name][s] for h in found.history]))
+    prediction = predict(found, data.validation())["concat"][1]
+    best = np.mean(metrics.per_dimension("ccc", prediction, rows.score_BxK, rows.valid_BxK))
+    assert best == pytest.approx(max(h["validation"]["concat"][1] for h in found.history), abs=1e-5)
+
+
+def test_a_nan_is_named(small_data):
+    rows = small_data.train_rows
+    audio = rows.audio_BxTxC.copy()
+    audio[37] = np.nan
+    bad = ArrayData(rows._replace(audio_BxTxC=audio), small_data.validation_rows, 32)
+    given = measure(small_data.train(0), batch_rows=32, max_rows=None)
+    with pytest.raises(
+        NotFinite, match=r"epoch 1, step \d, a batch of \d+ rows .*audio \(seeds 0, 1\); concat"
+    ) as error:
+        fit(SMALL, bad, SHORT, normalisation=given)
+    assert "midi" not in str(error.value)
+    with pytest.raises(NotFinite, match=r"epoch 1, step"):
+        fit(SMALL, bad, replace(SHORT, resident_bytes=10**8), normalisation=given)
+
+
+def test_bad_input_is_refused(small_data, make_world):
+    with pytest.raises(
+        BadInput, match=r"batch_rows=512 but the training split has 240 rows; use batch_rows of at most 240"
+    ):
+        fit(SMALL, small_data, replace(SHORT, batch_rows=512))
+    with pytest.raises(BadInput, match="a batch of 32 rows came where at most 16 fit"):
+        fit(SMALL, small_data, replace(SHORT, batch_rows=16))
+    nothing = jax.tree.map(lambda a: a[:0], small_data.validation_rows)
+    with pytest.raises(BadInput, match="validation split has no rows"):
+        fit(SMALL, ArrayData(small_data.train_rows, nothing, 32), SHORT)
+    with pytest.raises(BadInput, match="no head"):
+        fit({}, small_data, SHORT)
+    deaf = ArrayData(make_world(8, 0)._replace(midi_BxTxC=None), make_world(8, 0), 32)
+    with pytest.raises(BadInput, match="needs midi_BxTxC"):
+        fit({"midi": SMALL["midi"]}, deaf, SHORT)
+    for change in ({"epochs": 0}, {"seeds": ()}, {"seeds": (1, 1)}, {"compute_dtype": "float16"}):
+        with pytest.raises(BadInput):
+            replace(CONFIG, **change)
+    with pytest.raises(BadInput, match="keep huber or ccc"):
+        FitConfig(losses=LossWeights(huber=0, ccc=0, ranking=1))
+
+
+def test_a_dimension_with_constant_labels_trains_and_stays_undefined(small_data):
+    def flat(rows: HeadInput) -> HeadInput:
+        score = rows.score_BxK.copy()
+        score[:, 2] = 97.5
+        return rows._replace(score_BxK=score)
+
+    data = ArrayData(flat(small_data.train_rows), flat(small_data.validation_rows), 32)
+    found = fit(SMALL, data, SHORT)
+    prediction = predict(found, data.validation())["concat"][0]
+    assert np.isfinite(prediction).all()
+    rows = data.validation_rows
+    r = metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)
+    assert r[2] is None
+    assert all(x is not None for k, x in enumerate(r) if k != 2)
+
+
+class Line(nn.Module):
+    """A head of one's own: a straight line on the mean audio bin."""
+
+    @nn.compact
+    def __call__(self, batch: HeadInput, train: bool) -> jax.Array:
+        return nn.Dense(8)(jnp.mean(batch.audio_BxTxC, axis=1))
+
+
+def test_a_module_of_ones_own(small_data, tmp_path):
+    heads = {"line": Line(), "audio": SMALL["audio"]}
+    found = fit(heads, small_data, replace(SHORT, epochs=8, learning_rate=5e-2))
+    prediction = predict(found, small_data.validation())
+    assert mean_r(prediction["line"][0], small_data.validation_rows) > 0.6
+    save(tmp_path / "heads.npz", found)
+    with pytest.raises(BadInput, match="'line' is a module of its own"):
+        load(tmp_path / "heads.npz")
+    again = predict(load(tmp_path / "heads.npz", {"line": Line()}), small_data.validation())
+    for name in heads:
+        np.testing.assert_array_equal(again[name], prediction[name])
+
+
+def test_saved_heads_predict_the_same(result, small_data, tmp_path):
+    save(tmp_path / "heads.npz", result)
+    loaded = load(tmp_path / "heads.npz")
+    assert loaded.heads == result.heads
+    assert (loaded.store, loaded.best_epoch, loaded.config.seeds) == ("a1", result.best_epoch, (0, 1))
+    a, b = predict(result, small_data.validation()), predict(loaded, small_data.validation())
+    np.testing.assert_array_equal(a["concat"], b["concat"])
+    alone = predict(loaded, small_data.validation(), heads=["concat"])
+    assert list(alone) == ["concat"]
+    np.testing.assert_allclose(alone["concat"], a["concat"], rtol=1e-5)
+    with pytest.raises(BadInput, match="no head cross in this fit; it has audio, midi, concat"):
+        predict(loaded, small_data.validation(), heads=["cross"])
+
+
+def test_looking_inside(small_data):
+    heads = {"cross": HeadConfig("cross", 8, 2, inputs="both"), "gated": HeadConfig("gated", 8, 2)}
+    found = fit(heads, small_data, replace(SHORT, epochs=1))
+    cross = attend(found, "cross", small_data.validation(), seed=1)
+    assert cross.output.audio_to_midi_BxHxTxT.shape == (100, 2, 6, 6)
+    assert cross.output.audio_mix_S.shape == (3,)
+    np.testing.assert_array_equal(cross.row_N, np.arange(100))
+    prediction = predict(found, small_data.validation())
+    np.testing.assert_allclose(cross.output.score_BxK, prediction["cross"][1], rtol=1e-5)
+    gate = attend(found, "gated", small_data.validation()).output.gate_BxMxK
+    np.testing.assert_allclose(gate.sum(axis=1), np.ones((100, 8)), rtol=1e-5)
+
+
+def test_bfloat16_comes_close(result, small_data):
+    half = fit(SMALL, small_data, replace(CONFIG, compute_dtype="bfloat16"))
+    assert jax.tree.leaves(half.params)[0].dtype == np.float32
+    a, b = (predict(x, small_data.validation())["concat"][0] for x in (result, half))
+    rows = small_data.validation_rows
+    assert abs(mean_r(a, rows) - mean_r(b, rows)) < 0.02
