@@ -21,15 +21,14 @@ from extract.encoders import PRETRAINED, describe
 from extract.estimate import MEASURED, Estimate, Rates, estimate
 from extract.parse import Parsed, complaints, parse_all
 from extract.pieces import SPLIT_REPAIR_VERSION, Pieces, find_pieces
+from extract.plan_report import PlanReport
 from extract.processes import process_pool
 from extract.progress import Progress, silent
+from extract.room import check_room
 from extract.segments import HOP_S, WINDOW_S, RowOrder, Segments, all_segments, limited, n_windows, rows_of
 from store.create import update_places
 from store.errors import KeybedError, NoRoom
 from store.schema import LEVELS, SPLITS, TIERS, EncoderSpec, Recipe, fingerprint, shard_rows_for
-
-ROOM_MARGIN = 1.02
-"""Free bytes that are asked for, as a multiple of the estimate before compression."""
 
 
 class PlanError(KeybedError):
@@ -74,54 +73,6 @@ class PlanConfig:
     rates: Rates = MEASURED
 
 
-@dataclass(frozen=True)
-class PlanReport:
-    """What was planned, for a person (`lines`) and for a program."""
-
-    store: Path
-    created: bool
-    n_recordings: int
-    n_recordings_used: int
-    n_segments: int
-    n_rows: int
-    rows_of_split: Mapping[str, int]
-    pieces: Pieces
-    too_short: tuple[str, ...]
-    """Recordings shorter than a window: they have no row."""
-    problems: tuple[str, ...]
-    """Recordings whose files are absent, damaged, or disagree with the CSV."""
-    random_weights: tuple[str, ...]
-    estimate: Estimate
-
-    def lines(self) -> list[str]:
-        """The report as a person reads it."""
-        splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows_of_split.items())
-        used = "" if self.n_recordings_used == self.n_recordings else f" ({self.n_recordings_used:,} of them used)"
-        lines = [
-            f"{self.n_recordings:,} recordings{used}, {len(self.pieces.names):,} pieces, "
-            f"{self.n_segments:,} segments, {self.n_rows:,} rows ({splits})",
-            *_listed("pieces that the CSV has in several splits, now in one", self.pieces.repairs),
-            *_listed("titles that name no work, so nothing tells whether a split shares them", self.pieces.vague),
-            *_listed("recordings shorter than a window, left out", self.too_short),
-            *_listed("recordings with something wrong; unreadable ones keep their rows, as failed", self.problems),
-            *self.estimate.lines(),
-        ]
-        if self.random_weights:
-            lines.append(
-                f"RANDOM WEIGHTS: {', '.join(self.random_weights)} will give seeded noise, not music's features"
-            )
-        if not self.created:
-            return [*lines, "dry run: nothing was written"]
-        tasks = self.estimate.tasks
-        array = f"keybed extract {self.store} --task I --tasks {tasks}, I from 0 to {tasks - 1}"
-        alone = f"next: keybed extract {self.store}"
-        return [*lines, f"planned: {self.store}", f"{alone}   (or as an array: {array})" if tasks > 1 else alone]
-
-
-def _listed(heading: str, entries: Any) -> list[str]:
-    return [f"{heading}: {len(entries)}", *(f"  {entry}" for entry in entries)] if entries else []
-
-
 @dataclass(frozen=True, eq=False)
 class _Draft:
     """What follows from the CSV alone."""
@@ -152,7 +103,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         recipe = _recipe(config, draft, specs, audio, parsed)
         costs = _estimate(config, draft, recipe)
         if config.check_room:
-            _check_room(config.store, costs)
+            check_room(config.store, costs)
         planned = {**draft.order.columns, "level_drawn": _levels(config, draft.order, progress)}
         progress("making the store", 0, 1)
         stores.create(
@@ -179,9 +130,16 @@ def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
             parsed = _parse(config, draft, Path(folder), progress)
     recipe = _recipe(config, draft, specs, {"source": config.audio}, parsed)
     costs = _estimate(config, draft, recipe)
-    if config.check_room:
-        _check_room(config.store, costs)
-    return _report(config, draft, specs, parsed, costs, created=False)
+    return _report(config, draft, specs, parsed, costs, created=False, no_room=_no_room(config, costs))
+
+
+def _no_room(config: PlanConfig, costs: Estimate) -> str | None:
+    try:
+        if config.check_room:
+            check_room(config.store, costs)
+    except NoRoom as error:
+        return str(error)
+    return None
 
 
 def _draft(config: PlanConfig) -> _Draft:
@@ -363,20 +321,6 @@ def _estimate(config: PlanConfig, draft: _Draft, recipe: Recipe) -> Estimate:
     )
 
 
-def _check_room(store: Path, costs: Estimate) -> None:
-    folder = store.absolute()
-    there = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) if folder.is_dir() else 0
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
-    needed = costs.total_bytes * ROOM_MARGIN - there
-    if free < needed:
-        raise NoRoom(
-            f"{folder}: {free / 1e9:.1f} GB free, but {store} may need {needed / 1e9:.1f} GB more; choose another disk, "
-            "a --limit, or fewer --encoders (or --no-room-check where you know better)"
-        )
-
-
 def _report(
     config: PlanConfig,
     draft: _Draft,
@@ -385,6 +329,7 @@ def _report(
     costs: Estimate,
     *,
     created: bool,
+    no_room: str | None = None,
 ) -> PlanReport:
     recordings = draft.corpus.recordings
     ranges = draft.order.split_ranges
@@ -401,4 +346,5 @@ def _report(
         problems=tuple(line for index in sorted(parsed) for line in complaints(recordings[index], parsed[index])),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
         estimate=costs,
+        no_room=no_room,
     )

@@ -175,10 +175,12 @@ def test_settings_that_cannot_be_meant(
 
 def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
-    monkeypatch.setattr("extract.plan.shutil.disk_usage", lambda folder: usage._replace(free=10_000))
+    monkeypatch.setattr("extract.room.shutil.disk_usage", lambda folder: usage._replace(free=10_000))
     with pytest.raises(NoRoom, match=r"0\.0 GB free"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
+    said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
+    assert any(line.startswith("NO ROOM: ") for line in said)
     plan(config_for(tiny_corpus, tmp_path / "store", check_room=False))
 
 
