@@ -12,7 +12,6 @@ from experiments.gain import BEST_FUSION
 from experiments.predictions import PREDICTIONS, load_predictions
 from store.errors import KeybedError
 
-
 JUDGES = ("final fusion", BEST_FUSION)
 """Phase 4's last word, then any phase's."""
 

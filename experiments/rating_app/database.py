@@ -68,7 +68,17 @@ class Database:
                 raise EditConflict(newest or Rating("none-yet", 0, {}, False, 0.0, 0))
             now = datetime.now(UTC).isoformat(timespec="milliseconds")
             scores = json.dumps(dict(rating.scores))
-            values = (rater, position, rating.save_id, rating.edit, scores, rating.done, rating.listened_s, rating.plays, now)
+            values = (
+                rater,
+                position,
+                rating.save_id,
+                rating.edit,
+                scores,
+                rating.done,
+                rating.listened_s,
+                rating.plays,
+                now,
+            )
             connection.execute(
                 f"INSERT INTO save (rater, position, {_COLUMNS}, saved_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",  # noqa: S608
                 values,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hmac
 import json
-import os
 import re
 import secrets
 from collections.abc import Mapping, Sequence
@@ -92,7 +91,12 @@ def write_set(rating_set: RatingSet) -> None:
     _write(private / "tokens.json", dict(rating_set.tokens))
     (private / "tokens.json").chmod(0o600)
     orders = {rater: [asdict(p) for p in order] for rater, order in rating_set.orders.items()}
-    plain = {"format": FORMAT_VERSION, "set_id": rating_set.set_id, "seconds": dict(rating_set.seconds), "orders": orders}
+    plain = {
+        "format": FORMAT_VERSION,
+        "set_id": rating_set.set_id,
+        "seconds": dict(rating_set.seconds),
+        "orders": orders,
+    }
     _write(rating_set.folder / "set.json", plain)
 
 
@@ -132,4 +136,4 @@ def _check(rating_set: RatingSet) -> None:
 def _write(path: Path, data: Any) -> None:
     aside = path.with_suffix(".aside")
     aside.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
-    os.replace(aside, path)
+    aside.replace(path)

@@ -63,7 +63,9 @@ def serve(config: ServeConfig, console: Console) -> None:
     console.print(table)
     console.print(f"Stop with Ctrl-C; ratings stay. Then: keybed phase5 ingest {config.folder}", highlight=False)
     app = build_app(rating_set, database, allowed_hosts=_hosts(config))
-    server = uvicorn.Server(uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", server_header=False))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", server_header=False)
+    )
     try:
         server.run()
     except SystemExit as stopped:

@@ -14,6 +14,8 @@ from experiments.phase2 import Phase2Config, run_phase2
 from experiments.report import render
 from store.schema import AXIS_DIMENSIONS
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def run(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> Path:

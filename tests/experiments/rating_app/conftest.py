@@ -15,7 +15,7 @@ from experiments.rating_app.rating_set import Presentation, RatingSet, new_token
 CLIPS = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
 
 
-@pytest.fixture()
+@pytest.fixture
 def rating_set(tmp_path: Path) -> RatingSet:
     """Two raters, one practice clip, two clips, one of them heard again; each clip lasts 0.6 s."""
     (tmp_path / "audio").mkdir()
@@ -30,12 +30,12 @@ def rating_set(tmp_path: Path) -> RatingSet:
     return made
 
 
-@pytest.fixture()
+@pytest.fixture
 def database(rating_set: RatingSet) -> Database:
     return Database(rating_set.database)
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(rating_set: RatingSet, database: Database):
     """The app on a free port of this machine, in a thread; yields its address."""
     import uvicorn

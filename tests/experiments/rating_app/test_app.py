@@ -21,13 +21,13 @@ def rating(edit=1, save_id="save-0001", **changes):
     return plain | changes
 
 
-@pytest.fixture()
+@pytest.fixture
 def client(rating_set, database):
     with TestClient(build_app(rating_set, database), base_url="http://127.0.0.1") as client:
         yield client
 
 
-@pytest.fixture()
+@pytest.fixture
 def home(rating_set):
     return f"/r/{rating_set.tokens['ann']}/"
 

@@ -10,7 +10,7 @@ from store.schema import DIMENSIONS
 pytestmark = pytest.mark.browser
 
 
-@pytest.fixture()
+@pytest.fixture
 def new_page(chromium):
     contexts = []
 
@@ -278,6 +278,6 @@ def test_the_offline_folder_gives_one_file_that_reads_back(rating_set, new_page,
     rater, ratings = read_result(file, rating_set)
     assert rater == "ben"
     assert [list(r.scores.values()) for r in ratings.values()] == [[2, 4, 6, 8, 10, 12, 14, 16]] * 3 + [[1] * 8]
-    assert all(DIMENSIONS == tuple(r.scores) and r.done for r in ratings.values())
+    assert all(tuple(r.scores) == DIMENSIONS and r.done for r in ratings.values())
     assert all(url.startswith(("file:", "blob:", "data:")) for url in asked)
     assert page.troubles == []
