@@ -22,6 +22,7 @@ ORDER_KEYS = (
     "pristine>poor, tone alike",
     "pristine>moderate, tone alike",
 )
+SENSES = {"audio": "sound", "midi": "notes"}
 ORDER_ASKED = {
     "pristine>poor": 0.90,
     "pristine>moderate": 0.75,
@@ -46,12 +47,19 @@ def lead(results: Json, gate: Gate) -> list[str]:
         ]
     relative = a["relative"]
     ends = "" if relative["low"] is None else f" (95 %: {_percent(relative['low'])} to {_percent(relative['high'])})"
+    fusion, single = (_most(chosen, key) for key in ("fusion", "single"))
     return [
-        f"Fusion ({label(chosen['fusion']).removeprefix('fusion: ')}) against {label(chosen['single'])}: "
+        f"Fusion ({fusion.replace('fusion: ', '')}) against the best single modality ({single}): "
         f"{a['arithmetic'].replace('-', '−')}{ends}; the gate asks ≥ 10 %.",
         f"Against the better modality for each dimension: {gain['b']['arithmetic'].replace('-', '−')}.",
         f"{results['reading'][0].upper()}{results['reading'][1:]}.",
     ]
+
+
+def _most(chosen: Json, key: str) -> str:
+    """The chosen head in words; where folds chose differently, that it is mostly this one."""
+    same = len({fold[key] for fold in chosen["each_fold"]}) == 1
+    return label(chosen[key]) if same else f"mostly {label(chosen[key])}, chosen in each fold"
 
 
 def below(results: Json, gate: Gate) -> list[str]:
@@ -248,8 +256,8 @@ def _spaces(results: Json) -> Section:
     ]
     for m in SINGLES:
         rank = f"{s['effective_rank'][m]:.1f} of {s['channels'][m]}"
-        rows.append([f"mean cosine, {label(m)}", number(s["mean_cosine"][m], 2), IN_WORDS["mean_cosine"]])
-        rows.append([f"effective rank, {label(m)}", rank, IN_WORDS["effective_rank"]])
+        rows.append([f"mean cosine, {SENSES[m]}", number(s["mean_cosine"][m], 2), IN_WORDS["mean_cosine"]])
+        rows.append([f"effective rank, {SENSES[m]}", rank, IN_WORDS["effective_rank"]])
     return Section("Two senses, two spaces", tables=[Table(["measure", "value", "in words"], rows, kind="gate")])
 
 
