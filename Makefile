@@ -1,4 +1,4 @@
-# Everything a new user needs: each target does its own set-up, once (setup.sh, .venv).
+# Everything a new user needs: each target does its own set-up, once (.ci/setup, .venv).
 #   make demo [MAESTRO=dir] [ROWS=n]    make test    make test-slow    make lint    make format
 # PIP_ARGS=… is handed to pip, PYTHON=… picks the interpreter.
 SLOW ?= none
@@ -9,7 +9,7 @@ help:
 	@sed -n 's/^# \{0,1\}//p' Makefile
 
 setup:
-	@./setup.sh
+	@.ci/setup
 
 demo: setup
 	@.venv/bin/keybed demo $${MAESTRO:+--maestro "$$MAESTRO"} $${ROWS:+--rows "$$ROWS"}

@@ -1,4 +1,4 @@
-"""setup.sh on machines that lack something, played with stand-ins for python, pip, id, sudo and apt-get."""
+""".ci/setup on machines that lack something, played with stand-ins for python, pip, id, sudo and apt-get."""
 
 from __future__ import annotations
 
@@ -59,7 +59,8 @@ class Machine:
         self.folder, self.logs, self.bin = folder, folder / "logs", folder / "bin"
         self.logs.mkdir()
         self.bin.mkdir()
-        for name in ("setup.sh", "pyproject.toml", "constraints.txt"):
+        (folder / ".ci").mkdir()
+        for name in (".ci/setup", "pyproject.toml", "constraints.txt"):
             shutil.copy(ROOT / name, folder / name)
         for tool in TOOLS:
             (self.bin / tool).symlink_to(shutil.which(tool) or f"/bin/{tool}")
@@ -82,7 +83,7 @@ class Machine:
 
     def setup(self, **variables: str) -> subprocess.CompletedProcess[str]:
         environment = {"PATH": str(self.bin), "LOGS": str(self.logs), **variables}
-        return subprocess.run(["sh", "setup.sh"], cwd=self.folder, env=environment, capture_output=True, text=True)
+        return subprocess.run(["sh", ".ci/setup"], cwd=self.folder, env=environment, capture_output=True, text=True)
 
     @property
     def calls(self) -> list[str]:
@@ -158,9 +159,11 @@ def test_make_hands_its_variables_on(tmp_path):
     keybed = tmp_path / ".venv" / "bin" / "keybed"
     keybed.parent.mkdir(parents=True)
     keybed.write_text('#!/bin/sh\nprintf "[%s]" "$@"\n')
-    (tmp_path / "setup.sh").write_text('#!/bin/sh\nprintf "PIP_ARGS=%s\\n" "$PIP_ARGS"\n')
+    setup = tmp_path / ".ci" / "setup"
+    setup.parent.mkdir()
+    setup.write_text('#!/bin/sh\nprintf "PIP_ARGS=%s\\n" "$PIP_ARGS"\n')
     keybed.chmod(0o755)
-    (tmp_path / "setup.sh").chmod(0o755)
+    setup.chmod(0o755)
     environment = {"PATH": os.environ["PATH"]}
 
     def demo(*variables: str) -> str:
