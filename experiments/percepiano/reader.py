@@ -71,7 +71,7 @@ class Ratings:
 
 
 def read(folder: Path) -> Ratings:
-    """Read FOLDER/labels/*mean*.json, *std*.json and FOLDER/midi. Raises NotPercePiano where nothing is left."""
+    """Read FOLDER/labels/…_mean_….json, …_std_….json and FOLDER/midi. Raises NotPercePiano where nothing is left."""
     problems: list[str] = []
     means = _labels(folder, "mean")
     spreads = _labels(folder, "std")
@@ -116,9 +116,9 @@ def read(folder: Path) -> Ratings:
 
 
 def _labels(folder: Path, kind: str) -> dict[str, list[Any]]:
-    paths = sorted((folder / "labels").glob(f"*{kind}*.json"))
+    paths = [p for p in sorted((folder / "labels").glob("*.json")) if kind in p.stem.split("_")]
     if not paths:
-        raise NotPercePiano(f"{folder / 'labels'}: no *{kind}*.json; give the folder that holds labels/ and midi/")
+        raise NotPercePiano(f"{folder / 'labels'}: no file named …_{kind}_….json; give the folder that holds labels/ and midi/")
     data = json.loads(paths[0].read_text(encoding="utf-8"))
     return {name.strip(): values for name, values in data.items()}
 

@@ -94,6 +94,6 @@ def published(tmp_path) -> Path:
     write_midi(tmp_path / "midi" / "Nobody_1.mid", play(rng, n=12))
     mean[names[1]] = [0.5] * 7
     (tmp_path / "midi" / f"{names[2]}.mid").write_bytes(b"MThd no")
-    (tmp_path / "labels" / "label_mean_x.json").write_text(json.dumps(mean))
-    (tmp_path / "labels" / "label_std_x.json").write_text(json.dumps(sd))
+    (tmp_path / "labels" / "label_2round_mean_reg_highstd0.json").write_text(json.dumps(mean))
+    (tmp_path / "labels" / "label_2round_std_reg_highstd0.json").write_text(json.dumps(sd))
     return tmp_path

@@ -20,6 +20,7 @@ def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
         "not a readable MIDI",
     ):
         assert words in told
+    assert (found.rating.mean(), found.sd.mean()) == pytest.approx((0.5, 0.1))  # both files' names hold "std"
     assert found.rating.shape == (4, 19)  # the performer index after the 19 ratings is dropped
 
 
@@ -36,6 +37,8 @@ def test_the_published_data_reads_whole(shared_data) -> None:
     assert (~found.human).sum() == 95  # score renderings
     assert found.rating.min() >= 0
     assert found.rating.max() <= 1
+    assert 0.15 < found.sd.mean() < 0.19
+    assert 0.55 < ceilings(found)["within_r"].mean() < 0.8
     assert any("space" in p for p in found.problems)
 
 
