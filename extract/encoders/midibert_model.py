@@ -26,7 +26,7 @@ from store.schema import EncoderSpec
 EMBEDDING_SIZE = 256
 BUCKETS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Lengths that sequences are padded to."""
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 32768
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 32768
 """A batch of a bucket holds this many tokens, padding included: always the same number of sequences."""
 
 
