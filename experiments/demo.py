@@ -17,6 +17,7 @@ from rich.console import Console
 
 from experiments.phase2 import Phase2Config, run_phase2
 from extract.demo_corpus import write_demo_corpus
+from extract.encoders.device import fast_bfloat16
 from extract.plan import PlanConfig, plan
 from extract.progress import shown
 from extract.worker import ExtractConfig, extract
@@ -61,7 +62,7 @@ def run_demo(config: DemoConfig, console: Console) -> int:
                 limit=segments,
                 encoders=ENCODERS,
                 weights={"mert": "random", "midibert": "random"},
-                compute_dtype="bfloat16",
+                compute_dtype="bfloat16" if fast_bfloat16() else "float32",
                 seed=config.seed,
             ),
             progress,
