@@ -3,13 +3,11 @@
 python -m experiments.quick_probe STORE               the store of `make demo`: under a minute on 2 cores
 """
 
-# mypy: disable-error-code="untyped-decorator"
 from __future__ import annotations
 
 import sys
 from pathlib import Path
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
@@ -25,8 +23,8 @@ from store.schema import DIMENSIONS
 class MyHead(nn.Module):
     """Your idea: what do the mean and the loudest bin of either modality say?"""
 
-    @nn.compact
-    def __call__(self, batch: heads.HeadInput, train: bool) -> jax.Array:
+    @nn.compact  # type: ignore[untyped-decorator]
+    def __call__(self, batch: heads.HeadInput, train: bool) -> jnp.ndarray:
         """Standardised features in, standardised scores (B, 8) out."""
         both = [x for frames in (batch.audio_BxTxC, batch.midi_BxTxC) for x in (frames.mean(1), frames.max(1))]
         hidden = nn.gelu(nn.Dense(32)(jnp.concatenate(both, axis=-1)))
@@ -44,10 +42,11 @@ def probe(path: Path, epochs: int = 20, seeds: tuple[int, ...] = (0, 1, 2)) -> d
     models = {"my head": MyHead(), "concat": heads.HeadConfig("concat")}
     fitted = heads.fit(models, FoldData(features, train, validation, size, len(train)), config)
     said = {name: p.mean(axis=0) for name, p in heads.predict(fitted, features.batches(test, size)).items()}
-    ridge, blocks = RidgeProbe(), {}
+    ridge = RidgeProbe()
     for part, where in (("train", train), ("validation", validation), ("test", test)):
         b = features.batch(where)
-        blocks = frame_block("audio", b.audio_BxTxC) | frame_block("midi", b.midi_BxTxC, b.midi_mask_BxT)
+        audio, midi = frame_block("x", b.audio_BxTxC)["x"], frame_block("x", b.midi_BxTxC, b.midi_mask_BxT)["x"]
+        blocks = {"both": np.concatenate([audio, midi], axis=-1)}
         ridge.add(part, blocks, b.score_BxK, b.valid_BxK)
     said["ridge"] = ridge.solve([(["train"], ["validation"])]).predict(blocks)
     return {n: metrics.per_dimension("pearson", p, rows.score[test], rows.valid[test]) for n, p in said.items()}
