@@ -118,7 +118,9 @@ def read(folder: Path) -> Ratings:
 def _labels(folder: Path, kind: str) -> dict[str, list[Any]]:
     paths = [p for p in sorted((folder / "labels").glob("*.json")) if kind in p.stem.split("_")]
     if not paths:
-        raise NotPercePiano(f"{folder / 'labels'}: no file named …_{kind}_….json; give the folder that holds labels/ and midi/")
+        raise NotPercePiano(
+            f"{folder / 'labels'}: no file named …_{kind}_….json; give the folder that holds labels/ and midi/"
+        )
     data = json.loads(paths[0].read_text(encoding="utf-8"))
     return {name.strip(): values for name, values in data.items()}
 

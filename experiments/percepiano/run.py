@@ -151,6 +151,12 @@ def _zero_shot(
             f"{config.after} was trained on view {pair['view']}: give its --store, and a run on frames or layers"
         )
     fit = train.load(config.after / "heads.npz")
+    import store as stores
+
+    if fit.store != stores.open(config.store).fingerprint:
+        raise KeybedError(
+            f"{config.after} was trained on another store than {config.store}; its features mean something else"
+        )
     if config.head not in fit.heads:
         raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(fit.heads)}")
     masked = {s.name for s in specs if s.has_mask}

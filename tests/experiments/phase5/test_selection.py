@@ -22,7 +22,11 @@ def small_store(shared_data, tmp_path_factory) -> Path:
     from extract.worker import ExtractConfig, extract
 
     path = tmp_path_factory.mktemp("mixed") / "store"
-    plan(PlanConfig(shared_data / "maestro-mini", path, limit=120, encoders=("placeholder-audio", "placeholder-midi"), jobs=1))
+    plan(
+        PlanConfig(
+            shared_data / "maestro-mini", path, limit=120, encoders=("placeholder-audio", "placeholder-midi"), jobs=1
+        )
+    )
     extract(ExtractConfig(path, workers=0))
     return path
 
@@ -30,7 +34,14 @@ def small_store(shared_data, tmp_path_factory) -> Path:
 @pytest.mark.slow
 def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     config = SelectConfig(
-        small_store, tmp_path / "set", n=10, raters=("ann", "ben"), repeats=3, anchors=2, max_label_r=0.4, override="a test"
+        small_store,
+        tmp_path / "set",
+        n=10,
+        raters=("ann", "ben"),
+        repeats=3,
+        anchors=2,
+        max_label_r=0.4,
+        override="a test",
     )
     made = read_set(select(config, QUIET))
     answers = read_answers(tmp_path / "set")
