@@ -88,8 +88,10 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
+    """Folder names; paths where two are alike; numbered where a run is given twice."""
     short = [run.resolve().name for run in runs]
-    return short if len(set(short)) == len(short) else [str(run) for run in runs]
+    names = short if len(set(short)) == len(short) else [str(run) for run in runs]
+    return [n if names.index(n) == i else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
 def _truth(saved: Saved, common: NDArray[np.int64]) -> dict[str, np.ndarray]:

@@ -59,7 +59,8 @@ class Phase3Config:
     out: Path
     override: str | None = None
     epochs: int = 15
-    batch_rows: int = 128
+    batch_rows: int | None = None
+    """Rows of a contrastive batch; None: 128, and 64 where that would leave under 20 steps an epoch."""
     width: int = 128
     hidden: int = 256
     temperature: float = 0.07
@@ -96,13 +97,14 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     budget, n_folds = phase2_budget(config.after)
     folds = judging_folds(features, n_folds)
     raw = load_predictions(config.after)
+    n_train = max(len(fold.train) for fold in folds)
+    batch_rows = config.batch_rows or (128 if n_train >= 20 * 128 else 64)
     fit = FitConfig(
-        epochs=config.epochs, batch_rows=config.batch_rows, learning_rate=config.learning_rate, seeds=(0,), patience=0
+        epochs=config.epochs, batch_rows=batch_rows, learning_rate=config.learning_rate, seeds=(0,), patience=0
     )
     window_s = float(store.recipe.segments.get("window_s", 10.0))
     wanted = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
     heads = head_configs(ALL_HEADS, budget.hidden, "frames")
-    n_train = max(len(fold.train) for fold in folds)
     console.print(f"Phase 3 on {len(rows)} rows, {len(folds)} fold(s): projections, then Phase 2's heads again")
     trials, met, met_before, met_cca, retention = [], [], [], [], []
     projections: list[AlignResult] = []
@@ -169,6 +171,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
             "folds": n_folds,
             "fusion": earlier["chosen"]["fusion"],
         },
+        "steps": config.epochs * -(-n_train // projections[0].config.fit.batch_rows),
         "temperature": [p.temperature() for p in projections],
         "history": projections[0].history,
         "plane": {"before": aligning.plane(met_before[0]), "after": aligning.plane(met[0])},
@@ -287,7 +290,9 @@ def phase3_criteria(results: dict[str, Any]) -> list[Criterion]:
             "alignment",
             a["after"],
             ALIGNMENT_THRESHOLD,
-            f"paired − unpaired cosine; untrained {a['before'].value:.2f}, closed-form CCA {a['cca'].value:.2f}",
+            f"paired − unpaired cosine; untrained {a['before'].value:.2f}, closed-form CCA {a['cca'].value:.2f}".replace(
+                "-", "−"
+            ),
         ),
         above_zero(
             "partner found among the segment's own variants",

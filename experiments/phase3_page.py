@@ -43,7 +43,7 @@ def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section
         Section(
             "Training the projections",
             [
-                f"Loss on validation rows after each epoch (lower is better); learned temperature {number(results['temperature'][0], 3)}."
+                f"Loss on validation rows after each epoch (lower is better); {results['steps']} steps in all; learned temperature {number(results['temperature'][0], 3)}."
             ],
             [
                 plots.curves(
@@ -75,6 +75,7 @@ def _alignment(results: Json) -> Section:
             "Untrained projections carry what the two senses share by accident; canonical correlation is what a straight map reaches without any training."
         ],
         tables=[Table(["measure", "before", "after", "CCA"], rows, numeric=(1, 2, 3))],
+        wide=True,
     )
 
 
