@@ -1,4 +1,4 @@
-"""phase5 select, serve, ingest, percepiano: expert ears."""
+"""phase5 select, serve, ingest, percepiano: expert ears, and the human ratings there are already."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_out, add_store, names, positive, whole
+from experiments.commands.arguments import add_store, names, positive
 
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
-    phase5 = subcommands.add_parser("phase5", help="expert ears: select segments, serve the page, read ratings")
-    steps = phase5.add_subparsers(title="steps", required=True, metavar="STEP")
+    phase5 = subcommands.add_parser("phase5", help="have clips rated by experts, and learn what the labels are worth")
+    steps = phase5.add_subparsers(required=True, metavar="STEP")
     _register_select(steps)
     _register_serve(steps)
     _register_ingest(steps)
@@ -20,25 +20,25 @@ def register(subcommands: Any) -> None:
 
 
 def _register_select(steps: Any) -> None:
-    select = steps.add_parser("select", help="draw the segments that experts should hear, and write a rating set")
+    select = steps.add_parser("select", help="draw and render the clips worth paying for, in blinded orders")
     add_store(select)
-    add_out(select, "folder of the rating set")
-    select.add_argument("--after", metavar="RUN", type=Path, help="the Phase 4 run that said GO")
-    select.add_argument("--override", metavar="REASON", help="go on although no run said GO; kept in every report")
-    select.add_argument("--n", type=positive, default=250, help="segments to rate (250)")
-    select.add_argument("--raters", type=names, help="their names, such as anna,ben (four, numbered)")
-    select.add_argument("--repeats", type=whole, default=20, help="segments that a rater hears twice (20)")
-    select.add_argument("--anchors", type=whole, default=4, help="anchors at the start (4)")
+    select.add_argument("--after", metavar="RUN4", type=Path, help="the Phase 4 run whose GO allows this")
+    select.add_argument("--out", metavar="DIR", type=Path, required=True, help="folder of the rating set")
+    select.add_argument("--n", type=positive, default=250, help="clips to be rated (250)")
+    select.add_argument("--raters", type=names, help="their names (default: rater 1 to rater 4)")
+    select.add_argument("--repeats", type=int, default=20, help="clips that each rater hears twice (20)")
+    select.add_argument("--anchors", type=positive, default=4, help="practice clips at the start (4)")
     select.add_argument("--seed", type=int, default=0)
+    select.add_argument("--override", metavar="REASON", help="go on without Phase 4's GO; every report will say why")
     select.set_defaults(run=_select)
 
 
-def _select(options: argparse.Namespace) -> None:
+def _select(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.phase5.selection import SelectConfig, select
 
-    more = {} if options.raters is None else {"raters": options.raters}
+    chosen = {"raters": options.raters} if options.raters else {}
     config = SelectConfig(
         store=options.store,
         out=options.out,
@@ -48,74 +48,76 @@ def _select(options: argparse.Namespace) -> None:
         anchors=options.anchors,
         seed=options.seed,
         override=options.override,
-        **more,
+        **chosen,
     )
-    select(config, Console(soft_wrap=True))
+    select(config, Console())
+    return 0
 
 
 def _register_serve(steps: Any) -> None:
-    serve = steps.add_parser("serve", help="the rating page, on this machine alone unless told otherwise")
+    serve = steps.add_parser("serve", help="serve the rating page on this machine, or write it as folders")
     serve.add_argument("folder", metavar="DIR", type=Path, help="what `phase5 select` wrote")
-    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (127.0.0.1)")
+    serve.add_argument("--host", default="127.0.0.1", help="address to listen on (this machine alone)")
     serve.add_argument("--port", type=positive, default=8321)
-    serve.add_argument("--public-url", help="how raters reach this machine, for their links")
-    serve.add_argument("--static", action="store_true", help="write offline folders for raters instead of serving")
+    serve.add_argument("--public-url", metavar="URL", help="how raters reach the machine, for their links")
+    serve.add_argument("--static", action="store_true", help="write DIR/static for raters without a connection")
     serve.set_defaults(run=_serve)
 
 
-def _serve(options: argparse.Namespace) -> None:
+def _serve(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.rating_app.serving import ServeConfig, serve
 
-    config = ServeConfig(options.folder, options.host, options.port, options.public_url, options.static)
-    serve(config, Console(soft_wrap=True))
+    serve(ServeConfig(options.folder, options.host, options.port, options.public_url, options.static), Console())
+    return 0
 
 
 def _register_ingest(steps: Any) -> None:
-    ingest = steps.add_parser("ingest", help="what the ratings say: agreement, noise ceiling, gate, advice")
+    ingest = steps.add_parser("ingest", help="agreement of raters, their ceiling, labels against experts, the gate")
     ingest.add_argument("folder", metavar="DIR", type=Path, help="the rating set")
-    ingest.add_argument("--replicates", type=positive, default=2000, help="of the bootstrap (2000)")
-    ingest.add_argument("--seed", type=int, default=0)
+    ingest.add_argument("--replicates", type=positive, default=2000, help="resamples of an interval (2000)")
     ingest.set_defaults(run=_ingest)
 
 
-def _ingest(options: argparse.Namespace) -> None:
+def _ingest(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.phase5.ingest import IngestConfig, ingest
 
-    ingest(IngestConfig(options.folder, options.replicates, options.seed), Console(soft_wrap=True))
+    ingest(IngestConfig(options.folder, options.replicates), Console())
+    return 0
 
 
 def _register_percepiano(steps: Any) -> None:
-    percepiano = steps.add_parser("percepiano", help="what PercePiano's human ratings say of features and heads")
-    percepiano.add_argument("folder", metavar="DIR", type=Path, help="PercePiano as published: labels/ and midi/")
-    add_out(percepiano)
-    percepiano.add_argument("--store", type=Path, help="extract features with this store's recipe")
-    percepiano.add_argument("--after", metavar="RUN", type=Path, help="a run on that store, for the zero-shot question")
-    percepiano.add_argument("--encoders", type=names, default=("logmel", "expressive"), help="(logmel,expressive)")
-    percepiano.add_argument("--weights", help="for mert and midibert: a checkpoint, or random")
-    percepiano.add_argument("--head", default="gated", help="head of the run to ask (gated)")
-    percepiano.add_argument("--replicates", type=positive, default=1000, help="of the bootstrap (1000)")
+    percepiano = steps.add_parser("percepiano", help="the human ratings of PercePiano: zero-shot, trained, ceiling")
+    percepiano.add_argument("folder", metavar="DIR", type=Path, help="PercePiano's labels/ and midi/")
+    percepiano.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
+    percepiano.add_argument("--store", type=Path, help="take encoders and soundfont from this store's recipe")
+    percepiano.add_argument("--after", metavar="RUN", type=Path, help="zero-shot: a Phase 2 run on that store")
+    percepiano.add_argument("--encoders", type=names, help="without a store (default: logmel,expressive)")
+    percepiano.add_argument("--no-encoders", action="store_true", help="render nothing: statistics of the notes alone")
+    percepiano.add_argument("--weights", help='of mert and midibert without a store; "random" is marked in the report')
+    percepiano.add_argument("--replicates", type=positive, default=1000, help="resamples of an interval (1000)")
     percepiano.add_argument("--seed", type=int, default=0)
     percepiano.set_defaults(run=_percepiano)
 
 
-def _percepiano(options: argparse.Namespace) -> None:
+def _percepiano(options: argparse.Namespace) -> int:
     from rich.console import Console
 
     from experiments.percepiano.run import PercepianoConfig, percepiano
 
+    encoders = () if options.no_encoders else options.encoders or PercepianoConfig.encoders
     config = PercepianoConfig(
         folder=options.folder,
         out=options.out,
         store=options.store,
         after=options.after,
-        encoders=options.encoders,
+        encoders=encoders,
         weights=options.weights,
-        head=options.head,
         replicates=options.replicates,
         seed=options.seed,
     )
-    percepiano(config, Console(soft_wrap=True))
+    percepiano(config, Console())
+    return 0
