@@ -33,9 +33,7 @@ def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> N
     return fold_of_group[member]
 
 
-def out_of_fold(
-    x_NxD: Matrix, y_N: Matrix, groups: NDArray[np.integer], n_folds: int = 5, n_inner: int = 3
-) -> Matrix:
+def out_of_fold(x_NxD: Matrix, y_N: Matrix, groups: NDArray[np.integer], n_folds: int = 5, n_inner: int = 3) -> Matrix:
     """Ridge predictions float64 (N,), each made without its own group; the penalty is chosen by inner grouped folds."""
     fold = grouped_folds(groups, n_folds)
     predicted = np.zeros(len(y_N))
