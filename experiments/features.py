@@ -10,10 +10,12 @@ import re
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.durations import durations
 from heads.feed import segment_order
 from heads.inputs import HeadInput, from_arrays, pad_rows, tier_weights
 from store.derived import check_fresh, from_int8
@@ -124,6 +126,11 @@ class Features:
     def in_memory(self) -> bool:
         """Whether the arrays lie in memory."""
         return self._held is not None
+
+    @cached_property
+    def durations(self) -> NDArray[np.float64]:
+        """How long each row sounds and its notes are held, (row, 2); see `experiments.durations`."""
+        return durations(self.store, self.rows)
 
     def array(self, name: str, positions: Positions) -> np.ndarray:
         """One argument's array, e.g. "audio_frames", at these positions."""

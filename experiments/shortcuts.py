@@ -1,6 +1,6 @@
 """Predictors that cannot hear a performance: what do they reach?
 
-Each sees one thing alone (noise level, loudness, number of notes, where the window lies, difficulty, the tier) and is
+Each sees one thing alone (noise level, loudness, number of notes, duration, difficulty, the tier) and is
 fitted on training rows to all eight scores by ridge regression on that thing, its square and its tanh. A head that does not
 beat the best of them on a dimension has shown nothing there, and the report marks it.
 """
@@ -17,7 +17,7 @@ IN_WORDS = {
     "snr": "the noise level alone",
     "loudness": "the loudness alone (RMS, peak and the gain that normalisation applied)",
     "note_count": "the number of notes alone",
-    "note_length": "the mean length of the notes alone",
+    "duration": "the duration alone (the share of the window that sounds, the mean length of the notes)",
     "difficulty": "the difficulty of the original alone",
     "tier": "the tier alone (the floor that any detector of degradation reaches)",
 }
@@ -25,18 +25,17 @@ NOT_A_SHORTCUT = {"snr": "tone_quality"}
 """The noise level is what tone_quality measures, so there it is the label and not a shortcut."""
 
 
-def columns(rows: Rows, note_length_s: NDArray[np.floating] | None = None) -> dict[str, NDArray[np.float64]]:
-    """What each shortcut sees, (row, feature); note_length is left out where it is not given."""
+def columns(rows: Rows, duration: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
+    """What each shortcut sees, (row, feature); duration: the two columns of `experiments.durations`."""
     loudness = [WAVEFORM_MEASURES.index(name) for name in ("rms_dbfs", "peak_dbfs", "gain_db")]
     seen = {
         "snr": rows.level[:, [LEVELS.index("tone")]],
         "loudness": rows.waveform[:, loudness],
         "note_count": rows.n_notes[:, None],
+        "duration": duration,
         "difficulty": rows.difficulty,
         "tier": rows.tier[:, None] == np.arange(len(TIERS)),
     }
-    if note_length_s is not None:
-        seen["note_length"] = note_length_s[:, None]
     return {name: np.asarray(values, dtype=np.float64) for name, values in seen.items()}
 
 

@@ -167,12 +167,14 @@ def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice
 
 
 def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> Predictions:
-    train_rows, judged = features.rows.take(fold.train), features.rows.take(fold.judged)
-    seen, shown = shortcuts.columns(train_rows), shortcuts.columns(judged)
-    found = {}
-    for name, column in seen.items():
+    rows, fitted_on, found = features.rows, fold.train, {}
+    for name, seen in shortcuts.columns(rows, features.durations).items():
         predicted = shortcuts.fit_predict(
-            column, shown[name], train_rows.score, train_rows.valid, features.weight[fold.train]
+            seen[fitted_on],
+            seen[fold.judged],
+            rows.score[fitted_on],
+            rows.valid[fitted_on],
+            features.weight[fitted_on],
         )
         found[f"shortcut: {name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
     return found

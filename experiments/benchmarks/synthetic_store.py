@@ -12,12 +12,15 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 import store
+from extract.notes import save_notes
+from extract.performance import Performance
 from store.claims import claim
 from store.schema import (
     COVARIATES,
@@ -101,7 +104,8 @@ def make(config: SyntheticConfig) -> store.Store:
         "level_drawn": np.zeros((n, len(LEVELS))),
     }
     recordings = [{"id": int(i), "piece": int(i), "title": f"Synthetic {i}"} for i in range(piece.max() + 1)]
-    store.create(config.path, recipe, planned, ranges, recordings, {})
+    notes = partial(_write_notes, len(recordings))
+    store.create(config.path, recipe, planned, ranges, recordings, {}, write_notes=notes)
     opened = store.open(config.path)
     for shard in range(opened.n_shards):
         if shard not in opened.committed:
@@ -109,6 +113,16 @@ def make(config: SyntheticConfig) -> store.Store:
                 arrays = _shard(config, *opened.shard_range(shard))
                 commit_shard(opened, shard, arrays, claim=held, failures={}, facts={"synthetic": True})
     return store.open(config.path)
+
+
+def _write_notes(n_recordings: int, folder: Path) -> None:
+    """Nine even notes a second throughout: nothing to be read from durations."""
+    onset_s = np.arange(0, 100 * 6.2 + 10, 1 / 9)
+    n = len(onset_s)
+    pitch, velocity = (21 + np.arange(n) % 88).astype(np.int16), np.full(n, 64, np.int16)
+    even = Performance(onset_s, onset_s + 0.1, pitch, velocity)
+    for recording in range(n_recordings):
+        save_notes(folder / f"{recording:05d}.npz", even, "")
 
 
 def _shard(config: SyntheticConfig, start: int, stop: int) -> dict[str, NDArray]:

@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import store
+from extract.notes import save_notes
+from extract.performance import Performance
 from store.claims import claim
 from store.schema import DIMENSIONS, EncoderSpec, Recipe, shard_rows_for
 from store.writer import commit_shard
@@ -49,7 +51,7 @@ def _scores(rng: np.random.Generator, tier: np.ndarray, profile: str) -> np.ndar
 
 @pytest.fixture(scope="session")
 def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
-    """make_store(n_pieces, segments_a_piece, profile=…, source=…, noise=…) -> path of a filled store."""
+    """make_store(n_pieces, segments_a_piece, profile=…, source=…, noise=…, window_s=…) -> path of a filled store."""
 
     def make(
         n_pieces: int = 10,
@@ -58,6 +60,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         profile: str = "mixed",
         source: str = "none",
         noise: float = 0.5,
+        window_s: float = 10.0,
         seed: int = 0,
     ) -> Path:
         rng = np.random.default_rng(seed)
@@ -72,7 +75,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         encoders = (_encoder("ear", "audio", source), _encoder("eye", "midi", "none"))
         recipe = Recipe(
             corpus={"sha256": "0", "n_recordings": n_pieces},
-            segments={"window_s": 10.0, "hop_s": 6.2, "limit": None, "n_segments": n_segments, "split_repair": 1},
+            segments={"window_s": window_s, "hop_s": 6.2, "limit": None, "n_segments": n_segments, "split_repair": 1},
             degradation={"profile": profile, "seed": seed},
             audio={"source": "rendered", "sample_rate_hz": 24000},
             encoders=encoders,
@@ -97,7 +100,15 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
 
         def write_notes(folder: Path) -> None:
             for p in range(n_pieces):
-                np.savez(folder / f"{p:05d}.npz", onset_s=np.arange(3.0))
+                drawn = np.random.default_rng([seed, p])
+                onset_s = np.sort(drawn.uniform(0, 6.2 * segments_a_piece + 10, 60 * segments_a_piece))
+                notes = Performance(
+                    onset_s,
+                    onset_s + drawn.uniform(0.05, 1.0, onset_s.size),
+                    drawn.integers(21, 109, onset_s.size).astype(np.int16),
+                    drawn.integers(30, 100, onset_s.size).astype(np.int16),
+                )
+                save_notes(folder / f"{p:05d}.npz", notes, "")
 
         store.create(path, recipe, planned, ranges, recordings, {}, write_notes=write_notes)
         z = (score - 75) / 15
