@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 
-from experiments.plots import _STYLE, _figure, _svg
+from experiments.plots import STYLE, as_svg, new_figure
 
 
 def heat_map(
     matrix: np.ndarray, rows: Sequence[str], columns: Sequence[str], title: str, *, low: float, high: float
 ) -> str:
     """SVG text of a matrix (row, column); NaN cells are left blank and colours end at low and high."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(0.9 + 0.24 * len(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(0.9 + 0.24 * len(rows))
         axes.imshow(matrix, cmap="YlGnBu", vmin=low, vmax=high, aspect="auto")
         for i, j in np.argwhere(np.isfinite(matrix)):
             dark = (matrix[i, j] - low) / (high - low) > 0.55
@@ -26,4 +26,4 @@ def heat_map(
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
         axes.set_title(title)
-        return _svg(figure, f"heat map: {title}")
+        return as_svg(figure, f"heat map: {title}")

@@ -39,7 +39,7 @@ LABELS = {
 }
 _OTHERS = ("#0f766e", "#9a3412", "#4338ca", "#65a30d", "#be185d", "#64748b")
 _INK, _FAINT, _GRID = "#1f2933", "#7b8794", "#e4e7eb"
-_STYLE = {
+STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "keybed",
     "font.family": "sans-serif",
@@ -71,9 +71,10 @@ def label(name: str) -> str:
     return LABELS.get(name, name.replace("_", " "))
 
 
-def _svg(figure: Figure, description: str) -> str:
+def as_svg(figure: Figure, description: str) -> str:
+    """The figure as one SVG element without dates or ids that change; description: what a screen reader says."""
     buffer = io.StringIO()
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", pad_inches=0.06
         )
@@ -84,8 +85,9 @@ def _svg(figure: Figure, description: str) -> str:
     return re.sub(r'<svg (?:xmlns:xlink="[^"]*" )?', lambda m: head + m.group(0)[5:], text, count=1)
 
 
-def _figure(height_in: float, n_columns: int = 1, **options: Any) -> tuple[Figure, Any]:
-    with mpl.rc_context(_STYLE):
+def new_figure(height_in: float, n_columns: int = 1, **options: Any) -> tuple[Figure, Any]:
+    """An empty figure as wide as every picture, and its axes (an array of them for several columns)."""
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, height_in))
         axes = figure.subplots(1, n_columns, **options)
     return figure, axes
@@ -112,8 +114,8 @@ def by_dimension(
     """Dots with intervals: dimensions down the page, one colour a judge; `floor` as a grey tick a dimension."""
     names = [d for d in DIMENSIONS if any(d in table for table in judges.values())]
     step = 0.8 / max(len(judges), 1)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(0.9 + len(names) * (0.2 + 0.095 * len(judges)))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(0.9 + len(names) * (0.2 + 0.095 * len(judges)))
         for i, dimension in enumerate(names):
             if i % 2 == 0:
                 axes.axhspan(i - 0.5, i + 0.5, color="#f5f7fa", zorder=0)
@@ -138,7 +140,7 @@ def by_dimension(
             handles=handles, loc="lower left", bbox_to_anchor=(-0.45, 1.0), ncols=2, frameon=False, fontsize=8.5,
             handlelength=1.6, columnspacing=1.2, borderaxespad=0.2,
         )  # fmt: skip
-        return _svg(figure, title)
+        return as_svg(figure, title)
 
 
 def forest(
@@ -151,8 +153,8 @@ def forest(
 ) -> str:
     """One dot with its interval a line, and the threshold that the gate asks for."""
     factor = 100.0 if percent else 1.0
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(0.75 + 0.34 * len(items))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(0.75 + 0.34 * len(items))
         for i, (_, interval) in enumerate(items):
             scaled = {k: None if interval[k] is None else factor * interval[k] for k in ("value", "low", "high")}
             if scaled["value"] is None:
@@ -170,7 +172,7 @@ def forest(
         axes.set_xlabel(xlabel)
         axes.grid(axis="x", color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
-        return _svg(figure, title)
+        return as_svg(figure, title)
 
 
 def ordering(
@@ -181,8 +183,8 @@ def ordering(
 ) -> str:
     """Share of pairs put the right way round, by tier pair; orange ticks are the gate's thresholds."""
     step = 0.8 / max(len(judges), 1)
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(0.9 + len(keys) * (0.2 + 0.09 * len(judges)))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(0.9 + len(keys) * (0.2 + 0.09 * len(judges)))
         for i, key in enumerate(keys):
             if i % 2 == 0:
                 axes.axhspan(i - 0.5, i + 0.5, color="#f5f7fa", zorder=0)
@@ -198,13 +200,13 @@ def ordering(
         axes.set_xlabel("pairs put the right way round")
         axes.grid(axis="x", color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
-        return _svg(figure, title)
+        return as_svg(figure, title)
 
 
 def difficulty(deciles: Sequence[Mapping[str, Json]], slopes: Mapping[str, Mapping[str, Json]]) -> str:
     """Left: pristine over poor from the easiest tenth to the hardest. Right: how far difficulty alone moves a pristine score."""
-    with mpl.rc_context(_STYLE):
-        figure, (left, right) = _figure(2.5, 2, width_ratios=(1, 1.0))
+    with mpl.rc_context(STYLE):
+        figure, (left, right) = new_figure(2.5, 2, width_ratios=(1, 1.0))
         left.plot(range(1, len(deciles) + 1), [d["accuracy"] for d in deciles], "o-", color=COLOURS["cross"], ms=4)
         left.axhline(0.9, color="#c05621", lw=1.2, ls=(0, (4, 2)))
         left.set_ylim(0.4 if all(d["accuracy"] >= 0.4 for d in deciles) else 0.0, 1.03)
@@ -228,15 +230,15 @@ def difficulty(deciles: Sequence[Mapping[str, Json]], slopes: Mapping[str, Mappi
             axes.grid(color=_GRID, lw=0.7)
             axes.set_axisbelow(True)
         figure.tight_layout(w_pad=1.5)
-        return _svg(figure, "ordering by difficulty, and slope on difficulty")
+        return as_svg(figure, "ordering by difficulty, and slope on difficulty")
 
 
 def attention(
     audio_to_midi: Sequence[Sequence[float]], midi_to_audio: Sequence[Sequence[float]], window_s: float
 ) -> str:
     """Mean attention: each row a moment that listens, each column the moment it listens to."""
-    with mpl.rc_context(_STYLE):
-        figure, panels = _figure(2.75, 2)
+    with mpl.rc_context(STYLE):
+        figure, panels = new_figure(2.75, 2)
         for axes, weights, title, (asking, asked) in zip(
             panels,
             (audio_to_midi, midi_to_audio),
@@ -250,13 +252,13 @@ def attention(
             axes.set_ylabel(f"at this moment of the {asking} (s)" if asking == "sound" else "")
             axes.spines[:].set_visible(True)
         figure.tight_layout(w_pad=1.2)
-        return _svg(figure, "mean cross-attention in both directions")
+        return as_svg(figure, "mean cross-attention in both directions")
 
 
 def shares(rows: Mapping[str, float], title: str) -> str:
     """What the gate gives to the audio (left) and to the MIDI (right) for each dimension."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(0.7 + 0.27 * len(rows))
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(0.7 + 0.27 * len(rows))
         for i, (_, audio) in enumerate(rows.items()):
             axes.barh(i, audio, color=COLOURS["audio"], height=0.62)
             axes.barh(i, 1 - audio, left=audio, color=COLOURS["midi"], height=0.62)
@@ -269,13 +271,13 @@ def shares(rows: Mapping[str, float], title: str) -> str:
         axes.set_xticks([])
         axes.spines[:].set_visible(False)
         axes.set_title("weight on audio (blue) and MIDI (orange)")
-        return _svg(figure, title)
+        return as_svg(figure, title)
 
 
 def curves(series: Mapping[str, Sequence[Json]], title: str, xlabel: str, ylabel: str) -> str:
     """Lines over epochs or layers, one colour a judge."""
-    with mpl.rc_context(_STYLE):
-        figure, axes = _figure(2.5)
+    with mpl.rc_context(STYLE):
+        figure, axes = new_figure(2.5)
         for j, (name, values) in enumerate(series.items()):
             ys = [_number(v) for v in values]
             axes.plot(range(len(ys)), ys, "o-", color=colour(name.split(" ")[0], j), ms=3.5, lw=1.5, label=label(name))
@@ -285,13 +287,13 @@ def curves(series: Mapping[str, Sequence[Json]], title: str, xlabel: str, ylabel
         axes.grid(color=_GRID, lw=0.7)
         axes.set_axisbelow(True)
         axes.legend(frameon=False, fontsize=8.5, ncols=2, loc="lower left", bbox_to_anchor=(0, 1.0), borderaxespad=0.1)
-        return _svg(figure, title)
+        return as_svg(figure, title)
 
 
 def clouds(before: Mapping[str, Json], after: Mapping[str, Json]) -> str:
     """Both modalities in one plane, before and after alignment; a thin line joins the two views of the same ten seconds."""
-    with mpl.rc_context(_STYLE):
-        figure, panels = _figure(2.7, 2)
+    with mpl.rc_context(STYLE):
+        figure, panels = new_figure(2.7, 2)
         for axes, cloud, title in zip(panels, (before, after), ("before", "after"), strict=True):
             audio, midi = np.asarray(cloud["audio"]), np.asarray(cloud["midi"])
             for a, m in zip(audio, midi, strict=True):
@@ -304,4 +306,4 @@ def clouds(before: Mapping[str, Json], after: Mapping[str, Json]) -> str:
             axes.spines[:].set_visible(True)
         panels[0].legend(frameon=False, fontsize=8, loc="best", handletextpad=0.2)
         figure.tight_layout(w_pad=1.2)
-        return _svg(figure, "both modalities before and after alignment")
+        return as_svg(figure, "both modalities before and after alignment")
