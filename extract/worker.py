@@ -88,7 +88,8 @@ class ExtractReport:
             return [*lines, f"stopped as asked; {self.left} shards are left. To go on: {self.again}"]
         if self.left:
             return [*lines, f"{self.left} shards are left to other tasks; next: keybed status {self.store}"]
-        return [*lines, f"the store is complete; next: keybed verify {self.store}, then keybed phase2 {self.store}"]
+        ask = f"keybed phase2 {self.store} --out {self.store}-phase2"
+        return [*lines, f"the store is complete; next: keybed verify {self.store}, then {ask}"]
 
 
 def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport:

@@ -101,7 +101,8 @@ def test_what_is_committed_is_not_made_again(filled: Path, tmp_path: Path) -> No
     store = Path(shutil.copytree(filled, tmp_path / "store"))
     report = extract(ExtractConfig(store, workers=0))
     assert (report.made, report.already, report.left) == ((), 5, 0)
-    assert "complete; next: keybed verify" in "\n".join(report.lines())
+    said = "\n".join(report.lines())
+    assert f"complete; next: keybed verify {store}, then keybed phase2 {store} --out {store}-phase2" in said
 
 
 def test_a_claimed_shard_is_left_out_with_its_reason(store_path: Path) -> None:
