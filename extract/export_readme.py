@@ -16,6 +16,7 @@ def readme(recipe: Recipe, audio_format: str) -> str:
         for axis, dimension in zip(AXES, DIMENSIONS[:7], strict=True)
     )
     tiers = ", ".join(f"{tier} {share:.0%}" for tier, share in zip(TIERS, TIER_SHARES, strict=True))
+    in_step = ", in step with the MIDI" if recipe.audio["source"] == "rendered" else ""
     return f"""# MAESTRO with variance
 
 Windows of {recipe.segments["window_s"]:g} s (hop {recipe.segments["hop_s"]:g} s), each at up to four tiers
@@ -25,8 +26,9 @@ The notes are MAESTRO's (CC BY-NC-SA 4.0, https://magenta.tensorflow.org/dataset
 - `labels.jsonl`: one line a row; `midi` and `audio` are paths relative to this folder, null where a row could not be made
   (`status` and `reason` say why).
 - `midi/SPLIT/SEGMENT_TIER.mid`: the degraded notes and pedal, 0 is the window's start. A key that was held from before
-  begins at 0; a note may end after the window.
-- `audio/SPLIT/SEGMENT_TIER.{audio_format}`: 24 kHz, 16 bit, mono, {recipe.segments["window_s"]:g} s, in step with the MIDI.
+  begins at 0; a note may end after the window. Notes whose keys were let go before 0 and that only the pedal still holds are
+  left out of the MIDI; the audio has them.
+- `audio/SPLIT/SEGMENT_TIER.{audio_format}`: 24 kHz, 16 bit, mono, {recipe.segments["window_s"]:g} s{in_step}.
   Source: {recipe.audio["source"]}. {recipe.audio["audible"][0].upper()}{recipe.audio["audible"][1:]}.
 - `recipe.json`: every number that shaped a row. `SHA256SUMS`: `sha256sum -c SHA256SUMS` in this folder.
 

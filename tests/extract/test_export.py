@@ -13,8 +13,9 @@ import soundfile
 
 import store as stores
 from extract.agreement import setting_of
-from extract.export import FOLDER, ExportConfig, ExportError, export
+from extract.export import FOLDER, ExportConfig, ExportError, export, from_window_start
 from extract.making import Maker, jobs_of
+from extract.performance import Performance
 from store.errors import NoRoom
 from store.schema import DIMENSIONS, TIERS
 
@@ -72,8 +73,33 @@ def test_every_file_is_summed_named_safely_and_labelled(unpacked: Unpacked) -> N
     for label in labels:
         assert split_of.setdefault(label["piece"], label["split"]) == label["split"]
     text = (folder / "README.md").read_text()
-    for words in ("CC BY-NC-SA", "rhythmic_stability", "onset", "seed 0", "97.5"):
+    for words in (
+        "CC BY-NC-SA",
+        "rhythmic_stability",
+        "onset",
+        "seed 0",
+        "97.5",
+        "in step",
+        "only the pedal still holds",
+    ):
         assert words in text
+
+
+def test_what_only_the_pedal_holds_from_before_is_left_out_of_the_midi() -> None:
+    """Three notes from before 0: let go under the pedal, still held, and one inside; the pedal in force opens the file."""
+    p = Performance(
+        np.array([-1.5, -1.0, 0.5]),
+        np.array([-1.2, 0.4, 0.9]),
+        np.array([50, 60, 70], np.int16),
+        np.array([80, 81, 82], np.int16),
+        np.array([-1.8, -0.2, 0.7]),
+        np.array([127, 100, 0], np.int16),
+    )
+    cut = from_window_start(p)
+    assert cut.pitch.tolist() == [60, 70]
+    assert cut.onset_s.tolist() == [0.0, 0.5]
+    assert cut.pedal_s.tolist() == [0.0, 0.7]
+    assert cut.pedal_value.tolist() == [100, 0]
 
 
 def test_the_same_bytes_again_and_with_processes(planned_store: Path, tmp_path: Path) -> None:
