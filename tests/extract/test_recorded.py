@@ -40,6 +40,16 @@ def test_a_slice_is_the_sine_that_was_recorded_there(tmp_path: Path, rate: int, 
     assert np.abs(sound[lead:] - want).max() < (0.002 if rate != 8000 else 0.03)
 
 
+def test_a_mono_8_khz_recording_makes_a_whole_row(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(30, 8_000), 8_000)
+    made = Recorder().render(variant(), WINDOW_S, tmp_path / "a.wav", 6.2)
+    assert made.status == Status.OK
+    assert made.audio.shape == (240_000,)
+    t = 6.2 + np.arange(240_000) / RATE
+    want = np.sin(2 * np.pi * 440.0 * t)
+    assert np.corrcoef(made.audio, want)[0, 1] > 0.999
+
+
 def test_a_slice_does_not_depend_on_where_the_file_began(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     noise = rng.normal(0, 0.1, 44_100 * 30)
