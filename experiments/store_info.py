@@ -32,9 +32,7 @@ def describe_store(store: Store, console: Console) -> None:
     _print_rows(store, console)
     _print_encoders(store, console)
     _print_curves(degradation, console)
-    console.print("[bold]every other parameter of the degradation[/]")
-    for line in _flat({k: v for k, v in degradation.items() if k != "curves"}):
-        console.print("  " + line, markup=False)
+    _print_parameters(degradation, console)
     console.print("[bold]audio[/]")
     for line in _flat(audio):
         console.print("  " + line, markup=False)
@@ -83,6 +81,31 @@ def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:
         table.add_row(axis, *(f"{level:.3g}" for level in curve["levels"]), f"{curve['unit']} ({curve['source']})")
     console.print("[bold]score → level[/]")
     console.print(table)
+
+
+def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
+    """Every number with what it means; the words are the code's own, so only where that code made this store."""
+    from extract.degrade.parameters import CODE_VERSION, explain
+
+    console.print("[bold]every other parameter of the degradation[/]")
+    made_by = degradation.get("code_version")
+    words = explain() if made_by == CODE_VERSION else {}
+    if not words:
+        console.print(
+            f"  (without words: version {made_by} of the degradation made this store, {CODE_VERSION} is here)"
+        )
+    for name, value in degradation.items():
+        if name == "curves":
+            continue
+        if not isinstance(value, Mapping):
+            console.print(f"  {name} = {value}", markup=False)
+            continue
+        about = words.get(name, "").removeprefix(f"{name.capitalize()}: ")
+        console.print(f"  {name}: {about}".rstrip(), markup=False)
+        for constant, number in value.items():
+            meaning = words.get(f"{name}.{constant}")
+            for line in _flat(number, constant):
+                console.print(f"    {line}" + (f"   ({meaning})" if meaning else ""), markup=False)
 
 
 def _flat(data: Any, path: str = "") -> list[str]:
