@@ -14,7 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from experiments import phase2_page, phase3_page, phase4_page
+from experiments import phase2_page, phase3_page, phase4_page, window_page
 from experiments.gates import Gate, read_gate
 from experiments.page import Banner, Page, Section, override_banners, write_page
 from experiments.run_folder import read_json
@@ -47,6 +47,8 @@ def run_report(config: ReportConfig, console: Console) -> Path:
 def render(run: Path) -> Path:
     """RUN/results.json and gate.json -> RUN/report.html."""
     results = read_json(run / "results.json")
+    if results.get("phase") == "window check":
+        return _render_window_check(results, run)
     gate = read_gate(run)
     writers: dict[int, Callable[[Json, Gate], tuple[list[str], list[str], list[Section]]]] = {
         2: phase2_page.parts,
@@ -68,6 +70,23 @@ def render(run: Path) -> Path:
         below=below,
         advice=gate.advice,
         banners=[*override_banners(gate), *banners(results)],
+        sections=sections,
+        footer=footer(results),
+    )
+    return write_page(page, run / "report.html")
+
+
+def _render_window_check(results: Json, run: Path) -> Path:
+    """A page without a gate: nothing is decided on window lengths alone."""
+    lead, below, sections = window_page.parts(results)
+    page = Page(
+        title="Keybed · window check · is context the bottleneck?",
+        verdict="UNDEFINED",
+        word=results["word"],
+        lead=lead,
+        below=below,
+        advice=None,
+        banners=banners(results),
         sections=sections,
         footer=footer(results),
     )
