@@ -17,7 +17,6 @@ from rich.console import Console
 
 from experiments.phase2 import Phase2Config, run_phase2
 from extract.demo_corpus import write_demo_corpus
-from extract.encoders.device import fast_bfloat16
 from extract.plan import PlanConfig, plan
 from extract.progress import shown
 from extract.worker import ExtractConfig, extract
@@ -42,6 +41,8 @@ def run_demo(config: DemoConfig, console: Console) -> int:
     began = time.monotonic()
     if config.rows < len(TIERS):
         raise KeybedError(f"--rows {config.rows}: a segment alone has {len(TIERS)} rows")
+    from extract.encoders.device import fast_bfloat16
+
     config.out.mkdir(parents=True, exist_ok=True)
     segments = config.rows // len(TIERS)
     name = f"{segments}-segments" if config.maestro is None else f"{config.maestro.resolve().name}-{segments}-segments"
