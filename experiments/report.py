@@ -15,6 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from experiments import phase2_page, phase3_page, phase4_page, window_page
+from experiments.audio_source import sound_banner
 from experiments.gates import Gate, read_gate
 from experiments.page import Banner, Page, Section, override_banners, write_page
 from experiments.run_folder import read_json
@@ -128,22 +129,7 @@ def banners(results: Json) -> list[Banner]:
                 True,
             )
         )
-    if results["store"]["audio_source"] == "recorded":
-        found.append(
-            Banner(
-                "The sound is the real recording: only the tone axis touches it. Whatever the notes are said to do wrong "
-                "cannot be heard in it.",
-                "Recorded audio.",
-            )
-        )
-    else:
-        found.append(
-            Banner(
-                "The sound is rendered from the degraded notes with one soundfont that has no touch-dependent timbre: "
-                "tone_quality here means how clean the recording is, not touch.",
-                "Rendered audio.",
-            )
-        )
+    found.append(sound_banner(results["store"]["audio_source"]))
     lost = {name: n for name, n in results["store"]["status"].items() if name != "OK"}
     if lost:
         words = ", ".join(f"{n} {name.lower().replace('_', ' ')}" for name, n in lost.items())

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from experiments.audio_source import RECORDED
 from experiments.gates import Gate
 from experiments.intervals import Interval
 from experiments.plots import label
@@ -42,6 +43,8 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
             console.print(
                 f"[bold red]{line['name']} has random weights: these numbers say nothing about it.[/bold red]"
             )
+    if results["store"]["audio_source"] == "recorded":
+        console.print(f"Recorded audio. {RECORDED}")
     console.print(f"[bold {_COLOURS[gate.verdict]}]Phase {gate.phase}: {gate.verdict}[/] {gate.headline}")
     for c in gate.criteria:
         if "gain" in c.name and c.required:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from experiments.audio_source import sound_banner
 from experiments.gates import Gate
 from experiments.page import (
     Banner,
@@ -39,6 +40,7 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
     if results["about"]["random_encoders"]:
         named = ", ".join(results["about"]["random_encoders"])
         banners.append(Banner(f"{named}: seeded random weights, not the trained encoder.", "Random weights.", True))
+    banners.append(sound_banner(results["about"]["audio_source"]))
     page = Page(
         title="Phase 5: synthetic labels against expert ears",
         verdict=gate.verdict,

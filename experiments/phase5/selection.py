@@ -75,7 +75,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     design = make_set(config, rows, chosen, anchors, rng, said, _about(store, overrides))
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
     write_set(design.rating_set)
-    facts = _facts(config, candidates, chosen, anchors, said)
+    facts = _facts(config, candidates, chosen, anchors, said) | {"audio_source": store.recipe.audio["source"]}
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
     r = facts["largest_label_correlation"]
@@ -181,7 +181,7 @@ def make_set(
 def _about(store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
     return {
         "store": store.fingerprint,
-        "audio_source": store.recipe.audio.get("source"),
+        "audio_source": store.recipe.audio["source"],
         "window_s": store.recipe.segments["window_s"],
         "random_encoders": [e.name for e in store.recipe.encoders if e.random_weights],
         "overrides": [{"phase": o.phase, "verdict": o.verdict, "reason": o.reason, "run": o.run} for o in overrides],

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from experiments.audio_source import sound_banner
 from experiments.gates import Override
 from experiments.page import Banner, Page, Section, Table, number, write_page
 from experiments.run_folder import plain
@@ -42,6 +43,7 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
         )
         for o in overrides
     ]
+    banners.append(sound_banner(facts["audio_source"]))
     if not facts["model_known"]:
         banners.append(Banner("No model's predictions were at hand, so its sure and unsure clips were not balanced."))
     page = Page(

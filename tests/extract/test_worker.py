@@ -269,7 +269,10 @@ def test_recorded_sound_that_is_absent_or_short_fails_its_rows_alone(tiny_corpus
     ]
     assert set(expected) == {Status.OK, Status.AUDIO_TOO_SHORT, Status.AUDIO_UNREADABLE}
     assert rows.status.tolist() == expected
-    assert store.recipe.audio["source"] == "recorded"
+    attributes = json.loads((store.path / "features.zarr" / "zarr.json").read_text())["attributes"]
+    for recipe in (store.recipe.to_json(), attributes["keybed"]["recipe"]):
+        assert recipe["audio"]["source"] == "recorded"
+        assert "tone alone is audible" in recipe["audio"]["audible"]
     (corpus / "maestro-v3.0.0.csv").unlink()
     shutil.rmtree(corpus)
     with pytest.raises(NotAsPlanned, match="--maestro FOLDER"):

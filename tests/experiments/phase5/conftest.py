@@ -89,7 +89,7 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     config = SelectConfig(Path("store"), folder, n=n, raters=names, repeats=n // 10, seed=seed)
     candidates = _candidates(rows, None)
     chosen = draw(candidates, n, np.random.default_rng(seed))
-    about = {"store": "0" * 64, "window_s": 10.0, "random_encoders": [], "overrides": []}
+    about = {"store": "0" * 64, "audio_source": "recorded", "window_s": 10.0, "random_encoders": [], "overrides": []}
     design = make_set(
         config, rows, chosen, _anchors(rows, candidates, chosen, 4), np.random.default_rng(seed), None, about
     )

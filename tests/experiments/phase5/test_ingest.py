@@ -20,6 +20,10 @@ def read(simulated, name):
     return json.loads((simulated.folder / "result" / name).read_text())
 
 
+def test_the_report_says_what_recorded_sound_can_show(simulated) -> None:
+    assert "only the tone axis touches it" in (simulated.folder / "result" / "report.html").read_text()
+
+
 def test_planted_correlations_come_back(simulated) -> None:
     found = read(simulated, "results.json")["dimensions"]
     intervals = [found[name]["labels"]["true_r"] for name in DIMENSIONS]
