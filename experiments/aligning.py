@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,10 +22,12 @@ from heads.loop import FitConfig
 from heads.losses import LossWeights
 from heads.normalisation import Normalisation
 from heads.progress import Listener
+from store.durable import disk_error
 from store.rows import Rows
 
 Floats = NDArray[np.float64]
 RANKS = (1, 5, 10)
+_ASKED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,15 +121,35 @@ def meet_by_cca(features: Features, fold: Fold, positions: Positions) -> Met:
     return Met(positions, found["audio"], found["midi"])
 
 
-def aligned_features(result: align.AlignResult, features: Features) -> Features:
-    """All rows of `features` with aligned frames in place of the encoders' own, in memory as float16."""
-    everything = np.arange(len(features.rows))
-    parts = [
-        (b.audio_BxTxC.astype(np.float16), b.midi_BxTxC.astype(np.float16))
-        for b in align.aligned(result, features.batches(everything, result.config.fit.batch_rows))
-    ]
-    audio, midi = (np.concatenate([part[i] for part in parts]) for i in range(2))
-    return features.replaced(audio, midi)
+def aligned_features(
+    result: align.AlignResult, features: Features, *, memory_gib: float, folder: Path, say: Callable[[str], None]
+) -> Features:
+    """All rows of `features` with aligned frames in place of the encoders' own, as float16.
+
+    They lie in memory up to memory_gib, beyond it in a nameless file on the disk of `folder` that is gone with the
+    process; which is said. Raises StoreError where that disk has no room.
+    """
+    n, n_bins = len(features.rows), features.batch(np.arange(1)).audio_BxTxC.shape[1]
+    shape = (2, n, n_bins, result.config.width)
+    gib = 2 * np.prod(shape, dtype=float) / 2**30
+    if gib > memory_gib:
+        say(f"aligned features of {n} rows are {gib:.1f} GiB, over {memory_gib:.1f} GiB: kept on the disk of {folder}")
+    frames = np.empty(shape, np.float16) if gib <= memory_gib else _on_disk(shape, folder)
+    start = 0
+    for b in align.aligned(result, features.batches(np.arange(n), result.config.fit.batch_rows)):
+        frames[0, start : start + b.n_rows], frames[1, start : start + b.n_rows] = b.audio_BxTxC, b.midi_BxTxC
+        start += b.n_rows
+    return features.replaced(frames[0], frames[1])
+
+
+def _on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
+    n_bytes = 2 * int(np.prod(shape))
+    try:
+        with tempfile.TemporaryFile(dir=folder) as file:
+            os.posix_fallocate(file.fileno(), 0, n_bytes)
+            return np.memmap(file, dtype=np.float16, mode="r+", shape=shape)
+    except OSError as error:
+        raise disk_error(error, folder) from error
 
 
 def alignment_interval(met: Sequence[Met], rows: Rows) -> Interval:
@@ -192,12 +216,16 @@ def _first(cosine: Floats) -> Floats:
 
 def retrieval(met: Met, rows: Rows) -> dict[str, Any]:
     """R@1, 5 and 10 both ways among all rows of one fold and among those of the same piece."""
-    cosine = met.audio @ met.midi.T
-    same = rows.piece[met.positions][:, None] == rows.piece[met.positions][None]
-    found: dict[str, Any] = {"rows": len(met.positions)}
-    for name, table in (("audio_to_midi", cosine), ("midi_to_audio", cosine.T)):
-        own = np.diag(table)[:, None]
-        better, better_inside = (table > own).sum(1), ((table > own) & same).sum(1)
+    n, piece = len(met.positions), rows.piece[met.positions]
+    found: dict[str, Any] = {"rows": n}
+    for name, asking, answers in (("audio_to_midi", met.audio, met.midi), ("midi_to_audio", met.midi, met.audio)):
+        better, better_inside = np.empty(n, np.int64), np.empty(n, np.int64)
+        for start in range(0, n, _ASKED_AT_ONCE):
+            here = np.arange(start, min(start + _ASKED_AT_ONCE, n))
+            cosine = asking[here] @ answers.T
+            above = cosine > cosine[here - start, here][:, None]
+            better[here] = above.sum(1)
+            better_inside[here] = (above & (piece[here][:, None] == piece)).sum(1)
         found[name] = {f"R@{r}": float((better < r).mean()) for r in RANKS}
         found[f"{name}, same piece"] = {f"R@{r}": float((better_inside < r).mean()) for r in RANKS}
     return found

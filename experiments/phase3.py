@@ -66,6 +66,7 @@ class Phase3Config:
     temperature: float = 0.07
     learning_rate: float = 1e-3
     memory_gib: float = 4.0
+    """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
 
 
 def judging_folds(features: Features, n_folds: int) -> list[Fold]:
@@ -111,7 +112,9 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     with compiled_once(), display(console) as progress:
         for number, fold in enumerate(folds):
             result = aligning.fit_projections(features, fold, wanted, store.fingerprint, config.out, progress)
-            there = aligning.aligned_features(result, features)
+            there = aligning.aligned_features(
+                result, features, memory_gib=config.memory_gib, folder=config.out, say=console.print
+            )
             trials.append(
                 run_trial(
                     there,
@@ -129,6 +132,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
             met_cca.append(aligning.meet_by_cca(features, fold, fold.judged))
             retention.append(_lines(features, there, fold))
             projections.append(result)
+            del there  # before the next fold makes its own
     trial = joined(trials)
     same_rows(raw, trial.rows.index, config.after)
     judged = with_rivals(trial, raw, earlier)

@@ -59,6 +59,7 @@ class Phase4Config:
     seeds: int = 5
     ablations: bool = True
     memory_gib: float = 4.0
+    """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
 
 
 def run_phase4(config: Phase4Config, console: Console) -> Path:
@@ -79,7 +80,11 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         bench = _Bench(store, config, folds, budget, fusion, progress)
         aligned = [
             aligning.aligned_features(
-                aligning.load_projections(config.after / f"projection-{fold.name.replace(' ', '-')}.npz"), raw
+                aligning.load_projections(config.after / f"projection-{fold.name.replace(' ', '-')}.npz"),
+                raw,
+                memory_gib=config.memory_gib / len(folds),
+                folder=config.out,
+                say=console.print,
             )
             for fold in folds
         ]

@@ -25,6 +25,7 @@ def register(subcommands: Any) -> None:
     phase2.add_argument("--batch-rows", type=positive, help="rows of a training batch (default: by the store's size)")
     phase2.add_argument("--learning-rate", type=float, default=1e-3)
     phase2.add_argument("--folds", type=positive, default=5, help="folds over all pieces where test pieces are few (5)")
+    _memory(phase2)
     phase2.set_defaults(run=_phase2)
 
     phase3 = subcommands.add_parser("phase3", help="align audio and MIDI with InfoNCE; does fusion gain more?")
@@ -32,6 +33,7 @@ def register(subcommands: Any) -> None:
     phase3.add_argument("--epochs", type=positive, default=15)
     phase3.add_argument("--batch-rows", type=positive, help="rows of a contrastive batch (128; 64 for small stores)")
     phase3.add_argument("--width", type=positive, default=128, help="width of the shared space (128)")
+    _memory(phase3)
     phase3.set_defaults(run=_phase3)
 
     phase4 = subcommands.add_parser("phase4", help="train the best fusion in full, on raw and aligned features")
@@ -39,6 +41,7 @@ def register(subcommands: Any) -> None:
     phase4.add_argument("--epochs", type=positive, default=20)
     phase4.add_argument("--seeds", type=positive, default=5)
     phase4.add_argument("--no-ablations", action="store_true", help="leave the ablations out")
+    _memory(phase4)
     phase4.set_defaults(run=_phase4)
 
     compare = subcommands.add_parser("compare", help="runs on one store side by side, paired, with intervals")
@@ -58,6 +61,12 @@ def register(subcommands: Any) -> None:
     report = subcommands.add_parser("report", help="draw a run's report again from its results")
     report.add_argument("run_folder", metavar="RUN", type=Path)
     report.set_defaults(run=_report)
+
+
+def _memory(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--memory-gib", type=float, default=4.0, help="features above this size stay on disk, slower (4 GiB)"
+    )
 
 
 def _after(parser: argparse.ArgumentParser, what: str) -> None:
@@ -82,6 +91,7 @@ def _phase3(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         batch_rows=options.batch_rows,
         width=options.width,
+        memory_gib=options.memory_gib,
     )
     run_phase3(config, Console(soft_wrap=True))
 
@@ -99,6 +109,7 @@ def _phase4(options: argparse.Namespace) -> None:
         epochs=options.epochs,
         seeds=options.seeds,
         ablations=not options.no_ablations,
+        memory_gib=options.memory_gib,
     )
     run_phase4(config, Console(soft_wrap=True))
 
@@ -144,6 +155,7 @@ def _phase2(options: argparse.Namespace) -> None:
         batch_rows=options.batch_rows,
         learning_rate=options.learning_rate,
         folds=options.folds,
+        memory_gib=options.memory_gib,
     )
     run_phase2(config, Console(soft_wrap=True))
 
