@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import re
 import shlex
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -60,8 +62,37 @@ def test_every_relative_link_resolves(page):
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-def test_every_named_file_exists():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`((?:experiments|slurm|store|heads|extract)/[\w/]+\.\w+)`", text))
-    assert named
+EXAMPLES = {"extract/encoders/muq.py", "extract/encoders/muq_model.py"}
+"""Files that a page proposes to write."""
+
+
+@pytest.mark.parametrize("page", _pages(), ids=lambda page: page.name)
+def test_every_named_file_exists(page):
+    text = page.read_text(encoding="utf-8")
+    named = (
+        set(re.findall(r"`((?:experiments|slurm|store|heads|extract|tests|\.ci)/[\w/]+(?:\.\w+)?)`", text)) - EXAMPLES
+    )
+    assert named or page not in (ROOT / "README.md", ROOT / "ARCHITECTURE.md")
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_extra_that_pip_is_told_of_exists():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    told = {name for page in _pages() for name in re.findall(r"'\.\[(\w+)\]'", page.read_text(encoding="utf-8"))}
+    assert {"extract", "heads", "all"} <= told <= set(extras)
+
+
+def test_the_example_encoder_fits_the_real_interfaces():
+    """What ARCHITECTURE.md says of a new encoder holds for MERT: describe's signature, and every function named."""
+    from extract.encoders import mert
+
+    text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    (told,) = re.findall(r"`describe\(\*, ([\w, ]+)\)", text)
+    assert told.split(", ") == list(inspect.signature(mert.describe).parameters)
+    assert "`build(spec, place) -> Encoder`" in text
+    assert list(inspect.signature(mert.build).parameters) == ["spec", "place"]
+    named = set(re.findall(r"\b(pooling|device|weights)\.(\w+)", text))
+    assert len(named) >= 8
+    for module, name in sorted(named):
+        source = (ROOT / f"extract/encoders/{module}.py").read_text()
+        assert re.search(rf"^(def {name}\(|{name} = )", source, re.MULTILINE), (module, name)
