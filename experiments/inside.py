@@ -41,8 +41,8 @@ def attention(result: train.FitResult, head: str, features: Features, positions:
             entropy = diagnostics.attention_entropy(weights, key_mask)[queries]
             sparsity = diagnostics.attention_sparsity(weights, key_mask)[queries]
             each[name] = {"entropy": _mean(entropy), "sparsity": _mean(sparsity)}
-        shown = np.where(queries[..., None], trained, np.nan)
-        each["map"] = np.nan_to_num(np.nanmean(shown, axis=(0, 1))) if queries.any() else np.zeros(trained.shape[2:])
+        asked_often = np.maximum(queries.sum(axis=(0, 1)), 1)[:, None]
+        each["map"] = np.where(queries[..., None], trained, 0).sum(axis=(0, 1)) / asked_often
         found[direction] = each
     return found
 

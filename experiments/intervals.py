@@ -107,7 +107,7 @@ def intervals(
 
 def _bca(value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, level: float) -> tuple[Floats, Floats]:
     """Lower and upper bounds (Q,) from replicates (B, Q) and leave-one-out values of each factor."""
-    pull = np.concatenate([np.nanmean(jack, axis=0) - jack for jack in jackknives]) if drawn.size else drawn
+    pull = np.concatenate([_mean_of_known(jack) - jack for jack in jackknives]) if drawn.size else drawn
     pull = np.nan_to_num(pull)
     spread = (pull**2).sum(axis=0)
     acceleration = np.divide((pull**3).sum(axis=0), 6 * spread**1.5, out=np.zeros_like(spread), where=spread > 0)
@@ -128,3 +128,9 @@ def _bca(value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, 
             tails.append(stats.norm.cdf(bias[q] + shifted / max(1 - acceleration[q] * shifted, 1e-3)))
         low[q], high[q] = np.quantile(drawn[exists[:, q], q], tails)
     return low, high
+
+
+def _mean_of_known(values_NxQ: Floats) -> Floats:
+    """Mean over what is no NaN; 0 where nothing is."""
+    total: Floats = np.nansum(values_NxQ, axis=0) / np.maximum((~np.isnan(values_NxQ)).sum(axis=0), 1)
+    return total

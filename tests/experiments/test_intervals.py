@@ -160,3 +160,16 @@ def test_no_true_gain_says_go_at_most_once_in_twenty() -> None:
 def test_an_interval_needs_two_pieces() -> None:
     with pytest.raises(ValueError, match="at least 2"):
         intervals(lambda p, s: np.ones((len(p), 1)), 1, 3)
+
+
+def test_a_value_that_exists_nowhere_has_no_bounds_and_disturbs_no_other() -> None:
+    x = np.random.default_rng(0).normal(size=12)
+
+    def with_nothing(pieces, seeds):  # type: ignore[no-untyped-def]
+        mean = pieces @ x / pieces.sum(1)
+        return np.column_stack([mean, np.full(len(pieces), np.nan)])
+
+    known, nothing = intervals(with_nothing, 12, 1)
+    alone = intervals(lambda pieces, seeds: (pieces @ x / pieces.sum(1))[:, None], 12, 1)[0]
+    assert known == alone
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 from rich.console import Console
 
 from experiments.gates import ChainBroken, GateRefused, check_chain, read_gate
 from experiments.phase2 import Phase2Config, run_phase2
+from experiments.predictions import PREDICTIONS
 from experiments.report import render
 from store.schema import AXIS_DIMENSIONS
 
@@ -60,6 +63,26 @@ def test_report_and_results_say_the_same(run: Path) -> None:
 def test_rendering_again_gives_the_same_bytes(run: Path) -> None:
     before = (run / "report.html").read_bytes()
     assert render(run).read_bytes() == before
+
+
+def test_the_same_seed_gives_the_same_numbers(make_store: Callable[..., Path], tmp_path: Path) -> None:
+    store, found = make_store(6, 3), []
+    for name in ("first", "second"):
+        config = Phase2Config(store=store, out=tmp_path / name, epochs=1, seeds=2, hidden=8, folds=3)
+        run_phase2(config, Console(quiet=True))
+        found.append(_without_clocks(json.loads((tmp_path / name / "results.json").read_text())))
+    assert found[0] == found[1]
+    first, second = (np.load(tmp_path / name / PREDICTIONS) for name in ("first", "second"))
+    assert set(first.files) == set(second.files)
+    for array in first.files:
+        np.testing.assert_array_equal(first[array], second[array])
+
+
+def _without_clocks(value: Any) -> Any:
+    """The same JSON without what a clock measured."""
+    if isinstance(value, dict):
+        return {k: _without_clocks(v) for k, v in value.items() if k != "seconds" and not k.endswith("_s")}
+    return [_without_clocks(v) for v in value] if isinstance(value, list) else value
 
 
 def test_the_chain_notices_a_changed_file_and_refuses_without_go(run: Path) -> None:
