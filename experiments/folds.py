@@ -49,6 +49,8 @@ def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
     Raises TooFewPieces below three pieces.
     """
     pieces, counts = np.unique(rows.piece, return_counts=True)
+    if n_folds < 3:
+        raise TooFewPieces(f"{n_folds} folds: one is judged, one chooses, the rest trains; give --folds 3 or more")
     n_folds = min(n_folds, len(pieces))
     if n_folds < 3:
         raise TooFewPieces(

@@ -36,6 +36,11 @@ def test_folds_share_no_piece_and_judge_every_row_once(filled: stores.Store) -> 
         out_of_fold(rows.take(rows.piece < 2), 4, seed=0)
 
 
+def test_two_folds_leave_none_to_train_or_to_choose(filled: stores.Store) -> None:
+    with pytest.raises(TooFewPieces, match="--folds 3"):
+        out_of_fold(filled.rows(), 2, seed=0)
+
+
 def test_the_other_variant_is_of_the_same_segment_and_never_the_same_row(filled: stores.Store) -> None:
     rows = filled.rows()
     positions = np.random.default_rng(0).permutation(len(rows))
