@@ -7,6 +7,14 @@ Made-up features of four encoders' real shapes (172 KB a row) stand for renderin
 slow down; what remains is all that could bend the curve: creating, claiming, checking, encoding, syncing, committing,
 verifying, opening and selecting. Goals: the cost of a row at 1K, 4K and 16K rows flat within 15 %, the rate of a task
 beside another within 15 % of alone (on two cores and one disk), an empty store of 455,736 rows in under 10 s.
+
+What would bend the curve, by arithmetic. A task's work on a shard never depends on the others', so a row's cost bends only
+through what is read whole. At 455,736 rows (446 shards of 1,024, four encoders) little is: plan-written columns of 54 bytes a
+row are 25 MB in every process that opens the store, what tasks wrote of a row (score, level, difficulty …) 52 MB more where rows are
+selected, 446 commits of some kilobytes are read by `status`, and 17 arrays make 7,600 files. At 100 times that: 2.5 GB of
+columns in every task and 5.2 GB more in every experiment, 44,600 commits read every five seconds by `status --watch`, 760,000
+files (an inode quota's business; folders of 44,600 entries are listed slowly on network disks), and Slurm's 1,000 elements would hold
+45 shards each. The first to give way are the columns; larger shards (`--shard-rows`) put off the rest, several stores put off all.
 """
 
 from __future__ import annotations
