@@ -8,7 +8,7 @@ import signal
 import threading
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import forkserver
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
@@ -26,6 +26,8 @@ def process_pool(
     """A pool of processes that call start(*arguments) once each. Forked from a clean server, never from this process."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(list(_LOADED_ONCE))
+    # Started first, because whatever starts it unblocks both signals, and the server would be born without its mask.
+    resource_tracker.ensure_running()
     # The server inherits the mask for life: a signal to the whole group cannot take it away while workers start.
     before = signal.pthread_sigmask(signal.SIG_BLOCK, _PARENTS_CHOICE)
     try:
