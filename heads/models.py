@@ -115,36 +115,40 @@ class Judge(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Tokens of one modality look among the other's, on the common time grid, and add what they find."""
+    """Each modality's tokens look among the other's, on the common time grid, and add what they find.
+
+    Queries, keys and values of one modality are one matrix product.
+    """
 
     n_heads: int
 
     @nn.compact
-    def __call__(self, asking: Tokens, asked: Tokens) -> tuple[Tokens, Array]:
-        """Returns the asking tokens, enriched, and weight_BxHxTxT."""
-        width = asking.token_BxTxH.shape[-1]
-        n_query, n_key = asking.token_BxTxH.shape[1], asked.token_BxTxH.shape[1]
+    def __call__(self, audio: Tokens, midi: Tokens) -> tuple[Tokens, Tokens, Array, Array]:
+        """Returns both modalities' tokens, enriched, and weight_BxHxTxT of audio looking at MIDI and of MIDI at audio."""
+        audio_qkv, midi_qkv = self._split(audio, "audio"), self._split(midi, "midi")
+        heard, to_midi = self._look("audio_to_midi", audio_qkv[0], midi_qkv[1], midi_qkv[2], midi.mask_BxT)
+        seen, to_audio = self._look("midi_to_audio", midi_qkv[0], audio_qkv[1], audio_qkv[2], audio.mask_BxT)
+        enriched_audio = Tokens(audio.token_BxTxH + heard, audio.mask_BxT)
+        return enriched_audio, Tokens(midi.token_BxTxH + seen, midi.mask_BxT), to_midi, to_audio
 
-        def heads(name: str, x: Array) -> Array:
-            projected = nn.Dense(width, use_bias=False, kernel_init=_KERNEL, name=name)(x)
-            return projected.reshape(*x.shape[:2], self.n_heads, width // self.n_heads)
+    def _split(self, tokens: Tokens, name: str) -> Array:
+        """(3, B, H, T, D): queries, keys, values."""
+        n, t, width = tokens.token_BxTxH.shape
+        qkv = nn.Dense(3 * width, use_bias=False, kernel_init=_KERNEL, name=name)(tokens.token_BxTxH)
+        return qkv.reshape(n, t, 3, self.n_heads, width // self.n_heads).transpose(2, 0, 3, 1, 4)
 
-        def towards_now(key: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+    def _look(self, name: str, query: Array, key: Array, value: Array, mask_BxT: Array) -> tuple[Array, Array]:
+        n, _, n_query, _ = query.shape
+        n_key = key.shape[2]
+
+        def towards_now(_: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
             offset = jnp.abs(jnp.arange(shape[1], dtype=dtype) - (n_query - 1))
             return -distance_slopes(shape[0])[:, None] * offset[None, :]
 
-        table = self.param("offset", towards_now, (self.n_heads, n_query + n_key - 1))
-        found_BxQxHxD, weight_BxHxQxT = dot_product_attention(
-            heads("query", asking.token_BxTxH),
-            heads("key", asked.token_BxTxH),
-            heads("value", asked.token_BxTxH),
-            asked.mask_BxT,
-            relative_bias(table, n_query, n_key),
-        )
-        found = nn.Dense(width, use_bias=False, kernel_init=_KERNEL, name="out")(
-            found_BxQxHxD.reshape(asking.token_BxTxH.shape)
-        )
-        return Tokens(asking.token_BxTxH + found, asking.mask_BxT), weight_BxHxQxT
+        table = self.param(f"{name}_offset", towards_now, (self.n_heads, n_query + n_key - 1))
+        bias = relative_bias(table, n_query, n_key)
+        found_BxHxQxD, weight_BxHxQxT = dot_product_attention(query, key, value, mask_BxT, bias)
+        return jnp.swapaxes(found_BxHxQxD, 1, 2).reshape(n, n_query, -1), weight_BxHxQxT
 
 
 class Single(nn.Module):
@@ -185,8 +189,8 @@ class Crossing(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
         """Returns the attention of both directions."""
         c = self.config
-        audio, to_midi = CrossAttention(c.n_attention_heads, name="audio_to_midi")(tokens["audio"], tokens["midi"])
-        midi, to_audio = CrossAttention(c.n_attention_heads, name="midi_to_audio")(tokens["midi"], tokens["audio"])
+        attention = CrossAttention(c.n_attention_heads, name="attention")
+        audio, midi, to_midi, to_audio = attention(tokens["audio"], tokens["midi"])
         out = Concatenation(c, name="fusion")({"audio": audio, "midi": midi}, train)
         return out._replace(audio_to_midi_BxHxTxT=to_midi, midi_to_audio_BxHxTxT=to_audio)
 

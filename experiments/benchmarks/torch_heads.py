@@ -42,6 +42,7 @@ class FromStore(IterableDataset[Tensors]):
 
     def __init__(self, path: Path, split: str, view: View, batch_rows: int, train: bool) -> None:
         self.path, self.split, self.view, self.batch_rows, self.train = path, split, view, batch_rows, train
+        self.epoch = 0
 
     def __iter__(self) -> Iterator[Tensors]:
         opened = store.open(self.path)
@@ -51,7 +52,8 @@ class FromStore(IterableDataset[Tensors]):
         n = len(features.rows)
         share = np.arange(n * worker // workers, n * (worker + 1) // workers)
         data = FoldData(features, share, share, self.batch_rows, len(share))
-        for batch in data.train(0) if self.train else data.validation():
+        self.epoch += 1
+        for batch in data.train(self.epoch) if self.train else data.validation():
             arrays = (batch.audio_BxTxC, batch.midi_BxTxC, batch.midi_mask_BxT, batch.score_BxK)
             audio, midi, mask, score = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
             yield audio.float(), midi.float(), mask, score
@@ -144,6 +146,7 @@ def train_heads(
     stats = [(x.mean((0, 1)), x.std((0, 1))) for x in (first[0], first[1])]
     seconds, r = {}, {}
     n_train = ranges["train"][1] - ranges["train"][0]
+    loaders = {split: _loader(path, pt, split, view, batch_rows, workers, ranges[split]) for split in ranges}
     for kind in kinds:
         torch.manual_seed(0)
         model = Head(kind, first[0].shape[-1], first[1].shape[-1])
@@ -161,16 +164,16 @@ def train_heads(
         begun = time.perf_counter()
         for _ in range(epochs):
             model.train()
-            for batch in _loader(path, pt, "train", view, batch_rows, workers, ranges["train"]):
+            for batch in loaders["train"]:
                 audio, midi, mask, target = ready(batch)
                 optimiser.zero_grad()
                 loss_of(model(audio, midi, mask), target).backward()
                 nn.utils.clip_grad_norm_(model.parameters(), 1.0)
                 optimiser.step()
                 schedule.step()
-            _predict(model, ready, _loader(path, pt, "validation", view, batch_rows, workers, ranges["validation"]))
+            _predict(model, ready, loaders["validation"])
         seconds[kind] = time.perf_counter() - begun
-        p, s = _predict(model, ready, _loader(path, pt, "test", view, batch_rows, workers, ranges["test"]))
+        p, s = _predict(model, ready, loaders["test"])
         r[kind] = float(np.mean([np.corrcoef(p[:, k], s[:, k])[0, 1] for k in range(8)]))
     return TorchRun(seconds, r, epochs * n_train * len(kinds) / sum(seconds.values()))
 
@@ -178,10 +181,12 @@ def train_heads(
 def _loader(
     path: Path, pt: Path | None, split: str, view: View, batch_rows: int, workers: int, of: tuple[int, int]
 ) -> DataLoader:
+    # spawned, not forked: Zarr's and JAX's threads do not survive a fork; workers stay for all epochs
+    how: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
+    how["multiprocessing_context"] = "spawn" if workers else None
     if pt is None:
-        return DataLoader(FromStore(path, split, view, batch_rows, split == "train"), None, num_workers=workers)
-    rows = Rows(pt, np.arange(*of))
-    return DataLoader(rows, batch_rows, shuffle=split == "train", num_workers=workers)
+        return DataLoader(FromStore(path, split, view, batch_rows, split == "train"), None, **how)
+    return DataLoader(Rows(pt, np.arange(*of)), batch_rows, shuffle=split == "train", **how)
 
 
 def _predict(model: nn.Module, ready: Any, loader: DataLoader) -> tuple[np.ndarray, np.ndarray]:

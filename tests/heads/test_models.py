@@ -42,10 +42,12 @@ def forward(params):
 
 def test_attention_against_a_plain_loop():
     rng = np.random.default_rng(0)
-    q, k, v = (rng.normal(size=(2, 3, 2, 4)).astype(np.float32) for _ in range(3))
+    q, k, v = (rng.normal(size=(2, 3, 2, 4)).astype(np.float32) for _ in range(3))  # row, bin, head, channel
     mask = np.array([[True, False, True], [False, False, False]])
     bias = rng.normal(size=(2, 3, 3)).astype(np.float32)
-    out, weight = dot_product_attention(*map(jnp.asarray, (q, k, v, mask, bias)))
+    by_head = [jnp.asarray(x.swapaxes(1, 2)) for x in (q, k, v)]
+    out, weight = dot_product_attention(*by_head, jnp.asarray(mask), jnp.asarray(bias))
+    out = np.asarray(out).swapaxes(1, 2)
     for h in range(2):
         for i in range(3):
             logits = np.array([q[0, i, h] @ k[0, j, h] / 2 + bias[h, i, j] for j in (0, 2)])
