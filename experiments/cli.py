@@ -22,12 +22,18 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def _explained() -> tuple[type[Exception], ...]:
+    # Asked for when something is raised: only a command that trains has loaded `heads`, which shares no base with the store.
+    trained = sys.modules.get("heads.errors")
+    return (KeybedError,) if trained is None else (KeybedError, trained.HeadsError)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Exit status: 0 done, 1 an error that was explained, 2 wrong usage, 130 or 143 stopped by a signal."""
     options = parser().parse_args(arguments)
     try:
         status: int | None = options.run(options)
-    except KeybedError as error:
+    except _explained() as error:
         print(f"keybed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -30,6 +30,17 @@ def test_an_error_is_one_line_that_says_what_and_where(tmp_path, capsys):
     assert "Traceback" not in said
 
 
+def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
+    from heads.errors import HeadsError
+
+    def refuse(options):
+        raise HeadsError("a batch of 512 rows is larger than the split")
+
+    monkeypatch.setattr("experiments.commands.stores._status", refuse)
+    assert main(["status", "store"]) == 1
+    assert capsys.readouterr().err == "keybed: a batch of 512 rows is larger than the split\n"
+
+
 def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
     (tmp_path / "maestro-v3.0.0.csv").write_text("split,duration\ntrain,12.0\n")
     assert main(["plan", str(tmp_path), str(tmp_path / "store")]) == 1
