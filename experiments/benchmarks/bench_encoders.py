@@ -30,6 +30,7 @@ from typing import Any
 import numpy as np
 import psutil
 
+from experiments.benchmarks.goal import goal_line
 from extract.encoders import build, cp_tokens, describe
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
 from extract.encoders.mert import ARCHITECTURES
@@ -60,11 +61,6 @@ def make_clips(n: int, seed: int = 0) -> list[Clip]:
         performance = Performance(onset_s, onset_s + rng.uniform(0.1, 1, n_notes), pitch, velocity)
         clips.append(Clip(audio.astype(np.float32), performance, WINDOW_S))
     return clips
-
-
-def goal(name: str, measured: float, target: float, passed: bool) -> None:
-    """One line that a machine can read."""
-    print(f"GOAL {name} measured={measured:.4g} target={target:.4g} {'PASS' if passed else 'FAIL'}", flush=True)
 
 
 def our_encoder(name: str, weights: str, compute_dtype: str, threads: int) -> Encoder:
@@ -201,14 +197,14 @@ def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> 
     ratios["both"] = [a / b for a, b in zip(total["theirs"], total["ours"], strict=True)]
     for name, target in (("mert", 1.7), ("midibert", 4.0), ("both", 2.0)):
         ratio = statistics.median(ratios[name])
-        goal(f"{name}_times_faster", ratio, target, ratio >= target)
+        print(goal_line(f"{name}_times_faster", ratio, target, "at least"), flush=True)
 
     peak = {}
     for side, pipe in pipes.items():
         pipe.send(None)
         peak[side] = pipe.recv()
         print(f"peak memory of {side}: {peak[side]:.0f} MiB")
-    goal("peak_memory_over_theirs", peak["ours"] / peak["theirs"], 1.0, peak["ours"] <= peak["theirs"])
+    print(goal_line("peak_memory_over_theirs", peak["ours"] / peak["theirs"], 1.0, "at most"), flush=True)
     for child in children:
         child.join()
 
@@ -221,7 +217,7 @@ def _error(name: str, exact: np.ndarray, ours: np.ndarray) -> None:
         print(
             f"{name} error of {label} over time against float32: mean {relative.mean():.3%}, max {relative.max():.3%}"
         )
-        goal(f"{name}_{label}_error", float(relative.max()), 0.01, bool(relative.max() < 0.01))
+        print(goal_line(f"{name}_{label}_error", float(relative.max()), 0.01, "at most"), flush=True)
 
 
 def save_mert(folder: Path) -> Path:
@@ -250,7 +246,7 @@ def memory(n_rows: int, size: str, threads: int, dtype: str) -> None:
             print(f"{(shard + 1) * 50:5d} rows: RSS {measured[-1]:.0f} MiB", flush=True)
     settled = measured[1:]
     growth = float(np.polyfit(np.arange(len(settled)), settled, 1)[0] * (len(settled) - 1))
-    goal("memory_growth_mib", growth, 32.0, growth < 32)
+    print(goal_line("memory_growth_mib", growth, 32.0, "at most"), flush=True)
 
 
 def flops_per_row(architecture: dict[str, Any]) -> float:
@@ -285,7 +281,7 @@ def gpu(n_rows: int) -> None:
         took = min(_timed(partial(encoder.encode, clips)) for _ in range(3))
         share = len(clips) / took * flops_per_row(ARCHITECTURES[size]) / rate
         print(f"MERT-{size}: {len(clips) / took:.0f} rows/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        goal(f"mert_{size.lower()}_share_of_matmul", share, target, share >= target)
+        print(goal_line(f"mert_{size.lower()}_share_of_matmul", share, target, "at least"), flush=True)
         for line in _bounds(partial(encoder.encode, clips[:256])):
             print("   ", line)
 

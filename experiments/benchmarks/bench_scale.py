@@ -33,6 +33,7 @@ import numpy as np
 
 import store
 from experiments.benchmarks import placeholder_store
+from experiments.benchmarks.goal import goal_line
 from store.claims import claim
 from store.shards import shards_of_task
 from store.verify import VerifyConfig, verify
@@ -124,11 +125,6 @@ def create_at_full_size(folder: Path) -> float:
     return seconds
 
 
-def verdict(what: str, got: float, goal: float) -> str:
-    """A goal line for a number that must not exceed its goal."""
-    return f"GOAL {what} <= {goal:g}: {got:.2f} {'met' if got <= goal else 'MISSED'}"
-
-
 def main() -> None:
     """Print costs, rates and goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -155,10 +151,10 @@ def main() -> None:
         full_s = create_at_full_size(folder)
         per_row = [c.commit_ms_a_row for c in costs]
         cpu_per_row = [c.cpu_s / c.rows for c in costs]
-        print(verdict("spread of a row's cost over store sizes", max(per_row) / min(per_row) - 1, FLAT))
+        print(goal_line("spread of a row's cost over store sizes", max(per_row) / min(per_row) - 1, FLAT, "at most"))
         print(f"  the same in CPU seconds: {max(cpu_per_row) / min(cpu_per_row) - 1:.2f} ({os.cpu_count()} cores)")
-        print(verdict("loss of a task's rate beside another", 1 - min(beside) / alone[0], FLAT))
-        print(verdict(f"seconds to create {FULL_ROWS:,} rows, four encoders", full_s, CREATE_S))
+        print(goal_line("loss of a task's rate beside another", 1 - min(beside) / alone[0], FLAT, "at most"))
+        print(goal_line(f"seconds to create {FULL_ROWS:,} rows, four encoders", full_s, CREATE_S, "at most"))
     finally:
         shutil.rmtree(folder)
 

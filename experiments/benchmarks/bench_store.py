@@ -20,7 +20,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +29,7 @@ from rich.table import Table
 
 import store
 from experiments.benchmarks import made_up_features, placeholder_store
+from experiments.benchmarks.goal import goal_line
 
 BATCH_ROWS = 256
 SHARE_OF_FASTEST_ZARR = 0.8
@@ -143,19 +143,20 @@ def table_of(speeds: list[Speed]) -> Table:
 
 
 def goals(speeds: list[Speed]) -> list[str]:
-    """One line a goal: met or MISSED."""
+    """One line a goal."""
     rate = {(s.contender, s.order): s.rows_per_s for s in speeds}
     ours = rate["ours", "shuffled"]
     fastest = max(ZARR_READERS, key=lambda name: rate[name, "sequential"])
     extra = next(s.extra_bytes for s in speeds if (s.contender, s.order) == ("ours", "shuffled"))
-    checks: list[tuple[str, float, float, Callable[[float, float], bool]]] = [
-        (f"shuffled / fastest sequential Zarr reader ({fastest}) >=", ours / rate[fastest, "sequential"], SHARE_OF_FASTEST_ZARR, float.__ge__),
-        ("shuffled / zarr-python's default, shuffled >=", ours / rate["zarr-python", "shuffled"], TIMES_ZARR_PYTHON, float.__ge__),
-        ("shuffled / one .pt file a row, shuffled >=", ours / rate["pt", "shuffled"], TIMES_ONE_FILE_A_ROW, float.__ge__),
-        ("extra memory GB <=", extra / 1e9, EXTRA_MEMORY_BYTES / 1e9, float.__le__),
-    ]  # fmt: skip
     return [
-        f"GOAL {what} {goal:g}: {got:.2f} {'met' if met(got, goal) else 'MISSED'}" for what, got, goal, met in checks
+        goal_line(
+            f"shuffled over {fastest} sequential", ours / rate[fastest, "sequential"], SHARE_OF_FASTEST_ZARR, "at least"
+        ),
+        goal_line(
+            "shuffled over zarr-python shuffled", ours / rate["zarr-python", "shuffled"], TIMES_ZARR_PYTHON, "at least"
+        ),
+        goal_line("shuffled over one pt file a row", ours / rate["pt", "shuffled"], TIMES_ONE_FILE_A_ROW, "at least"),
+        goal_line("extra memory GB", extra / 1e9, EXTRA_MEMORY_BYTES / 1e9, "at most"),
     ]
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from experiments.benchmarks.goal import goal_line
 from extract.degrade import CURVES, PROFILES, draw_levels, make_variant, prepare
 from extract.degrade.labels import scores
 from extract.notes import read_midi
@@ -140,10 +141,9 @@ def main() -> None:
         label_r[profile] = labels.correlation(pristine=True, weighted=True)
         print("\n".join(report(labels, profile)))
     if config.realised is None:
-        print(f"GOAL rows a profile >= {LEAST_ROWS}: {config.rows} {'met' if config.rows >= LEAST_ROWS else 'MISSED'}")
+        print(goal_line("rows a profile", config.rows, LEAST_ROWS, "at least"))
         for profile, want in (("mixed", 0.33), ("tiered", 0.94)):
-            met = abs(label_r[profile] - want) < 0.03
-            print(f"GOAL label r {profile} = {want} ± 0.03: {label_r[profile]:.3f} {'met' if met else 'MISSED'}")
+            print(goal_line(f"label r {profile} off its {want}", abs(label_r[profile] - want), 0.03, "at most"))
 
 
 if __name__ == "__main__":
