@@ -136,7 +136,8 @@ class Store:
             missing = sorted(set((index[~there] // self.shard_rows).tolist()))
             raise Incomplete(
                 f"{self.path}: {len(missing)} of {self.n_shards} shards are not committed: "
-                f"`keybed extract {self.path} --shards {shards.as_ranges(missing)}`, or ask for the rows that are there"
+                f"`keybed status {self.path}` says why, `keybed extract {self.path} --shards {shards.as_ranges(missing)}` makes "
+                "them; or ask for the rows that are there"
             )
         index = index[there]
         columns = {**self._planned, **self._made(done)}
