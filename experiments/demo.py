@@ -1,6 +1,6 @@
 """The whole path on a corpus that needs no download: compose, plan, extract with all four encoders, ask Phase 2.
 
-    make demo            keybed demo --out demo-run --rows 256
+    make demo            keybed demo --out demo-run --rows 192
 
 MERT and MIDIBert run in their real architecture and size with seeded random weights, marked so everywhere: they show what
 extraction costs, not what the models hear. The verdict is about the two baselines, which hear real things. Under
@@ -32,7 +32,7 @@ class DemoConfig:
 
     out: Path = Path("demo-run")
     maestro: Path | None = None
-    rows: int = 256
+    rows: int = 192
     seed: int = 0
 
 

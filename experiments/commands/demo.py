@@ -16,7 +16,7 @@ def register(subcommands: Any) -> None:
     demo.add_argument(
         "--maestro", metavar="DIR", type=Path, help="a real MAESTRO folder instead of the composed corpus"
     )
-    demo.add_argument("--rows", type=positive, default=256, help="rows of the store, four a segment (256)")
+    demo.add_argument("--rows", type=positive, default=192, help="rows of the store, four a segment (192)")
     demo.add_argument("--seed", type=int, default=0)
     demo.set_defaults(run=_demo)
 
