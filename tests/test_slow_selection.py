@@ -8,6 +8,7 @@ import pytest
 
 SLOW = [f"tests/a.py::test_slow[{i}]" for i in range(25)]
 FAST = "tests/a.py::test_fast"
+LONG = SLOW[3]
 
 
 @pytest.fixture
@@ -22,7 +23,10 @@ def picked(request):
             hook=SimpleNamespace(pytest_deselected=lambda items: deselected.extend(items)),
         )
         items = [
-            SimpleNamespace(nodeid=name, get_closest_marker=lambda mark, slow=name in SLOW: slow and mark == "slow")
+            SimpleNamespace(
+                nodeid=name,
+                get_closest_marker=lambda mark, name=name: name in {"slow": SLOW, "long": [LONG]}[mark],
+            )
             for name in (FAST, *SLOW)
         ]
         conftest.pytest_collection_modifyitems(config, items)
@@ -41,3 +45,9 @@ def test_what_runs(picked):
     assert one != two
     assert one == picked("tenth", "1")
     assert picked("none", args=[SLOW[7]]) == [FAST, SLOW[7]], "a test that is asked for by name runs"
+
+
+def test_a_test_of_many_minutes_is_never_drawn(picked):
+    assert all(LONG not in picked("tenth", str(seed)) for seed in range(40))
+    assert LONG in picked("all")
+    assert LONG in picked("none", args=[LONG])

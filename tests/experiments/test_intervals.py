@@ -127,6 +127,7 @@ def coverage(n_pieces: int, runs: int, seed: int) -> np.ndarray:
     return held.mean(0)
 
 
+@pytest.mark.long
 @pytest.mark.slow
 @pytest.mark.parametrize("n_pieces", [40, 60])
 def test_intervals_cover_the_truth(n_pieces: int) -> None:
@@ -137,6 +138,7 @@ def test_intervals_cover_the_truth(n_pieces: int) -> None:
     assert (held < 0.97 + slack).all(), held
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_no_true_gain_seldom_says_go() -> None:
     """The first judge is as good as the second: a gain of ten per cent with a lower bound above zero is chance."""

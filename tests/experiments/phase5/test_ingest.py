@@ -130,6 +130,7 @@ def test_unknown_and_doubled_ratings_are_refused(simulated, tmp_path) -> None:
         ingest(IngestConfig(folder), Console(quiet=True))
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_intervals_cover_what_was_planted_in_fifty_simulations(run_simulation, tmp_path) -> None:
     held = np.zeros((50, 8), bool)
