@@ -108,6 +108,7 @@ function touch() {
   mine.version = (mine.version ?? 0) + 1;
   keep();
   if (offline) return say("Kept in this browser", "good");
+  say("Saving…"); // from now on "Saved" would be a lie
   clearTimeout(timer);
   timer = setTimeout(send, SAVE_AFTER_MS);
 }
@@ -143,7 +144,7 @@ async function sendAll() {
         mine.dirty = reply.status === 409 || mine.version !== version;
       }
       keep();
-      say("Saved", "good");
+      if (!Object.values(answers).some((a) => a.dirty)) say("Saved", "good");
     } catch (error) {
       const hopeless = error.status >= 400 && error.status < 500 && error.status !== 429;
       say(hopeless ? `Not saved: ${error.message}` : "No connection: kept in this browser, trying again", "kept");
