@@ -35,12 +35,12 @@ class Question:
 CONFIRMATORY = (
     Question("rhythmic_stability", (1,), -1),
     Question("pedal_technique", (5,), -1),
+    Question("pedal_technique", (5,), -1, given=4),
     Question("dynamic_range", (11,)),
     Question("musical_expression", (13, 15, 18)),
     Question("overall_interpretation", (19,)),
 )
 EXPLORATORY = (
-    Question("pedal_technique", (5,), -1, given=4),
     Question("articulation_clarity", (2,)),
     Question("articulation_clarity", (3,)),
     Question("tone_quality", (7,)),
