@@ -95,9 +95,15 @@ def _register_percepiano(steps: Any) -> None:
     percepiano.add_argument("--out", metavar="RUN", type=Path, required=True, help="folder of the run")
     percepiano.add_argument("--store", type=Path, help="take encoders and soundfont from this store's recipe")
     percepiano.add_argument("--after", metavar="RUN", type=Path, help="zero-shot: a Phase 2 run on that store")
-    percepiano.add_argument("--encoders", type=names, help="without a store (default: logmel,expressive)")
+    percepiano.add_argument("--encoders", type=names, help="beside the store's; without one logmel,expressive")
     percepiano.add_argument("--no-encoders", action="store_true", help="render nothing: statistics of the notes alone")
-    percepiano.add_argument("--weights", help='of mert and midibert without a store; "random" is marked in the report')
+    percepiano.add_argument(
+        "--weights", help='of mert and midibert named in --encoders; "random" is marked in the report'
+    )
+    percepiano.add_argument("--heads", type=names, help="kinds fitted to the ratings (audio,midi,cross,gated)")
+    percepiano.add_argument("--no-heads", action="store_true", help="fit no heads: minutes instead of tens of them")
+    percepiano.add_argument("--epochs", type=positive, help="of these heads (15)")
+    percepiano.add_argument("--seeds", type=positive, help="of each head (3)")
     percepiano.add_argument("--replicates", type=positive, default=1000, help="resamples of an interval (1000)")
     percepiano.add_argument("--seed", type=int, default=0)
     percepiano.set_defaults(run=_percepiano)
@@ -106,16 +112,18 @@ def _register_percepiano(steps: Any) -> None:
 def _percepiano(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from experiments.percepiano.heads_on_ratings import HeadPlan
     from experiments.percepiano.run import PercepianoConfig, percepiano
 
-    encoders = () if options.no_encoders else options.encoders or PercepianoConfig.encoders
+    asked = {"kinds": options.heads, "epochs": options.epochs, "seeds": options.seeds}
     config = PercepianoConfig(
         folder=options.folder,
         out=options.out,
         store=options.store,
         after=options.after,
-        encoders=encoders,
+        encoders=() if options.no_encoders else options.encoders,
         weights=options.weights,
+        heads=None if options.no_heads else HeadPlan(**{k: v for k, v in asked.items() if v is not None}),
         replicates=options.replicates,
         seed=options.seed,
     )

@@ -26,20 +26,25 @@ Floats = NDArray[np.float64]
 Model = Callable[[Positions, Positions], Floats]
 """(train, judged) → predicted ratings of the judged performances"""
 PENALTIES = np.logspace(-1, 4.5, 12)
+_OF_MANY = 0.1
+"""Share of an encoder's hundreds of channels that a split looks at; 0.4 of the 76 statistics are about as many."""
 _SHRINK = 0.1
 """Share of a statistic's overall spread that is added to its spread in the passage."""
 
 
 @dataclass(frozen=True, eq=False)
 class Inputs:
-    """Features of every performance. encoders: (n, channels), or None where nothing was rendered."""
+    """Features of every performance. encoders: a row's name → (n, channels), empty where nothing was rendered; those with
+    random weights say so in their name, and `trusted` names the others taken together.
+    """
 
     ratings: Ratings
     plain: Floats
     beside: Floats
     around: Floats
     departures: Floats
-    encoders: Floats | None
+    encoders: Mapping[str, Floats]
+    trusted: str | None
 
     @property
     def target(self) -> Floats:
@@ -47,7 +52,7 @@ class Inputs:
         return demeaned(self.ratings.rating, self.ratings.passage, self.ratings.human)
 
 
-def make_inputs(ratings: Ratings, encoders: Floats | None = None) -> Inputs:
+def make_inputs(ratings: Ratings, encoders: Mapping[str, Floats] | None = None, trusted: str | None = None) -> Inputs:
     """Statistics of every performance, by itself and beside the others of its passage."""
     plain = np.array([list(note_statistics(p).values()) for p in ratings.performances])
     apart = np.zeros((len(ratings), 0))
@@ -58,9 +63,8 @@ def make_inputs(ratings: Ratings, encoders: Floats | None = None) -> Inputs:
         if apart.shape[1] == 0:
             apart = np.zeros((len(ratings), rows.shape[1]))
         apart[here] = rows
-    kept = None if encoders is None else beside_others(encoders, ratings)
     around = demeaned(plain, ratings.passage, ratings.human)
-    return Inputs(ratings, plain, beside_others(plain, ratings), around, apart, kept)
+    return Inputs(ratings, plain, beside_others(plain, ratings), around, apart, dict(encoders or {}), trusted)
 
 
 def _reference(ratings: Ratings, here: Positions) -> int:
@@ -83,12 +87,12 @@ def beside_others(values: Floats, ratings: Ratings) -> Floats:
     return out
 
 
-def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None, n_trees: int = 200) -> Model:
+def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None, max_features: float = 0.4) -> Model:
     """Extremely randomised trees (Geurts et al. 2006); human: learn from these performances alone."""
 
     def fit(train: Positions, judged: Positions) -> Floats:
         used = train if human is None else train[human[train]]
-        model = ExtraTreesRegressor(n_trees, min_samples_leaf=2, max_features=0.4, n_jobs=1, random_state=0)
+        model = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=max_features, n_jobs=1, random_state=0)
         return np.asarray(model.fit(features[used], target[used]).predict(features[judged]))
 
     return fit
@@ -173,6 +177,11 @@ def all_models(inputs: Inputs, candidates: Mapping[str, Model] | None = None) ->
         **(comparative(inputs) if candidates is None else candidates),
         "two levels": two_level(wide, mean_of(ridge(inputs.beside, target), trees(apart, target)), ratings.passage),
     }
+    for name, features in inputs.encoders.items():
+        found[f"ridge on {name}"] = ridge(features, ratings.rating)
+        found[f"trees on {name}"] = trees(features, ratings.rating, max_features=_OF_MANY)
+        if name != inputs.trusted:
+            found[f"comparative ridge on {name}"] = ridge(beside_others(features, ratings), target, ratings.human)
     return found
 
 
@@ -190,9 +199,10 @@ def comparative(inputs: Inputs) -> dict[str, Model]:
         "comparative trees": grown,
         BLEND: mean_of(own, grown),
     }
-    if inputs.encoders is not None:
-        found["comparative ridge, encoders alone"] = ridge(inputs.encoders, target, human)
-        both = remembered(ridge(np.hstack([inputs.beside, inputs.encoders]), target, human))
+    if inputs.trusted is not None:
+        heard = beside_others(inputs.encoders[inputs.trusted], inputs.ratings)
+        found[f"comparative ridge on {inputs.trusted}"] = ridge(heard, target, human)
+        both = remembered(ridge(np.hstack([inputs.beside, heard]), target, human))
         found["comparative ridge, with encoders"] = both
         found[f"{BLEND}, with encoders"] = mean_of(both, grown)
     return found

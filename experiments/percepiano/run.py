@@ -10,9 +10,8 @@ gets 0.36); within-passage r about 0.40 with the composition held out, plain tre
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +20,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from experiments.percepiano import models
+from experiments.percepiano.after_run import said_by
 from experiments.percepiano.ceiling import ceilings
-from experiments.percepiano.models import Inputs, all_models, chosen, comparative, make_inputs, out_of_fold
+from experiments.percepiano.encoded import encoded, pooled_rows
+from experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings
+from experiments.percepiano.models import Inputs, Model, all_models, chosen, comparative, make_inputs, out_of_fold
 from experiments.percepiano.page import write_percepiano_page
 from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
 from experiments.percepiano.reader import SCALES, Ratings, read
-from experiments.percepiano.windows import Windows, by_item, encode
+from experiments.percepiano.windows import Windows
 from experiments.percepiano.within import Within, interval
 from experiments.percepiano.zero_shot import answer
 from experiments.run_folder import plain, write_json
@@ -40,16 +42,19 @@ Floats = NDArray[np.float64]
 class PercepianoConfig:
     """folder: labels/ and midi/. after: a finished run with heads.npz for the zero-shot part, made on `store`.
 
-    Without a store, the two baseline encoders are used with their defaults; encoders=() renders nothing.
+    Without a store, encoders are used with their defaults; encoders=() then renders nothing.
     """
 
     folder: Path
     out: Path
     store: Path | None = None
     after: Path | None = None
-    encoders: tuple[str, ...] = ("logmel", "expressive")
+    encoders: tuple[str, ...] | None = None
+    """Beside those of the store; None: no others, and without a store the two baselines."""
     weights: str | None = None
     """For mert and midibert: a checkpoint, or "random" and "random:tiny", which the report marks."""
+    heads: HeadPlan | None = field(default_factory=HeadPlan)
+    """Heads fitted to the ratings; None leaves them out."""
     head: str = "gated"
     hop_s: float = 6.2
     replicates: int = 1000
@@ -63,20 +68,44 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
         f"{len(ratings)} rated performances, {ratings.human.sum()} human; {len(ratings.problems)} remarks on the files"
     )
     config.out.mkdir(parents=True, exist_ok=True)
-    windows, specs = _windows(config, ratings, console)
-    inputs = make_inputs(ratings, None if windows is None else _pooled(windows))
-    results = {
+    windows, specs = encoded(
+        ratings,
+        config.store,
+        config.encoders,
+        config.weights,
+        hop_s=config.hop_s,
+        cache=config.out,
+        console=console,
+    )
+    pooled, trusted = ({}, None) if windows is None else pooled_rows(windows, specs)
+    inputs = make_inputs(ratings, pooled, trusted)
+    heads = {}
+    if windows is not None and config.heads is not None:
+        heads = heads_on_ratings(windows, specs, inputs, config.heads, lambda words: console.print(words, style="dim"))
+    results: dict[str, Any] = {
         "data": _about(ratings),
         "encoders": [{"name": s.name, "source": s.source, "random": s.random_weights} for s in specs],
         "ceiling": ceilings(ratings),
-        "zero_shot": None if windows is None else _zero_shot(config, ratings, windows, specs),
-        "protocols": {name: _judge(p, inputs, config, console) for name, p in protocols(ratings).items()},
-        "config": {"seed": config.seed, "replicates": config.replicates, "hop_s": config.hop_s},
+        "zero_shot": _zero_shot(config, ratings, windows, specs, console),
+        "protocols": {},
+        "config": {
+            "seed": config.seed,
+            "replicates": config.replicates,
+            "hop_s": config.hop_s,
+            "heads": None if config.heads is None or windows is None else asdict(config.heads),
+        },
     }
-    write_json(config.out / "results.json", results)
-    report = write_percepiano_page(plain(results), config.out / "report.html")
+    report = _write(config.out, results)
+    for name, protocol in protocols(ratings).items():
+        results["protocols"][name] = _judge(protocol, inputs, heads, config, console)
+        report = _write(config.out, results)  # stopping early leaves what is done
     console.print(f"Report: {report}", highlight=False)
     return report
+
+
+def _write(out: Path, results: Mapping[str, Any]) -> Path:
+    write_json(out / "results.json", results)
+    return write_percepiano_page(plain(results), out / "report.html")
 
 
 def _about(ratings: Ratings) -> dict[str, Any]:
@@ -90,97 +119,27 @@ def _about(ratings: Ratings) -> dict[str, Any]:
     }
 
 
-def _windows(config: PercepianoConfig, ratings: Ratings, console: Console) -> tuple[Windows | None, list[EncoderSpec]]:
-    """Rendered and encoded as the store's recipe says, or with the encoders' defaults."""
-    from extract import encoders as known
-
-    if config.store is not None:
-        import store as stores
-        from extract.agreement import encoders_of, setting_of
-
-        opened = stores.open(config.store)
-        setting = setting_of(opened, opened.places)
-        if setting.soundfont is None:
-            raise KeybedError(
-                f"{config.store}: its audio is recorded, and PercePiano has no recordings; give a rendered store"
-            )
-        built, soundfont, window_s = encoders_of(opened.recipe, opened.places), setting.soundfont, setting.window_s
-    elif config.encoders:
-        described = [
-            known.describe(
-                name,
-                weights=config.weights if name in known.PRETRAINED else None,
-                n_bins=20,
-                window_s=10.0,
-            )
-            for name in config.encoders
-        ]
-        built, soundfont, window_s = [known.build(spec, place) for spec, place in described], None, 10.0
-    else:
-        return None, []
-    found = encode(
-        ratings.performances,
-        built,
-        soundfont,
-        window_s=window_s,
-        hop_s=config.hop_s,
-        cache=config.out,
-        console=console,
-    )
-    return found, [e.spec for e in built]
-
-
-def _pooled(windows: Windows) -> Floats:
-    """Every encoder's mean and sd over time, states averaged, then over a performance's windows: (n, channels)."""
-    parts = [by_item(a.mean(axis=2).reshape(len(a), -1), windows.item) for a in windows.layers.values()]
-    return np.nan_to_num(np.hstack(parts))
-
-
 def _zero_shot(
-    config: PercepianoConfig, ratings: Ratings, windows: Windows, specs: list[EncoderSpec]
+    config: PercepianoConfig,
+    ratings: Ratings,
+    windows: Windows | None,
+    specs: Sequence[EncoderSpec],
+    console: Console,
 ) -> dict[str, Any] | None:
-    if config.after is None:
+    if config.after is None or windows is None:
         return None
-    from heads import train
-    from heads.inputs import from_arrays
-
-    told = json.loads((config.after / "results.json").read_text(encoding="utf-8"))
-    pair = told["pair"]
-    if config.store is None or pair["view"] not in ("frames", "layers"):
-        raise KeybedError(
-            f"{config.after} was trained on view {pair['view']}: give its --store, and a run on frames or layers"
+    pair, said = said_by(config.after, config.store, windows, specs)
+    if config.head not in said:
+        raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(said)}")
+    answers = answer(ratings, said[config.head], replicates=config.replicates, seed=config.seed)
+    for a in answers:
+        console.print(
+            f"zero-shot, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "
+            f"r {a.r.value:.2f} ({a.r.low:.2f} to {a.r.high:.2f}), p {a.p:.3f}",
+            highlight=False,
         )
-    fit = train.load(config.after / "heads.npz")
-    import store as stores
-
-    if fit.store != stores.open(config.store).fingerprint:
-        raise KeybedError(
-            f"{config.after} was trained on another store than {config.store}; its features mean something else"
-        )
-    if config.head not in fit.heads:
-        raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(fit.heads)}")
-    masked = {s.name for s in specs if s.has_mask}
-    arrays: dict[str, Any] = {}
-    for modality in ("audio", "midi"):
-        name = pair[modality]
-        kind = pair["view"]
-        arrays[f"{modality}_{kind}"] = (windows.frames if kind == "frames" else windows.layers)[name]
-        if name in masked and kind == "frames":
-            arrays[f"{modality}_mask"] = windows.mask[name]
-    n = windows.item.size
-    batch = from_arrays(
-        **arrays,
-        score=np.zeros((n, 8), np.float32),
-        valid=np.zeros((n, 8), bool),
-        segment=np.arange(n),
-        row=np.arange(n),
-    )
-    step = fit.config.batch_rows
-    parts = [type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, n, step)]
-    said = {name: p.mean(axis=0) for name, p in train.predict(fit, parts).items()}
-    answers = answer(ratings, by_item(said[config.head], windows.item), replicates=config.replicates, seed=config.seed)
     others = {
-        name: [a.r.value for a in answer(ratings, by_item(p, windows.item), replicates=20, seed=config.seed)]
+        name: [a.r.to_json() for a in answer(ratings, p, replicates=config.replicates, seed=config.seed)]
         for name, p in said.items()
     }
     return {
@@ -193,13 +152,15 @@ def _zero_shot(
     }
 
 
-def _judge(protocol: Protocol, inputs: Inputs, config: PercepianoConfig, console: Console) -> dict[str, Any]:
+def _judge(
+    protocol: Protocol, inputs: Inputs, heads: Mapping[str, Model], config: PercepianoConfig, console: Console
+) -> dict[str, Any]:
     """Every model under one protocol, with paired intervals against plain trees."""
     ratings = inputs.ratings
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
     candidates = comparative(inputs)
-    for name, model in all_models(inputs, candidates).items():
+    for name, model in {**all_models(inputs, candidates), **heads}.items():
         console.print(f"{protocol.name}: {name}", highlight=False)
         predicted[name] = out_of_fold(model, protocol.folds, n, k)
     choices: list[str] = []

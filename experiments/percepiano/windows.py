@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,15 +13,15 @@ from rich.console import Console
 from rich.progress import track
 
 from extract.degrade import make_variant, prepare
-from extract.encoders.base import Clip, Encoder
+from extract.encoders.base import Clip, Encoder, Pooled
 from extract.performance import Performance
 from extract.render import Renderer
-from store.schema import LEVELS, EncoderSpec, fingerprint
+from store.schema import LEVELS, fingerprint
 
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
 """A rest of a segment this short gets no window of its own."""
-CODE_VERSION = 1
+CODE_VERSION = 2
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,21 +53,45 @@ def encode(
     cache: Path,
     console: Console,
 ) -> Windows:
-    """Render untouched windows and encode them; kept in `cache` under the recipe's fingerprint."""
-    specs: list[EncoderSpec] = [e.spec for e in encoders]
+    """Render untouched windows and encode them; each encoder's are kept in `cache` under its own fingerprint."""
     notes = [[p.n_notes, round(float(p.offset_s.max()), 6), int(p.velocity.sum())] for p in performances]
-    key = fingerprint([[asdict(s) for s in specs], str(soundfont), window_s, hop_s, notes, CODE_VERSION])[:16]
-    path = cache / f"windows-{key}.npz"
-    if path.is_file():
-        return _load(path, specs)
-    renderer = Renderer(soundfont)
+    sound = None if soundfont is None else hashlib.sha256(soundfont.read_bytes()).hexdigest()
+    paths = {
+        e.spec.name: cache
+        / f"windows-{e.spec.name}-{fingerprint([asdict(e.spec), sound, window_s, hop_s, notes, CODE_VERSION])[:16]}.npz"
+        for e in encoders
+    }
+    missing = [e for e in encoders if not paths[e.spec.name].is_file()]
+    if missing:
+        _make(performances, missing, Renderer(soundfont), paths, window_s=window_s, hop_s=hop_s, console=console)
+    tables: dict[str, dict[str, NDArray]] = {part: {} for part in Pooled._fields}
+    item = np.zeros(0, np.int64)
+    for name, path in paths.items():
+        with np.load(path, allow_pickle=False) as kept:
+            item = kept["item"]
+            for part, table in tables.items():
+                table[name] = kept[part]
+    return Windows(item, tables["layers"], tables["frames"], tables["mask"])
+
+
+def _make(
+    performances: Sequence[Performance],
+    encoders: Sequence[Encoder],
+    renderer: Renderer,
+    paths: Mapping[str, Path],
+    *,
+    window_s: float,
+    hop_s: float,
+    console: Console,
+) -> None:
+    """Every window is rendered once and goes through all these encoders."""
     item: list[int] = []
-    pooled: list[list[tuple[NDArray, ...]]] = [[] for _ in encoders]
+    pooled: list[list[Pooled]] = [[] for _ in encoders]
     clips: list[Clip] = []
 
     def flush() -> None:
         for kept, encoder in zip(pooled, encoders, strict=True):
-            kept.append(tuple(encoder.encode(clips)))
+            kept.append(encoder.encode(clips))
         clips.clear()
 
     nothing = np.zeros(len(LEVELS), np.float32)
@@ -80,20 +105,12 @@ def encode(
                 flush()
     if clips:
         flush()
-    arrays = {"item": np.array(item, np.int64)}
-    for spec, kept in zip(specs, pooled, strict=True):
-        for name, parts in zip(("layers", "frames", "mask"), zip(*kept, strict=True), strict=True):
-            arrays[f"{name}/{spec.name}"] = np.concatenate(parts)
-    aside = path.with_suffix(".aside.npz")
-    np.savez(aside, allow_pickle=False, **arrays)
-    aside.replace(path)
-    return _load(path, specs)
-
-
-def _load(path: Path, specs: Sequence[EncoderSpec]) -> Windows:
-    with np.load(path, allow_pickle=False) as kept:
-        tables = {part: {s.name: kept[f"{part}/{s.name}"] for s in specs} for part in ("layers", "frames", "mask")}
-        return Windows(kept["item"], tables["layers"], tables["frames"], tables["mask"])
+    for encoder, kept in zip(encoders, pooled, strict=True):
+        parts = {name: np.concatenate([getattr(p, name) for p in kept]) for name in Pooled._fields}
+        path = paths[encoder.spec.name]
+        aside = path.with_suffix(".aside.npz")
+        np.savez(aside, allow_pickle=False, item=np.array(item, np.int64), **parts)
+        aside.replace(path)
 
 
 def by_item(values_WxC: NDArray[np.floating], item: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -78,6 +78,11 @@ def write_midi(path: Path, performance: Performance) -> None:
     midi.save(path)
 
 
+@pytest.fixture(scope="session")
+def write():
+    return write_midi
+
+
 @pytest.fixture
 def published(tmp_path) -> Path:
     """A small folder in PercePiano's own layout, with its dirt."""

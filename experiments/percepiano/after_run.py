@@ -1,0 +1,56 @@
+"""What the heads of an earlier run say of performances that they were never trained on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.percepiano.windows import Windows, by_item
+from experiments.run_folder import read_json
+from store.errors import KeybedError
+from store.schema import EncoderSpec
+
+Floats = NDArray[np.float64]
+
+
+def said_by(
+    run: Path, store: Path | None, windows: Windows, specs: Sequence[EncoderSpec]
+) -> tuple[dict[str, str], dict[str, Floats]]:
+    """The run's encoder pair, and head → scores (performance, 8), mean over seeds and over a performance's windows.
+
+    Raises KeybedError where the run was trained on another store or on features that windows do not have.
+    """
+    from heads import train
+    from heads.inputs import from_arrays
+    from store import open as open_store
+
+    pair = read_json(run / "results.json")["pair"]
+    if store is None or pair["view"] not in ("frames", "layers"):
+        raise KeybedError(f"{run} was trained on view {pair['view']}: give its --store, and a run on frames or layers")
+    fit = train.load(run / "heads.npz")
+    if fit.store != open_store(store).fingerprint:
+        raise KeybedError(f"{run} was trained on another store than {store}; its features mean something else")
+    masked = {s.name for s in specs if s.has_mask}
+    arrays: dict[str, Any] = {}
+    for modality in ("audio", "midi"):
+        name, kind = pair[modality], pair["view"]
+        values = (windows.frames if kind == "frames" else windows.layers)[name]
+        arrays[f"{modality}_{kind}"] = values.astype(np.float16)  # as a store keeps them
+        if name in masked and kind == "frames":
+            arrays[f"{modality}_mask"] = windows.mask[name]
+    n = windows.item.size
+    batch = from_arrays(
+        **arrays,
+        score=np.zeros((n, 8), np.float32),
+        valid=np.zeros((n, 8), bool),
+        segment=np.arange(n),
+        row=np.arange(n),
+    )
+    step = fit.config.batch_rows
+    parts = [type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, n, step)]
+    said = train.predict(fit, parts)
+    return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in said.items()}

@@ -1,0 +1,167 @@
+"""The store's own heads, fitted to human ratings: rows are windows, a performance's answer is the mean over its windows.
+
+Plain heads foretell ratings from frames as they are. Comparative ones foretell departures from the passage's mean, from
+frames less the mean of all human windows of the passage, and learn from human performances alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from experiments.percepiano.models import Inputs, Model
+from experiments.percepiano.protocols import Positions
+from experiments.percepiano.windows import Windows, by_item
+from store.schema import EncoderSpec
+
+Floats = NDArray[np.float64]
+_HELD_BACK = 0.15
+"""Share of the training passages on which the best epoch is chosen."""
+_POINTS = 100.0
+"""Heads speak in points, ratings lie in 0..1."""
+
+
+@dataclass(frozen=True)
+class HeadPlan:
+    """What every head gets alike; nothing here was chosen by looking at judged performances."""
+
+    kinds: tuple[str, ...] = ("audio", "midi", "cross", "gated")
+    epochs: int = 15
+    seeds: int = 3
+    hidden: int = 64
+    batch_rows: int = 64
+    learning_rate: float = 1e-3
+
+
+def pair_of(specs: Sequence[EncoderSpec]) -> dict[str, str]:
+    """modality → the first encoder of it, trained or weightless ones before seeded noise."""
+    found: dict[str, str] = {}
+    for spec in sorted(specs, key=lambda s: s.random_weights):
+        found.setdefault(spec.modality, spec.name)
+    return found
+
+
+def heads_on_ratings(
+    windows: Windows,
+    specs: Sequence[EncoderSpec],
+    inputs: Inputs,
+    plan: HeadPlan,
+    said: Callable[[str], None] = lambda _: None,
+) -> dict[str, Model]:
+    """Name → model, the plain heads first. All kinds and seeds of a fold are trained in one pass, once."""
+    from heads.models import HeadConfig
+
+    pair = pair_of(specs)
+    masked = {s.name for s in specs if s.has_mask}
+    n_scales = inputs.ratings.rating.shape[1]
+    heads = {kind: HeadConfig(kind=kind, hidden=plan.hidden, n_dimensions=n_scales) for kind in plan.kinds}
+    heads = {kind: head for kind, head in heads.items() if set(head.modalities) <= set(pair)}
+    if not heads:
+        return {}
+    arrays: dict[str, Any] = {}
+    for modality, name in pair.items():
+        arrays[f"{modality}_frames"] = windows.frames[name]
+        if name in masked:
+            arrays[f"{modality}_mask"] = windows.mask[name]
+    human = inputs.ratings.human
+    plain = _Together(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, said)
+    apart = {k: a if k.endswith("_mask") else _less_passage(a, windows.item, inputs) for k, a in arrays.items()}
+    relative = _Together(apart, windows.item, inputs, inputs.target, human, heads, plan, said)
+    return {f"head: {kind}": plain.model(kind) for kind in heads} | {
+        f"comparative head: {kind}": relative.model(kind) for kind in heads
+    }
+
+
+def _less_passage(frames: NDArray[np.float32], item: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float32]:
+    """Frames less the mean over bins and windows of the passage's human performances, channel by channel."""
+    out = np.array(frames, np.float32)
+    passage, human = inputs.ratings.passage[item], inputs.ratings.human[item]
+    for name in np.unique(passage):
+        here = passage == name
+        base = frames[here & human] if (here & human).any() else frames[here]
+        out[here] -= base.mean(axis=(0, 1))
+    return out
+
+
+class _Together:
+    """All kinds of heads on one target, fitted once a fold."""
+
+    def __init__(
+        self,
+        arrays: Mapping[str, Any],
+        item: NDArray[np.int64],
+        inputs: Inputs,
+        target: Floats,
+        human: NDArray[np.bool_] | None,
+        heads: Mapping[str, Any],
+        plan: HeadPlan,
+        said: Callable[[str], None],
+    ) -> None:
+        self.arrays, self.item, self.passage = arrays, item, inputs.ratings.passage
+        self.target, self.human, self.heads, self.plan, self.said = target, human, heads, plan, said
+        self.known: dict[tuple[bytes, bytes], dict[str, Floats]] = {}
+
+    def model(self, kind: str) -> Model:
+        """One kind of head as a model of its own."""
+        return lambda train, judged: self.fold(train, judged)[kind]
+
+    def fold(self, train: Positions, judged: Positions) -> dict[str, Floats]:
+        """Predictions of the judged performances by every kind of head."""
+        key = (train.tobytes(), judged.tobytes())
+        if key not in self.known:
+            self.known[key] = self._fit(train, judged)
+        return self.known[key]
+
+    def _fit(self, train: Positions, judged: Positions) -> dict[str, Floats]:
+        from heads import train as training
+        from heads.feed import ArrayData
+        from heads.loop import FitConfig
+
+        used = train if self.human is None else train[self.human[train]]
+        passages = np.unique(self.passage[used])
+        back = np.random.default_rng(0).permutation(passages)[: max(1, round(_HELD_BACK * passages.size))]
+        held = np.isin(self.passage[used], back)
+        learnt, chosen = self._rows(used[~held]), self._rows(used[held])
+        batch_rows = min(self.plan.batch_rows, len(learnt))
+        config = FitConfig(
+            epochs=self.plan.epochs,
+            batch_rows=batch_rows,
+            learning_rate=self.plan.learning_rate,
+            seeds=tuple(range(self.plan.seeds)),
+            patience=0,
+            normalisation_rows=None,
+        )
+        data = ArrayData(self._batch(learnt, True), self._batch(chosen, True), batch_rows)
+        fit = training.fit(dict(self.heads), data, config)
+        self.said(f"{len(learnt)} windows learnt; best epochs {fit.best_epoch}")
+        asked = self._rows(judged)
+        parts = [self._batch(asked[i : i + batch_rows], False) for i in range(0, len(asked), batch_rows)]
+        place = np.searchsorted(np.sort(judged), self.item[asked])
+        back_to = np.argsort(np.argsort(judged))
+        return {
+            kind: by_item(p.mean(axis=0), place)[back_to] / _POINTS for kind, p in training.predict(fit, parts).items()
+        }
+
+    def _rows(self, performances: Positions) -> NDArray[np.int64]:
+        """Windows of these performances, a passage's together and in it the same moment of different players side by side."""
+        rows = np.flatnonzero(np.isin(self.item, performances))
+        _, first = np.unique(self.item, return_index=True)
+        moment = rows - first[self.item[rows]]
+        return rows[np.lexsort((self.item[rows], moment, self.passage[self.item[rows]]))]
+
+    def _batch(self, rows: NDArray[np.int64], labelled: bool) -> Any:
+        from heads.inputs import from_arrays
+
+        score = self.target[self.item[rows]] * _POINTS if labelled else np.zeros((len(rows), self.target.shape[1]))
+        _, passage = np.unique(self.passage[self.item[rows]], return_inverse=True)
+        return from_arrays(
+            **{name: values[rows] for name, values in self.arrays.items()},
+            score=score.astype(np.float32),
+            valid=np.full(score.shape, labelled),
+            segment=passage if self.human is not None else np.arange(len(rows)),
+            row=rows,
+        )
