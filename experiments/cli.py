@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 
 from experiments.commands import demo, extraction, phases, rating, stores
+from experiments.extras import what_to_install
 from store.errors import KeybedError
 
 
@@ -35,6 +36,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         status: int | None = options.run(options)
     except _explained() as error:
         print(f"keybed: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (said := what_to_install(error)) is None:
+            raise
+        print(f"keybed: {said}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("keybed: stopped; run the same command again to go on", file=sys.stderr)

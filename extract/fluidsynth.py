@@ -31,7 +31,7 @@ _MISSING = (
     "libfluidsynth was not found: install it (Debian, Ubuntu: apt install libfluidsynth3; "
     "conda: conda install -c conda-forge fluidsynth) or point LD_LIBRARY_PATH to it"
 )
-_NO_BINDINGS = "pyfluidsynth is not installed: pip install 'keybed[extract]'"
+_NO_BINDINGS = "pyfluidsynth is not installed: in Keybed's checkout: pip install -c constraints.txt '.[extract]'"
 
 
 class SynthesiserMissing(KeybedError):

@@ -32,7 +32,7 @@ def default_soundfont() -> Path:
     spec = find_spec("pretty_midi")
     if spec is None or spec.origin is None:
         raise NotASoundfont(
-            "pretty_midi, whose soundfont is the default, is not installed: pip install 'keybed[extract]'"
+            "pretty_midi, whose soundfont is the default, is not installed: in Keybed's checkout: pip install -c constraints.txt '.[extract]'"
         )
     return Path(spec.origin).with_name(_DEFAULT_SOUNDFONT)
 

@@ -1,9 +1,17 @@
 import argparse
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
 
 import pytest
 
 from experiments.cli import main, parser
 from experiments.commands.arguments import names, numbers, positive
+from experiments.extras import what_to_install
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_ranges_and_lists_of_shards():
@@ -39,6 +47,48 @@ def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
     monkeypatch.setattr("experiments.commands.stores._status", refuse)
     assert main(["status", "store"]) == 1
     assert capsys.readouterr().err == "keybed: a batch of 512 rows is larger than the split\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "arguments"),
+    [
+        ("jax", "heads", ("phase2", "STORE", "--out", "OUT")),
+        ("jinja2", "heads", ("phase2", "STORE", "--out", "OUT")),
+        ("mido", "extract", ("plan", "MAESTRO", "OUT")),
+        ("pretty_midi", "extract", ("plan", "MAESTRO", "OUT")),
+        ("fluidsynth", "extract", ("extract", "STORE", "--workers", "0")),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    library, extra, arguments, planned_placeholder_store, tiny_maestro, tmp_path
+):
+    store = shutil.copytree(planned_placeholder_store, tmp_path / "store")
+    places = {"STORE": str(store), "MAESTRO": str(tiny_maestro), "OUT": str(tmp_path / "out")}
+    given = [places.get(part, part) for part in arguments]
+    # As `find_spec` and `import` behave where there is no such library.
+    script = (
+        "import sys\n"
+        f"class Absent:\n    def find_spec(name, *_):\n        if name.partition('.')[0] == {library!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        f"sys.meta_path.insert(0, Absent)\nfrom experiments.cli import main\nsys.exit(main({given!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.splitlines() == [done.stderr.strip()], "one line"
+    assert library in done.stderr
+    assert f"pip install -c constraints.txt '.[{extra}]'" in done.stderr
+
+
+def test_every_library_of_an_extra_is_known_by_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    called = {"pyfluidsynth": "fluidsynth", "scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+    for extra in ("extract", "heads", "rate"):
+        for wanted in extras[extra]:
+            library = wanted.partition(">")[0]
+            said = what_to_install(ModuleNotFoundError(name=called.get(library, library)))
+            assert said is not None
+            assert f"'.[{extra}]'" in said or library == "soundfile"
+    assert what_to_install(ModuleNotFoundError(name="experiments.misspelt")) is None
 
 
 def test_a_csv_without_its_columns_is_named(tmp_path, capsys):

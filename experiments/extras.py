@@ -1,0 +1,21 @@
+"""Which extra of pyproject.toml brings a library that is not installed: an experimenter needs no torch, an extraction node no JAX."""
+
+from __future__ import annotations
+
+_LIBRARIES = {
+    "extract": (
+        *("torch", "transformers", "safetensors", "huggingface_hub", "pretty_midi"),
+        *("mido", "fluidsynth", "soundfile", "soxr", "psutil"),
+    ),
+    "heads": ("jax", "jaxlib", "flax", "optax", "matplotlib", "jinja2"),
+    "rate": ("starlette", "uvicorn", "sklearn"),
+}
+
+
+def what_to_install(error: ModuleNotFoundError) -> str | None:
+    """A sentence that says how to get the library that was not found; None where no extra brings it."""
+    library = (error.name or "").partition(".")[0]
+    extra = next((extra for extra, libraries in _LIBRARIES.items() if library in libraries), None)
+    if extra is None:
+        return None
+    return f"this needs {library}, which is not installed; in Keybed's checkout: pip install -c constraints.txt '.[{extra}]'"
