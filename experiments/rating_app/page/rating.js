@@ -33,7 +33,7 @@ function keep() {
 
 function kept() {
   try {
-    return JSON.parse(localStorage.getItem(storageKey())) ?? { mine: {} };
+    return { mine: {}, ...JSON.parse(localStorage.getItem(storageKey())) };
   } catch {
     return { mine: {} };
   }
@@ -189,9 +189,11 @@ function paint() {
   find("next").hidden = !clip;
   find("download").hidden = !(offline && (!clip || done > 0));
   if (!clip) return;
-  find("hint").textContent = clip.practice
-    ? "Practice: shows how good and bad it gets, and does not count."
-    : "Listen once to the end, then rate. Replay as often as you like.";
+  find("hint").textContent = listened()
+    ? "Heard to the end. Replay as often as you like."
+    : clip.practice
+      ? "Practice: shows how good and bad it gets, and does not count."
+      : "Listen once to the end, then rate. Replay as often as you like.";
   const mine = answer();
   document.querySelectorAll(".scale").forEach((card) => {
     const value = mine.scores[card.dataset.name];

@@ -42,20 +42,19 @@ def server(rating_set: RatingSet, database: Database):
 
     from experiments.rating_app.app import build_app
 
-    with socket.socket() as listening:
-        listening.bind(("127.0.0.1", 0))
-        port = listening.getsockname()[1]
-    config = uvicorn.Config(
-        build_app(rating_set, database), host="127.0.0.1", port=port, log_level="warning", ws="none"
-    )
+    config = uvicorn.Config(build_app(rating_set, database), log_level="warning", ws="none")
     running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run)
-    thread.start()
-    while not running.started:
-        time.sleep(0.01)
-    yield f"http://127.0.0.1:{port}"
-    running.should_exit = True
-    thread.join(timeout=10)
+    with socket.socket() as listening:  # kept open, so that nobody else gets the port in between
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not running.started:
+            assert thread.is_alive(), "the server ended before it listened"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running.should_exit = True
+        thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
 @pytest.fixture(scope="session")
