@@ -20,7 +20,7 @@ from store.errors import StoreError
 from store.layout import Layout
 from store.pca import ITERATIONS, Components, principal_components
 from store.reader import Store, open_store
-from store.schema import CHUNK_ROWS, ArraySpec, EncoderSpec
+from store.schema import FRAMES_CHUNK_ROWS, ArraySpec, EncoderSpec
 from store.staging import staging_folder
 
 VERSION = 1
@@ -182,7 +182,7 @@ class Derivation:
             shape=(n, *inner),
             dtype=dtype,
             dims=("row", *dims),
-            chunks=(min(CHUNK_ROWS, shard), *inner),
+            chunks=(min(FRAMES_CHUNK_ROWS, shard), *inner),
             shards=(shard, *inner),
             fill_value=fill,
             writer="task",

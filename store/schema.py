@@ -210,8 +210,10 @@ class ArraySpec:
             raise ValueError(f"{self.path}: shard {self.shards} is not a whole number of chunks {self.chunks}")
 
 
-CHUNK_ROWS = 256
-"""Rows of one inner chunk of a feature array (fewer where the shard is smaller)."""
+LAYERS_CHUNK_ROWS = 256
+"""Rows of one inner chunk of `layers`, each of one state (fewer where the shard is smaller)."""
+FRAMES_CHUNK_ROWS = 64
+"""Of `frames` and what is derived from them: 4 MB for 20 bins of a mean and a deviation, 768 wide."""
 
 _NAN = float("nan")
 _PLANNED = (
@@ -268,7 +270,6 @@ def _column(
 
 
 def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[ArraySpec]:
-    chunk_rows = min(CHUNK_ROWS, shard_rows)
     about = {"encoder_fingerprint": encoder.fingerprint, "random_weights": encoder.random_weights}
     if encoder.channels:
         about["channel"] = list(encoder.channels)
@@ -281,7 +282,7 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
             shape=(n_rows, *rest),
             dtype="float16",
             dims=("row", *dims),
-            chunks=(chunk_rows, *chunk),
+            chunks=(min(chunk[0], shard_rows), *chunk[1:]),
             shards=(shard_rows, *rest),
             fill_value=_NAN,
             writer="task",
@@ -294,14 +295,14 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
             "layers",
             ("stat", "state", "channel"),
             (n_layer_stats, encoder.n_states, encoder.width),
-            (n_layer_stats, 1, encoder.width),
+            (LAYERS_CHUNK_ROWS, n_layer_stats, 1, encoder.width),
             stat=list(encoder.layer_stats),
         ),
         feature(
             "frames",
             ("bin", "bin_stat", "channel"),
             (encoder.n_bins, n_frame_stats, encoder.width),
-            (encoder.n_bins, n_frame_stats, encoder.width),
+            (FRAMES_CHUNK_ROWS, encoder.n_bins, n_frame_stats, encoder.width),
             bin_stat=list(encoder.frame_stats),
             states=list(encoder.frame_states),
         ),

@@ -116,8 +116,8 @@ def _failed(path: str, content: str, shard: int) -> NDArray[np.bool_]:
 
 def _write(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
     start, _ = _opened(path, content).shard_range(shard)
-    data = encode_shard(spec, shard, start, values)
     target = Path(folder, spec.path, object_key(shard, len(spec.shape)))
+    data = encode_shard(target.parent, spec, shard, start, values)
     partial, _ = write_aside(target, data)
     partial.replace(target)
     return data.nbytes

@@ -86,7 +86,7 @@ def _stage(
 ) -> tuple[Path, tuple[Path, str, StoredObject]]:
     key = object_key(shard, len(spec.shape))
     target = layout.array(spec.path) / key
-    data = encode_shard(spec, shard, start, values)
+    data = encode_shard(target.parent, spec, shard, start, values)
     partial, digest = write_aside(target, data)
     return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest))
 

@@ -6,8 +6,6 @@ store_contenders.py FOLDER CONTENDER sequential|shuffled
 from __future__ import annotations
 
 import json
-import os
-import resource
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -136,7 +134,7 @@ def main(folder: str, contender: str, order: str) -> None:
     """Read one epoch to warm caches, code and buffers, then one that counts."""
     for module in _MODULES[contender]:
         import_module(module)
-    base = _resident_bytes()
+    base = _status_bytes("VmRSS")
     cpu = begun = n_rows = n_bytes = 0.0
     for seed in (1, 2):
         n_rows = n_bytes = 0
@@ -145,12 +143,13 @@ def main(folder: str, contender: str, order: str) -> None:
             n_rows += len(batch[0])
             n_bytes += sum(part.nbytes for part in batch)
     result = {"rows": n_rows, "bytes": n_bytes, "seconds": time.perf_counter() - begun}
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    peak = _status_bytes("VmHWM")  # getrusage would count the parent's memory at the fork
     print(json.dumps({**result, "cpu_seconds": time.process_time() - cpu, "extra_bytes": peak - base}))
 
 
-def _resident_bytes() -> int:
-    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def _status_bytes(name: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
 
 
 if __name__ == "__main__":
