@@ -164,16 +164,18 @@ def alignment_interval(met: Sequence[Met], rows: Rows) -> Interval:
         np.add.at(midi, at, m.midi)
         pair = np.bincount(at, weights=(m.audio * m.midi).sum(1), minlength=len(pieces))
         own = np.bincount(at, minlength=len(pieces)).astype(float)
-        parts.append((audio, midi, pair, own))
+        parts.append((audio, midi, (audio * midi).sum(1), pair, own))
 
     def statistic(weights: Floats, _: Floats) -> Floats:
+        """A piece drawn twice is two pieces: rows of it are not held against their own copies."""
         total, rows_seen = np.zeros(len(weights)), np.zeros(len(weights))
-        for audio, midi, pair, own in parts:
-            n, paired = weights @ own, weights @ pair
-            every = ((weights @ audio) * (weights @ midi)).sum(1)
-            with np.errstate(invalid="ignore", divide="ignore"):
-                value = paired / n - (every - paired) / (n * (n - 1))
-            known = n > 1
+        for audio, midi, inside, pair, own in parts:
+            n, twice = weights @ own, weights**2 - weights
+            unpaired = ((weights @ audio) * (weights @ midi)).sum(1) - twice @ inside - weights @ pair
+            n_unpaired = n**2 - twice @ own**2 - n
+            known = n_unpaired > 0
+            value = np.full(len(weights), np.nan)
+            value[known] = (weights @ pair)[known] / n[known] - unpaired[known] / n_unpaired[known]
             total[known] += (value * n)[known]
             rows_seen[known] += n[known]
         return np.divide(total, rows_seen, out=np.full(len(weights), np.nan), where=rows_seen > 0)[:, None]

@@ -294,9 +294,7 @@ def phase3_criteria(results: dict[str, Any]) -> list[Criterion]:
             "alignment",
             a["after"],
             ALIGNMENT_THRESHOLD,
-            f"paired − unpaired cosine; untrained {a['before'].value:.2f}, closed-form CCA {a['cca'].value:.2f}".replace(
-                "-", "−"
-            ),
+            f"paired − unpaired cosine; untrained {_minus(a['before'].value)}, closed-form CCA {_minus(a['cca'].value)}",
         ),
         above_zero(
             "partner found among the segment's own variants",
@@ -326,6 +324,10 @@ def phase3_criteria(results: dict[str, Any]) -> list[Criterion]:
             above_zero=True,
         ),
     ]
+
+
+def _minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _literal(results: dict[str, Any]) -> list[Criterion]:

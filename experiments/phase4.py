@@ -3,8 +3,8 @@
     keybed phase4 STORE --after RUN3 --out RUN
 
 Trains Phase 2's best fusion for 20 epochs on aligned and on raw features (which of the two is final is chosen on
-validation rows in each fold), with ablations: without ranking loss, on layers instead of frames, on PCA and int8 views
-where `keybed derive` made them. About four times Phase 2's training time for each line of the table.
+validation rows in each fold), with ablations of the fusion alone: without ranking loss, on layers instead of frames, on
+PCA and int8 views where `keybed derive` made them. About twice Phase 2's training time for each line of the table.
 
 GO needs, in specific r: the four technical dimensions > 0.50 in the mean and > 0.20 each, musical_expression > 0.35,
 fusion ≥ 15 % over the best single modality. overall_interpretation is the mean of the others and counts in no gate. What
@@ -26,7 +26,7 @@ from rich.console import Console
 import store as stores
 from experiments import aligning, evidence
 from experiments.choosing import SINGLES
-from experiments.features import Features, View
+from experiments.features import Features, FoldData, View
 from experiments.folds import Fold
 from experiments.gain import gain
 from experiments.gates import Criterion, at_least, check_chain, make_gate, more_than, sha256_of, write_gate
@@ -36,10 +36,12 @@ from experiments.phase3 import joined, judging_folds
 from experiments.predictions import PREDICTIONS, save_predictions
 from experiments.report import render
 from experiments.run_folder import about_store, machine, read_json, start_run, write_json
-from experiments.trial import Budget, Trial, compiled_once, head_configs, run_trial
+from experiments.trial import Budget, Trial, compiled_once, head_configs, judged_rows, run_trial
+from heads import train
 from heads.progress import Listener, display
 from store.errors import NoSuchFeature
 from store.reader import Store
+from store.rows import Rows
 from store.schema import AXIS_DIMENSIONS, DIMENSIONS, TECHNICAL
 
 TECHNICAL_MEAN, TECHNICAL_EACH, INTERPRETIVE, GAIN = 0.50, 0.20, 0.35, 0.15
@@ -89,10 +91,11 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
             for fold in folds
         ]
         trials = {"aligned": bench.run("aligned", aligned), "raw": bench.run("raw", [raw] * len(folds))}
+        conditions = {name: trial.judged for name, trial in trials.items()}
         if config.ablations:
             plain = replace(bench, budget=replace(budget, ranking=0.0))
-            trials["aligned, without ranking loss"] = plain.run("no-ranking", aligned)
-            trials |= bench.views(pair, rows, config.memory_gib)
+            conditions["aligned, without ranking loss"] = plain.fusion_alone("no-ranking", aligned)
+            conditions |= bench.views(pair, rows, config.memory_gib)
     judged = final_judges(trials["aligned"], trials["raw"], fusion)
     trial = replace(trials["aligned"], judged=judged)
     specific, mean_specific = evidence.correlation_table(judged, (FINAL, BEST_SINGLE_ANYWHERE), "specific")
@@ -113,7 +116,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         "technical": group_mean(judged, FINAL, TECHNICAL),
         "gain": {"specific": found, "literal": literal},
         "overall": overall_beside_mean(judged, FINAL),
-        "ablations": ablation_table(trials, fusion),
+        "ablations": ablation_table(conditions, fusion),
         "uncertainty": coverage(trials["aligned"], trials["raw"], fusion, judged),
         "history": trials["aligned"].fits[0].history,
         "machine": machine(),
@@ -145,11 +148,9 @@ class _Bench:
     fusion: str
     progress: Listener
 
-    def run(self, name: str, features: list[Features], inputs: str = "frames") -> Trial:
+    def run(self, name: str, features: list[Features]) -> Trial:
         """One trial over all folds, each with its own features."""
-        heads = head_configs((*SINGLES, self.fusion), self.budget.hidden, inputs)
-        n_train = max(len(fold.train) for fold in self.folds)
-        where = self.config.out / "checkpoints" / name
+        heads = head_configs((*SINGLES, self.fusion), self.budget.hidden, "frames")
         return joined(
             [
                 run_trial(
@@ -158,15 +159,41 @@ class _Bench:
                     heads,
                     self.budget,
                     fingerprint=self.store.fingerprint,
-                    n_train_rows=n_train,
-                    checkpoints=where / str(number),
+                    n_train_rows=self.largest,
+                    checkpoints=self.checkpoints(name, number),
                     progress=self.progress,
                 )
                 for number, (fold, of_fold) in enumerate(zip(self.folds, features, strict=True))
             ]
         )
 
-    def views(self, pair: dict[str, str], rows: Any, memory_gib: float) -> dict[str, Trial]:
+    def fusion_alone(self, name: str, features: list[Features], inputs: str = "frames") -> Judged:
+        """What the fusion says out of fold; for an ablation no single modality and no swap is needed."""
+        heads = head_configs((self.fusion,), self.budget.hidden, inputs)
+        said = []
+        for number, (fold, of_fold) in enumerate(zip(self.folds, features, strict=True)):
+            config = self.budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")
+            data = FoldData(of_fold, fold.train, fold.validation, config.batch_rows, self.largest)
+            fit = train.fit(heads, data, config, store=self.store.fingerprint, progress=self.progress)
+            said.append(train.predict(fit, of_fold.batches(fold.judged, config.batch_rows))[self.fusion])
+        positions = np.concatenate([fold.judged for fold in self.folds])
+        order = np.argsort(positions, kind="stable")
+        of_fold_number = np.concatenate([np.full(len(fold.judged), i) for i, fold in enumerate(self.folds)])
+        judged = judged_rows(
+            features[0].rows.take(positions[order]), {self.fusion: np.concatenate(said, axis=1)[:, order]}
+        )
+        return replace(judged, fold=of_fold_number[order] if len(self.folds) > 1 else None)
+
+    @property
+    def largest(self) -> int:
+        """Training rows of the largest fold."""
+        return max(len(fold.train) for fold in self.folds)
+
+    def checkpoints(self, name: str, number: int) -> Path:
+        """Where a condition's fold goes on after an interruption."""
+        return self.config.out / "checkpoints" / name / str(number)
+
+    def views(self, pair: dict[str, str], rows: Rows, memory_gib: float) -> dict[str, Judged]:
         """Layers, and the derived views that the store holds."""
         found = {}
         for kind in ("layers", "pca128", "pca64", "int8"):
@@ -175,7 +202,7 @@ class _Bench:
                 features = Features(self.store, view, rows, memory_gib=memory_gib)
             except NoSuchFeature:
                 continue  # not derived: the table says which views it has
-            found[f"raw, {kind}"] = self.run(kind, [features] * len(self.folds), view.inputs)
+            found[f"raw, {kind}"] = self.fusion_alone(kind, [features] * len(self.folds), view.inputs)
         return found
 
 
@@ -219,9 +246,9 @@ def overall_beside_mean(judged: Judged, name: str) -> dict[str, float | None]:
     return {"predicted": r(said[:, -1]), "mean_of_seven": r(mean)}
 
 
-def ablation_table(trials: dict[str, Trial], fusion: str) -> dict[str, Interval]:
+def ablation_table(conditions: dict[str, Judged], fusion: str) -> dict[str, Interval]:
     """Mean specific r of the fusion under every condition."""
-    return {name: evidence.correlation_table(t.judged, (fusion,), "specific")[1][fusion] for name, t in trials.items()}
+    return {name: evidence.correlation_table(j, (fusion,), "specific")[1][fusion] for name, j in conditions.items()}
 
 
 def coverage(aligned: Trial, raw: Trial, fusion: str, judged: Judged) -> dict[str, Any]:

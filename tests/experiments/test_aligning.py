@@ -39,6 +39,32 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
             assert found[name + extra] == pytest.approx(expected)
 
 
+def test_alignment_of_a_resample_against_the_plain_count(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces drawn 2, 1 and 0 times: every draw is a piece, and a row never meets a copy of its own piece."""
+    rows = stores.open(make_store(4, 4)).rows()
+    chosen = np.flatnonzero(np.isin(rows.piece, np.unique(rows.piece)[:3]))
+    rng = np.random.default_rng(1)
+    midi = rng.normal(size=(len(chosen), 6)) + rows.piece[chosen][:, None]
+    audio = midi + rng.normal(size=midi.shape)
+    seen = []
+    monkeypatch.setattr(aligning, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
+    aligning.alignment_interval([aligning.Met(chosen, audio, midi)], rows)
+    draws = [np.flatnonzero(rows.piece[chosen] == np.unique(rows.piece)[p]) for p in (0, 0, 1)]
+    paired = [audio[i] @ midi[i] for draw in draws for i in draw]
+    unpaired = [
+        audio[i] @ midi[j]
+        for a, mine in enumerate(draws)
+        for b, theirs in enumerate(draws)
+        for i in mine
+        for j in theirs
+        if (a == b and i != j) or (a != b and mine[0] != theirs[0])
+    ]
+    found = seen[0](np.array([[2.0, 1.0, 0.0]]), np.ones((1, 1)))
+    assert found[0, 0] == pytest.approx(np.mean(paired) - np.mean(unpaired))
+
+
 @pytest.mark.slow
 def test_aligned_features_are_the_same_in_memory_and_on_disk(
     make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -129,13 +129,16 @@ def coverage(n_pieces: int, runs: int, seed: int) -> np.ndarray:
 
 @pytest.mark.long
 @pytest.mark.slow
-@pytest.mark.parametrize("n_pieces", [40, 60])
+@pytest.mark.parametrize("n_pieces", [6, 12, 20, 40, 80])
 def test_intervals_cover_the_truth(n_pieces: int) -> None:
-    runs = 600
+    """92 to 97 % from 40 pieces on; fewer may miss by a little more, and -rP prints by how much."""
+    runs = 1000
     slack = 2 * np.sqrt(0.95 * 0.05 / runs)
     held = coverage(n_pieces, runs, seed=n_pieces)
-    assert (held > 0.92 - slack / 2).all(), held
-    assert (held < 0.97 + slack).all(), held
+    print(f"{n_pieces} pieces: r {held[0]:.3f} and {held[1]:.3f}, relative gain {held[2]:.3f}; {runs} runs")
+    least, most = (0.92, 0.97) if n_pieces >= 40 else (0.90, 0.99)
+    assert (held > least - slack / 2).all(), held
+    assert (held < most + slack).all(), held
 
 
 @pytest.mark.long
@@ -147,6 +150,7 @@ def test_no_true_gain_seldom_says_go() -> None:
     for i in range(300):
         found = gain(simulate(rng, 40, 5, edge=0.5), "first", "second", seed=i).relative
         said_go += found.value >= 0.10 and found.above_zero
+    print(f"no true gain: GO in {said_go} of 300 runs")
     assert said_go / 300 <= 0.05
 
 
