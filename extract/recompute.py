@@ -8,6 +8,7 @@ import numpy as np
 
 from extract.agreement import check_same_code, encoders_of, setting_of
 from extract.encoders.base import Clip, Encoder
+from extract.machine import machine_kind
 from extract.making import Maker, jobs_of
 from extract.shard import feature_arrays, label_arrays
 from store import Store
@@ -22,6 +23,11 @@ class Recomputer:
 
     def __init__(self, store: Store, encoders: Sequence[Encoder], maker: Maker) -> None:
         self._store, self._encoders, self._maker = store, encoders, maker
+
+    @property
+    def machine(self) -> dict[str, str]:
+        """The kind of this machine, as the extraction's logs name theirs."""
+        return machine_kind()
 
     def __call__(self, shard: int, rows: Sequence[int]) -> dict[str, np.ndarray]:
         """rows: numbers of rows in the store, all in this shard, ascending."""

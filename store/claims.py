@@ -126,6 +126,16 @@ def claim(
         keeper.join()
 
 
+@contextmanager
+def hold(store: Store, shard: int) -> Iterator[Claim]:
+    """Keep all tasks off a shard, committed or not, for the moments that mending it takes. Raises ShardBusy."""
+    held = _acquire(Layout(store.path), shard, STALE_AFTER_S)
+    try:
+        yield held
+    finally:
+        held._release()
+
+
 def _acquire(layout: Layout, shard: int, stale_after_s: float) -> Claim:
     path = layout.claim_of(shard)
     for _ in range(8):
@@ -180,9 +190,10 @@ def _move_away(path: Path, seen: Holder | None) -> None:
         return
     moved = read_holder(aside)
     if moved is not None and (seen is None or moved.token != seen.token):
-        with suppress(FileExistsError):  # a third task was faster; the one put aside learns of it from check()
+        # A third task was faster, or a repair swept it: the one put aside learns of it from check().
+        with suppress(FileExistsError, FileNotFoundError):
             os.link(aside, path)
-    aside.unlink()
+    aside.unlink(missing_ok=True)
 
 
 def _kernel() -> tuple[str, str]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from store import shard_frames
 from store.arrays import make_array
-from store.derived import INT8_MISSING, attributes, source_fingerprint
+from store.derived import INT8_MISSING, attributes, missing_objects, source_fingerprint
 from store.durable import disk_error, sync_folder, sync_tree
 from store.errors import StoreError
 from store.layout import Layout
@@ -74,8 +74,8 @@ class Derivation:
         return min(self.wanted_k, int(np.prod(self.inner)))
 
     def fresh(self, path: str) -> bool:
-        """True where the array exists and was made by this arithmetic from these very bytes."""
-        if not (Layout(self.store.path).array(path) / "zarr.json").is_file():
+        """True where the array exists, whole, and was made by this arithmetic from these very bytes."""
+        if not (Layout(self.store.path).array(path) / "zarr.json").is_file() or missing_objects(self.store, path):
             return False
         about = attributes(self.store, path)
         wanted = self.about()

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from store.errors import StaleDerived
+from store.errors import ShardDamaged, StaleDerived
 from store.layout import Layout, object_key
 from store.reader import Store
 from store.schema import fingerprint
@@ -41,6 +41,40 @@ def attributes(store: Store, path: str) -> dict[str, Any]:
     metadata = json.loads((Layout(store.path).array(path) / "zarr.json").read_bytes())
     found: dict[str, Any] = metadata["attributes"]
     return found
+
+
+def derived_arrays(store: Store) -> list[str]:
+    """Paths of all derived arrays, the small ones included, fresh or not."""
+    folder = Layout(store.path).features
+    found = sorted((folder / "derived").rglob("zarr.json"))
+    arrays = [file.parent for file in found if json.loads(file.read_bytes())["node_type"] == "array"]
+    return [path.relative_to(folder).as_posix() for path in arrays]
+
+
+def missing_objects(store: Store, path: str) -> list[str]:
+    """Files of a derived array that should be there and are not; no byte of the others is read."""
+    folder = Layout(store.path).array(path)
+    metadata = json.loads((folder / "zarr.json").read_bytes())
+    by_row = metadata["dimension_names"][0] == "row"
+    keys = [object_key(shard, len(metadata["shape"])) for shard in (range(store.n_shards) if by_row else (0,))]
+    return [key for key in keys if not (folder / key).is_file()]
+
+
+def damage(store: Store, path: str) -> str | None:
+    """What is wrong with the bytes of a fresh derived array, all of which are read; None where nothing is."""
+    missing = missing_objects(store, path)
+    if missing:
+        return f"{len(missing)} files are missing, e.g. {missing[0]}"
+    array = store.array(path)
+    try:
+        if array.metadata.dimension_names[0] == "row":
+            for shard in range(store.n_shards):
+                store.read(path, np.arange(*store.shard_range(shard)))
+        else:
+            array[...]
+    except (RuntimeError, ValueError, OSError, ShardDamaged) as error:
+        return f"it cannot be decoded ({error})"
+    return None
 
 
 def check_fresh(store: Store, path: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -9,8 +10,9 @@ from typing import Protocol
 import numpy as np
 
 from store.errors import StoreError
+from store.layout import Layout
 from store.reader import Store
-from store.schema import Status
+from store.schema import Status, differences
 
 ACCEPTABLE = 0.01
 """Relative drift of a row's features that another kind of machine may cause (DESIGN: expected below 1 %)."""
@@ -31,11 +33,13 @@ class Drift:
     """What differs between rows stored and made again.
 
     features: path → (mean, largest) over rows of ‖new − stored‖ / ‖stored‖. labels: path → rows that differ at all.
+    kinds: in what the machines that stored these rows differ from this one, as `there | here`; None where no log tells.
     """
 
     n_rows: int
     features: dict[str, tuple[float, float]]
     labels: dict[str, list[int]]
+    kinds: tuple[str, ...] | None = None
 
     @property
     def acceptable(self) -> bool:
@@ -45,6 +49,9 @@ class Drift:
     def lines(self) -> list[str]:
         """One line an array."""
         said = [f"recomputed {self.n_rows} rows; relative difference of features, mean and largest:"]
+        if self.kinds is not None:
+            other = f"another kind of machine (there | here): {'; '.join(self.kinds)}"
+            said.insert(0, f"stored by {other if self.kinds else 'this kind of machine'}")
         said += [f"  {path}: {mean:.2e}, {largest:.2e}" for path, (mean, largest) in self.features.items()]
         said += [f"  {path} DIFFERS in rows {rows[:8]}" for path, rows in self.labels.items()]
         if not self.labels:
@@ -52,8 +59,18 @@ class Drift:
         return said
 
 
-def measure_drift(store: Store, good: Sequence[int], n_rows: int, recompute: Recompute, seed: int) -> Drift:
-    """Make n_rows rows of seeded random committed shards again and compare. Raises StoreError where none is sound."""
+def measure_drift(
+    store: Store,
+    good: Sequence[int],
+    n_rows: int,
+    recompute: Recompute,
+    seed: int,
+    here: Mapping[str, str] | None = None,
+) -> Drift:
+    """Make n_rows rows of seeded random committed shards again and compare. Raises StoreError where none is sound.
+
+    here: the kind of this machine, as the logs name it.
+    """
     if not good:
         raise StoreError(f"{store.path} has no sound shard to recompute rows of")
     random = np.random.default_rng(seed)
@@ -63,11 +80,15 @@ def measure_drift(store: Store, good: Sequence[int], n_rows: int, recompute: Rec
     labels: dict[str, list[int]] = {}
     relative: dict[str, list[np.ndarray]] = {}
     left = n_rows
+    kinds: set[str] | None = None
     for number, shard in enumerate(order.tolist()):
         start, stop = store.shard_range(shard)
         share = -(-left // max(1, n_shards - number))
         rows = np.sort(random.permutation(np.arange(start, stop))[:share])
         made = recompute(shard, rows.tolist())
+        there = _machine(store, shard)
+        if here is not None and there is not None:
+            kinds = (kinds or set()) | set(differences(there, here))
         for spec in store.specs:
             if spec.writer == "task":
                 stored, new = store.read(spec.path, rows), np.asarray(made[spec.path])
@@ -81,7 +102,13 @@ def measure_drift(store: Store, good: Sequence[int], n_rows: int, recompute: Rec
             break
     gathered = {path: np.concatenate(parts) for path, parts in relative.items()}
     features = {path: (float(v.mean()), float(v.max())) if len(v) else (0.0, 0.0) for path, v in gathered.items()}
-    return Drift(n_rows, features, labels)
+    return Drift(n_rows, features, labels, None if kinds is None else tuple(sorted(kinds)))
+
+
+def _machine(store: Store, shard: int) -> dict[str, str] | None:
+    path = Layout(store.path).log_of(shard)
+    found: dict[str, str] | None = json.loads(path.read_bytes()).get("machine") if path.exists() else None
+    return found
 
 
 def _relative(stored: np.ndarray, new: np.ndarray) -> np.ndarray:

@@ -109,9 +109,9 @@ def server_now(folder: Path) -> float:
     """The file server's own clock, by touching a file: hosts' clocks may disagree by minutes."""
     probe = folder / f".now-{uuid.uuid4().hex[:12]}"
     try:
-        probe.touch(exist_ok=False)
-        now = probe.stat().st_mtime
-        probe.unlink()
+        with probe.open("xb") as file:
+            now = os.fstat(file.fileno()).st_mtime
+        probe.unlink(missing_ok=True)  # a repair may have swept it
     except OSError as error:
         raise disk_error(error, probe) from error
     return now

@@ -198,11 +198,15 @@ class Store:
         try:
             read_into(array, (slice(start, stop), *inner), out)
         except (RuntimeError, ValueError, OSError) as error:
-            raise ShardDamaged(
-                f"{self.path}: rows {start}–{stop - 1} of {feature.path} cannot be decoded ({error}); "
-                f"`keybed verify {self.path} --repair` says which shards to extract again"
-            ) from error
+            raise self._damaged(feature.path, start, stop, error) from error
         return out
+
+    def _damaged(self, path: str, start: int, stop: int, error: Exception) -> ShardDamaged:
+        if path.startswith("derived/"):
+            advice = f"`keybed verify {self.path} --repair` takes it away, `keybed derive {self.path}` makes it again"
+        else:
+            advice = f"`keybed verify {self.path} --repair` says which shards to extract again"
+        return ShardDamaged(f"{self.path}: rows {start}–{stop - 1} of {path} cannot be decoded ({error}); {advice}")
 
     def batches(
         self,
@@ -231,19 +235,33 @@ class Store:
 
     @cached_property
     def _planned(self) -> dict[str, np.ndarray]:
-        paths = [spec.path for spec in self.specs if spec.writer == "plan"]
-        return {path.removeprefix("row/"): self.array(path)[...] for path in paths}
+        columns = {}
+        for path in (spec.path for spec in self.specs if spec.writer == "plan"):
+            try:
+                columns[path.removeprefix("row/")] = self.array(path)[...]
+            except (RuntimeError, ValueError, OSError) as error:
+                raise ShardDamaged(
+                    f"{self.path}: {path}, which the plan wrote, cannot be decoded ({error}): copy the store again from a "
+                    f"good copy; `keybed verify {self.path}` lists all that is damaged"
+                ) from error
+        return columns
 
     def _made(self, done: frozenset[int]) -> dict[str, np.ndarray]:
         """The task-written columns, read again only when more shards have been committed."""
         if getattr(self, "_made_of", None) != done:
             paths = [s.path for s in self.specs if s.writer == "task" and s.path.startswith("row/")]
-            for path in paths:
-                for shard in done:
-                    self._trust(path, shard, len(self.array(path).shape))
-            self._made_columns = {path.removeprefix("row/"): self.array(path)[...] for path in paths}
+            self._made_columns = {path.removeprefix("row/"): self._committed_rows(path, done) for path in paths}
             self._made_of = done
         return self._made_columns
+
+    def _committed_rows(self, path: str, done: frozenset[int]) -> np.ndarray:
+        """A whole column, of which only what is committed is read from the disk; the rest holds the fill value."""
+        array, feature = self.array(path), Feature(path)
+        column = np.full(array.shape, array.fill_value, array.dtype)
+        for run in shards.runs(done):
+            start, stop = self.shard_range(run.start)[0], self.shard_range(run.stop - 1)[1]
+            self.read_block(feature, start, stop, out=column[start:stop])
+        return column
 
     def _row_numbers(self, splits: Sequence[str]) -> NDArray[np.int64]:
         return np.concatenate([np.arange(*self.splits[name], dtype=np.int64) for name in splits])
@@ -258,7 +276,7 @@ class Store:
         file = self._layout.features / key
         if path.startswith("derived/"):
             if not file.is_file():
-                raise ShardDamaged(f"{file} is missing: `keybed derive {self.path}` after removing {file.parent}")
+                raise ShardDamaged(f"{file} is missing: `keybed derive {self.path}` makes it again")
             self._seen.add((shard, path))
             return
         stored = self.commit(shard).objects.get(key)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from enum import IntEnum
 from typing import Any, Literal
@@ -173,6 +173,19 @@ def fingerprint(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _leaf(data: Mapping[str, Any], key: str) -> Any:
+    """One side of a key that the other lacks; all of an encoder would fill a page."""
+    if key not in data:
+        return "(absent)"
+    return "(there)" if isinstance(data[key], Mapping) else data[key]
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    """Entries that carry a `name` (encoders), by it; empty where one has none, or two the same."""
+    found = {item["name"]: item for item in items if isinstance(item, Mapping) and "name" in item}
+    return found if len(found) == len(items) else {}
+
+
 def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
     """Every leaf at which two JSON values differ, as `path: ours | theirs`; for messages people can act on."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
@@ -180,10 +193,14 @@ def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
         for key in sorted(set(ours) | set(theirs)):
             where = f"{path}.{key}" if path else str(key)
             if key not in ours or key not in theirs:
-                found.append(f"{where}: {ours.get(key, '(absent)')} | {theirs.get(key, '(absent)')}")
+                found.append(f"{where}: {_leaf(ours, key)} | {_leaf(theirs, key)}")
             else:
                 found += differences(ours[key], theirs[key], where)
         return found
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        named, also_named = _by_name(ours), _by_name(theirs)
+        if named and also_named:
+            return differences(named, also_named, path)
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
         return [d for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for d in differences(a, b, f"{path}[{i}]")]
     return [] if ours == theirs else [f"{path}: {ours} | {theirs}"]

@@ -38,15 +38,20 @@ def tasks_of_shards(shards: Iterable[int], tasks: int) -> list[int]:
     return sorted({shard % tasks for shard in shards})
 
 
+def runs(numbers: Iterable[int]) -> list[range]:
+    """Ascending runs of neighbours: 3, 0, 1 → range(0, 2), range(3, 4)."""
+    found: list[range] = []
+    for number in sorted(set(numbers)):
+        if found and number == found[-1].stop:
+            found[-1] = range(found[-1].start, number + 1)
+        else:
+            found.append(range(number, number + 1))
+    return found
+
+
 def as_ranges(numbers: Iterable[int]) -> str:
     """Numbers as Slurm and `--shards` read them, e.g. `0-3,7,9-10`."""
-    parts: list[list[int]] = []
-    for number in sorted(set(numbers)):
-        if parts and number == parts[-1][1] + 1:
-            parts[-1][1] = number
-        else:
-            parts.append([number, number])
-    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in parts)
+    return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs(numbers))
 
 
 def from_ranges(text: str) -> list[int]:

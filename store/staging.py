@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import socket
@@ -12,7 +13,7 @@ from pathlib import Path
 def staging_folder(parent: Path, stem: str) -> Path:
     """Make `.STEM.HOST.PID.TOKEN.creating` in parent, and remove those whose process on this host is gone."""
     host = socket.gethostname()
-    for litter in parent.glob(f".{stem}.{host}.*.creating"):
+    for litter in parent.glob(f".{glob.escape(stem)}.{host}.*.creating"):
         pid = litter.name.split(".")[-3]
         if pid.isdecimal() and not Path("/proc", pid).exists():
             shutil.rmtree(litter)

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from store import shards
 from store.commits import Commit
+from store.derived import check_fresh, damage, derived_arrays
 from store.drift import Drift, Recompute, measure_drift
 from store.durable import sha256_of
 from store.errors import ShardDamaged, StaleDerived, StoreError
 from store.layout import Layout, object_key
-from store.litter import find_litter, find_unproven, remove, uncommit
+from store.litter import find_litter, find_unproven
 from store.reader import Store, open_store
+from store.repair import repair
 from store.schema import ArraySpec, Status
 from store.seal import broken_seals
 from store.shard_rules import broken_rules
@@ -50,7 +52,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class VerifyReport:
-    """What was found. missing: shards without a commit; stale: derived arrays to make again; repaired: --repair acted."""
+    """What was found. missing: shards without a commit; stale: derived arrays made from other data; damaged: derived
+    array → what is wrong with its bytes; repaired: --repair acted.
+    """
 
     config: VerifyConfig
     n_shards: int
@@ -60,6 +64,7 @@ class VerifyReport:
     drift: Drift | None
     repaired: bool
     stale: tuple[str, ...] = ()
+    damaged: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def bad(self) -> tuple[int, ...]:
@@ -69,18 +74,22 @@ class VerifyReport:
     @property
     def sound(self) -> bool:
         """True where the store is complete and nothing is wrong with it."""
-        return not (self.problems or self.missing or self.stale) and (self.drift is None or self.drift.acceptable)
+        return not (self.problems or self.missing or self.stale or self.damaged) and (
+            self.drift is None or self.drift.acceptable
+        )
 
     @property
     def redo(self) -> tuple[int, ...]:
-        """Shards to extract (again)."""
-        return tuple(sorted({*self.bad, *self.missing}))
+        """Shards to extract (again); a commit of a shard that does not exist is bad, but nothing to be made."""
+        return tuple(sorted({*(shard for shard in self.bad if shard < self.n_shards), *self.missing}))
 
     def sbatch_line(self) -> str:
         """The whole line that redoes `redo` as an array job, with the number of tasks written out."""
         tasks = self.config.tasks or min(self.n_shards, MAX_TASKS)
         elements = shards.as_ranges(shards.tasks_of_shards(self.redo, tasks))
-        return f"sbatch --array={elements} {self.config.script} {shlex.quote(str(self.config.store))} {tasks}"
+        return (
+            f"sbatch --array={elements} {shlex.quote(self.config.script)} {shlex.quote(str(self.config.store))} {tasks}"
+        )
 
     def extract_line(self) -> str:
         """The line that redoes `redo` here."""
@@ -100,14 +109,20 @@ class VerifyReport:
             said += self.drift.lines()
         if any(problem.shard is None for problem in self.problems):
             said.append("the plan-written part is damaged: copy it again from a good copy, or plan a new store")
-        if self.bad and not self.repaired:
-            said.append(
-                f"first: keybed verify {shlex.quote(str(self.config.store))} --repair   (un-commits bad shards)"
+        said += [f"{path}: {what}{', removed' if self.repaired else ''}" for path, what in self.damaged.items()]
+        if (self.bad or self.damaged) and not self.repaired:
+            does = " and ".join(
+                [
+                    *(["un-commits bad shards"] if self.bad else []),
+                    *(["removes derived arrays"] if self.damaged else []),
+                ]
             )
+            said.append(f"first: keybed verify {shlex.quote(str(self.config.store))} --repair   ({does})")
         if self.redo:
             said += [f"on a cluster: {self.sbatch_line()}", f"or here: {self.extract_line()}"]
         if self.stale:
-            said.append(f"derived from other data, or not whole: {', '.join(self.stale)}")
+            said.append(f"derived from other data than lies here now: {', '.join(self.stale)}")
+        if self.stale or self.damaged:
             said.append(f"afterwards: keybed derive {shlex.quote(str(self.config.store))}")
         if self.sound:
             said.append(f"all {self.n_shards} shards are whole and sound; next: keybed info {self.config.store}")
@@ -118,8 +133,12 @@ def verify(
     config: VerifyConfig,
     recompute: Recompute | None = None,
     progress: Callable[[int, int], None] = lambda done, of: None,
+    here: Mapping[str, str] | None = None,
 ) -> VerifyReport:
-    """Read every shard. recompute(shard, rows) → arrays of those rows is needed where recompute_rows > 0."""
+    """Read every shard. recompute(shard, rows) → arrays of those rows is needed where recompute_rows > 0.
+
+    here: the kind of this machine, for the report of what was recomputed.
+    """
     store = open_store(config.store, even_if_damaged=True)
     layout = Layout(store.path)
     problems = [Problem(None, what) for what in broken_seals(store)]
@@ -136,16 +155,17 @@ def verify(
         if recompute is None:
             raise StoreError("--recompute needs the extraction's packages: install keybed[extract]")
         good = [shard for shard in done if shard not in bad]
-        drift = measure_drift(store, good, config.recompute_rows, recompute, config.seed)
-    stale = tuple(_stale_derived(store, done)) if not problems and len(done) == store.n_shards else ()
+        drift = measure_drift(store, good, config.recompute_rows, recompute, config.seed, here)
+    stale: list[str] = []
+    damaged: dict[str, str] = {}
+    if not problems and len(done) == store.n_shards:
+        stale, damaged = _derived(store)
     litter = [*find_litter(layout), *find_unproven(store)]
     if config.repair:
-        for shard in sorted(bad):
-            litter += uncommit(store, shard)
-        remove(litter)
+        litter = repair(store, sorted(bad), damaged)
     missing = sorted(set(range(store.n_shards)) - set(done))
     found = (tuple(problems), tuple(missing), tuple(litter), drift)
-    return VerifyReport(config, store.n_shards, *found, repaired=config.repair, stale=stale)
+    return VerifyReport(config, store.n_shards, *found, repaired=config.repair, stale=tuple(stale), damaged=damaged)
 
 
 def shard_problems(store: Store, shard: int) -> list[str]:
@@ -163,8 +183,8 @@ def shard_problems(store: Store, shard: int) -> list[str]:
     arrays = {}
     for spec in specs:
         try:
-            arrays[spec.path] = store.array(spec.path)[commit.start : commit.stop]
-        except (RuntimeError, ValueError, OSError) as error:
+            arrays[spec.path] = store.read(spec.path, np.arange(commit.start, commit.stop))
+        except ShardDamaged as error:
             return [f"{spec.path} cannot be decoded, though its checksum is right: {error}"]
     return [
         *broken_rules(specs, arrays, commit.failures, commit.start),
@@ -173,15 +193,18 @@ def shard_problems(store: Store, shard: int) -> list[str]:
     ]
 
 
-def _stale_derived(store: Store, done: Sequence[int]) -> Iterator[str]:
-    for path in (path for path in store.features if path.startswith("derived/")):
+def _derived(store: Store) -> tuple[list[str], dict[str, str]]:
+    """(paths of stale derived arrays, path → damage of the others)."""
+    stale, damaged = [], {}
+    for path in derived_arrays(store):
         try:
-            rank = len(store.array(path).shape)
+            check_fresh(store, path)
         except StaleDerived:
-            yield path
+            stale.append(path)
             continue
-        if any(not (Layout(store.path).array(path) / object_key(shard, rank)).is_file() for shard in done):
-            yield path
+        if (found := damage(store, path)) is not None:
+            damaged[path] = found
+    return stale, damaged
 
 
 def _damaged_objects(store: Store, commit: Commit, specs: Sequence[ArraySpec]) -> Iterator[str]:

@@ -14,7 +14,7 @@ from store.arrays import encode_shard
 from store.claims import Claim
 from store.commits import Commit, StoredObject
 from store.durable import canonical, disk_error, sync_folder, write_aside, write_durably
-from store.errors import AlreadyCommitted, ShardRefused
+from store.errors import AlreadyCommitted, ClaimLost, ShardRefused
 from store.layout import Layout, object_key
 from store.reader import Store
 from store.schema import ArraySpec, Status
@@ -76,7 +76,13 @@ def commit_shard(
         failures=dict(failures),
         facts=dict(facts),
     )
-    write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
+    try:
+        write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
+    except ClaimLost as error:
+        raise ClaimLost(
+            f"shard {shard}: this task's claim was taken over at the moment when it published, so its files may lie where "
+            f"another task's belong; run `keybed verify {store.path} --repair` when that one has ended"
+        ) from error
     layout.failure_of(shard).unlink(missing_ok=True)
     _write_log(layout, claim, stop - start, dict(log or {}))
 

@@ -52,3 +52,22 @@ def add_store(parser: argparse.ArgumentParser) -> None:
 def add_out(parser: argparse.ArgumentParser, what: str = "folder of the run") -> None:
     """The required --out."""
     parser.add_argument("--out", metavar="RUN", type=Path, required=True, help=what)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Where things lie here, if they have moved since the plan."""
+    parser.add_argument("--maestro", type=Path, help="where the corpus lies here, if it has moved since the plan")
+    parser.add_argument("--soundfont", type=Path, help="where the soundfont lies here, likewise")
+    parser.add_argument("--mert-weights", type=Path, help="where MERT's weight file lies here, likewise")
+    parser.add_argument("--midibert-weights", type=Path, help="where MIDIBert's checkpoint lies here, likewise")
+
+
+def given_places(options: argparse.Namespace) -> dict[str, str]:
+    """What `add_places` was told, by the names that a store has for places."""
+    places = {
+        "maestro": options.maestro,
+        "soundfont": options.soundfont,
+        "weights/mert": options.mert_weights,
+        "weights/midibert": options.midibert_weights,
+    }
+    return {name: str(place) for name, place in places.items() if place is not None}

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_out, add_store, names, numbers, positive, whole
+from experiments.commands.arguments import add_out, add_places, add_store, given_places, names, numbers, positive, whole
 
 BASELINES = ("logmel", "expressive")
 """Planned by default: they need no weights, so that a first store can be made anywhere."""
@@ -113,10 +113,7 @@ def _register_extract(subcommands: Any) -> None:
     extract.add_argument("--task", type=int, default=0, metavar="I", help="which task of an array this is, from 0")
     extract.add_argument("--tasks", type=positive, default=1, metavar="K", help="number of tasks of the array (1)")
     extract.add_argument("--shards", type=numbers, help="these shards instead, such as 3,17-19")
-    extract.add_argument("--maestro", type=Path, help="where the corpus lies here, if it has moved since the plan")
-    extract.add_argument("--soundfont", type=Path, help="where the soundfont lies here, likewise")
-    extract.add_argument("--mert-weights", type=Path, help="where MERT's weight file lies here, likewise")
-    extract.add_argument("--midibert-weights", type=Path, help="where MIDIBert's checkpoint lies here, likewise")
+    add_places(extract)
     extract.add_argument("--scratch", type=Path, help="a fast local folder for what is in the making")
     extract.add_argument(
         "--workers", type=whole, help="processes that degrade and render (default: one a core; 0: all in this one)"
@@ -128,12 +125,6 @@ def _extract(options: argparse.Namespace) -> int:
     from extract.progress import shown
     from extract.worker import ExtractConfig, extract
 
-    places = {
-        "maestro": options.maestro,
-        "soundfont": options.soundfont,
-        "weights/mert": options.mert_weights,
-        "weights/midibert": options.midibert_weights,
-    }
     config = ExtractConfig(
         store=options.store,
         task=options.task,
@@ -141,7 +132,7 @@ def _extract(options: argparse.Namespace) -> int:
         shards=options.shards,
         scratch=options.scratch,
         workers=options.workers,
-        places={name: str(place) for name, place in places.items() if place is not None},
+        places=given_places(options),
     )
     with shown() as progress:
         report = extract(config, progress)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from experiments.commands.arguments import add_store, names, positive
+from experiments.commands.arguments import add_places, add_store, given_places, names, positive
 
 
 def register(subcommands: Any) -> None:
@@ -22,6 +22,7 @@ def register(subcommands: Any) -> None:
     verify.add_argument("--tasks", metavar="K", type=positive, help="number of tasks of the array that redoes them")
     verify.add_argument("--script", default="slurm/extract.sbatch", help="the batch file of that array")
     verify.add_argument("--seed", type=int, default=0, help="which rows --recompute takes")
+    add_places(verify)
     verify.set_defaults(run=_verify)
 
     info = subcommands.add_parser("info", help="what a store holds: recipe, sizes, parameters, failures")
@@ -68,9 +69,10 @@ def _verify(options: argparse.Namespace) -> int:
     if config.recompute_rows:
         from extract.recompute import recomputer
 
-        recompute = recomputer(open_store(options.store))
+        recompute = recomputer(open_store(options.store, even_if_damaged=True), given_places(options))
+    here = None if recompute is None else recompute.machine
     with shown() as progress:
-        report = verify(config, recompute, lambda done, of: progress("shards read", done, of))
+        report = verify(config, recompute, lambda done, of: progress("shards read", done, of), here)
     print("\n".join(report.lines()))
     return 0 if report.sound else 1
 

@@ -94,6 +94,18 @@ def test_the_same_recipe_is_a_no_op_and_another_names_every_difference(tmp_path,
     assert snapshot(opened.path) == before
 
 
+def test_a_recipe_with_other_encoders_is_told_apart_by_their_names(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    wider = dataclasses.replace(made.encoders[0], width=16)
+    other = dataclasses.replace(made, encoders=(wider,))
+    with pytest.raises(errors.RecipeMismatch) as caught:
+        store.create(opened.path, other.recipe, made.planned, made.split_ranges, made.recordings, {})
+    said = str(caught.value)
+    assert "encoders.a.width: 8 | 16\n" in said
+    assert "encoders.m: (there) | (absent)\n" in said
+    assert len(said.splitlines()) == 4
+
+
 def test_a_plan_that_does_not_fit_its_recipe_is_refused(tmp_path, made):
     def create(**changes):
         arguments = {
