@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 
 import numpy as np
 import pytest
@@ -19,8 +20,6 @@ FEATURES = ("audio/a/frames", "audio/a/layers", "midi/m/frames", "midi/m/layers"
 
 @pytest.fixture(scope="module")
 def derived_store(tmp_path_factory, whole_store):
-    import shutil
-
     path = tmp_path_factory.mktemp("derived") / "S"
     shutil.copytree(whole_store.path, path)
     report = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
@@ -107,8 +106,6 @@ def test_derived_arrays_are_features_like_any_other(derived_store):
 
 
 def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(derived_store, made, tmp_path):
-    import shutil
-
     opened, report = derived_store
     path = tmp_path / "S"
     shutil.copytree(opened.path, path)
@@ -135,9 +132,38 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     assert not list(path.glob(".derived*"))
 
 
-def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_path):
-    import shutil
+@pytest.mark.parametrize("name", ["frames_int8/c.2.0.0.0", "frames_pca5/c.4.0.0", "frames_int8_scale/c.0.0"])
+@pytest.mark.parametrize("fault", ["missing", "flipped"])
+def test_a_damaged_derived_array_is_found_and_made_again(derived_store, snapshot, tmp_path, name, fault):
+    path = tmp_path / "S"
+    shutil.copytree(derived_store[0].path, path)
+    before = snapshot(path)
+    file = path / "features.zarr/derived/a" / name
+    data = bytearray(file.read_bytes())
+    data[len(data) // 3] ^= 8
+    file.unlink()
+    if fault == "flipped":
+        file.write_bytes(data)
+        array = f"derived/a/{file.parent.name}"
+        if "scale" not in name:
+            with pytest.raises(errors.ShardDamaged, match="--repair` takes it away, `keybed derive"):
+                store.open(path).read(array, np.arange(150))
+        said = "\n".join(verify(VerifyConfig(path, repair=True)).lines())
+        assert f"{array}: it cannot be decoded" in said
+        assert "removed" in said
+        assert said.endswith(f"afterwards: keybed derive {path}")
+    else:
+        report = verify(VerifyConfig(path))
+        assert not report.sound
+        assert report.damaged == {f"derived/a/{file.parent.name}": f"1 files are missing, e.g. {file.name}"}
+    made_again = derive(DeriveConfig(path, FEATURES, pca=5, threads=2)).made
+    assert f"derived/a/{file.parent.name}" in made_again
+    assert len(made_again) == 3, "only what belongs together"
+    assert snapshot(path) == before
+    assert verify(VerifyConfig(path)).sound
 
+
+def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_path):
     from distributed import LocalCluster
 
     shutil.copytree(whole_store.path, tmp_path / "S")

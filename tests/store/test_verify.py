@@ -5,7 +5,10 @@ from __future__ import annotations
 import io
 import json
 import os
+import shlex
 import time
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -22,6 +25,16 @@ def shown(report):
     console = Console(width=140, file=io.StringIO())
     console.print(render(report))
     return console.file.getvalue()
+
+
+@contextmanager
+def claim_of_another(opened, shard):
+    """A young claim by a task on another machine."""
+    path = opened.path / "claims" / f"{shard:06d}.json"
+    known = dict.fromkeys(("token", "host", "boot", "namespace", "started", "time"), "elsewhere")
+    path.write_text(json.dumps({"shard": shard, "pid": 1, **known}))
+    yield
+    path.unlink()
 
 
 def test_a_sound_store_says_so(whole_store):
@@ -77,6 +90,73 @@ def test_repair_keeps_away_from_a_live_task(tmp_path, made):
         held.check()
     assert verify(VerifyConfig(opened.path, repair=True)).litter == (partial,)
     assert not partial.exists()
+
+
+def test_repair_keeps_away_from_data_that_a_live_task_has_not_proved_yet(filled, made, snapshot):
+    before = snapshot(filled.path)
+    with claim_of_another(filled, 0):
+        (filled.path / "commits/000000.json").unlink()  # the moment between publishing and the commit
+        assert not verify(VerifyConfig(filled.path)).litter
+        assert not verify(VerifyConfig(filled.path, repair=True)).litter
+        (filled.path / "commits/000000.json").write_bytes(before["commits/000000.json"])
+    assert snapshot(filled.path) == before
+    (filled.path / "commits/000000.json").unlink()
+    assert len(verify(VerifyConfig(filled.path, repair=True)).litter) == 12
+    made.fill(store.open(filled.path), [0])
+    assert snapshot(filled.path) == before
+
+
+def test_repair_does_not_take_a_bad_shard_from_under_someone(filled):
+    file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
+    file.write_bytes(file.read_bytes()[:-7])
+    with claim_of_another(filled, 2), pytest.raises(errors.ShardBusy, match="shard 2 is being made by"):
+        verify(VerifyConfig(filled.path, repair=True))
+    assert 2 in filled.committed
+    assert verify(VerifyConfig(filled.path, repair=True)).redo == (2,)
+
+
+def test_a_repair_cut_short_leaves_no_commit_without_its_data(filled, monkeypatch):
+    """Killed after the very first removal, the shard is already trusted by nobody."""
+    file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
+    file.write_bytes(file.read_bytes()[:-7])
+
+    class Killed(BaseException):
+        pass
+
+    unlink = Path.unlink
+
+    def unlink_and_die(path, missing_ok=False):
+        unlink(path, missing_ok=missing_ok)
+        if path.parent.name != "claims":
+            raise Killed
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_die)
+    with pytest.raises(Killed):
+        verify(VerifyConfig(filled.path, repair=True))
+    monkeypatch.undo()
+    assert store.open(filled.path).committed == {0, 1, 3, 4}
+
+
+def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_asked_for(filled):
+    (filled.path / "commits/000009.json").write_bytes((filled.path / "commits/000001.json").read_bytes())
+    report = verify(VerifyConfig(filled.path, repair=True))
+    assert report.bad == (9,)
+    assert report.redo == ()
+    assert not any("--shards" in line for line in report.lines())
+    assert verify(VerifyConfig(filled.path)).sound
+
+
+def test_the_printed_line_survives_a_shell(tmp_path, made):
+    opened = made.create(tmp_path / "a store")
+    report = verify(VerifyConfig(opened.path, script="my scripts/extract.sbatch"))
+    assert shlex.split(report.sbatch_line()) == [
+        "sbatch",
+        "--array=0-4",
+        "my scripts/extract.sbatch",
+        str(opened.path),
+        "5",
+    ]
+    assert shlex.split(report.extract_line()) == ["keybed", "extract", str(opened.path), "--shards", "0-4"]
 
 
 @pytest.mark.parametrize(
@@ -142,6 +222,20 @@ def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
     assert len(wrong.drift.labels["row/score"]) == 20
     with pytest.raises(errors.StoreError, match=r"keybed\[extract\]"):
         verify(VerifyConfig(filled.path, recompute_rows=20))
+
+
+def test_recompute_names_the_kinds_of_machine(filled, made):
+    def again(shard, rows):
+        start, stop = filled.shard_range(shard)
+        return {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+
+    for shard in range(5):
+        log = filled.path / f"logs/{shard:06d}.json"
+        log.write_text(json.dumps({**json.loads(log.read_text()), "machine": {"gpu": "none", "torch": "2.13"}}))
+    same = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "none", "torch": "2.13"})
+    assert same.lines()[0] == "stored by this kind of machine"
+    other = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "H200", "torch": "2.13"})
+    assert other.lines()[0] == "stored by another kind of machine (there | here): gpu: none | H200"
 
 
 def test_status_puts_every_shard_in_one_place(tmp_path, made):

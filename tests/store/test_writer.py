@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,74 @@ def test_float16_and_float32_features_give_the_same_bytes(tmp_path, made, snapsh
             commit_shard(opened, 2, arrays, claim=held, failures=made.failures(start, stop), facts={})
         stores.append(snapshot(opened.path))
     assert stores[0] == stores[1]
+
+
+@pytest.fixture
+def events(monkeypatch):
+    """("sync" | "rename", path) in the order in which they happen; a file is known by the name it has at that moment."""
+    seen = []
+    fsync, replace, rename = os.fsync, Path.replace, Path.rename
+
+    def noted_fsync(handle):
+        fsync(handle)
+        seen.append(("sync", str(Path(f"/proc/self/fd/{handle}").readlink())))
+
+    def noted(kind, move):
+        def call(path, target):
+            seen.append((kind, str(path), str(target)))
+            return move(path, target)
+
+        return call
+
+    monkeypatch.setattr(os, "fsync", noted_fsync)
+    monkeypatch.setattr(Path, "replace", noted("rename", replace))
+    monkeypatch.setattr(Path, "rename", noted("rename", rename))
+    return seen
+
+
+def test_a_commit_is_durable_only_after_all_that_it_promises(opened, made, events):
+    """Power may fail at any moment: bytes before names, names before the commit, the commit before its task goes on."""
+    made.fill(opened, [0])
+    renames = [(number, *event[1:]) for number, event in enumerate(events) if event[0] == "rename"]
+    objects = {str(opened.path / "features.zarr" / key) for key in opened.commit(0).objects}
+    (commit_at,) = [number for number, _, to in renames if to.endswith("commits/000000.json")]
+    published = {to: (number, partial) for number, partial, to in renames if number < commit_at}
+    assert published.keys() == objects
+    for target, (number, partial) in published.items():
+        assert ("sync", partial) in events[:number], f"{target} was named before its bytes were on the disk"
+        folder = str(Path(target).parent)
+        assert ("sync", folder) in events[number:commit_at], f"the commit came before the name of {target} was durable"
+    (partial,) = [partial for number, partial, _ in renames if number == commit_at]
+    assert ("sync", partial) in events[:commit_at]
+    assert events[commit_at + 1] == ("sync", str(opened.path / "commits"))
+
+
+def test_a_new_store_is_durable_before_it_has_its_name(tmp_path, made, events):
+    made.create(tmp_path / "S")
+    (at,) = [number for number, event in enumerate(events) if event[0] == "rename" and event[2] == str(tmp_path / "S")]
+    staging = Path(events[at][1])
+    synced = {Path(event[1]).relative_to(staging) for event in events[:at] if event[0] == "sync"}
+    assert {path.relative_to(tmp_path / "S") for path in (tmp_path / "S").rglob("*")} <= synced
+    assert events[at + 1] == ("sync", str(tmp_path))
+
+
+def test_one_who_loses_the_claim_while_publishing_says_that_files_may_be_mixed(opened, made, monkeypatch):
+    """Taken over between its last look and its commit."""
+    from store import writer
+
+    with claim(opened, 0) as ghost:
+        ghost_file = ghost.path.read_bytes()
+
+        def taken_over(folder, sync=writer.sync_folder):
+            sync(folder)
+            ghost.path.write_bytes(ghost_file.replace(ghost.holder.token.encode(), b"0" * 32))
+
+        monkeypatch.setattr(writer, "sync_folder", taken_over)
+        with pytest.raises(errors.ClaimLost, match=r"may lie where another task's belong.*--repair"):
+            made.commit(opened, 0, ghost)
+        monkeypatch.undo()
+        ghost.path.unlink()
+    assert opened.committed == frozenset()
 
 
 def test_what_cannot_be_read_back_is_not_committed(opened, made, monkeypatch):
