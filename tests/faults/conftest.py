@@ -84,6 +84,12 @@ class Nursery:
         os.kill(pid, signal.SIGKILL)
         return self.wait(pid)
 
+    def freeze(self, pid: int) -> None:
+        """SIGSTOP, and wait until the kernel has stopped it: the signal alone returns before that."""
+        os.kill(pid, signal.SIGSTOP)
+        stat = Path(f"/proc/{pid}/stat")
+        self.wait_for("the process is stopped or over", lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ")
+
     def left_running(self, session: int) -> dict[int, int]:
         """Process id -> parent's of all that still runs in this child's session; a zombie does not run."""
         found = {}
@@ -98,7 +104,7 @@ class Nursery:
                 found[int(folder.name)] = int(parent)
         return found
 
-    def wait_for(self, what: str, condition: Callable[[], object], limit_s: float = 60) -> None:
+    def wait_for(self, what: str, condition: Callable[[], object], limit_s: float = 180) -> None:
         """Poll every 5 ms until the condition holds."""
         deadline = time.monotonic() + limit_s
         while not condition():
@@ -110,7 +116,7 @@ class Nursery:
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
-        self._process.wait(timeout=30)
+        self._process.wait(timeout=120)
         self._process.stdout.close()
 
 

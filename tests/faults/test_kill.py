@@ -20,7 +20,7 @@ def start_and_kill(nursery, after_s, *arguments):
     time.sleep(after_s)
     status = nursery.kill(pid)
     assert status in (0, -signal.SIGKILL), nursery.log(pid)
-    nursery.wait_for("its workers end with it", lambda: not nursery.left_running(pid), 20)
+    nursery.wait_for("its workers end with it", lambda: not nursery.left_running(pid))
     return status != 0
 
 
@@ -47,7 +47,7 @@ def test_extraction(
 ):
     draw = random.Random(f"extract {seed}")
     longest_s = 0.8 if workers == 0 else 4.0
-    kills, store = 0, tmp_path / "0"
+    kills, stores, store = 0, 1, tmp_path / "0"
     shutil.copytree(planned_placeholder_store, store)
     while kills < KILLS_A_SEED:
         before = commits_of(store)
@@ -56,7 +56,7 @@ def test_extraction(
         assert before == {shard: after[shard] for shard in before}, "a committed shard was made again, or lost"
         assert_commits_are_true(store, finished_placeholder_store)
         if len(after) == 15 and kills < KILLS_A_SEED:
-            store = tmp_path / str(kills)
+            store, stores = tmp_path / str(stores), stores + 1
             shutil.copytree(planned_placeholder_store, store)
     before = commits_of(store)
     nursery.run("extract", store, "--workers", "0")
@@ -76,19 +76,21 @@ def test_create(seed, n_kills, nursery, tiny_maestro, planned_placeholder_store,
     began = time.monotonic()
     nursery.run("plan", tiny_maestro, tmp_path / "warm", *options)
     whole_s = time.monotonic() - began
-    kills, caught_in_the_making = 0, 0
-    while kills < n_kills:
-        store = tmp_path / f"{kills}" / "store"
-        store.parent.mkdir(exist_ok=True)
+    kills, attempts, caught_in_the_making = 0, 0, False
+    while kills < n_kills or (not caught_in_the_making and attempts < 10 * n_kills):
+        # Each in a folder of its own: one that ended before its kill leaves a store behind.
+        store = tmp_path / f"{attempts}" / "store"
+        store.parent.mkdir()
+        attempts += 1
         plan = ("plan", tiny_maestro, store, *options)
         if kills % 2:
             pid = nursery.start(*plan)
             nursery.wait_for("making has begun", lambda folder=store.parent: any(folder.iterdir()))
-            time.sleep(0 if kills == 1 else draw.uniform(0, 0.2 * whole_s))
+            time.sleep(draw.uniform(0, 0.2 * whole_s) if caught_in_the_making else 0)
             kills += nursery.kill(pid) != 0
         else:
             kills += start_and_kill(nursery, draw.uniform(0, whole_s), *plan)
-        caught_in_the_making += any(store.parent.glob(".store.*.creating"))
+        caught_in_the_making |= any(store.parent.glob(".store.*.creating"))
         if store.exists():
             assert not differing(store, planned_placeholder_store)
         nursery.run(*plan)

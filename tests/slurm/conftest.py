@@ -45,6 +45,7 @@ SchedulerParameters=batch_sched_delay=0,sched_interval=1
 SlurmdParameters=config_overrides
 ReturnToService=2
 KillWait=10
+MessageTimeout=60
 MinJobAge=3600
 NodeName={host} NodeAddr=127.0.0.1 CPUs=32 RealMemory=64000 State=UNKNOWN
 PartitionName=main Nodes={host} Default=YES MaxTime=INFINITE State=UP
@@ -69,7 +70,7 @@ class OneBox:
 
     def call(self, *command: str, check: bool = True) -> str:
         """Run a Slurm client and return what it printed; its errors are in the exception's text."""
-        done = subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, env=dict(self.environment), capture_output=True, text=True, timeout=180)
         if check and done.returncode:
             raise AssertionError(f"{' '.join(command)} ended with {done.returncode}: {done.stdout}{done.stderr}")
         return done.stdout
@@ -89,7 +90,7 @@ class OneBox:
             found[index] = Element(values["JobState"], int(values["Restarts"]), values["Reason"])
         return found
 
-    def wait_for(self, what: str, condition: Callable[[], bool], limit_s: float = 120) -> None:
+    def wait_for(self, what: str, condition: Callable[[], bool], limit_s: float = 240) -> None:
         """Poll until the condition holds; the failure shows the queue and the node's log."""
         deadline = time.monotonic() + limit_s
         while not condition():
@@ -99,11 +100,19 @@ class OneBox:
                 raise AssertionError(f"not within {limit_s} s: {what}\n{queue}\n{logs}")
             time.sleep(0.1)
 
-    def wait_until_done(self, job: str, limit_s: float = 300) -> dict[str, Element]:
+    def wait_until_done(self, job: str, limit_s: float = 600) -> dict[str, Element]:
         """Wait until no element runs or pends, and return them."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-        self.wait_for(f"job {job} is over", lambda: all(e.state in over for e in self.elements(job).values()), limit_s)
-        return self.elements(job)
+        found: dict[str, Element] = {}
+
+        def all_over() -> bool:
+            # A controller that is too busy to answer tells of no element at all.
+            found.clear()
+            found.update(self.elements(job))
+            return bool(found) and all(element.state in over for element in found.values())
+
+        self.wait_for(f"job {job} is over", all_over, limit_s)
+        return found
 
     def start_now(self, element: str, restarts: int) -> None:
         """Skip the two minutes that Slurm keeps a requeued element waiting."""
@@ -127,10 +136,12 @@ def _missing() -> str | None:
     return f"no {', '.join(absent)} here (apt-get install slurm-wlm munge)" if absent else None
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def _free_ports() -> tuple[int, int]:
+    """Two ports that are free and not the same: both are held until both are known."""
+    with socket.socket() as one, socket.socket() as other:
+        for probe in (one, other):
+            probe.bind(("127.0.0.1", 0))
+        return int(one.getsockname()[1]), int(other.getsockname()[1])
 
 
 @pytest.fixture(scope="session")
@@ -151,7 +162,8 @@ def slurm_daemons() -> Iterator[OneBox]:
     key.write_bytes(secrets.token_bytes(128))
     config = folder / "slurm.conf"
     host = socket.gethostname().partition(".")[0]
-    config.write_text(CONFIG.format(folder=folder, host=host, controller_port=_free_port(), node_port=_free_port()))
+    controller_port, node_port = _free_ports()
+    config.write_text(CONFIG.format(folder=folder, host=host, controller_port=controller_port, node_port=node_port))
     hidden = {name for name in os.environ if name.startswith(("SLURM", "SBATCH", "COV_", "PYTEST"))}
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     environment |= {
@@ -170,17 +182,18 @@ def slurm_daemons() -> Iterator[OneBox]:
 
     try:
         start(*munged)
-        box.wait_for("munged listens", (folder / "munge.socket").exists, 20)
+        credential = ["munge", "--no-input", f"--socket={folder}/munge.socket"]
+        box.wait_for("munged answers", lambda: subprocess.run(credential, capture_output=True).returncode == 0)
         start("slurmctld", "-D", "-c")
         start("slurmd", "-D")
-        box.wait_for("the node is idle", lambda: "idle" in box.call("sinfo", "--noheader", check=False), 40)
+        box.wait_for("the node is idle", lambda: "idle" in box.call("sinfo", "--noheader", check=False))
         yield box
     finally:
         for daemon in reversed(running):
             daemon.terminate()
         for daemon in reversed(running):
             try:
-                daemon.wait(timeout=20)
+                daemon.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 daemon.kill()
                 daemon.wait()

@@ -51,10 +51,14 @@ def test_the_limit_signal_requeues_its_own_element_and_scancel_does_not(slurm, s
     slurm.call("scancel", "--signal=USR1", "--batch", f"{job}_1")
     slurm.call("scancel", f"{job}_2")
     slurm.start_now(f"{job}_1", restarts=1)
-    slurm.wait_for("the requeued worker ends", lambda: "worker finished" in log(tmp_path, job, 1))
-    slurm.wait_for("2 is cancelled", lambda: slurm.elements(job)["2"].state == "CANCELLED")
+    elements = {}
 
-    elements = slurm.elements(job)
+    def two_are_over():
+        """Slurm says so once a batch script has ended, and its trap with it."""
+        elements.update(slurm.elements(job))
+        return [elements[i].state for i in "12" if i in elements] == ["COMPLETED", "CANCELLED"]
+
+    slurm.wait_for("1 has run again and ended, and 2 is cancelled", two_are_over)
     assert elements["0"].state == "RUNNING"
     assert elements["0"].restarts == elements["2"].restarts == 0
     assert "worker stopped" in log(tmp_path, job, 2)

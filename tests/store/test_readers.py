@@ -92,7 +92,7 @@ def node(tmp_path_factory):
         ["npx", "--yes", "node@24", "--version"],
     )
     for command in commands:
-        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=180, check=False)
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600, check=False)
         if done.returncode:
             message = f"npm is out of reach: {' '.join(command)}: {done.stderr.strip()[-200:]}"
             if os.environ.get("CI") == "true":
@@ -104,7 +104,7 @@ def node(tmp_path_factory):
 @pytest.mark.parametrize("feature", ["audio/a/frames", "midi/m/mask"], indirect=True)
 def test_zarrita_in_javascript(node, group, feature, expected):
     command = ["npx", "--yes", "node@24", "read_with_zarrita.mjs", str(group), feature, "30", "70"]
-    done = subprocess.run(command, cwd=node, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, cwd=node, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert found["shape"] == [40, *expected.shape[1:]]
