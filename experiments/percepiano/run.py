@@ -180,6 +180,7 @@ def _judge(
             "r2": float(found["r2"].mean()) if levels else None,
             "r": float(found["r"].mean()) if levels else None,
             "r2_by_scale": found["r2"] if levels else None,
+            "r_by_scale": found["r"] if levels else None,
             "within_r": interval(values[name].mean(), drawn[:, i]),
             "within_by_scale": values[name],
             "within_with_scores": float(everybody.r(p).mean()),

@@ -16,12 +16,12 @@ from extract.degrade import make_variant, prepare
 from extract.encoders.base import Clip, Encoder, Pooled
 from extract.performance import Performance
 from extract.render import Renderer
-from store.schema import LEVELS, fingerprint
+from store.schema import LEVELS, Status, fingerprint
 
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
 """A rest of a segment this short gets no window of its own."""
-CODE_VERSION = 2
+CODE_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,6 +99,8 @@ def _make(
         prepared = prepare(performance)
         for start in starts(performance, window_s, hop_s):
             variant = make_variant(prepared, start, window_s, nothing, seed=0, recording_id=i, tier=0)
+            if variant.status != Status.OK:
+                continue  # a held chord or a rest alone: nothing begins in this window, a store would leave it out too
             clips.append(Clip(renderer.render(variant, window_s).audio, variant.performance, window_s))
             item.append(i)
             if len(clips) == _BATCH_WINDOWS:

@@ -6,7 +6,7 @@ import pytest
 from rich.console import Console
 
 from experiments.gates import read_gate
-from experiments.phase5.against_experts import Heard, centred_mean, labels_against
+from experiments.phase5.against_experts import Heard, centred_mean, labels_against, model_against
 from experiments.phase5.answers import read_answers
 from experiments.phase5.collected import NoRatings, collect, read_ratings
 from experiments.phase5.ingest import IngestConfig, ingest
@@ -78,6 +78,27 @@ def test_halo_passes_for_nothing(make_rows) -> None:
     assert min(honest[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
     assert max(found[d].r.value for d in AXIS_DIMENSIONS) > 0.4
     assert all(found[d].specific.value < honest[d].specific.value for d in AXIS_DIMENSIONS)
+
+
+def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) -> None:
+    rows = make_rows(seed=4)
+    rng = np.random.default_rng(0)
+    pick = rng.choice(len(rows), 300, replace=False)
+    score = rows.score[pick].astype(float)
+    ratings = score[:, None, :] + rng.normal(0, 12, (300, 4, 8))
+    heard = Heard(ratings, centred_mean(ratings), np.ones(8))
+    piece, segment = rows.piece[pick], rows.segment[pick]
+    everything = np.ones((300, 8), bool)
+    labels = labels_against(heard, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
+    as_good = model_against(heard, score, piece, segment, replicates=200)
+    deaf = model_against(heard, rng.normal(size=score.shape), piece, segment, replicates=200)
+    for name in DIMENSIONS:
+        r, true_r = as_good[name]
+        assert (r.value, r.low) == pytest.approx((labels[name].r.value, labels[name].r.low), abs=1e-5)
+        assert r.value < 0.95
+        assert true_r.value == pytest.approx(1, abs=0.07)  # raters' noise taken out, a perfect model is perfect
+        assert deaf[name][0].low < 0.15
+        assert abs(deaf[name][0].value) < 0.2
 
 
 def test_reliability_is_the_consistency_icc(simulated) -> None:

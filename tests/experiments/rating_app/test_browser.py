@@ -18,7 +18,7 @@ def new_page(chromium):
         context = context or chromium.new_context(viewport={"width": width, "height": height})
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(180_000)
         page.troubles = []
         page.on("pageerror", lambda error: page.troubles.append(str(error)))
         page.on(
@@ -32,7 +32,7 @@ def new_page(chromium):
         context.close()
 
 
-def until(page, holds, seconds=60.0):
+def until(page, holds, seconds=180.0):
     """Poll an expression from outside: the page's own policy forbids it to evaluate strings."""
     deadline = time.monotonic() + seconds
     while not page.evaluate(holds):
