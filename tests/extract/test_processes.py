@@ -45,17 +45,15 @@ def test_a_signal_to_the_whole_group_stops_in_good_order(planned_store: Path, tm
     script.write_text(EXTRACT)
     task = group_of(script, str(store))
     assert task.stdout is not None
-    while task.stdout.readline().strip() not in (after, "begun"):
-        pass
-    if after == "row":
-        while task.stdout.readline().strip() != "row":
-            pass
-    elif after == "0.5 s":
-        time.sleep(0.5)
     try:
+        for awaited in ("begun", "row") if after == "row" else ("begun",):
+            while (line := task.stdout.readline()).strip() != awaited:
+                assert line, f"it ended before {awaited!r}"
+        if after == "0.5 s":
+            time.sleep(0.5)
         # Before `extract` listens, SIGTERM ends a program as it ends any other.
         os.killpg(task.pid, signal.SIGTERM)
-        out, errors = task.communicate(timeout=60)
+        out, errors = task.communicate(timeout=180)
     finally:
         if task.poll() is None:
             os.killpg(task.pid, signal.SIGKILL)
@@ -86,9 +84,9 @@ def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_sto
 def test_workers_end_soon_after_sigterm_from_their_pool() -> None:
     with process_pool(1) as pool:
         pid = pool.submit(os.getpid).result()
+        began = time.monotonic()
         os.kill(pid, signal.SIGTERM)
         assert pool.submit(os.getpid).result() == pid  # deaf for a while
-        began = time.monotonic()
-        with pytest.raises(BrokenProcessPool):
-            pool.submit(time.sleep, 30).result()
-        assert 5 < time.monotonic() - began < 20
+        with pytest.raises(BrokenProcessPool):  # not after the two minutes that the work would take
+            pool.submit(time.sleep, 120).result()
+        assert time.monotonic() - began > 9
