@@ -63,7 +63,7 @@ class Phase2Config:
     seeds: int = 5
     hidden: int = 64
     batch_rows: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     folds: int = 5
     """Folds over all pieces where the test split has under 20 of them."""
     memory_gib: float = 4.0

@@ -39,7 +39,7 @@ class Budget:
     seeds: int = 5
     hidden: int = 64
     batch_rows: int | None = None
-    learning_rate: float = 1e-3
+    learning_rate: float = 3e-3
     ranking: float = 0.1
     first_seed: int = 0
 

@@ -23,7 +23,7 @@ def register(subcommands: Any) -> None:
     phase2.add_argument("--seeds", type=positive, default=5)
     phase2.add_argument("--hidden", type=positive, default=64, help="width of the heads (64)")
     phase2.add_argument("--batch-rows", type=positive, help="rows of a training batch (default: by the store's size)")
-    phase2.add_argument("--learning-rate", type=float, default=1e-3)
+    phase2.add_argument("--learning-rate", type=float, default=3e-3)
     phase2.add_argument("--folds", type=positive, default=5, help="folds over all pieces where test pieces are few (5)")
     _memory(phase2)
     phase2.set_defaults(run=_phase2)
