@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from extract.encoders.base import SAMPLE_RATE_HZ
 from store import shards
-from store.schema import ArraySpec, Recipe, array_specs
+from store.schema import ArraySpec, EncoderSpec, Recipe, array_specs
 
 MOST_TASKS = 1000
 """A usual MaxArraySize of Slurm is 1001."""
 NOTES_BYTES_PER_S = 260
 """Of `notes/`: 10.2 hours of competition performances took 9.1 MB."""
+PROCESS_BYTES = 400_000_000
+"""Of Python with the libraries that extraction loads."""
+COMPUTING_BYTES = 250_000_000
+"""What a batch of the big encoders computes in; one of them runs at a time."""
+FRONT_END_PARAMETERS = 10_000_000
+"""Of an encoder beside its layers: convolutions or embeddings."""
+RENDERER_BYTES = 250_000_000
+"""Of one process that renders."""
 _GB = 1e9
 
 
@@ -158,5 +166,24 @@ def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: i
     waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4
     task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
     features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
-    weights = sum(1_500_000_000 for encoder in recipe.encoders if encoder.source != "none")
-    return waveforms + features + weights + 400_000_000 + cores * 250_000_000
+    return waveforms + features + PROCESS_BYTES + encoders_ram(recipe.encoders) + cores * RENDERER_BYTES
+
+
+def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
+    """Bytes of the encoders beside their process: what is kept, the float32 of the one being loaded, and room to compute.
+
+    On a CPU; what CUDA takes of the host is not counted. Measured beside PROCESS_BYTES: MERT-95M and MIDIBert in
+    bfloat16 took 1.05 GB at most with random weights and 1.45 GB with MERT's from a file; this says 1.41 GB.
+    """
+    pretrained = [encoder for encoder in encoders if encoder.source != "none"]
+    if not pretrained:
+        return 0
+    kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
+    passing = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
+    return kept + passing + COMPUTING_BYTES
+
+
+def _parameters(encoder: EncoderSpec) -> int:
+    architecture = encoder.preprocessing["architecture"]
+    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    return int(architecture["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)) + FRONT_END_PARAMETERS

@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import pytest
+
+from extract.encoders import describe
+from extract.estimate import COMPUTING_BYTES, encoders_ram
+from store.schema import EncoderSpec
+
+
+def _spec(name: str, weights: str | None = None, compute_dtype: str = "float32") -> EncoderSpec:
+    return describe(name, weights=weights, n_bins=20, window_s=10.0, compute_dtype=compute_dtype)[0]
+
+
+def test_baselines_need_no_memory_of_their_own() -> None:
+    assert encoders_ram([_spec("logmel"), _spec("expressive")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "parameters"),
+    [
+        ("random", 94_371_712),
+        ("random:330M", 315_438_720),
+    ],  # hubert-base and hubert-large, which differ from MERT by some biases
+)
+def test_float32_weights_take_four_bytes_a_parameter(weights: str, parameters: int) -> None:
+    assert encoders_ram([_spec("mert", weights)]) - COMPUTING_BYTES == pytest.approx(4 * parameters, rel=0.02)
+
+
+def test_bfloat16_keeps_half_but_passes_through_float32() -> None:
+    one, both = ([_spec(name, "random", "bfloat16") for name in names] for names in (["mert"], ["mert", "midibert"]))
+    assert encoders_ram(one) - COMPUTING_BYTES == pytest.approx(6 * 94_371_712, rel=0.02)
+    # The second is loaded after the first has shed its float32.
+    assert encoders_ram(both) - encoders_ram(one) == pytest.approx(2 * 94_371_712, rel=0.02)
