@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import math
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,6 +16,12 @@ from extract.encoders.errors import EncoderError, WeightsRefused
 from store.schema import EncoderSpec
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_NUMPY_NUMBERS: list[Any] = [
+    *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
+    np.dtype,
+    *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
+]
+"""What a training script leaves beside the tensors, an accuracy that is numpy's and not Python's: numbers, no code."""
 
 
 def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
@@ -59,7 +67,8 @@ def read_checkpoint(spec: EncoderSpec, file: Path) -> dict[str, object]:
             return dict(load_file(file))
         with file.open("rb") as opened:
             zipped = opened.read(2) == b"PK"
-        loaded: dict[str, object] = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+        with torch.serialization.safe_globals(_NUMPY_NUMBERS):
+            loaded: dict[str, object] = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
     except Exception as error:  # torch.load raises a dozen kinds, from RuntimeError to UnpicklingError
         raise WeightsRefused(
             f"{spec.name}: {file} cannot be read as a checkpoint ({error}); download it again"

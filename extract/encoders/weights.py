@@ -76,18 +76,24 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
     options: dict[str, Any] = {"repo_id": hub_id, "revision": revision, "allow_patterns": list(patterns)}
     try:
         return Path(huggingface_hub.snapshot_download(**options))
-    except (OSError, ValueError, huggingface_hub.errors.HfHubHTTPError) as first:
-        # Its connection errors all derive from OSError; a cached snapshot is as good as a fresh one if it is pinned.
+    except (
+        Exception
+    ) as first:  # its own, OSError, and those of whatever HTTP library its version has (a proxy's refusal)
+        # A cached snapshot is as good as a fresh one if it is pinned.
         try:
             return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
-        except (OSError, ValueError) as second:
+        except Exception as second:
             at = f" --revision {revision}" if revision else ""
             raise WeightsUnreachable(
                 f"{name}: the hub did not give {hub_id}{f' at {revision}' if revision else ''} "
-                f"({type(first).__name__}) and it is not in this machine's cache. On a machine with a network run\n"
+                f"({_first_line(first)}) and it is not in this machine's cache. On a machine with a network run\n"
                 f"    hf download {hub_id}{at} --local-dir WEIGHTS\n"
                 f"copy the folder WEIGHTS here and give its path in place of {hub_id}"
             ) from second
+
+
+def _first_line(error: Exception) -> str:
+    return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
 def check_whole(name: str, file: Path) -> None:

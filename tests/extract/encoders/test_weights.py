@@ -29,6 +29,42 @@ def test_a_hub_out_of_reach_says_how_to_download_ahead(tmp_path: Path) -> None:
     assert "give its path" in done.stdout
 
 
+class ProxyError(Exception):
+    """As those of HTTP libraries, which are no OSError."""
+
+
+def test_a_hub_that_fails_in_any_way_says_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(**options: object) -> str:
+        raise ProxyError("407 Proxy Authentication Required\nmore about it")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", refuse)
+    with pytest.raises(WeightsUnreachable) as caught:
+        describe("mert", **GRID)
+    assert "(ProxyError: 407 Proxy Authentication Required)" in str(caught.value)
+    assert "hf download m-a-p/MERT-v1-95M --local-dir WEIGHTS" in str(caught.value)
+
+
+def test_a_cached_snapshot_serves_where_the_hub_does_not(
+    goldens: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = tmp_path / "snapshots" / "12ab34"
+    snapshot.mkdir(parents=True)
+    _folder(goldens, snapshot)
+
+    def cached(*, local_files_only: bool = False, **options: object) -> str:
+        if not local_files_only:
+            raise ProxyError("407")
+        return str(snapshot)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", cached)
+    spec, place = describe("mert", weights="m-a-p/MERT-v1-95M", **GRID)
+    assert (spec.source, spec.revision) == ("m-a-p/MERT-v1-95M", "12ab34")
+    assert place == str(snapshot / "pytorch_model.bin")
+    monkeypatch.undo()
+    local, _ = describe("mert", weights=str(snapshot), **GRID)
+    assert local.weights_sha256 == spec.weights_sha256
+
+
 @pytest.mark.parametrize("where", ["/no/such/folder", "./weights", "mert", "a/b/c"])
 def test_a_path_that_is_not_there_is_not_looked_for_on_the_hub(where: str) -> None:
     with pytest.raises(WeightsUnreachable, match="no folder or file"):
