@@ -21,6 +21,7 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from extract.encoders import pooling
+from extract.encoders.audio_check import audio_of
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
 from store.schema import EncoderSpec
 
@@ -75,14 +76,14 @@ class LogMel(Encoder):
         self.spec = spec
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
-        """See Encoder.encode."""
+        """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
         spec = self.spec
         layers = np.zeros((len(clips), 2, 1, spec.width), np.float32)
         frames = np.zeros((len(clips), spec.n_bins, 2, spec.width), np.float32)
         for row, clip in enumerate(clips):
             if clip is None:
                 continue
-            channels = spectral_channels(clip.audio)
+            channels = spectral_channels(audio_of(spec, clip, row))
             centres = pooling.frame_centres_s(len(channels), HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
             bins = pooling.bins_of(centres, spec.n_bins, clip.window_s)
             layers[row, :, 0] = pooling.time_stats(channels)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from extract.encoders import pooling
+from extract.encoders.audio_check import audio_of
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
 from store.schema import EncoderSpec
 
@@ -70,12 +71,14 @@ class PlaceholderAudio(Encoder):
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode."""
-        return _encode(self.spec, [None if clip is None else self._steps(clip) for clip in clips])
+        rows = enumerate(clips)
+        steps = [None if clip is None else self._steps(audio_of(self.spec, clip, row)) for row, clip in rows]
+        return _encode(self.spec, steps)
 
-    def _steps(self, clip: Clip) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
+    def _steps(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         n_steps = self.spec.n_bins * _STEPS_PER_BIN
-        length = clip.audio.size // n_steps
-        pieces = clip.audio[: n_steps * length].reshape(n_steps, length).astype(np.float64)
+        length = audio.size // n_steps
+        pieces = audio[: n_steps * length].reshape(n_steps, length).astype(np.float64)
         measures = np.stack(
             [
                 pieces.mean(1),

@@ -1,7 +1,7 @@
 """From hidden states to the common time grid: which bin a moment belongs to, and mean and spread within it.
 
 Everything here is pure numpy and is the definition; the encoders that compute on a device repeat the same two formulas
-there (`device_pooling`), and a test holds the two together.
+there (`device.pool_bins`), and a test holds the two together.
 """
 
 from __future__ import annotations

@@ -1,52 +1,58 @@
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Any
+
 import numpy as np
 import pytest
 
-from extract.encoders.audio_check import check_audio, check_notes
-from extract.performance import Performance
-from store.schema import Status
+from extract.encoders import PRETRAINED, build, describe
+from extract.encoders.audio_check import audio_of
+from extract.encoders.errors import EncoderError
+
+GRID = {"n_bins": 4, "window_s": 2.0}
 
 
-def _tone(n: int) -> np.ndarray:
-    return (0.1 * np.sin(np.arange(n))).astype(np.float32)
+def test_a_sound_clip_is_passed_on(make_clip: Any) -> None:
+    spec, _ = describe("logmel", **GRID)
+    clip = make_clip(window_s=2.0)
+    assert audio_of(spec, clip, 0) is clip.audio
 
 
-def test_sound_audio_is_ok() -> None:
-    assert check_audio(_tone(1000), 1000) is Status.OK
-
-
-@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_one_sample_that_is_no_number_fails_the_row(bad: float) -> None:
-    audio = _tone(1000)
-    audio[17] = bad
-    assert check_audio(audio, 1000) is Status.NOT_FINITE
-
-
-def test_one_sample_short() -> None:
-    assert check_audio(_tone(999), 1000) is Status.AUDIO_TOO_SHORT
-
-
-def test_silence_and_dither_are_silent_but_a_quiet_tone_is_not() -> None:
-    assert check_audio(np.zeros(1000, np.float32), 1000) is Status.SILENT_AUDIO
-    assert check_audio(np.full(1000, 2**-15, np.float32), 1000) is Status.SILENT_AUDIO
-    assert check_audio(_tone(1000) * np.float32(0.01), 1000) is Status.OK
-
-
+@pytest.mark.parametrize("name", ["mert", "logmel", "placeholder-audio"])
 @pytest.mark.parametrize(
-    "audio", [np.zeros((2, 1000), np.float32), np.zeros(1000), np.zeros(1000, np.int16), np.zeros(1838, np.float32)]
+    "spoil",
+    [
+        lambda audio: audio[:-1],  # one sample short
+        lambda audio: np.repeat(audio, 2)[: int(audio.size * 44100 / 24000)],  # another sample rate
+        lambda audio: np.stack([audio, audio]),  # stereo
+        lambda audio: audio.astype(np.float64),
+        lambda audio: (audio * 32767).astype(np.int16),
+    ],
 )
-def test_stereo_other_types_and_another_sample_rate_are_the_callers_mistake(audio: np.ndarray) -> None:
-    with pytest.raises(ValueError, match=r"float32 vector|sample rate"):
-        check_audio(audio, 1000)
+def test_a_clip_that_is_not_the_recipes_window_is_refused_by_row(name: str, spoil: Any, make_clip: Any) -> None:
+    clip = make_clip(window_s=2.0)
+    encoder = build(*describe(name, weights="random:tiny" if name in PRETRAINED else None, **GRID))
+    with pytest.raises(EncoderError, match=rf"{name}: the clip of row 5 of this shard .* 48000 mono float32 samples"):
+        encoder.encode([None, *[clip] * 4, replace(clip, audio=spoil(clip.audio))])
 
 
-def test_only_notes_that_begin_in_the_window_count() -> None:
-    def notes(*onset_s: float) -> Performance:
-        onsets = np.array(onset_s)
-        some = np.full(onsets.size, 60, np.int16)
-        return Performance(onsets, onsets + 20, some, some)
+@pytest.mark.parametrize("name", ["mert", "logmel"])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_a_sample_that_is_no_number_never_reaches_the_store(name: str, bad: float, make_clip: Any) -> None:
+    clip = make_clip(window_s=2.0)
+    clip.audio[1700] = bad
+    encoder = build(*describe(name, weights="random:tiny" if name in PRETRAINED else None, **GRID))
+    with pytest.raises(EncoderError, match="row 1 of this shard"), np.errstate(all="ignore"):
+        encoder.encode([make_clip(window_s=2.0), clip])
 
-    assert check_notes(notes(-1.0, 10.0), 10.0) is Status.NO_NOTES
-    assert check_notes(notes(), 10.0) is Status.NO_NOTES
-    assert check_notes(notes(-1.0, 0.0), 10.0) is Status.OK
+
+@pytest.mark.parametrize("name", ["mert", "logmel"])
+def test_silence_says_something_finite(name: str, make_clip: Any) -> None:
+    """Its row is SILENT_AUDIO before it comes here; were it not, it would not spoil its batch."""
+    clip = make_clip(window_s=2.0)
+    silent = replace(clip, audio=np.zeros_like(clip.audio))
+    encoder = build(*describe(name, weights="random:tiny" if name in PRETRAINED else None, **GRID))
+    alone, beside = encoder.encode([clip, None]), encoder.encode([clip, silent])
+    assert np.isfinite(beside.layers).all()
+    np.testing.assert_array_equal(beside.layers[0], alone.layers[0])
