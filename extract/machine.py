@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import platform
 import sys
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+
+from extract.encoders.base import Encoder
 
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
-def machine_kind() -> dict[str, str]:
-    """Processor, its vector instructions, GPU and library versions; torch is asked only where it is loaded already."""
+def machine_kind(encoders: Sequence[Encoder] = ()) -> dict[str, str]:
+    """Processor, its vector instructions, GPU and library versions, and how each encoder runs here.
+
+    torch is asked only where it is loaded already.
+    """
     kind = {"processor": platform.machine(), "instructions": "", "gpu": "none", "python": platform.python_version()}
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.is_file():
@@ -23,9 +29,10 @@ def machine_kind() -> dict[str, str]:
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         kind["gpu"] = torch.cuda.get_device_name()
-    for package in ("numpy", "scipy", "torch", "transformers"):
+    for package in ("numpy", "scipy", "torch", "triton", "transformers"):
         try:
             kind[package] = version(package)
         except PackageNotFoundError:
             kind[package] = "absent"
+    kind |= {f"{encoder.spec.name} runs": encoder.execution for encoder in encoders}
     return kind

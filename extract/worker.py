@@ -190,7 +190,7 @@ class _Task:
 
     def run(self, encoders: Sequence[Encoder], made: list[tuple[int, ShardMade]]) -> None:
         """Make every shard; `made` grows with each commit."""
-        self._machine = machine_kind()
+        self._machine = machine_kind(encoders)
         writing: Future[None] | None = None
         held = coming = None
         with ThreadPoolExecutor(1, thread_name_prefix="commit") as writer:

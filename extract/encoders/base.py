@@ -50,6 +50,8 @@ class Encoder(ABC):
     """
 
     spec: EncoderSpec
+    execution: str = "as written"
+    """Or "compiled": what a machine may decide and the last bits tell. Part of the kind of machine that logs name."""
 
     @abstractmethod
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:

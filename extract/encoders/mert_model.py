@@ -1,46 +1,77 @@
 """MERT on torch: loaded into transformers' Hubert, run state by state, pooled as it goes so that no state is kept.
 
-The layers are transformers' own modules. Before them, the convolutions are computed as matrix products on a
-(time, channel) layout, which oneDNN and cuBLAS run at about twice the rate of narrow 1-d convolutions, and the first
-group norm, which follows a linear map of ten samples, is folded into that map from the clip's own 10 × 10 covariance.
-Both are the same arithmetic in another order; `tests` hold every state to transformers' and the authors' numbers.
+The layers are transformers' own modules; the convolutions before them are computed as matrix products on a
+(time, channel) layout (`mert_convolutions`), which oneDNN and cuBLAS run at about twice the rate of narrow 1-d
+convolutions. On a GPU what repeats (a layer, its pooling) is compiled, and copies run beside the computing.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from extract.encoders import device, pooling
+from extract.encoders.audio_check import audio_of
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from extract.encoders.compiling import compiled
 from extract.encoders.errors import EncoderError, WeightsRefused
 from extract.encoders.mert import NAME, RANDOM_SEED, frame_geometry, n_frames
+from extract.encoders.mert_convolutions import BlockedPosition, Convolutions
+from extract.encoders.transfer import Transfer
 from store.schema import EncoderSpec
 
 CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 64
 """Fixed: a batch's last rows are blank clips where the shard has no more."""
-GPU_CONVOLUTION_ROWS = 16
 VARIANCE_FLOOR = 1e-7
 """Wav2Vec2FeatureExtractor's, added to a clip's variance before its root is taken."""
 
 
-class Mert(Encoder):
-    """See the module's description."""
+def run_layer(layer: nn.Module, state_BxTxD: Tensor) -> Tensor:
+    """One of transformers' layers; transformers 4 returns (state,), transformers 5 the state."""
+    after = layer(state_BxTxD)
+    return after[0] if isinstance(after, tuple) else after
 
-    def __init__(self, spec: EncoderSpec, file: Path | None) -> None:
+
+def moments(state_BxTxD: Tensor) -> Tensor:
+    """Mean and population sd over time in float32, (B, 2, D)."""
+    state_BxTxD = state_BxTxD.float()
+    mean_Bx1xD = state_BxTxD.mean(1, keepdim=True)
+    sd_Bx1xD = (state_BxTxD - mean_Bx1xD).square_().mean(1, keepdim=True).sqrt_()
+    return torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1)
+
+
+def add(sum_BxTxD: Tensor, state_BxTxD: Tensor) -> Tensor:
+    """A float32 sum with one more state."""
+    return sum_BxTxD + state_BxTxD.float()
+
+
+class Steps(NamedTuple):
+    """What a batch repeats for every layer: as written above, or compiled."""
+
+    layer: Callable[[nn.Module, Tensor], Tensor] = run_layer
+    moments: Callable[[Tensor], Tensor] = moments
+    add: Callable[[Tensor, Tensor], Tensor] = add
+
+
+class Mert(Encoder):
+    """See the module's description. batch_rows and compile: None for what is best on this device; a benchmark varies them."""
+
+    def __init__(
+        self, spec: EncoderSpec, file: Path | None, *, batch_rows: int | None = None, compile: bool | None = None
+    ) -> None:
         self.spec = spec
         self._device, self._dtype = device.prepare(spec)
+        on_gpu = self._device.type == "cuda"
         architecture = spec.preprocessing["architecture"]
         self._n_samples = round(spec.preprocessing["window_s"] * SAMPLE_RATE_HZ)
-        self._model = MertStates(load_hubert(spec, file), architecture).to(self._device, self._dtype).eval()
+        model = MertStates(load_hubert(spec, file), architecture, blocked_position=on_gpu)
+        self._model = model.to(self._device, self._dtype).eval()
         hop, receptive = frame_geometry(architecture)
         centres = pooling.frame_centres_s(
             n_frames(architecture, self._n_samples), hop / SAMPLE_RATE_HZ, receptive / SAMPLE_RATE_HZ
@@ -52,47 +83,64 @@ class Mert(Encoder):
                 f"its {len(bins)} frames fill"
             )
         self._averaging = torch.from_numpy(pooling.averaging_matrix(bins, spec.n_bins)).to(self._device)
-        self._batch_rows = CPU_BATCH_ROWS if self._device.type == "cpu" else GPU_BATCH_ROWS
+        self._batch_rows = batch_rows or (GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS)
+        self._transfer = Transfer(self._device, (self._batch_rows, self._n_samples))
+        # Normalising takes a core about as long as the rest takes a GPU.
+        self._normalise, self._normalise_there = spec.preprocessing["do_normalize"], on_gpu
+        self._steps = Steps()
+        if on_gpu if compile is None else compile:
+            self.compile()
+
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile what repeats for the one shape of a batch; with a warning, leave it as written where that fails."""
+        waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
+        found = compiled(NAME, self._steps, lambda steps: self._encode_batch(waveforms_BxS, Steps(*steps)), backend)
+        if found is not None:
+            self._steps, self.execution = Steps(*found), "compiled"
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
         spec, n_rows = self.spec, len(clips)
         layers = np.zeros((n_rows, 2, spec.n_states, spec.width), np.float32)
         frames = np.zeros((n_rows, spec.n_bins, 2, spec.width), np.float32)
+
+        def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
+            rows = slice(start, min(start + self._batch_rows, n_rows))
+            layers[rows], frames[rows] = (pooled[: rows.stop - start] for pooled in fetch())
+
+        before: tuple[int, Callable[[], list[NDArray[np.float32]]]] | None = None
         for start in range(0, n_rows, self._batch_rows):
-            part = clips[start : start + self._batch_rows]
-            rows = slice(start, start + len(part))
-            pooled_layers, pooled_frames = self._encode_batch(self._waveforms(part, start))
-            layers[rows] = pooled_layers[: len(part)].cpu().numpy()
-            frames[rows] = pooled_frames[: len(part)].cpu().numpy()
+            self._fill(self._transfer.next_buffer(), clips[start : start + self._batch_rows], start)
+            pooled = self._encode_batch(self._transfer.send(), self._steps)
+            # A GPU is only now told to begin; what it said of the batch before is fetched meanwhile.
+            if before is not None:
+                keep(*before)
+            before = start, self._transfer.fetch_later(pooled)
+        if before is not None:
+            keep(*before)
         mask = np.ones((n_rows, spec.n_bins), np.bool_)
         return pooling.finish(NAME, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
 
-    def _waveforms(self, clips: Sequence[Clip | None], first_row: int) -> Tensor:
-        waveforms_BxS = np.zeros((self._batch_rows, self._n_samples), np.float32)
+    def _fill(self, waveforms_BxS: NDArray[np.float32], clips: Sequence[Clip | None], first_row: int) -> None:
+        waveforms_BxS[:] = 0
         for index, clip in enumerate(clips):
             if clip is None:
                 continue
-            if clip.audio.shape != (self._n_samples,):
-                raise EncoderError(
-                    f"{NAME}: the clip of row {first_row + index} of this shard has shape {clip.audio.shape}, the "
-                    f"recipe's window is {self._n_samples} mono samples at {SAMPLE_RATE_HZ} Hz"
-                )
-            waveforms_BxS[index] = normalise(clip.audio) if self.spec.preprocessing["do_normalize"] else clip.audio
-        return torch.from_numpy(waveforms_BxS).to(self._device)
+            audio = audio_of(self.spec, clip, first_row + index)
+            here = self._normalise and not self._normalise_there
+            waveforms_BxS[index] = normalise(audio) if here else audio
 
-    def _encode_batch(self, waveforms_BxS: Tensor) -> tuple[Tensor, Tensor]:
+    def _encode_batch(self, waveforms_BxS: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
         """Layers (B, 2, state, D) and frames (B, n_bins, 2, D), float32."""
         layer_stats: list[Tensor] = []
         chosen: Tensor | None = None
         with torch.inference_mode():
-            for index, state in enumerate(self._model(waveforms_BxS)):
-                state_BxTxD = state.float()
-                mean_Bx1xD = state_BxTxD.mean(1, keepdim=True)
-                sd_Bx1xD = (state_BxTxD - mean_Bx1xD).square_().mean(1, keepdim=True).sqrt_()
-                layer_stats.append(torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1))
+            if self._normalise and self._normalise_there:
+                waveforms_BxS = normalise_rows(waveforms_BxS)
+            for index, state in enumerate(self._model(waveforms_BxS, steps.layer)):
+                layer_stats.append(steps.moments(state))
                 if index in self.spec.frame_states:
-                    chosen = state_BxTxD if chosen is None else chosen + state_BxTxD
+                    chosen = state.float() if chosen is None else steps.add(chosen, state)
             assert chosen is not None
             frames = device.pool_bins(chosen / len(self.spec.frame_states), self._averaging)
             return torch.stack(layer_stats, dim=2), frames
@@ -102,6 +150,12 @@ def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     """Zero mean and unit variance of one clip, as Wav2Vec2FeatureExtractor does for do_normalize."""
     normalised: NDArray[np.float32] = (audio - np.mean(audio)) / np.sqrt(np.var(audio) + VARIANCE_FLOOR)
     return normalised
+
+
+def normalise_rows(waveforms_BxS: Tensor) -> Tensor:
+    """`normalise` of every row, where the rows are."""
+    centred_BxS = waveforms_BxS - waveforms_BxS.mean(1, keepdim=True)
+    return centred_BxS / (centred_BxS.square().mean(1, keepdim=True) + VARIANCE_FLOOR).sqrt()
 
 
 def load_hubert(spec: EncoderSpec, file: Path | None) -> nn.Module:
@@ -142,18 +196,21 @@ def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
 class MertStates(nn.Module):
     """Waveforms (B, samples) float32 in, hidden states (B, T, D) out one after the other, first to last."""
 
-    def __init__(self, hubert: Any, architecture: dict[str, Any]) -> None:
+    def __init__(self, hubert: Any, architecture: dict[str, Any], *, blocked_position: bool = False) -> None:
         super().__init__()
         self.convolutions = Convolutions(hubert.feature_extractor, architecture)
         self.projection = hubert.feature_projection
-        self.position = hubert.encoder.pos_conv_embed
+        position = hubert.encoder.pos_conv_embed
         # The weight norm is computed once, not at every call.
-        nn.utils.parametrize.remove_parametrizations(self.position.conv, "weight")
+        nn.utils.parametrize.remove_parametrizations(position.conv, "weight")
+        self.position = BlockedPosition(position) if blocked_position else position
         self.layers = hubert.encoder.layers
         self.norm = hubert.encoder.layer_norm
         self.pre_norm = bool(architecture["do_stable_layer_norm"])
 
-    def forward(self, waveforms_BxS: Tensor) -> Iterator[Tensor]:
+    def forward(
+        self, waveforms_BxS: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = run_layer
+    ) -> Iterator[Tensor]:
         """Yields n_layers + 1 states; in pre-norm models the last is after the final norm, as the authors'."""
         state = self.projection(self.convolutions(waveforms_BxS))
         state = state + self.position(state)
@@ -161,90 +218,5 @@ class MertStates(nn.Module):
             state = self.norm(state)
         for layer in self.layers:
             yield state
-            state = layer(state)
-            # transformers 4 returns (state,), transformers 5 the state.
-            state = state[0] if isinstance(state, tuple) else state
+            state = run(layer, state)
         yield self.norm(state) if self.pre_norm else state
-
-
-class Convolutions(nn.Module):
-    """The seven convolutions: waveforms (B, samples) float32 to (B, T, 512), a few clips at a time.
-
-    A part's clips stand in one long (time, channel) matrix, each padded to a length that every stride divides, so that
-    all taps of a stage are views of it. The rows of padding at a clip's end reach into the next clip; they are never
-    read by a row that is kept.
-    """
-
-    def __init__(self, extractor: Any, architecture: dict[str, Any]) -> None:
-        super().__init__()
-        self.stride, self.kernel = architecture["conv_stride"], architecture["conv_kernel"]
-        self.architecture = architecture
-        first = extractor.conv_layers[0]
-        # These three leave the float32 of the checkpoint only once they are folded into one weight a clip.
-        self.first = {
-            "weight": first.conv.weight[:, 0],
-            "scale": first.layer_norm.weight,
-            "shift": first.layer_norm.bias,
-        }
-        self.first_eps = first.layer_norm.eps
-        self.heads, self.tails = nn.ParameterList(), nn.ParameterList()
-        for layer, stride in zip(list(extractor.conv_layers)[1:], self.stride[1:], strict=True):
-            weight_OxKxC = layer.conv.weight.transpose(1, 2)
-            self.heads.append(nn.Parameter(weight_OxKxC[:, :stride].flatten(1).clone(), requires_grad=False))
-            self.tails.append(nn.Parameter(weight_OxKxC[:, stride:].flatten(1).clone(), requires_grad=False))
-
-    def forward(self, waveforms_BxS: Tensor) -> Tensor:
-        """See the class."""
-        rows = 1 if waveforms_BxS.device.type == "cpu" else GPU_CONVOLUTION_ROWS
-        return torch.cat([self._stack(part) for part in waveforms_BxS.split(rows)])
-
-    def _stack(self, waveforms_BxS: Tensor) -> Tensor:
-        n_clips, n_samples = waveforms_BxS.shape
-        state_NxC = torch.ops.aten.gelu_(self._first(waveforms_BxS))
-        for head, tail, stride in zip(self.heads, self.tails, self.stride[1:], strict=True):
-            state_NxC = torch.ops.aten.gelu_(strided_convolution(state_NxC, head, tail, stride))
-        return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
-
-    def _first(self, waveforms_BxS: Tensor) -> Tensor:
-        """Convolution and group norm (one group a channel, over the whole clip) as one product a clip, (B · rows, 512)."""
-        n_clips, n_samples = waveforms_BxS.shape
-        kernel, stride = self.kernel[0], self.stride[0]
-        divisor = math.prod(self.stride[1:])
-        n_valid = (n_samples - kernel) // stride + 1
-        n_rows = -(-n_valid // divisor) * divisor
-        padded = F.pad(waveforms_BxS, (0, max((n_rows - 1) * stride + kernel - n_samples, 0)))
-        patches_BxTxK = padded.unfold(1, kernel, stride)[:, :n_rows]
-        centred = patches_BxTxK - patches_BxTxK[:, :n_valid].mean(1, keepdim=True)
-        valid = centred[:, :n_valid]
-        covariance_BxKxK = valid.transpose(1, 2) @ valid / n_valid
-        weight_OxK = self.first["weight"].to(padded)
-        variance_BxO = ((weight_OxK @ covariance_BxKxK) * weight_OxK).sum(2)
-        scale_BxO = self.first["scale"].to(padded) * torch.rsqrt(variance_BxO.clamp_min(0) + self.first_eps)
-        folded_BxKxO = (weight_OxK * scale_BxO[:, :, None]).transpose(1, 2)
-        shift_Bx1xO = self.first["shift"].to(padded).expand(n_clips, 1, -1)
-        ones_BxTx1 = torch.ones_like(centred[:, :, :1])
-        # The shift is one more tap, on a constant 1.
-        taps_BxTxK = torch.cat([centred, ones_BxTx1], dim=2)
-        taps_BxKxO = torch.cat([folded_BxKxO, shift_Bx1xO], dim=1)
-        dtype = self.heads[0].dtype
-        if dtype != torch.float32:
-            # Each factor as a sum of two bfloat16: ten samples are few, and what is lost here is lost everywhere after.
-            coarse, coarse_weight = taps_BxTxK.to(dtype), taps_BxKxO.to(dtype)
-            fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
-            taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
-            taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
-        return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
-
-
-def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
-    """1-d convolution of a long (N, C) state, N a multiple of the stride, to (N / stride, O).
-
-    head: (O, stride · C), the taps that a view of `stride` rows holds. tail: (O, (kernel − stride) · C), those beyond.
-    The last row lacks its tail.
-    """
-    n_channels = state_NxC.shape[1]
-    out = F.linear(state_NxC.view(-1, stride * n_channels), head)
-    for tap in range(tail.shape[1] // n_channels):
-        weight_CxO = tail[:, tap * n_channels : (tap + 1) * n_channels].T
-        out[:-1].addmm_(state_NxC[stride + tap :: stride], weight_CxO)
-    return out

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip
 from extract.performance import Performance
@@ -37,3 +38,11 @@ def make_clip() -> MakeClip:
         return Clip(audio.astype(np.float32), performance, window_s)
 
     return make
+
+
+@pytest.fixture(autouse=True)
+def _compiled_afresh() -> Iterator[None]:
+    """On a GPU every encoder compiles, and torch counts how often one function was."""
+    yield
+    if torch.cuda.is_available():
+        torch._dynamo.reset()

@@ -28,7 +28,8 @@ def _build(weights: Path | str, window_s: float = 10.0, n_bins: int = 20, **opti
 
 def _states(encoder: MidiBert, ids: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
     with torch.inference_mode():
-        return [state.numpy().copy() for state in encoder._model(torch.from_numpy(ids), torch.from_numpy(present))]
+        there = (torch.from_numpy(array).to(encoder._device) for array in (ids, present))
+        return [state.cpu().numpy().copy() for state in encoder._model(*there)]
 
 
 def test_every_state_is_the_authors(goldens: Path) -> None:
@@ -143,7 +144,11 @@ def _bare(saved: dict[str, Any]) -> dict[str, Any]:
     return dict(saved["state_dict"])
 
 
-@pytest.mark.parametrize("change", [_finetuned, _bare])
+def _with_numpys_numbers(saved: dict[str, Any]) -> dict[str, Any]:
+    return {**saved, "best_acc": np.float64(0.5), "valid_acc": [np.float32(0.25)], "epoch": np.int64(3)}
+
+
+@pytest.mark.parametrize("change", [_finetuned, _bare, _with_numpys_numbers])
 def test_finetuned_and_bare_checkpoints_hold_the_same_model(goldens: Path, tmp_path: Path, change: Any) -> None:
     clips = [_clip(30)]
     ours = _build(_save(tmp_path, goldens, change)).encode(clips)
