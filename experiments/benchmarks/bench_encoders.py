@@ -7,7 +7,7 @@ weights, each in its own process, taking turns in one run, so that a busy machin
     python -m experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
     python -m experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
     python -m experiments.benchmarks.bench_encoders --memory      RSS every 200 of 2,000 rows (half an hour; --quick: tiny models)
-    python -m experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, 95M and 330M
+    python -m experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, as written and compiled (`encoders_on_gpu`)
 
 Expected on 2 cores with avx512_bf16: MERT ≥ 1.7×, MIDIBert ≥ 4×, both ≥ 2.0×, no more memory, error below 1 %.
 """
@@ -21,7 +21,7 @@ import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -30,10 +30,10 @@ from typing import Any
 import numpy as np
 import psutil
 
+from experiments.benchmarks import encoders_on_gpu
 from experiments.benchmarks.goal import goal_line
 from extract.encoders import build, cp_tokens, describe
 from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
-from extract.encoders.mert import ARCHITECTURES
 from extract.performance import Performance
 
 WINDOW_S, N_BINS = 10.0, 20
@@ -249,65 +249,6 @@ def memory(n_rows: int, size: str, threads: int, dtype: str) -> None:
     print(goal_line("memory_growth_mib", growth, 32.0, "at most"), flush=True)
 
 
-def flops_per_row(architecture: dict[str, Any]) -> float:
-    """Multiplications and additions of one 10 s clip: about 230 GFLOP for 95M."""
-    length, channels, flops = round(WINDOW_S * SAMPLE_RATE_HZ), 1, 0.0
-    stages = (architecture[key] for key in ("conv_dim", "conv_kernel", "conv_stride"))
-    for width, kernel, stride in zip(*stages, strict=True):
-        length = (length - kernel) // stride + 1
-        flops += 2 * length * kernel * channels * width
-        channels = width
-    d, inner = architecture["hidden_size"], architecture["intermediate_size"]
-    position = architecture["num_conv_pos_embeddings"] * d * d / architecture["num_conv_pos_embedding_groups"]
-    layer = 4 * d * d + 2 * d * inner + 2 * length * d
-    return flops + 2 * length * (channels * d + position + architecture["num_hidden_layers"] * layer)
-
-
-def gpu(n_rows: int) -> None:
-    """Rows per second and share of the card's own bf16 matrix rate, measured here; and what the time goes into."""
-    import torch
-
-    if not torch.cuda.is_available():
-        print("no GPU on this machine: nothing measured")
-        return
-    a, b = (torch.randn(8192, 8192, device="cuda", dtype=torch.bfloat16) for _ in range(2))
-    matmul_s = min(_timed(lambda: [a @ b for _ in range(20)]) for _ in range(5)) / 20
-    rate = 2 * 8192**3 / matmul_s
-    print(f"{torch.cuda.get_device_name()}: bf16 matrix rate {rate / 1e12:.0f} TFLOP/s")
-    clips = make_clips(min(n_rows, 64)) * (-(-n_rows // 64))
-    for size, target in (("95M", 0.45), ("330M", 0.0)):
-        encoder = our_encoder("mert", f"random:{size}", "bfloat16", 2)
-        encoder.encode(clips[:128])
-        took = min(_timed(partial(encoder.encode, clips)) for _ in range(3))
-        share = len(clips) / took * flops_per_row(ARCHITECTURES[size]) / rate
-        print(f"MERT-{size}: {len(clips) / took:.0f} rows/s, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB")
-        print(goal_line(f"mert_{size.lower()}_share_of_matmul", share, target, "at least"), flush=True)
-        for line in _bounds(partial(encoder.encode, clips[:256])):
-            print("   ", line)
-
-
-def _timed(run: Callable[[], Any]) -> float:
-    import torch
-
-    torch.cuda.synchronize()
-    began = time.perf_counter()
-    run()
-    torch.cuda.synchronize()
-    return time.perf_counter() - began
-
-
-def _bounds(run: Callable[[], Any]) -> Iterator[str]:
-    from torch.profiler import ProfilerActivity, profile
-
-    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
-        wall_s = _timed(run)
-    events = [event for event in profiled.key_averages() if event.self_device_time_total > 0]
-    busy = sum(event.self_device_time_total for event in events) / 1e6
-    yield f"card busy {busy / wall_s:.0%} of the time; of that:"
-    for event in sorted(events, key=lambda event: -event.self_device_time_total)[:10]:
-        yield f"{event.self_device_time_total / 1e6 / busy:6.1%} {event.key[:90]}"
-
-
 def main() -> None:
     """Parse the command line and run what it asks for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -322,7 +263,8 @@ def main() -> None:
     if arguments.memory:
         memory(arguments.rows or 2000, "tiny" if arguments.quick else "95M", arguments.threads, arguments.dtype)
     elif arguments.gpu:
-        gpu(arguments.rows or (256 if arguments.quick else 1024))
+        n_rows = arguments.rows or (256 if arguments.quick else 1024)
+        encoders_on_gpu.measure(make_clips(min(n_rows, 64)) * -(-n_rows // 64), N_BINS)
     else:
         turns = 1 if arguments.quick else arguments.turns
         with tempfile.TemporaryDirectory() as folder:

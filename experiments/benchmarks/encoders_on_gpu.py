@@ -1,0 +1,172 @@
+"""MERT on a GPU: share of the card's own bf16 matrix rate, as written and compiled, and what the time goes into.
+
+`python -m experiments.benchmarks.bench_encoders --gpu` runs it. One run measures the card's matrix rate and its copying
+rate, rows per second of both sizes at three batch sizes, how far a compiled model is from the one as written, and
+whether it repeats to the byte. `where_time_goes` then takes one run apart.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from experiments.benchmarks.goal import goal_line
+from extract.encoders import describe
+from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
+from extract.encoders.mert import ARCHITECTURES
+
+BATCH_SIZES = (64, 32, 128)
+"""The product's own first."""
+_MATRIX_SIDE, _COPY_BYTES = 8192, 2**32
+_KINDS = {
+    "attention": ("flash", "fmha", "sdpa", "attention"),
+    "convolutions": ("convol", "fprop", "conv_", "conv2d"),
+    "matrix products": ("gemm", "nvjet", "cutlass", "cublas", "xmma", "splitk"),
+    "copies from and to the host": ("memcpy htod", "memcpy dtoh"),
+}
+_REST = "memory traffic (activations, norms, sums, layouts)"
+
+
+def kind_of_kernel(name: str) -> str:
+    """What a kernel of this name spends its time on."""
+    lower = name.lower()
+    return next((kind for kind, words in _KINDS.items() if any(word in lower for word in words)), _REST)
+
+
+def flops_per_row(architecture: Mapping[str, Any], window_s: float) -> float:
+    """Multiplications and additions of one clip: about 230 GFLOP for 95M and 10 s."""
+    length, channels, flops = round(window_s * SAMPLE_RATE_HZ), 1, 0.0
+    stages = (architecture[key] for key in ("conv_dim", "conv_kernel", "conv_stride"))
+    for width, kernel, stride in zip(*stages, strict=True):
+        length = (length - kernel) // stride + 1
+        flops += 2 * length * kernel * channels * width
+        channels = width
+    d, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    position = architecture["num_conv_pos_embeddings"] * d * d / architecture["num_conv_pos_embedding_groups"]
+    layer = 4 * d * d + 2 * d * inner + 2 * length * d
+    return flops + 2 * length * (channels * d + position + architecture["num_hidden_layers"] * layer)
+
+
+def measure(clips: Sequence[Clip], n_bins: int) -> None:
+    """Print everything; the clips are all of one length."""
+    import torch
+
+    if not torch.cuda.is_available():
+        print("no GPU on this machine: nothing measured")
+        return
+    rate, copied = _matrix_rate(), _copying_rate()
+    print(
+        f"{torch.cuda.get_device_name()}: bf16 matrix rate {rate / 1e12:.0f} TFLOP/s, copying {copied / 1e12:.2f} TB/s"
+    )
+    for size, least in (("95M", 0.45), ("330M", 0.0)):
+        _measure_size(size, least, rate, clips, n_bins)
+
+
+def _matrix_rate() -> float:
+    """FLOP/s of a large square bfloat16 product."""
+    import torch
+
+    a, b = (torch.randn(_MATRIX_SIDE, _MATRIX_SIDE, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    return 20 * 2 * _MATRIX_SIDE**3 / _best(lambda: [a @ b for _ in range(20)], 5)
+
+
+def _copying_rate() -> float:
+    """Bytes read and written in a second."""
+    import torch
+
+    source, target = (torch.zeros(_COPY_BYTES, device="cuda", dtype=torch.uint8) for _ in range(2))
+    return 2 * _COPY_BYTES / _best(lambda: target.copy_(source), 5)
+
+
+def _measure_size(size: str, least: float, rate: float, clips: Sequence[Clip], n_bins: int) -> None:
+    import torch
+
+    flops, said = flops_per_row(ARCHITECTURES[size], clips[0].window_s), {}
+    best: dict[str, float] = {}
+    for batch_rows in BATCH_SIZES:
+        for how in ("as written", "compiled"):
+            # One code object serves every layer and size: each (size, batch) starts with none compiled.
+            torch._dynamo.reset()
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+            began = time.perf_counter()
+            encoder = _encoder(size, n_bins, clips[0].window_s, batch_rows, compile=how == "compiled")
+            first = encoder.encode(clips[: 2 * batch_rows])
+            ready_s = time.perf_counter() - began
+            row_s = _best(partial(encoder.encode, clips), 3) / len(clips)
+            share = flops / row_s / rate
+            best[encoder.execution] = max(best.get(encoder.execution, 0.0), share)
+            print(
+                f"MERT-{size}, {batch_rows} rows a batch, {encoder.execution}: {1 / row_s:.0f} rows/s, {share:.1%} of the "
+                f"matrix rate, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB, ready after {ready_s:.0f} s",
+                flush=True,
+            )
+            if batch_rows == BATCH_SIZES[0]:
+                said[encoder.execution] = first.layers
+                again = encoder.encode(clips[: 2 * batch_rows])
+                print(f"    repeats to the byte: {again.layers.tobytes() == first.layers.tobytes()}")
+                for line in where_time_goes(encoder, clips[: 4 * batch_rows], flops):
+                    print("   ", line)
+    if len(said) == 2:
+        written, compiled = (said[how].astype(np.float64) for how in ("as written", "compiled"))
+        apart = np.linalg.norm(compiled - written) / np.linalg.norm(written)
+        print(f"MERT-{size}: compiled is {apart:.2e} (relative) from as written")
+    for execution, share in best.items():
+        name = f"mert_{size.lower()}_{execution}_share_of_matmul"
+        print(goal_line(name, share, least if execution == "compiled" else 0.0, "at least"), flush=True)
+
+
+def _encoder(size: str, n_bins: int, window_s: float, batch_rows: int, *, compile: bool) -> Encoder:
+    from extract.encoders.mert_model import Mert
+
+    spec, _ = describe("mert", weights=f"random:{size}", n_bins=n_bins, window_s=window_s, compute_dtype="bfloat16")
+    return Mert(spec, None, batch_rows=batch_rows, compile=compile)
+
+
+def where_time_goes(encoder: Any, clips: Sequence[Clip], flops: float) -> Iterator[str]:
+    """The card's time by kind of kernel, how long it waits, and what the convolutional front end takes by itself."""
+    import torch
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
+        wall_s = _timed(partial(encoder.encode, clips))
+    # Operators are listed too, with the time of their kernels again.
+    kernels = {
+        event.key: event.self_device_time_total / 1e6
+        for event in profiled.key_averages()
+        if event.device_type == torch.autograd.DeviceType.CUDA and not event.is_user_annotation
+    }
+    busy_s = sum(kernels.values())
+    by_kind: dict[str, float] = {}
+    for name, seconds in kernels.items():
+        by_kind[kind_of_kernel(name)] = by_kind.get(kind_of_kernel(name), 0.0) + seconds
+    yield f"kernels and copies take {busy_s / wall_s:.0%} of the time (the profiler's own cost counted); of that:"
+    for kind, seconds in sorted(by_kind.items(), key=lambda item: -item[1]):
+        yield f"{seconds / busy_s:6.1%} {kind}, {seconds / len(clips) * 1e3:.3f} ms a row"
+    if products_s := by_kind.get("matrix products"):
+        yield f"matrix products alone run at {flops * len(clips) / products_s / 1e12:.0f} TFLOP/s or less"
+    for name, seconds in sorted(kernels.items(), key=lambda item: -item[1])[:8]:
+        yield f"{seconds / busy_s:6.1%} {name[:100]}"
+    waveforms = torch.randn(encoder._batch_rows, encoder._n_samples, device="cuda")
+    with torch.inference_mode():
+        front_s = _best(lambda: encoder._model.convolutions(waveforms), 5) / len(waveforms)
+    yield f"the convolutional front end by itself: {front_s * 1e3:.3f} ms a row"
+
+
+def _best(run: Callable[[], Any], times: int) -> float:
+    run()
+    return min(_timed(run) for _ in range(times))
+
+
+def _timed(run: Callable[[], Any]) -> float:
+    import torch
+
+    torch.cuda.synchronize()
+    began = time.perf_counter()
+    run()
+    torch.cuda.synchronize()
+    return time.perf_counter() - began
