@@ -1,33 +1,24 @@
-"""The one place that talks to Zarr about single arrays: made by zarr-python, read by zarrs."""
+"""The one place that talks to Zarr about single arrays: made by zarr-python, sharded ones read by store/direct.py."""
 
 from __future__ import annotations
 
 import threading
-import warnings
-from collections.abc import Iterator
-from functools import cache
-from importlib.util import find_spec
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from store.errors import SlowReader, StoreError
+from store.errors import StoreError
 from store.layout import object_key
 from store.schema import ArraySpec
 
 _pipeline = threading.RLock()
 """zarr chooses its codec pipeline from a process-wide setting at the moment when an array is opened."""
 
-_WRITING = {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}
-
-PIECE_BYTES = 16 * 2**20
-"""Decoded at once. A reader's own buffers are as large as what is asked for, and memory above 32 MB is handed back to
-the system and faulted in again every time, which took half the time of reading a shard of 64 MB whole."""
+_PIPELINE = {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}
 
 
-def codecs(dtype: str) -> list[Any]:
+def codecs(dtype: str, sharded: bool) -> list[Any]:
     """What every chunk of this dtype goes through; crc32c comes last, so that any reader notices a flipped bit.
 
     Features are float16 whose exponents hardly change along a channel: bitshuffle before lz4 saves an eighth of the
@@ -35,8 +26,11 @@ def codecs(dtype: str) -> list[Any]:
     """
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
-    if dtype == "float16":
-        return [BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=2), Crc32cCodec()]
+    if sharded:
+        return [
+            BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize),
+            Crc32cCodec(),
+        ]
     return [ZstdCodec(level=3), Crc32cCodec()]
 
 
@@ -44,7 +38,7 @@ def make_array(store: Any, spec: ArraySpec) -> Any:
     """Create one array's metadata in a Zarr store (folder or memory) and return the array, writable."""
     import zarr
 
-    with _pipeline, zarr.config.set(_WRITING):
+    with _pipeline, zarr.config.set(_PIPELINE):
         return zarr.create_array(
             store,
             name=spec.path,
@@ -53,7 +47,7 @@ def make_array(store: Any, spec: ArraySpec) -> Any:
             chunks=spec.chunks,
             shards=spec.shards,
             fill_value=spec.fill_value,
-            compressors=codecs(spec.dtype),
+            compressors=codecs(spec.dtype, spec.shards is not None),
             dimension_names=spec.dims,
             attributes=spec.attributes,
             chunk_key_encoding={"name": "default", "separator": "."},
@@ -73,7 +67,7 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
 
     metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
     held: dict[str, Any] = {"zarr.json": metadata}
-    with _pipeline, zarr.config.set(_WRITING):
+    with _pipeline, zarr.config.set(_PIPELINE):
         array = zarr.open_array(MemoryStore(held), mode="r+", config={"write_empty_chunks": True})
     array[start : start + len(values)] = values
     (key,) = (key for key in held if not key.endswith("zarr.json"))
@@ -84,39 +78,16 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
 
 
 def open_for_reading(features: Path, path: str) -> Any:
-    """One array of the group, read-only, through zarrs where it is installed (SlowReader is warned where not)."""
+    """One array of the group, read-only."""
     import zarr
 
-    with _pipeline, zarr.config.set(_reading_config()):
+    with _pipeline, zarr.config.set(_PIPELINE):
         return zarr.open_array(zarr.storage.LocalStore(features, read_only=True), path=path, mode="r")
 
 
 def read_into(array: Any, selection: tuple[slice, ...], out: np.ndarray) -> None:
-    """Decode a selection straight into memory that is there already: fresh pages cost as much as decoding does."""
+    """Decode a selection into memory that is there already, by zarr-python itself."""
     from zarr.core.buffer import default_buffer_prototype
 
-    rows, *inner = selection
-    wrap = default_buffer_prototype().nd_buffer.from_numpy_array
-    for start, stop in pieces(rows.start, rows.stop, array.chunks[0], out.nbytes // max(len(out), 1)):
-        part = out[start - rows.start : stop - rows.start]
-        if part.size:
-            array.get_basic_selection((slice(start, stop), *inner), out=wrap(part))
-
-
-def pieces(start: int, stop: int, chunk_rows: int, row_bytes: int) -> Iterator[tuple[int, int]]:
-    """Rows [start, stop) in pieces of at most PIECE_BYTES that end where a chunk ends; a chunk is never cut."""
-    step = max(PIECE_BYTES // max(row_bytes, 1) // chunk_rows, 1) * chunk_rows
-    edges = [start, *range((start // step + 1) * step, stop, step), stop]
-    yield from pairwise(edges)
-
-
-@cache
-def _reading_config() -> dict[str, Any]:
-    if find_spec("zarrs") is None:
-        warnings.warn(
-            "zarrs is not installed: reading falls back to zarr-python's slower own pipeline", SlowReader, stacklevel=3
-        )
-        return _WRITING
-    import zarrs  # noqa: F401  registers the pipeline
-
-    return {"codec_pipeline.path": "zarrs.ZarrsCodecPipeline", "codec_pipeline.strict": True}
+    if out.size:
+        array.get_basic_selection(selection, out=default_buffer_prototype().nd_buffer.from_numpy_array(out))

@@ -67,9 +67,5 @@ class StaleDerived(StoreError):
     """A derived array was made from other data than the store holds now."""
 
 
-class SlowReader(UserWarning):
-    """zarrs is absent, so that zarr-python itself has to read: right, but several times slower."""
-
-
 class ClaimTrouble(UserWarning):
     """A claim could not be refreshed this time; it is tried again."""

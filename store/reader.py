@@ -23,6 +23,7 @@ from store.schema import FORMAT_VERSION, SPLITS, TIERS, ArraySpec, Recipe, Statu
 
 if TYPE_CHECKING:
     from store.batches import Batch
+    from store.direct import DirectArray
 
 
 class Store:
@@ -41,6 +42,7 @@ class Store:
         self.splits: dict[str, tuple[int, int]] = {name: (int(a), int(b)) for name, (a, b) in about["splits"].items()}
         self._layout = Layout(path)
         self._arrays: dict[str, Any] = {}
+        self._direct: dict[str, DirectArray | None] = {}
         self._commits: dict[int, Commit] = {}
         self._seen: set[tuple[int, str]] = set()
 
@@ -106,12 +108,15 @@ class Store:
             if not (self._layout.array(path) / "zarr.json").is_file():
                 raise NoSuchFeature(f"{self.path} holds no {path!r}; it has {', '.join(self.features)}")
             from store.arrays import open_for_reading
+            from store.direct import DirectArray
 
             if path.startswith("derived/"):
                 from store.derived import check_fresh
 
                 check_fresh(self, path)
-            self._arrays[path] = open_for_reading(self._layout.features, path)
+            array = open_for_reading(self._layout.features, path)
+            self._direct[path] = DirectArray.of(array, self._layout.array(path)) if array.shards else None
+            self._arrays[path] = array
         return self._arrays[path]
 
     def rows(
@@ -191,12 +196,15 @@ class Store:
         """Rows [start, stop) into `out`, all axes kept, after a look at whether the files are what was committed."""
         from store.arrays import read_into
 
-        array = self.array(feature.path)
+        array, direct = self.array(feature.path), self._direct[feature.path]
         inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
         for shard in shards.shards_of_range(start, stop, self.shard_rows):
             self._trust(feature.path, shard, len(array.shape))
         try:
-            read_into(array, (slice(start, stop), *inner), out)
+            if direct is None:
+                read_into(array, (slice(start, stop), *inner), out)
+            else:
+                direct.read_into((slice(start, stop), *inner), out)
         except (RuntimeError, ValueError, OSError) as error:
             raise self._damaged(feature.path, start, stop, error) from error
         return out

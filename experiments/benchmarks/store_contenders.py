@@ -110,7 +110,7 @@ _READERS: dict[str, Callable[[Path, dict[str, Any]], Block]] = {
 
 
 _MODULES = {
-    "ours": ("store", "zarr", "zarrs", "dask"),
+    "ours": ("store", "zarr", "numcodecs", "dask"),
     "zarr-python": ("zarr",),
     "zarrs": ("zarr", "zarrs"),
     "tensorstore": ("tensorstore",),
