@@ -16,13 +16,16 @@ MOST_TASKS = 1000
 """A usual MaxArraySize of Slurm is 1001."""
 NOTES_BYTES_PER_S = 260
 """Of `notes/`: 10.2 hours of competition performances took 9.1 MB."""
-PROCESS_BYTES = 400_000_000
-"""Of Python with the libraries that extraction loads."""
+PROCESS_BYTES = 130_000_000
+"""Of Python with the libraries that every extraction loads. A run of 64 rows with the baselines and two renderers took
+0.31 GB (shared pages counted once), 0.06 of it waveforms; with RENDERER_BYTES this says 0.39 GB."""
+TORCH_BYTES = 270_000_000
+"""Of torch and transformers, where an encoder needs them."""
 COMPUTING_BYTES = 250_000_000
 """What a batch of the big encoders computes in; one of them runs at a time."""
 FRONT_END_PARAMETERS = 10_000_000
 """Of an encoder beside its layers: convolutions or embeddings."""
-RENDERER_BYTES = 250_000_000
+RENDERER_BYTES = 100_000_000
 """Of one process that renders."""
 _GB = 1e9
 
@@ -172,15 +175,15 @@ def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: i
 def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
     """Bytes of the encoders beside their process: what is kept, the float32 of the one being loaded, and room to compute.
 
-    On a CPU; what CUDA takes of the host is not counted. Measured beside PROCESS_BYTES: MERT-95M and MIDIBert in
-    bfloat16 took 1.05 GB at most with random weights and 1.45 GB with MERT's from a file; this says 1.41 GB.
+    On a CPU; what CUDA takes of the host is not counted. Measured, with PROCESS_BYTES: MERT-95M in float32 1.10 GB where
+    this says 1.03; MERT-95M and MIDIBert in bfloat16 1.05 GB, or 1.45 with MERT's weights from a file, where it says 1.41.
     """
     pretrained = [encoder for encoder in encoders if encoder.source != "none"]
     if not pretrained:
         return 0
     kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
     passing = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
-    return kept + passing + COMPUTING_BYTES
+    return TORCH_BYTES + kept + passing + COMPUTING_BYTES
 
 
 def _parameters(encoder: EncoderSpec) -> int:
