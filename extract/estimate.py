@@ -173,17 +173,18 @@ def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: i
 
 
 def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
-    """Bytes of the encoders beside their process: what is kept, the float32 of the one being loaded, and room to compute.
+    """Bytes of the encoders beside their process: what is kept, and the float32 of one being loaded or room to compute.
 
-    On a CPU; what CUDA takes of the host is not counted. Measured, with PROCESS_BYTES: MERT-95M in float32 1.10 GB where
-    this says 1.03; MERT-95M and MIDIBert in bfloat16 1.05 GB, or 1.45 with MERT's weights from a file, where it says 1.41.
+    On a CPU; what CUDA takes of the host is not counted. Measured peaks, with PROCESS_BYTES: MERT-95M in float32 1.10 GB
+    where this says 1.03, in bfloat16 0.82 where it says 0.97; with MIDIBert in bfloat16 1.05, or 1.45 with MERT's weights
+    from a file, where it says 1.16.
     """
     pretrained = [encoder for encoder in encoders if encoder.source != "none"]
     if not pretrained:
         return 0
     kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
     passing = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
-    return TORCH_BYTES + kept + passing + COMPUTING_BYTES
+    return TORCH_BYTES + kept + max(passing, COMPUTING_BYTES)
 
 
 def _parameters(encoder: EncoderSpec) -> int:
