@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import optax
 from numpy.typing import NDArray
 
 from heads import checkpoint
+from heads.allocation import keep_freed_memory
 from heads.errors import BadInput, NotFinite
 from heads.feed import Data, Resident, read_ahead
 from heads.inputs import HeadInput, pad_rows
@@ -22,9 +24,23 @@ from heads.losses import LossWeights
 from heads.normalisation import Normalisation, measure
 from heads.optimiser import FlatAdamW
 from heads.progress import Listener, Pace
-from heads.step import Objective, Recipe, Schedule, State, compiled, fresh, scan, step
+from heads.step import (
+    Objective,
+    Recipe,
+    Schedule,
+    State,
+    compiled,
+    fresh,
+    join_seeds,
+    scan,
+    seed_groups,
+    step,
+    take_seeds,
+)
 
 Tree = Any
+Losses = dict[str, Any]
+"""Model → losses of a group of seeds, on the device."""
 
 CHUNK_STEPS = 64
 """Steps of one scan over data that lies on the device; between chunks the host sees losses and reports."""
@@ -115,6 +131,7 @@ def train(
             f"batch_rows={config.batch_rows} but the training split has {data.n_train_rows} rows; "
             f"use batch_rows of at most {data.n_train_rows}"
         )
+    keep_freed_memory()
     if normalisation is None:
         first = data.train(0)
         normalisation = measure(first, batch_rows=config.batch_rows, max_rows=config.normalisation_rows)
@@ -149,12 +166,27 @@ class _Run:
         self.recipe = Recipe(objective, FlatAdamW(config.weight_decay, config.clip_norm), config.compute_dtype)
         rates = config.rates(self.epoch_steps * config.epochs)
         self.schedule = Schedule(np.array(config.seeds, np.uint32), rates, normalisation)
-        self.state: State = fresh(self.recipe, self.schedule, next(iter(data.train(0))))
+        self.groups = seed_groups(len(config.seeds))
+        self.state = fresh(self.recipe, self.schedule, next(iter(data.train(0))))
         self.best: dict[str, Tree] = jax.tree.map(np.array, self.state.params)
         self.score = {name: [float("-inf")] * len(config.seeds) for name in objective.names}
         self.best_epoch = {name: [-1] * len(config.seeds) for name in objective.names}
         self.history: list[dict[str, Any]] = []
         self._resident: Resident | None = None
+
+    @property
+    def state(self) -> State:
+        """All seeds."""
+        params, optimiser = join_seeds([(s.params, s.optimiser) for s in self._states])
+        return State(params, optimiser, self._states[0].step)
+
+    @state.setter
+    def state(self, state: State) -> None:
+        # a group's own copy of the count: steps give their state's memory away
+        self._states = [
+            State(take_seeds(state.params, g), take_seeds(state.optimiser, g), jnp.array(state.step))
+            for g in self.groups
+        ]
 
     @property
     def finished(self) -> bool:
@@ -189,12 +221,13 @@ class _Run:
         else:
             losses = self._scan(self._resident, number, pace)
         trained_s = time.perf_counter() - started
-        found = self.objective.evaluate(self.state.params, self.data, self.schedule.normalisation, self.config)
+        params = self.state.params
+        found = self.objective.evaluate(params, self.data, self.schedule.normalisation, self.config)
         for name in self.objective.names:
             for s, value in enumerate(found[name]):
                 if value > self.score[name][s] or self.best_epoch[name][s] < 0:
                     self.score[name][s], self.best_epoch[name][s] = float(value), number
-                    _copy_seed(self.best[name], self.state.params[name], s)
+                    _copy_seed(self.best[name], params[name], s)
         self.history.append(
             {
                 "epoch": number,
@@ -206,14 +239,23 @@ class _Run:
             }
         )
 
+    def _advance(self, go: Callable[..., tuple[State, Losses]]) -> list[Losses]:
+        """One step or chunk of every group of seeds; losses as they come, perhaps not yet computed."""
+        found = []
+        for i, group in enumerate(self.groups):
+            schedule = self.schedule._replace(seed_S=self.schedule.seed_S[group])
+            self._states[i], losses = go(self._states[i], schedule=schedule)
+            found.append(losses)
+        return found
+
     def _stream(self, batches: Iterator[HeadInput], epoch: int, pace: Pace) -> dict[str, NDArray]:
         """One epoch over batches as they come; at most two steps are under way."""
         sums = {n: np.zeros(len(self.config.seeds)) for n in self.objective.names}
-        under_way: list[tuple[int, NDArray, dict[str, Any]]] = []
+        under_way: list[tuple[int, NDArray, list[Losses]]] = []
         n_steps = 0
 
-        def finish(number: int, rows: NDArray, losses: dict[str, Any]) -> None:
-            values = {n: np.asarray(v) for n, v in losses.items()}
+        def finish(number: int, rows: NDArray, losses: list[Losses]) -> None:
+            values = _joined(losses)
             self._guard(values, epoch, number, rows)
             for name, value in values.items():
                 sums[name] += value
@@ -223,10 +265,10 @@ class _Run:
             for batch in batches:
                 row = np.asarray(batch.row_B)
                 if (row >= 0).any():  # a step on nothing but padding would still move parameters by momentum and decay
-                    yield self.objective.prepare(pad_rows(batch, self.config.batch_rows)), row
+                    yield jax.device_put(self.objective.prepare(pad_rows(batch, self.config.batch_rows))), row
 
         for batch, rows in read_ahead(prepared(), self.config.read_ahead):
-            self.state, losses = step(self.recipe, self.state, batch, self.schedule)
+            losses = self._advance(partial(step, self.recipe, batch=batch))
             under_way.append((n_steps, rows, losses))
             n_steps += 1
             if len(under_way) > 1:
@@ -243,8 +285,8 @@ class _Run:
             part = index[start : start + CHUNK_STEPS]
             chunk = np.full((CHUNK_STEPS, index.shape[1]), -1, np.int32)
             chunk[: len(part)] = part
-            self.state, losses = scan(self.recipe, self.state, resident.rows, chunk, self.schedule)
-            values = {n: np.asarray(v)[: len(part)] for n, v in losses.items()}
+            losses = self._advance(partial(scan, self.recipe, resident=resident.rows, index_NxB=chunk))
+            values = {n: v[: len(part)] for n, v in _joined(losses).items()}
             for i, at in enumerate(part):
                 self._guard({n: v[i] for n, v in values.items()}, epoch, start + i, resident.row[at[at >= 0]])
             for name, value in values.items():
@@ -264,6 +306,11 @@ class _Run:
                 f"{rows.min()} to {rows.max()} ({', '.join(map(str, rows[:8]))} …): {who}. Look for NaN in these rows' "
                 "features (status other than OK?), or lower learning_rate"
             )
+
+
+def _joined(groups: list[Losses]) -> dict[str, NDArray]:
+    """Each model's losses, seeds last."""
+    return {n: np.concatenate([np.asarray(g[n]) for g in groups], axis=-1) for n in groups[0]}
 
 
 def _copy_seed(best: Tree, params: Tree, seed: int) -> None:

@@ -23,6 +23,7 @@ from heads.losses import LossWeights, combined
 from heads.models import HeadConfig, HeadOutput, apply_all, init
 from heads.normalisation import Normalisation, standardise, to_scores
 from heads.progress import Listener
+from heads.step import join_seeds, seed_groups, take_seeds
 
 Array = Any
 Tree = Any
@@ -247,12 +248,14 @@ def _predict(
 ) -> dict[str, NDArray[np.float32]]:
     parts: dict[str, list[NDArray[np.float32]]] = {n: [] for n in heads}
     static, params = tuple(heads.items()), jax.tree.map(jnp.asarray, dict(params))
+    groups = [take_seeds(params, group) for group in seed_groups(len(config.seeds))]
     for batch in read_ahead(batches, config.read_ahead):
         n = int(np.sum(np.asarray(batch.row_B) >= 0))
         padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
-        outputs = _forward(static, params, padded, normalisation, False, config.compute_dtype)
-        for name, out in outputs.items():
-            parts[name].append(np.asarray(to_scores(out.score_BxK, normalisation))[:, :n])
+        outputs = [_forward(static, g, padded, normalisation, False, config.compute_dtype) for g in groups]
+        for name in heads:
+            score_SxBxK = join_seeds([out[name].score_BxK for out in outputs])
+            parts[name].append(np.asarray(to_scores(score_SxBxK, normalisation))[:, :n])
     n_seeds = len(config.seeds)
     nothing = np.zeros((n_seeds, 0, len(normalisation.score_mean_K)), np.float32)
     return {name: np.concatenate(p, axis=1) if p else nothing for name, p in parts.items()}
