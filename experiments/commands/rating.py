@@ -100,9 +100,9 @@ def _register_percepiano(steps: Any) -> None:
     percepiano.add_argument(
         "--weights", help='of mert and midibert named in --encoders; "random" is marked in the report'
     )
-    percepiano.add_argument("--heads", type=names, help="kinds fitted to the ratings (audio,midi,cross,gated)")
+    percepiano.add_argument("--heads", type=names, help="kinds fitted to the ratings (audio,midi,gated)")
     percepiano.add_argument("--no-heads", action="store_true", help="fit no heads: minutes instead of tens of them")
-    percepiano.add_argument("--epochs", type=positive, help="of these heads (15)")
+    percepiano.add_argument("--epochs", type=positive, help="of these heads (10)")
     percepiano.add_argument("--seeds", type=positive, help="of each head (3)")
     percepiano.add_argument("--replicates", type=positive, default=1000, help="resamples of an interval (1000)")
     percepiano.add_argument("--seed", type=int, default=0)

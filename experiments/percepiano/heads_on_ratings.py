@@ -29,8 +29,8 @@ _POINTS = 100.0
 class HeadPlan:
     """What every head gets alike; nothing here was chosen by looking at judged performances."""
 
-    kinds: tuple[str, ...] = ("audio", "midi", "cross", "gated")
-    epochs: int = 15
+    kinds: tuple[str, ...] = ("audio", "midi", "gated")
+    epochs: int = 10
     seeds: int = 3
     hidden: int = 64
     batch_rows: int = 64

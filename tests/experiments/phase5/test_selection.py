@@ -31,6 +31,23 @@ def small_store(shared_data, tmp_path_factory) -> Path:
     return path
 
 
+def test_a_store_whose_dimensions_are_one_number_is_refused(shared_data, tmp_path) -> None:
+    from extract.plan import PlanConfig, plan
+
+    plan(
+        PlanConfig(
+            shared_data / "maestro-mini",
+            tmp_path / "store",
+            limit=8,
+            encoders=("placeholder-audio",),
+            profile="tiered",
+            jobs=1,
+        )
+    )
+    with pytest.raises(SelectRefused, match="plan a mixed store"):
+        select(SelectConfig(tmp_path / "store", tmp_path / "set", override="a test"), QUIET)
+
+
 @pytest.mark.slow
 def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     config = SelectConfig(
