@@ -4,7 +4,7 @@
 
 (a) zero-shot: heads of an earlier run, trained on synthetic degradation alone, against the ratings; (b) models trained on
 the ratings, under three protocols; (c) the raters' own noise. About 5 minutes on two cores for 964 performances, the first
-time 3 more for rendering. What to expect: R² about 0.56 segment-grouped, which proves little (a table that hears nothing
+time 3 more for rendering, and some 5 to 10 more (reckoned, not measured) for the heads (--no-heads leaves them out). What to expect: R² about 0.56 segment-grouped, which proves little (a table that hears nothing
 gets 0.36); within-passage r about 0.40 with the composition held out, plain trees 0.30, the ceiling about 0.7.
 """
 
