@@ -32,6 +32,7 @@ import numpy as np
 from experiments.benchmarks.goal import goal_line
 from experiments.benchmarks.synthetic_store import BEST_R, FULL_ROWS, SyntheticConfig, make
 from experiments.features import Features, FoldData, View
+from experiments.phase2 import Phase2Config
 from store import open as open_store
 
 FOUR = ("audio", "midi", "concat", "cross")
@@ -50,6 +51,7 @@ class Job:
     seeds: int = 1
     batch_rows: int = 256
     ranking: float = 0.1
+    learning_rate: float = Phase2Config.learning_rate
     compute_dtype: str = "float32"
     pt: Path | None = None
     workers: int = 2
@@ -71,6 +73,7 @@ def run_ours(job: Job) -> dict[str, Any]:
         epochs=job.epochs,
         batch_rows=job.batch_rows,
         seeds=tuple(range(job.seeds)),
+        learning_rate=job.learning_rate,
         losses=LossWeights(ranking=job.ranking),
         patience=0,
         compute_dtype=job.compute_dtype,
@@ -108,7 +111,7 @@ def run_torch(job: Job) -> dict[str, Any]:
         write_pt(job.store, job.pt, view)
         return {}
     torch.multiprocessing.set_sharing_strategy("file_system")
-    found = train_heads(job.store, job.pt, view, job.heads, job.epochs, job.batch_rows, job.workers)
+    found = train_heads(job.store, job.pt, view, job.heads, job.epochs, job.batch_rows, job.workers, job.learning_rate)
     return {"seconds": sum(found.seconds.values()), "each": found.seconds, "r": found.r, "rows_per_s": found.rows_per_s}
 
 

@@ -135,7 +135,14 @@ class TorchRun:
 
 
 def train_heads(
-    path: Path, pt: Path | None, view: View, kinds: tuple[str, ...], epochs: int, batch_rows: int, workers: int
+    path: Path,
+    pt: Path | None,
+    view: View,
+    kinds: tuple[str, ...],
+    epochs: int,
+    batch_rows: int,
+    workers: int,
+    learning_rate: float,
 ) -> TorchRun:
     """One head after another, each reading its epochs anew; pt: the folder of `.pt` files, None: from the store."""
     opened = store.open(path)
@@ -150,10 +157,10 @@ def train_heads(
     for kind in kinds:
         torch.manual_seed(0)
         model = Head(kind, first[0].shape[-1], first[1].shape[-1])
-        optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
+        optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
         total = epochs * -(-n_train // batch_rows)
         schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, 1e-3, total_steps=total + workers * epochs, pct_start=0.05
+            optimiser, learning_rate, total_steps=total + workers * epochs, pct_start=0.05
         )
 
         def ready(batch: Any) -> Tensors:

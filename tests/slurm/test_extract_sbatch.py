@@ -69,7 +69,7 @@ def test_the_limit_signal_requeues_its_own_element_and_scancel_does_not(slurm, s
     given = re.findall(r"arg:(.*)", text)
     scratch = set(re.findall(r"scratch:(.*)", text))
     assert given[:7] == ["extract", store, "--task", "1", "--tasks", "7", "--scratch"]
-    assert given[8:10] == ["--flag", "a b"]
+    assert given[8:12] == ["--workers", "1", "--flag", "a b"], "as many as --cpus-per-task asked for"
     assert "offline:1" in text
     assert len(scratch) == 2, "each run has its own scratch folder"
     assert not any(Path(folder).exists() for folder in scratch), "and takes it away"
