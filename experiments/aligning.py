@@ -79,9 +79,11 @@ def load_projections(path: Path) -> align.AlignResult:
     normalised = {name: (f["mean"], f["inverse_sd"]) for name, f in tree["features"].items()}
     normalisation = Normalisation(normalised, tree["scores"]["mean"], tree["scores"]["sd"])
     config = align.AlignConfig(**shape, fit=fit)
-    return align.AlignResult(
+    result = align.AlignResult(
         config, tree["params"], normalisation, about["history"], about["best_epoch"], about["store"]
     )
+    align.check(path, result)
+    return result
 
 
 def untrained(result: align.AlignResult, features: Features) -> align.AlignResult:

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import Path
 from typing import Any, Literal
 
 import jax
@@ -19,6 +20,7 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
+from heads import parameters
 from heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
 from heads.errors import BadInput
 from heads.feed import Data, read_ahead
@@ -169,6 +171,13 @@ def fit_projection(
         raise BadInput(f"alignment needs {', '.join(missing)}, which the data does not give")
     t = train(_objective(config), data, config.fit, store=store, normalisation=normalisation, progress=progress)
     return AlignResult(config, t.params[NAME], t.normalisation, t.history, t.best_epoch[NAME], store)
+
+
+def check(path: Path, result: AlignResult) -> None:
+    """Raise CheckpointMismatch where projections read from `path` have other parameters than this version's."""
+    model = _objective(result.config)
+    params = result.params
+    parameters.check(path, lambda rows: model.init(jax.random.key(0), rows)[NAME], params, result.normalisation)
 
 
 def _objective(config: AlignConfig) -> _Aligning:

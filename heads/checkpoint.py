@@ -9,13 +9,15 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import numpy as np
 from numpy.typing import NDArray
 
 from heads.errors import CheckpointMismatch
+
+T = TypeVar("T")
 
 FORMAT_VERSION = 1
 
@@ -93,6 +95,16 @@ def load_tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
                     node = node.setdefault(parent, {})
                 node[leaf] = arrays[key]
     return tree, about
+
+
+def made(path: Path, kind: type[T], told: Mapping[str, Any]) -> T:
+    """A configuration from what a file says of it; raises CheckpointMismatch where this version's has other fields."""
+    try:
+        return kind(**told)
+    except TypeError as error:
+        raise CheckpointMismatch(
+            f"{path}: was written by another version of Keybed ({error}): run the phase that wrote it again"
+        ) from error
 
 
 def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -16,4 +16,4 @@ class NotFinite(HeadsError):
 
 
 class CheckpointMismatch(HeadsError):
-    """A checkpoint belongs to another store or another configuration; the message names both."""
+    """A checkpoint or a fit belongs to another store, configuration or version; the message names both sides."""

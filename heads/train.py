@@ -14,7 +14,7 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
-from heads import checkpoint, metrics
+from heads import checkpoint, metrics, parameters
 from heads.errors import BadInput
 from heads.feed import Data, read_ahead
 from heads.inputs import HeadInput, pad_rows
@@ -205,20 +205,29 @@ def save(path: Path, result: FitResult) -> None:
 
 
 def load(path: Path, modules: Mapping[str, nn.Module] | None = None) -> FitResult:
-    """Inverse of `save`."""
+    """Inverse of `save`. Raises CheckpointMismatch where this version's heads have other parameters."""
     tree, about = checkpoint.load_tree(path)
     heads: dict[str, Head] = {}
     for name, described in about["heads"].items():
         if "module" not in described:
-            heads[name] = HeadConfig(**described)
+            heads[name] = checkpoint.made(path, HeadConfig, described)
         elif modules is None or name not in modules:
             raise BadInput(f"{path}: head {name!r} is a module of its own ({described['module']}); give it in modules")
         else:
             heads[name] = modules[name]
     told = about["config"]
-    config = FitConfig(**{**told, "seeds": tuple(told["seeds"]), "losses": LossWeights(**told["losses"])})
+    losses = checkpoint.made(path, LossWeights, told["losses"])
+    config = checkpoint.made(path, FitConfig, {**told, "seeds": tuple(told["seeds"]), "losses": losses})
     features = {name: (f["mean"], f["inverse_sd"]) for name, f in tree.get("features", {}).items()}
     normalisation = Normalisation(features, tree["scores"]["mean"], tree["scores"]["sd"])
+    ours = {name: head for name, head in heads.items() if isinstance(head, HeadConfig)}
+    key = jax.random.key(0)
+    parameters.check(
+        path,
+        lambda sample: {name: init(head, key, sample) for name, head in ours.items()},
+        {name: tree["params"].get(name, {}) for name in ours},
+        normalisation,
+    )
     return FitResult(
         heads,
         tree["params"],
