@@ -26,6 +26,7 @@ Floats = NDArray[np.float64]
 Model = Callable[[Positions, Positions], Floats]
 """(train, judged) → predicted ratings of the judged performances"""
 PENALTIES = np.logspace(-1, 4.5, 12)
+N_TREES = 200
 _OF_MANY = 0.1
 """Share of an encoder's hundreds of channels that a split looks at; 0.4 of the 76 statistics are about as many."""
 _SHRINK = 0.1
@@ -92,7 +93,7 @@ def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = No
 
     def fit(train: Positions, judged: Positions) -> Floats:
         used = train if human is None else train[human[train]]
-        model = ExtraTreesRegressor(200, min_samples_leaf=2, max_features=max_features, n_jobs=1, random_state=0)
+        model = ExtraTreesRegressor(N_TREES, min_samples_leaf=2, max_features=max_features, n_jobs=1, random_state=0)
         return np.asarray(model.fit(features[used], target[used]).predict(features[judged]))
 
     return fit
