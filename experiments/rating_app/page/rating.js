@@ -127,7 +127,7 @@ async function sendAll() {
     const mine = answers[at];
     const { version } = mine;
     const save_id = newId();
-    mine.sent = [...mine.sent.slice(-20), save_id];
+    mine.sent = [...mine.sent, save_id]; // all since the last answer: the one that arrived may be the oldest
     keep();
     say("Saving…");
     const { scores, done, listened_s, plays } = mine;
@@ -142,6 +142,7 @@ async function sendAll() {
       } else {
         mine.edit = server.edit;
         mine.dirty = reply.status === 409 || mine.version !== version;
+        if (reply.status !== 409) mine.sent = [save_id];
       }
       keep();
       if (!Object.values(answers).some((a) => a.dirty)) say("Saved", "good");

@@ -53,7 +53,7 @@ def server(rating_set: RatingSet, database: Database):
             time.sleep(0.01)
         yield f"http://127.0.0.1:{listening.getsockname()[1]}"
         running.should_exit = True
-        thread.join(timeout=60)
+        thread.join(timeout=1800)
         assert not thread.is_alive()
 
 
@@ -69,7 +69,9 @@ def chromium():
 
     with sync_playwright() as play:
         browser = play.chromium.launch(
-            executable_path=found, args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"]
+            executable_path=found,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
+            timeout=1_800_000,  # ms
         )
         yield browser
         browser.close()
