@@ -67,8 +67,8 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
 
     metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
     held: dict[str, Any] = {"zarr.json": metadata}
-    with _pipeline, zarr.config.set(_PIPELINE):
-        array = zarr.open_array(MemoryStore(held), mode="r+", config={"write_empty_chunks": True})
+    with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):  # open_array forgets its own `config`
+        array = zarr.open_array(MemoryStore(held), mode="r+")
     array[start : start + len(values)] = values
     (key,) = (key for key in held if not key.endswith("zarr.json"))
     expected = object_key(shard, len(spec.shape))

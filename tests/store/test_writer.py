@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from store import errors
+from store.arrays import encode_shard
 from store.claims import claim
 from store.schema import Status
 from store.writer import commit_shard
@@ -186,3 +187,12 @@ def test_what_cannot_be_read_back_is_not_committed(opened, made, monkeypatch):
         made.fill(opened, [0])
     assert opened.committed == frozenset()
     assert list(Path(opened.path).rglob("*.partial")) == []
+
+
+def test_a_shard_of_nothing_but_fill_values_is_stored_too(opened):
+    for spec in opened.specs:
+        if spec.writer == "task":
+            start, stop = opened.shard_range(1)
+            values = np.full((stop - start, *spec.shape[1:]), spec.fill_value, spec.dtype)
+            folder = opened.path / "features.zarr" / spec.path
+            assert encode_shard(folder, spec, 1, start, values).nbytes > 0, spec.path
