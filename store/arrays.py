@@ -67,7 +67,8 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
 
     metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
     held: dict[str, Any] = {"zarr.json": metadata}
-    with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):  # open_array forgets its own `config`
+    # open_array forgets a `config` that it is given, so the process-wide setting has to say it
+    with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):
         array = zarr.open_array(MemoryStore(held), mode="r+")
     array[start : start + len(values)] = values
     (key,) = (key for key in held if not key.endswith("zarr.json"))
