@@ -1,6 +1,7 @@
 """Reading sharded arrays directly: the same numbers as zarr-python for any selection, and no silent damage."""
 
-import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -34,10 +35,8 @@ def read(direct, selection):
     return out
 
 
-@pytest.mark.parametrize("chunks", [(16, 6, 2, 5), (64, 6, 2, 5), (16, 4, 1, 2), (1, 1, 1, 1)])
+@pytest.mark.parametrize("chunks", [(16, 6, 2, 5), (64, 6, 2, 5), (16, 3, 1, 5), (4, 2, 1, 5)])
 def test_any_selection_equals_zarr_python(tmp_path, chunks):
-    if SHAPE[1] % chunks[1] or SHAPE[3] % chunks[3]:
-        chunks = (16, 3, 1, 5)
     array = written(tmp_path, chunks)
     direct = DirectArray.of(array, tmp_path)
     random = np.random.default_rng(1)
@@ -97,10 +96,20 @@ def test_a_chunk_that_was_never_written_is_damage_not_zeros(tmp_path):
 
 def test_a_forked_child_reads_too(tmp_path):
     array = written(tmp_path)
-    direct = DirectArray.of(array, tmp_path)
-    whole = tuple(slice(0, n) for n in SHAPE)
-    expected = read(direct, whole)
-    child = os.fork()
-    if not child:
-        os._exit(0 if np.array_equal(read(direct, whole), expected) else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    script = f"""
+import os
+from pathlib import Path
+import numpy as np, zarr
+from store.direct import DirectArray
+direct = DirectArray.of(zarr.open_array({str(tmp_path)!r}, mode="r"), Path({str(tmp_path)!r}))
+whole = tuple(slice(0, n) for n in direct.shape)
+out, again = np.empty(direct.shape, direct.dtype), np.empty(direct.shape, direct.dtype)
+direct.read_into(whole, out)
+child = os.fork()
+if not child:
+    direct.read_into(whole, again)
+    os._exit(0 if np.array_equal(out, again) else 1)
+raise SystemExit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+    assert array.shape == SHAPE
+    subprocess.run([sys.executable, "-c", script], check=True, timeout=300)
