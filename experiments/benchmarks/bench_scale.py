@@ -43,6 +43,8 @@ FLAT = 0.15
 FULL_ROWS = 455_736
 CREATE_S = 10.0
 SHARD_ROWS = 256
+TURNS = 3
+"""Each size is made so often, by turns; the fastest counts, as a shared machine only ever adds time."""
 
 
 @dataclass(frozen=True)
@@ -139,14 +141,16 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="bench-scale-", dir=given.folder))
     try:
         cost(folder, SHARD_ROWS)  # imports, first threads, first pages
-        costs = [cost(folder, rows) for rows in sizes]
+        turns = [[cost(folder, rows) for rows in sizes] for _ in range(1 if given.quick else TURNS)]
+        costs = [min(of_size, key=lambda c: c.commit_s) for of_size in zip(*turns, strict=True)]
         for c in costs:
             print(
                 f"{c.rows:6d} rows: create {c.create_s:.2f} s, commit {c.commit_ms_a_row:.2f} ms a row "
                 f"({1000 * c.cpu_s / c.rows:.2f} ms CPU), verify {1000 * c.verify_s / c.rows:.2f} ms a row, "
                 f"open and select {c.open_and_select_s:.2f} s"
             )
-        alone, beside = rates(folder, sizes[1], 1), rates(folder, sizes[1], 2)
+        alone = max((rates(folder, sizes[1], 1) for _ in turns), key=min)
+        beside = max((rates(folder, sizes[1], 2) for _ in turns), key=min)
         print(f"rows/s a task: alone {alone[0]:.0f}; two at once {', '.join(f'{rate:.0f}' for rate in beside)}")
         full_s = create_at_full_size(folder)
         per_row = [c.commit_ms_a_row for c in costs]

@@ -170,7 +170,8 @@ def layout_trial(folder: Path, quick: bool, source: Path | None) -> Table:
         states = made_up_features.layers(0, n_rows // 4)
     else:
         opened = store.open(source)
-        rows = np.arange(min(n_rows, opened.n_rows))
+        n_rows = min(n_rows, opened.n_rows)
+        rows = np.arange(n_rows // 1024 * 1024 or n_rows)  # whole shards
         first = next(path for path in opened.features if path.endswith("/frames"))
         values = opened.read(first, rows)
         states = opened.read(first.removesuffix("frames") + "layers", rows)
