@@ -22,7 +22,7 @@ def codecs(dtype: str, sharded: bool) -> list[Any]:
     """What every chunk of this dtype goes through; crc32c comes last, so that any reader notices a flipped bit.
 
     Features are float16 whose exponents hardly change along a channel: bitshuffle before lz4 saves an eighth of the
-    bytes at the speed of memory, where zstd alone saves less and reads at two thirds of it (bench_store has the table).
+    bytes at the speed of memory, where zstd alone saves less and reads at two fifths of it (bench_store has the table).
     """
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
