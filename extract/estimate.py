@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from extract.encoders import NAMES
 from extract.encoders.base import SAMPLE_RATE_HZ
+from extract.encoders.errors import UnknownEncoder
 from store import shards
 from store.schema import ArraySpec, EncoderSpec, Recipe, array_specs
 
@@ -40,6 +42,27 @@ class Rates:
     cpu_encoder_rows_per_core_s: Mapping[str, float]
     gpu_encoder_rows_per_s: Mapping[str, float]
     """Encoders that are not named run on the CPU at their CPU rate."""
+
+    def given(self, rates: Mapping[str, float]) -> Rates:
+        """The same with rates that somebody measured: `render`, an encoder's name (both a core), `gpu:` before its name.
+
+        Raises UnknownEncoder for a name that is neither.
+        """
+        for name in rates:
+            if name != "render" and name.removeprefix("gpu:") not in NAMES:
+                raise UnknownEncoder(
+                    f"no rate {name!r}; there are render, {', '.join(NAMES)} and gpu: before an encoder"
+                )
+        if not rates:
+            return self
+        on_gpu = {name.removeprefix("gpu:"): rate for name, rate in rates.items() if name.startswith("gpu:")}
+        on_cpu = {n: r for n, r in rates.items() if not n.startswith("gpu:") and n != "render"}
+        return Rates(
+            machine=f"given: {', '.join(f'{name} {rate:g}' for name, rate in rates.items())}; the rest: {self.machine}",
+            render_rows_per_core_s=rates.get("render", self.render_rows_per_core_s),
+            cpu_encoder_rows_per_core_s={**self.cpu_encoder_rows_per_core_s, **on_cpu},
+            gpu_encoder_rows_per_s={**self.gpu_encoder_rows_per_s, **on_gpu},
+        )
 
 
 MEASURED = Rates(

@@ -44,6 +44,18 @@ def numbers(text: str) -> tuple[int, ...]:
     return tuple(found)
 
 
+def rate(text: str) -> tuple[str, float]:
+    """`gpu:mert=900` as ("gpu:mert", 900.0)."""
+    name, _, rows = text.partition("=")
+    try:
+        value = float(rows)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows a second, such as gpu:mert=900") from error
+    if not name or not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows a second above 0")
+    return name, value
+
+
 def add_store(parser: argparse.ArgumentParser) -> None:
     """The positional STORE."""
     parser.add_argument("store", metavar="STORE", type=Path, help="the store's folder")

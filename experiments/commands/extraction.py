@@ -6,7 +6,17 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from experiments.commands.arguments import add_out, add_places, add_store, given_places, names, numbers, positive, whole
+from experiments.commands.arguments import (
+    add_out,
+    add_places,
+    add_store,
+    given_places,
+    names,
+    numbers,
+    positive,
+    rate,
+    whole,
+)
 
 BASELINES = ("logmel", "expressive")
 """Planned by default: they need no weights, so that a first store can be made anywhere."""
@@ -61,6 +71,14 @@ def _register_plan(subcommands: Any) -> None:
         "--task-hours", type=float, default=2.0, help="how long a task may take, for the proposed number (2)"
     )
     plan.add_argument("--cores-per-task", type=positive, default=8, help="cores of a task, for the estimate (8)")
+    plan.add_argument(
+        "--rate",
+        type=rate,
+        action="append",
+        default=[],
+        metavar="NAME=ROWS",
+        help="rows a second that you measured, for the estimate: render=14, mert=0.4 (a core), gpu:mert=900 (a GPU)",
+    )
     plan.add_argument("--no-room-check", action="store_true", help="plan even where the disk looks too small")
     plan.add_argument("--dry-run", action="store_true", help="count and estimate, write nothing")
     plan.add_argument("--metadata-only", action="store_true", help="with --dry-run: from the CSV alone, without files")
@@ -70,6 +88,7 @@ def _register_plan(subcommands: Any) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from rich.console import Console
 
+    from extract.estimate import MEASURED
     from extract.plan import PlanConfig, dry_run, plan
     from extract.progress import shown
 
@@ -98,6 +117,7 @@ def _plan(options: argparse.Namespace) -> int:
         check_room=not options.no_room_check,
         cores_per_task=options.cores_per_task,
         task_hours=options.task_hours,
+        rates=MEASURED.given(dict(options.rate)),
     )
     with shown() as progress:
         report = dry_run(config, progress) if options.dry_run else plan(config, progress)
