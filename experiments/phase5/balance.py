@@ -51,6 +51,17 @@ def label_correlations(score: Floats, valid: NDArray[np.bool_]) -> Floats:
     return found
 
 
+def shares_of_ranges(score: Floats, valid: NDArray[np.bool_] | Floats) -> Floats:
+    """Of each dimension's valid rows, the share in each of the five score ranges: (range, dimension)."""
+    cell, n_known = np.searchsorted(SCORE_EDGES, score), np.maximum(valid.sum(axis=0), 1)
+    return np.stack([((cell == c) * valid).sum(axis=0) / n_known for c in range(len(SCORE_EDGES) + 1)])
+
+
+def thirds_of_doubt(unsure: Floats) -> NDArray[np.int64]:
+    """How many rows lie in the surest, the middle and the least sure third of all candidates."""
+    return np.bincount(np.minimum((unsure * 3).astype(int), 2), minlength=3)
+
+
 def draw(
     rows: Candidates, n: int, rng: np.random.Generator, *, max_label_r: float = 0.15, max_pristine: float = 0.15
 ) -> Positions:
@@ -120,10 +131,9 @@ def _badness(rows: Candidates, chosen: Positions, max_label_r: float, max_pristi
     r = around.T @ around / np.sqrt(np.maximum(squares * squares.T, 1e-12))
     over = np.maximum(np.abs(r) - 0.5 * max_label_r, 0)
     np.fill_diagonal(over, 0)
-    cell = np.searchsorted(SCORE_EDGES, score)
-    shares = np.stack([((cell == c) * valid).sum(axis=0) / n_known for c in range(len(SCORE_EDGES) + 1)])
+    shares = shares_of_ranges(score, valid)
     of_piece = np.unique(rows.piece[chosen], return_counts=True)[1] / n
-    thirds = np.bincount(np.minimum((rows.unsure[chosen] * 3).astype(int), 2), minlength=3) / n
+    thirds = thirds_of_doubt(rows.unsure[chosen]) / n
     return float(
         40 * (over**2).sum()
         + ((shares - 0.2) ** 2).sum()

@@ -14,7 +14,7 @@ from rich.progress import track
 
 from experiments.gates import GateRefused, Override, check_chain
 from experiments.phase5.answers import Answers, write_answers
-from experiments.phase5.balance import Candidates, draw, label_correlations
+from experiments.phase5.balance import Candidates, draw, label_correlations, shares_of_ranges, thirds_of_doubt
 from experiments.phase5.orders import presentations
 from experiments.phase5.power import power
 from experiments.phase5.said import Said, read_said
@@ -237,7 +237,15 @@ def _facts(
         "pristine_share": float(candidates.pristine[chosen].mean()),
         "label_correlations": r,
         "largest_label_correlation": float(np.abs(r[off]).max()),
+        "label_correlations_before": before,
         "largest_before": float(np.abs(before[off]).max()),
+        "clips_of_a_piece": [
+            int(f(np.unique(candidates.piece[chosen], return_counts=True)[1])) for f in (np.min, np.max)
+        ],
+        "sure_middle_unsure": thirds_of_doubt(candidates.unsure[chosen]),
+        "score_ranges": dict(
+            zip(AXIS_DIMENSIONS, shares_of_ranges(candidates.score[chosen], candidates.valid[chosen]).T, strict=True)
+        ),
         "score_quantiles": {
             name: np.quantile(candidates.score[chosen][candidates.valid[chosen, k], k], [0, 0.25, 0.5, 0.75, 1])
             for k, name in enumerate(AXIS_DIMENSIONS)

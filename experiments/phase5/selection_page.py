@@ -9,6 +9,7 @@ from typing import Any
 from experiments.audio_source import sound_banner
 from experiments.gates import Override
 from experiments.page import Banner, Page, Section, Table, number, write_page
+from experiments.phase5.selection_plots import label_strengths, score_ranges
 from experiments.run_folder import plain
 from store.schema import AXIS_DIMENSIONS
 
@@ -24,8 +25,9 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
             [f"{i + 1} {name.replace('_', ' ')}", *(number(r, 2) for r in row[: i + 1]), *[""] * (len(row) - i - 1)]
             for i, (name, row) in enumerate(zip(AXIS_DIMENSIONS, facts["label_correlations"], strict=True))
         ],
-        caption="Correlation of the labels in the sample",
+        caption="Correlations with their signs",
         numeric=tuple(range(1, 8)),
+        fold=True,
     )
     ranges = Table(
         ["dimension", "clips that can be judged", "lowest", "quarter", "middle", "three quarters", "highest"],
@@ -33,7 +35,9 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
             [name.replace("_", " "), str(facts["judgeable"][name]), *(number(q, 1) for q in quantiles)]
             for name, quantiles in facts["score_quantiles"].items()
         ],
+        caption="Lowest, quartiles and highest",
         numeric=tuple(range(1, 7)),
+        fold=True,
     )
     banners = [
         Banner(
@@ -71,10 +75,37 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
                 ],
             ),
             Section(
-                "Labels go their own ways", ["So that a rater's one impression cannot pass for eight."], tables=[labels]
+                "Scores are spread",
+                [
+                    "Percent of each dimension's clips in five ranges of its score: a judge is tested on good and bad alike.",
+                    _spread(facts),
+                ],
+                [score_ranges(facts["score_ranges"])],
+                [ranges],
             ),
-            Section("Scores are spread", tables=[ranges]),
+            Section(
+                "Labels go their own ways",
+                [
+                    "How far two dimensions' labels go together, as |r|. In the whole test split a good row is good at everything; in "
+                    "these clips it is not, so that a rater's one impression cannot pass for eight."
+                ],
+                [
+                    label_strengths(facts["label_correlations_before"], "the whole test split"),
+                    label_strengths(facts["label_correlations"], "these clips"),
+                ],
+                [labels],
+            ),
         ],
         footer=[f"seed {facts['seed']}"],
     )
     return write_page(page, path)
+
+
+def _spread(facts: Mapping[str, Any]) -> str:
+    """Clips by piece and by the model's own doubt, in one sentence."""
+    few, many = facts["clips_of_a_piece"]
+    told = f"A piece gives {few} clips." if few == many else f"A piece gives {few} to {many} clips."
+    if facts["model_known"]:
+        sure, middle, unsure = facts["sure_middle_unsure"]
+        told += f" The model was sure of {sure} clips, in between on {middle}, unsure of {unsure}."
+    return told

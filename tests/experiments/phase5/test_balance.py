@@ -3,7 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.phase5.balance import SampleRefused, draw, label_correlations
+from experiments.phase5.balance import SampleRefused, draw, label_correlations, shares_of_ranges, thirds_of_doubt
 from experiments.phase5.orders import presentations
 from experiments.phase5.selection import _candidates
 
@@ -65,3 +65,12 @@ def test_every_rater_hears_all_clips_once_and_repeats_late() -> None:
     assert len({tuple(p.clip for p in order) for order in orders}) == 3
     with pytest.raises(ValueError, match="at most 20"):
         presentations([], clips, 21, np.random.default_rng(0))
+
+
+def test_shares_count_judgeable_rows_alone_and_doubt_falls_into_thirds() -> None:
+    score = np.array([[55.0, 95.0], [65.0, 95.0], [65.0, 75.0], [99.0, 60.0]])
+    valid = np.array([[True, True], [True, False], [True, True], [False, True]])
+    shares = shares_of_ranges(score, valid)
+    np.testing.assert_allclose(shares[:, 0], [1 / 3, 2 / 3, 0, 0, 0])
+    np.testing.assert_allclose(shares[:, 1], [1 / 3, 0, 1 / 3, 0, 1 / 3])
+    assert thirds_of_doubt(np.array([0.0, 0.32, 0.34, 0.99, 1.0])).tolist() == [2, 1, 2]

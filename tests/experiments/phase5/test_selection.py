@@ -73,6 +73,8 @@ def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     assert not any(word in public for word in ("pristine_row", '"row"', "level_drawn"))
     design = json.loads((tmp_path / "set" / "design.json").read_text())
     assert design["largest_label_correlation"] < 0.4
+    assert all(sum(shares) == pytest.approx(1) for shares in design["score_ranges"].values())
+    assert (tmp_path / "set" / "design.html").read_text().count("<svg") == 3
     assert answers.about["overrides"][0]["reason"] == "a test"
 
     (tmp_path / "set" / "ratings.sqlite").write_bytes(b"")
