@@ -63,17 +63,28 @@ class Corpus:
 def read_corpus(path: Path) -> Corpus:
     """Read a corpus from its folder, or from its CSV alone (whose folder is then the corpus's).
 
-    Raises CorpusError for a folder without a CSV, missing columns, and any line that cannot be meant: an unknown split,
-    a duration that is not a positive number, a path that leaves the folder, a MIDI named twice.
+    Raises CorpusError for a folder without a CSV, one that cannot be read, missing columns, and any line that cannot be
+    meant: an unknown split, a duration that is not a positive number, a path that leaves the folder, a MIDI named twice.
     """
     csv_path = _find_csv(path)
-    data = csv_path.read_bytes()
+    try:
+        data = csv_path.read_bytes()
+    except OSError as error:
+        raise CorpusError(f"{csv_path}: cannot be read ({error.strerror or error})") from error
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise CorpusError(f"{csv_path}: not UTF-8 text ({error.reason} at byte {error.start})") from error
+        raise CorpusError(
+            f"{csv_path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
+        ) from error
     reader = csv.DictReader(io.StringIO(text, newline=""))
-    missing = [column for column in COLUMNS if column not in (reader.fieldnames or ())]
+    try:
+        columns, lines = reader.fieldnames or (), [(reader.line_num, line) for line in reader]
+    except csv.Error as error:
+        raise CorpusError(
+            f"{csv_path}, after line {reader.line_num}: not CSV as MAESTRO writes it ({error})"
+        ) from error
+    missing = [column for column in COLUMNS if column not in columns]
     if missing:
         raise CorpusError(
             f"{csv_path}: no column {', '.join(missing)}; MAESTRO v3's CSV has {', '.join(COLUMNS)}. "
@@ -81,10 +92,10 @@ def read_corpus(path: Path) -> Corpus:
         )
     recordings: list[Recording] = []
     seen: dict[str, int] = {}
-    for index, line in enumerate(reader):
-        where = f"{csv_path}, line {reader.line_num}"
+    for index, (line_number, line) in enumerate(lines):
+        where = f"{csv_path}, line {line_number}"
         if None in line or None in line.values():
-            raise CorpusError(f"{where}: {len(COLUMNS)} columns in the header, another number in this line")
+            raise CorpusError(f"{where}: {len(columns)} columns in the header, another number in this line")
         recording = _recording(index, line, where)
         if recording.midi in seen:
             raise CorpusError(f"{where}: {recording.midi} was already named for recording {seen[recording.midi]}")

@@ -104,15 +104,15 @@ class Estimate:
     def lines(self) -> list[str]:
         """The estimate as a person reads it."""
         wide = max(len(path) for path in self.array_bytes)
-        features = {path: size for path, size in self.array_bytes.items() if not path.startswith("row/")}
-        rows = sum(size for path, size in self.array_bytes.items() if path.startswith("row/"))
-        table = [f"  {path:<{wide}}  {_size(size)}" for path, size in features.items()]
+        features = {path: n_bytes for path, n_bytes in self.array_bytes.items() if not path.startswith("row/")}
+        rows = sum(n_bytes for path, n_bytes in self.array_bytes.items() if path.startswith("row/"))
+        table = [f"  {path:<{wide}}  {size(n_bytes):>12}" for path, n_bytes in features.items()]
         return [
             "bytes (before compression):",
             *table,
-            f"  {'row/…':<{wide}}  {_size(rows)}",
-            f"  {'notes/':<{wide}}  {_size(self.notes_bytes)}",
-            f"  {'in all':<{wide}}  {_size(self.total_bytes)}",
+            f"  {'row/…':<{wide}}  {size(rows):>12}",
+            f"  {'notes/':<{wide}}  {size(self.notes_bytes):>12}",
+            f"  {'in all':<{wide}}  {size(self.total_bytes):>12}",
             f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
             f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
             "(less with --scratch on a disk)",
@@ -132,8 +132,9 @@ class Estimate:
         ]
 
 
-def _size(n_bytes: int) -> str:
-    return f"{n_bytes / _GB:9.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:9.2f} MB"
+def size(n_bytes: float) -> str:
+    """For a person: `83.86 GB`, or `0.48 MB` where it is less than a tenth of a GB."""
+    return f"{n_bytes / _GB:.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:.2f} MB"
 
 
 def array_bytes(spec: ArraySpec) -> int:

@@ -44,7 +44,7 @@ def read_midi(path: str | Path) -> Performance:
     try:
         midi = mido.MidiFile(os.fspath(path), clip=True)
     except (OSError, EOFError, ValueError, KeyError, IndexError, TypeError, mido.KeySignatureError) as error:
-        raise MidiError(f"{path}: not a readable MIDI file ({type(error).__name__}: {error})") from error
+        raise MidiError(f"{path}: {_why_unreadable(Path(path), error)}") from error
     if midi.type == 2:
         raise MidiError(f"{path}: a MIDI file of type 2 holds several pieces; export it as type 0 or 1")
     if not 0 < midi.ticks_per_beat < 0x8000:
@@ -66,6 +66,22 @@ def read_midi(path: str | Path) -> Performance:
         np.array([t for t, _ in pedal], np.float64),
         np.array([v for _, v in pedal], np.int16),
     )
+
+
+def _why_unreadable(path: Path, error: Exception) -> str:
+    """What mido ran into, in words that tell what to do: a bare EOFError says nothing to a person."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as trouble:
+        return trouble.strerror or str(trouble)
+    if not head:
+        return "an empty file; copy it again"
+    if head != b"MThd":
+        return "not a MIDI file (it does not begin with MThd)"
+    if isinstance(error, EOFError):
+        return "cut short, its last track has no end; copy it again"
+    return f"a damaged MIDI file ({type(error).__name__}: {error})"
 
 
 _Event = tuple[int, int, tuple[int, int], int, int]

@@ -95,10 +95,14 @@ def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None,
 def complaints(recording: Recording, parsed: Parsed) -> list[str]:
     """Everything about a recording's files that a person should know, one line each."""
     found = [problem for problem in (parsed.problem, parsed.audio_problem) if problem]
-    if parsed.problem is None and abs(parsed.end_s - recording.duration_s) > DURATION_TOLERANCE_S:
+    beyond_s = parsed.end_s - recording.duration_s
+    if parsed.problem is None and abs(beyond_s) > DURATION_TOLERANCE_S:
+        follows = "those without notes become rows with status NO_NOTES"
+        if beyond_s > 0:
+            follows = f"the last {beyond_s:.1f} s of the MIDI are in none"
         found.append(
             f"{recording.midi}: the CSV says {recording.duration_s:.1f} s, the MIDI ends at {parsed.end_s:.1f} s; "
-            "windows follow the CSV, those without notes become rows with status NO_NOTES"
+            f"windows follow the CSV, {follows}"
         )
     if parsed.audio:
         seconds = parsed.audio["frames"] / parsed.audio["sample_rate_hz"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import shutil
 import tempfile
@@ -26,9 +27,13 @@ from extract.processes import process_pool
 from extract.progress import Progress, silent
 from extract.room import check_room
 from extract.segments import HOP_S, WINDOW_S, RowOrder, Segments, all_segments, limited, n_windows, rows_of
-from store.create import update_places
+from store.create import refuse_foreign, update_places
 from store.errors import KeybedError, NoRoom
 from store.schema import LEVELS, SPLITS, TIERS, EncoderSpec, Recipe, fingerprint, shard_rows_for
+
+LEAST_WINDOW_S = 1.0
+LEAST_BIN_S = 0.1
+"""A bin this short still holds several frames of every audio encoder."""
 
 
 class PlanError(KeybedError):
@@ -88,10 +93,12 @@ class _Draft:
 def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """Read the corpus, decide every row, and make the empty store; an equal plan made again changes nothing.
 
-    Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NoRoom, and encoders' errors.
+    Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NotAStore (other things lie there),
+    NoRoom, and encoders' errors.
     """
     if config.metadata_only:
         raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
+    refuse_foreign(config.store)
     draft = _draft(config)
     specs, places = _encoders(config)
     audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(draft.corpus)
@@ -151,6 +158,7 @@ def _draft(config: PlanConfig) -> _Draft:
         raise PlanError(
             f"--shard-rows {config.shard_rows}: a shard holds whole segments, so a multiple of {len(TIERS)}"
         )
+    _check_windows(config)
     corpus = read_corpus(config.maestro)
     pieces = find_pieces(corpus.recordings)
     every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
@@ -164,6 +172,18 @@ def _draft(config: PlanConfig) -> _Draft:
     )
     used = tuple(int(index) for index in np.unique(segments.recording))
     return _Draft(corpus, pieces, segments, rows_of(segments, config.seed), too_short, used)
+
+
+def _check_windows(config: PlanConfig) -> None:
+    if not (math.isfinite(config.window_s) and config.window_s >= LEAST_WINDOW_S):
+        raise PlanError(f"--window {config.window_s:g}: a length of {LEAST_WINDOW_S:g} s or more")
+    if not (math.isfinite(config.hop_s) and config.hop_s > 0):
+        raise PlanError(f"--hop {config.hop_s:g}: seconds from one segment's start to the next, above 0")
+    if not 1 <= config.n_bins <= config.window_s / LEAST_BIN_S:
+        raise PlanError(
+            f"--bins {config.n_bins}: at least 1, and none shorter than {LEAST_BIN_S:g} s "
+            f"({math.floor(config.window_s / LEAST_BIN_S)} in a window of {config.window_s:g} s)"
+        )
 
 
 def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
@@ -194,7 +214,7 @@ def _recorded(corpus: Corpus) -> dict[str, Any]:
 
 
 def _parse(config: PlanConfig, draft: _Draft, folder: Path, progress: Progress) -> dict[int, Parsed]:
-    return parse_all(
+    parsed = parse_all(
         draft.corpus,
         draft.used,
         folder,
@@ -202,6 +222,23 @@ def _parse(config: PlanConfig, draft: _Draft, folder: Path, progress: Progress) 
         jobs=config.jobs or len(os.sched_getaffinity(0)),
         progress=progress,
     )
+    _check_something_is_there(draft.corpus, parsed, recorded=config.audio == "recorded")
+    return parsed
+
+
+def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, Parsed], *, recorded: bool) -> None:
+    """One absent file is a row's trouble; all of them are a wrong folder."""
+    first = corpus.recordings[next(iter(parsed))]
+    if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
+        raise PlanError(
+            f"{corpus.folder}: none of the {len(parsed)} MIDI files that {corpus.csv_path.name} names is there "
+            f"(the first: {first.midi}); give the folder that holds them"
+        )
+    if recorded and not any(found.audio for found in parsed.values()):
+        raise PlanError(
+            f"{corpus.folder}: none of the {len(parsed)} sound files that {corpus.csv_path.name} names can be read "
+            f"(the first: {parsed[first.index].audio_problem}); without them there is --audio rendered"
+        )
 
 
 def _recipe(

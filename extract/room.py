@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from extract.estimate import Estimate
+from extract.estimate import Estimate, size
 from store.errors import NoRoom
 
 ROOM_MARGIN = 1.02
@@ -22,6 +22,6 @@ def check_room(store: Path, costs: Estimate) -> None:
     needed = costs.total_bytes * ROOM_MARGIN - there
     if free < needed:
         raise NoRoom(
-            f"{folder}: {free / 1e9:.1f} GB free, but {store} may need {needed / 1e9:.1f} GB more; choose another disk, "
+            f"{folder}: {size(free)} free, but {store} may need {size(needed)} more; choose another disk, "
             "a --limit, or fewer --encoders (or --no-room-check where you know better)"
         )

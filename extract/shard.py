@@ -54,6 +54,7 @@ class ShardRows(Sequence[Clip | None]):
         jobs = jobs_of(store.columns(self.start, self.stop_row))
         self._job_of = [(number, place) for number, job in enumerate(jobs) for place in range(len(job.tiers))]
         self._made: dict[int, list[RowMade]] = {}
+        self._told = 0
         self._lock = threading.Lock()
         self._closed = False
         shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
@@ -97,12 +98,14 @@ class ShardRows(Sequence[Clip | None]):
         while number not in self._made:
             try:
                 self._take(number, self._futures[number].result(timeout=_POLL_S))
-                self._on_row(row - place + len(self._made[number]))
             except NotYet:
                 if self._futures[number].done():  # the work itself raised a TimeoutError
                     raise
                 if self._stop():
                     raise Stopped from None
+        if (done := row - place + len(self._made[number])) > self._told:  # encoders each walk through all rows
+            self._told = done
+            self._on_row(done)
         return self._made[number][place]
 
     def _arrive(self, number: int, future: Future[list[RowMade]]) -> None:

@@ -130,11 +130,22 @@ def _parents(path: str) -> list[str]:
     return ["/".join(parts[: i + 1]) for i in range(len(parts))]
 
 
-def _exists_already(path: Path, recipe: Recipe) -> bool:
-    if not path.exists() or (path.is_dir() and not any(path.iterdir())):
-        return False
+def refuse_foreign(path: str | Path) -> None:
+    """Raise NotAStore where something lies that is neither an empty folder nor a store, so that nobody plans into it."""
+    path = Path(path).absolute()
+    if not path.exists():
+        return
     if not path.is_dir():
         raise NotAStore(f"{path} is a file; give the store another name")
+    layout = Layout(path)
+    if any(path.iterdir()) and not (layout.recipe.exists() or layout.features.exists()):
+        raise NotAStore(f"{path} holds other things and is no store; give the store another name or an empty folder")
+
+
+def _exists_already(path: Path, recipe: Recipe) -> bool:
+    refuse_foreign(path)
+    if not path.exists() or not any(path.iterdir()):
+        return False
     theirs = open_store(path).recipe
     if theirs.fingerprint == recipe.fingerprint:
         return True

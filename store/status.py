@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 RATE_WINDOW_S = 1800.0
 """Rows per second are those of the last half hour in which anything was committed."""
+_SHOWN_REASONS = 10
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Running:
 class StatusReport:
     """Every shard is in exactly one of done, running, failed (a task died of an error) and missing.
 
-    failed_rows: status name → rows; reasons: the commonest reasons in words → rows. rows_per_s and time_left_s are None
+    failed_rows: status name → rows; reasons: the commonest reasons in words → rows; more_reasons: how many others there
+    are. rows_per_s and time_left_s are None
     until something has been logged; time_left_s supposes that as many tasks go on as in the last half hour of work.
     """
 
@@ -49,6 +51,7 @@ class StatusReport:
     missing: tuple[int, ...]
     failed_rows: dict[str, int]
     reasons: dict[str, int]
+    more_reasons: int
     rows_per_s: float | None
     time_left_s: float | None
 
@@ -79,7 +82,8 @@ def status(store: Store) -> StatusReport:
         failed=tuple(failures[shard] for shard in sorted(failures)),
         missing=tuple(sorted(open_shards - set(failures))),
         failed_rows={name: n for name, n in statuses.items() if name != "OK"},
-        reasons=dict(reasons.most_common(5)),
+        reasons=dict(reasons.most_common(_SHOWN_REASONS)),
+        more_reasons=max(0, len(reasons) - _SHOWN_REASONS),
         rows_per_s=rate,
         time_left_s=(store.n_rows - rows_done) / rate if rate else None,
     )
@@ -88,6 +92,7 @@ def status(store: Store) -> StatusReport:
 def render(report: StatusReport) -> Group:
     """What `keybed status` prints."""
     from rich.console import Group
+    from rich.padding import Padding
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
@@ -107,7 +112,9 @@ def render(report: StatusReport) -> Group:
     if report.failed_rows:
         lines.append("rows without features: " + ", ".join(f"{n} {name}" for name, n in report.failed_rows.items()))
         lines += [f"  {n} × {reason}" for reason, n in report.reasons.items()]
-    if report.rows_per_s:
+        if report.more_reasons:
+            lines.append(f"  and {report.more_reasons} other reasons; each row's is in {report.path}/commits")
+    if report.rows_per_s and not report.complete:
         lines.append(f"{report.rows_per_s:.1f} rows/s lately, {_duration(report.time_left_s or 0.0)} left")
     if report.complete:
         lines.append(f"next: keybed verify {report.path}")
@@ -116,7 +123,8 @@ def render(report: StatusReport) -> Group:
         lines.append(f"next: keybed extract {report.path} --shards {todo}")
     share = report.rows_done / report.n_rows if report.n_rows else 1.0
     head = Text(f"{report.path}: {report.rows_done} of {report.n_rows} rows, {share:.1%}")
-    return Group(head, ProgressBar(total=1.0, completed=share, width=60), table, Text("\n".join(lines)))
+    bar = Padding(ProgressBar(total=1.0, completed=share, width=60), 0)  # alone on its line: a bar does not end one
+    return Group(head, bar, table, Text("\n".join(lines)))
 
 
 def _running(layout: Layout) -> Iterable[Running]:

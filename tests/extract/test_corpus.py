@@ -50,8 +50,9 @@ def test_names_the_missing_column(tmp_path: Path, column: str) -> None:
         (LINE.replace("2004/a.midi", "..\\a.midi"), "leaves"),
         (LINE.replace("2004/a.wav", "../../a.wav"), "leaves"),
         (LINE, "already named for recording 0"),
-        (LINE + ",8,9", "columns"),
-        ("a,b", "columns"),
+        (LINE + ",8,9", "line 3: 7 columns in the header"),
+        ("a,b", "line 3: 7 columns in the header"),
+        ('"' + "a" * 200_000 + '"' + LINE, "after line 2: not CSV as MAESTRO writes it"),
     ],
 )
 def test_refuses_a_line_and_names_it(tmp_path: Path, line: str, message: str) -> None:
@@ -68,4 +69,15 @@ def test_refuses_what_is_no_corpus(tmp_path: Path) -> None:
         read_corpus(written(tmp_path))
     (tmp_path / "maestro-v3.0.0.csv").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(CorpusError, match="not UTF-8"):
+        read_corpus(tmp_path)
+
+
+def test_names_the_columns_that_the_header_has(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="line 2: 8 columns in the header"):
+        read_corpus(written(tmp_path, LINE, header=HEADER + ",remark"))
+
+
+def test_a_csv_that_cannot_be_read_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").mkdir()
+    with pytest.raises(CorpusError, match=r"mine\.csv: cannot be read \(Is a directory\)"):
         read_corpus(tmp_path)

@@ -82,11 +82,24 @@ def test_continuous_pedal_is_kept_value_by_value(tmp_path: Path) -> None:
     np.testing.assert_allclose(p.pedal_s, [0.05, 0.1, 0.15, 0.2])
 
 
-@pytest.mark.parametrize("content", [b"", b"not midi", b"MThd\0\0\0\6\0\1\0\1\1\xe0MTrk\0\0\0\x40\0\x90"])
-def test_an_unreadable_file_is_a_named_error(tmp_path: Path, content: bytes) -> None:
+HEAD = b"MThd\0\0\0\6\0\1\0\1\1\xe0"
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "an empty file"),
+        (b"not midi", "not a MIDI file"),
+        (HEAD[:9], "cut short"),
+        (HEAD, "cut short"),
+        (HEAD + b"MTrk\0\0\0\x40\0\x90", "cut short"),
+        (HEAD + b"RIFF\0\0\0\x04\0\xff\x2f\0", "a damaged MIDI file"),
+    ],
+)
+def test_an_unreadable_file_is_a_named_error(tmp_path: Path, content: bytes, said: str) -> None:
     path = tmp_path / "broken.mid"
     path.write_bytes(content)
-    with pytest.raises(MidiError, match=r"broken\.mid"):
+    with pytest.raises(MidiError, match=rf"broken\.mid: {said}"):
         read_midi(path)
 
 

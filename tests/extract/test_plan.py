@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -13,7 +14,7 @@ import pytest
 import store as stores
 from extract.degrade import draw_levels
 from extract.plan import PlanConfig, PlanError, dry_run, plan
-from store.errors import NoRoom, RecipeMismatch
+from store.errors import NoRoom, NotAStore, RecipeMismatch
 from store.schema import SPLITS, Status
 
 PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
@@ -142,8 +143,9 @@ def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Pa
     report = plan(config_for(corpus, tmp_path / "store", limit=None))
     assert report.n_recordings_used == 4
     assert len(report.problems) == 4
-    for path, problem in zip((absent, empty, truncated, other), report.problems, strict=True):
-        assert problem.startswith(f"{path.parent.name}/{path.name}: ")
+    said = ("No such file", "an empty file", "cut short", "not a MIDI file")
+    for path, words, problem in zip((absent, empty, truncated, other), said, report.problems, strict=True):
+        assert problem.startswith(f"{path.parent.name}/{path.name}: {words}")
         assert str(corpus) not in problem
     assert all(problem in "\n".join(report.lines()) for problem in report.problems)
     entries = stores.open(tmp_path / "store").recordings
@@ -151,12 +153,43 @@ def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Pa
     assert entries[0]["midi_sha256"] == "absent"
 
 
+def test_a_folder_without_any_of_its_files_is_a_wrong_folder(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "metadata"
+    corpus.mkdir()
+    shutil.copy(tiny_corpus / "maestro-v3.0.0.csv", corpus)
+    with pytest.raises(PlanError, match=r"metadata: none of the 4 MIDI files that maestro-v3.0.0.csv names is there"):
+        plan(config_for(corpus, tmp_path / "store"))
+    with pytest.raises(PlanError, match=r"none of the 4 sound files .* --audio rendered"):
+        plan(config_for(tiny_corpus, tmp_path / "store", audio="recorded"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_is_planned_into_what_is_no_store(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    told: list[str] = []
+    for name, said in (("a file", "is a file; give the store"), ("photos", "holds other things and is no store")):
+        with pytest.raises(NotAStore, match=said):
+            plan(config_for(tiny_corpus, tmp_path / name), lambda what, done, total: told.append(what))
+    assert told == [], "refused before any work"
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+    (tmp_path / "empty").mkdir()
+    plan(config_for(tiny_corpus, tmp_path / "empty"))
+    assert stores.open(tmp_path / "empty").n_rows == 40
+
+
 def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corpus: Path, tmp_path: Path) -> None:
-    first, second, *_ = midi_names(tiny_corpus)
-    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {first: {"duration": "9.5"}, second: {"duration": "70.0"}})
+    first, second, third, *_ = midi_names(tiny_corpus)
+    changes = {first: {"duration": "9.5"}, second: {"duration": "70.0"}, third: {"duration": "20.0"}}
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", changes)
     report = plan(config_for(corpus, tmp_path / "store", limit=None))
     assert report.too_short == (f"{first}: 9.5 s",)
-    assert any("the CSV says 70.0 s" in problem for problem in report.problems)
+    longer, shorter = report.problems
+    assert "the CSV says 70.0 s" in longer
+    assert "without notes become rows with status NO_NOTES" in longer
+    assert "the CSV says 20.0 s" in shorter
+    assert re.search(r"the last \d\d\.\d s of the MIDI are in none", shorter)
     columns = stores.open(tmp_path / "store").columns(0, report.n_rows)
     assert 0 not in columns["recording"]
     assert columns["start_s"].max() == pytest.approx(9 * 6.2)
@@ -173,6 +206,12 @@ def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
         ({"profile": "harsh"}, "profile 'harsh'"),
         ({"limit": 0}, "--limit 0"),
         ({"shard_rows": 6}, "--shard-rows 6"),
+        ({"window_s": 0.0}, "--window 0: a length of 1 s or more"),
+        ({"window_s": float("nan")}, "--window nan"),
+        ({"hop_s": 0.0}, "--hop 0: seconds"),
+        ({"hop_s": float("inf")}, "--hop inf"),
+        ({"n_bins": 0}, "--bins 0"),
+        ({"n_bins": 101}, r"--bins 101: .*100 in a window of 10 s"),
         ({"encoders": ("placeholder-midi", "placeholder-midi")}, "named twice"),
     ],
 )
@@ -187,7 +226,7 @@ def test_settings_that_cannot_be_meant(
 def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("extract.room.shutil.disk_usage", lambda folder: usage._replace(free=10_000))
-    with pytest.raises(NoRoom, match=r"0\.0 GB free"):
+    with pytest.raises(NoRoom, match=r"0\.01 MB free, but .* may need \d\.\d\d MB more"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
     said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()

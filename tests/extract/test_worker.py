@@ -62,6 +62,22 @@ def test_one_task_fills_the_store(filled: Path) -> None:
     assert not list((filled / "claims").iterdir())
 
 
+@pytest.mark.parametrize("workers", [0, 2])
+def test_progress_goes_up_to_every_shards_last_row(store_path: Path, workers: int) -> None:
+    told: dict[str, list[int]] = {}
+    totals: dict[str, int] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        told.setdefault(what, []).append(done)
+        totals[what] = total
+
+    extract(ExtractConfig(store_path, workers=workers), progress)
+    assert list(totals) == [f"shard {shard} ({shard + 1} of 5)" for shard in range(5)]
+    for what, done in told.items():
+        assert done == sorted(set(done)), what
+        assert done[-1] == totals[what], what
+
+
 def test_arrays_are_what_the_encoders_say_row_by_row(filled: Path) -> None:
     store = stores.open(filled)
     setting = setting_of(store, store.places)
@@ -111,7 +127,7 @@ def test_a_claimed_shard_is_left_out_with_its_reason(store_path: Path) -> None:
     assert report.made == (0, 1, 3, 4)
     assert "shard 2 is being made by process" in report.skipped[2]
     assert report.left == 1
-    assert "1 shards are left to other tasks" in "\n".join(report.lines())
+    assert "1 shard left to other tasks" in "\n".join(report.lines())
 
 
 def test_unreadable_midi_becomes_rows_with_a_status_and_the_rest_goes_on(tiny_corpus: Path, tmp_path: Path) -> None:

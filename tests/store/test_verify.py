@@ -268,4 +268,28 @@ def test_status_puts_every_shard_in_one_place(tmp_path, made):
 def test_a_finished_store_tells_what_comes_next(whole_store):
     report = status(whole_store)
     assert report.complete
-    assert f"next: keybed verify {whole_store.path}" in shown(report)
+    text = shown(report)
+    assert f"next: keybed verify {whole_store.path}" in text
+    assert "left" not in text, "nothing is left to wait for"
+
+
+def test_each_part_of_the_status_stands_on_its_own_line(whole_store):
+    lines = shown(status(whole_store)).splitlines()
+    assert lines[0].endswith("150 of 150 rows, 100.0%")
+    assert set(lines[1].strip()) == {"━"}
+    assert lines[2].split() == ["shards", "number", "which"]
+
+
+def test_reasons_that_are_not_shown_are_counted(filled):
+    path = filled.path / "commits" / "000000.json"
+    commit = json.loads(path.read_text())
+    rows = range(commit["start"], commit["start"] + 12)
+    commit["failures"] = {f"{row:09d}": f"2004/{row}.midi: an empty file; copy it again" for row in rows}
+    commit["statuses"] = {"OK": commit["stop"] - commit["start"] - 12, "MIDI_UNREADABLE": 12}
+    path.write_text(json.dumps(commit))
+    opened = store.open(filled.path)
+    reasons = {reason for shard in opened.committed for reason in opened.commit(shard).failures.values()}
+    report = status(opened)
+    assert (len(report.reasons), report.more_reasons) == (10, len(reasons) - 10)
+    assert report.more_reasons >= 2
+    assert f"and {report.more_reasons} other reasons" in shown(report)

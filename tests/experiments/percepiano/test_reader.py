@@ -17,7 +17,7 @@ def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
         "label without MIDI",
         "MIDI without a label",
         "has not 19 numbers",
-        "not a readable MIDI",
+        "cut short",
     ):
         assert words in told
     assert (found.rating.mean(), found.sd.mean()) == pytest.approx((0.5, 0.1))  # both files' names hold "std"
