@@ -28,7 +28,7 @@ ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "
 
 So no axis moves another's label. What one does to another's notes afterwards is not counted: where timing strikes a key again
 too early, the stroke before it ends there. Lengths measured on finished notes differ from articulation's label by 0.1 points of
-score on average, by more than 1 in about 3 of 100 rows (700 rows of real music); tests hold the tolerance.
+score on average, by more than 1 in 3 of 100 rows (346 rows of real music); tests hold the tolerance.
 """
 
 
