@@ -40,7 +40,8 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
         if e["random"]
     ]
     data = results["data"]
-    sections = [*_zero_shot(results["zero_shot"]), *(_protocol(n, p) for n, p in results["protocols"].items())]
+    hardest_first = reversed(results["protocols"].items())
+    sections = [*_zero_shot(results["zero_shot"]), *(_protocol(name, found) for name, found in hardest_first)]
     sections += [_by_scale(results), _data(data)]
     page = Page(
         title="PercePiano: human ratings of the same passage played by many",
@@ -69,7 +70,9 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
         against = a["r"]["high"] < 0 if a["r"]["high"] is not None else False
         text = "agrees" if agrees and a["p"] < 0.05 else ("disagrees" if against else "no evidence")
         style = {"agrees": "pill pass", "disagrees": "pill fail", "no evidence": "pill shown"}[text]
-        kind = "confirmatory, Holm" if a["confirmatory"] else "exploratory, two-sided"
+        kind = "confirmatory, Holm" if a["confirmatory"] else "exploratory, two-sided, uncorrected"
+        if text != "no evidence" and not a["confirmatory"]:
+            text, style = f"a hint: {text}", "pill shown"
         rows.append(
             [
                 a["question"]["dimension"].replace("_", " "),
@@ -87,10 +90,16 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
         "r is signed so that positive means that heads and ears agree; mapping and signs were fixed beforehand. note_accuracy "
         "has no counterpart in PercePiano.",
     ]
+    picture = forest(
+        [(f"{a['question']['dimension'].replace('_', ' ')}\nscale {a['words']}", a["r"]) for a in found["answers"]],
+        "zero-shot: within-passage r of synthetic dimensions and human scales, humans only",
+        "r; right of 0: heads and ears agree",
+    )
     return [
         Section(
             "Zero-shot: do labels from degradation carry over?",
             words,
+            pictures=[picture],
             tables=[Table(head, rows, numeric=(3, 5))],
             wide=True,
         )
