@@ -18,6 +18,9 @@ from heads.errors import BadInput
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""
 
+_ROUNDING = 1e-6
+"""Share of a mean square that sums of float32 products cannot tell from a variance."""
+
 Floats = NDArray[np.float64]
 Part = str
 Fold = tuple[Sequence[Part], Sequence[Part]]
@@ -298,20 +301,34 @@ class _Merged:
         mean, cov = (a[(columns,) * a.ndim] for a in self.x_moments(k))
         _, _, covariance = self.y_moments(k, columns, mean)
         variance = np.diag(cov).copy()
-        alive = variance > 1e-12 * max(float(variance.max()), 1e-300)
+        # A column that hardly moves about a far mean has a variance of rounding errors: it says nothing.
+        alive = variance > np.maximum(1e-12 * max(float(variance.max()), 1e-300), _ROUNDING * mean**2)
         scale = np.where(alive, 1.0 / np.sqrt(np.where(alive, variance, 1.0)), 0.0)
         correlation = cov * scale[:, None] * scale[None, :]
         np.fill_diagonal(correlation, 1.0)
-        found = []
-        for penalty in penalties:
-            ridge = correlation + penalty * np.eye(len(scale))
-            found.append(cho_solve(cho_factor(ridge, lower=True), covariance * scale) * scale)
-        return found
+        return [slope * scale for slope in _ridge(correlation, covariance * scale, penalties)]
 
     def line(self, k: int, columns: slice, penalty: float) -> tuple[Floats, float]:
         (slope,) = self.solutions(k, columns, [penalty])
         mean = self.x_moments(k)[0][columns]
         return slope, float(self.y_moments(k, columns, mean)[0] - mean @ slope)
+
+
+def _ridge(correlation: Floats, covariance: Floats, penalties: Sequence[float]) -> list[Floats]:
+    """(correlation + penalty · 1)⁻¹ covariance for each penalty.
+
+    From few rows, sums of float32 products leave the correlation a little below zero in some directions, by more than the
+    smallest penalty makes up for; then these directions count as zero.
+    """
+    try:
+        return [
+            cho_solve(cho_factor(correlation + penalty * np.eye(len(correlation)), lower=True), covariance)
+            for penalty in penalties
+        ]
+    except np.linalg.LinAlgError:
+        value, vector = np.linalg.eigh(correlation)
+        along = vector.T @ covariance
+        return [vector @ (along / (np.maximum(value, 0.0) + penalty)) for penalty in penalties]
 
 
 def _validate(train: _Merged, valid: _Merged, columns: slice, penalties: Sequence[float]) -> Floats:

@@ -86,6 +86,25 @@ def test_it_finds_the_layer_and_predicts():
     assert result.best(0, ["mert[0]"]).block == "mert[0]"
 
 
+def test_fewer_rows_than_columns_are_solved_too():
+    """Sums of float32 products leave so few rows' correlation below zero; columns that hardly move are left out."""
+    rng = np.random.default_rng(2)
+    train = np.arange(12) < 4
+    x = rng.normal(size=(12, 2, 107))
+    x[:, 0, :3] = np.where(train[:, None], 5 + 1e-4 * rng.normal(size=(12, 3)), -5)
+    x = x.astype(np.float32)
+    score = np.repeat((80 + 5 * x[:, 0, 3] + rng.normal(size=12))[:, None], K, axis=1)
+    probe = RidgeProbe()
+    probe.add(np.where(train, "train", "validation"), {"frames": x}, score, np.ones((12, K), bool))
+    result = probe.solve([(["train"], ["validation"])])
+    moving = x.reshape(12, -1)[:, 3:].astype(np.float64)
+    for i, penalty in list(enumerate(result.penalties))[2:]:  # the smallest two are near the rounding itself
+        line = plain_ridge(moving[train], score[train, 0], np.ones(4), penalty)
+        expected = np.corrcoef(line(moving[~train]), score[~train, 0])[0, 1]
+        assert result.r["frames", "both"][i, 0] == pytest.approx(expected, abs=5e-3)
+    assert np.isfinite(result.predict({"frames": x})).all()
+
+
 def test_batches_do_not_matter():
     a, b = solved(300), solved(7)
     for key in a.r:
