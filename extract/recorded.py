@@ -76,6 +76,8 @@ def read_window(path: str | Path, start_s: float, window_s: float) -> tuple[NDAr
     """
     import soundfile
 
+    if not Path(path).is_file():
+        raise AudioUnreadable(f"{Path(path).name}: no such file")
     try:
         with soundfile.SoundFile(path) as file:
             return _read(file, Path(path).name, start_s, window_s)

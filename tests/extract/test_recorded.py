@@ -97,7 +97,7 @@ def test_what_is_wrong_with_a_file_is_the_rows_status(tmp_path: Path) -> None:
     want = {
         short: (Status.AUDIO_TOO_SHORT, "shorter than the MIDI"),
         text: (Status.AUDIO_UNREADABLE, "text.wav"),
-        tmp_path / "gone.wav": (Status.AUDIO_UNREADABLE, "gone.wav"),
+        tmp_path / "gone.wav": (Status.AUDIO_UNREADABLE, "gone.wav: no such file"),
         silent: (Status.SILENT_AUDIO, "silent"),
         nan: (Status.NOT_FINITE, "nan.wav"),
     }
