@@ -13,10 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import hypothesis
 import mido
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
+
+# A clock in a test fails on a busy machine and says nothing of the code.
+hypothesis.settings.register_profile("keybed", deadline=None)
+hypothesis.settings.load_profile("keybed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
