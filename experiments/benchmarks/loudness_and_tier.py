@@ -43,11 +43,11 @@ BLOCK_S, STEP_S = 0.4, 0.1
 ABSOLUTE_GATE_LUFS, RELATIVE_GATE_LU, OFFSET_LU = -70.0, -10.0, -0.691
 MEASURES = ("rms", "bs1770", "bs1770_ungated", "mean_abs", "mean_frame_db", "peak")
 IN_WORDS = {
-    "rms": "RMS of the clip (what is normalised)",
-    "bs1770": "BS.1770 integrated loudness (K-weighted, gated)",
-    "bs1770_ungated": "the same without gates",
-    "mean_abs": "mean absolute amplitude",
-    "mean_frame_db": "mean of the frames' level in dB (43 ms)",
+    "rms": "RMS (normalised)",
+    "bs1770": "BS.1770 integrated",
+    "bs1770_ungated": "BS.1770 ungated",
+    "mean_abs": "mean amplitude",
+    "mean_frame_db": "mean of frames' dB",
     "peak": "peak",
 }
 
@@ -172,7 +172,7 @@ def interval(measured: Measured, k: int, resamples: int = 500, seed: int = 0) ->
 
 def tables(measured: Measured) -> list[Table]:
     """r of each measure as rows are, and as it would be after another normalisation."""
-    now = Table("measure", "r with the tier", "95 %", *(f"mean, {tier}" for tier in TIERS), title="as rows are")
+    now = Table("measure", "r", "95 %", *TIERS, title="as rows are: r with the tier, and each tier's mean in dB")
     other = Table("normalised to", *MEASURES, title="r with the tier, had rows been normalised to another measure")
     for k, name in enumerate(MEASURES):
         values = measured.loudness_SxTxM[:, :, k]
