@@ -47,6 +47,8 @@ def read_midi(path: str | Path) -> Performance:
         raise MidiError(f"{path}: {_why_unreadable(Path(path), error)}") from error
     if midi.type == 2:
         raise MidiError(f"{path}: a MIDI file of type 2 holds several pieces; export it as type 0 or 1")
+    if midi.ticks_per_beat == 0:
+        raise MidiError(f"{path}: a beat of 0 ticks, so that its times mean nothing; export it again")
     if not 0 < midi.ticks_per_beat < 0x8000:
         raise MidiError(f"{path}: time code instead of ticks per beat; export it with a tempo")
 

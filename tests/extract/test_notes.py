@@ -112,6 +112,15 @@ def test_a_file_without_piano_notes_and_one_of_several_pieces_are_named_errors(t
         read_midi(tmp_path / "absent.mid")
 
 
+@pytest.mark.parametrize(("division", "says"), [(b"\xe7\x28", "time code"), (b"\0\0", "a beat of 0 ticks")])
+def test_a_file_whose_times_cannot_be_read_says_why(tmp_path: Path, division: bytes, says: str) -> None:
+    path = write(tmp_path / "odd.mid", [on(60), off(60, 480)])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:12] + division + whole[14:])  # the header's last two bytes: ticks a beat, or SMPTE
+    with pytest.raises(MidiError, match=rf"odd\.mid: {says}"):
+        read_midi(path)
+
+
 def test_real_files_agree_with_pretty_midi(shared_data: Path) -> None:
     import pretty_midi
 
