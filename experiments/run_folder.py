@@ -60,7 +60,7 @@ def read_json(path: Path) -> dict[str, Any]:
 def start_run(out: Path, config: Any, fingerprint: str) -> Path:
     """Make the folder and write config.json; the same configuration goes on in a folder that it began.
 
-    Raises RunTaken where the folder holds another configuration.
+    Raises RunTaken where the folder holds another configuration, KeybedError where it cannot be written.
     """
     shaping = plain({k: v for k, v in asdict(config).items() if k not in ("out", "store", "after")})
     described = {"kind": type(config).__name__, "store": fingerprint, "config": shaping, "version": version("keybed")}
@@ -72,8 +72,11 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
         }:
             raise RunTaken(f"{out} holds a run of another configuration or store ({path}); give another --out")
         return path
-    out.mkdir(parents=True, exist_ok=True)
-    return write_json(path, described)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        return write_json(path, described)
+    except OSError as error:
+        raise KeybedError(f"--out {out} cannot be written ({error.strerror or error}); give another folder") from error
 
 
 def about_store(store: Store) -> dict[str, Any]:

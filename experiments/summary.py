@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -15,7 +16,7 @@ from experiments.intervals import Interval
 from experiments.plots import label
 from store.schema import DIMENSIONS
 
-_SHORT = {"midi": "MIDI", "specialists": "special."}
+_SHORT = {"midi": "MIDI", "specialists": "spec."}
 _COLOURS = {"GO": "green", "NO-GO": "red", "UNDEFINED": "yellow"}
 
 
@@ -23,7 +24,8 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
     """Specific r (plain r) a head and dimension, then the gate."""
     specific: Mapping[str, Mapping[str, Interval]] = results["specific"]
     plain: Mapping[str, Mapping[str, Interval]] = results["plain"]
-    table = Table(title=f"specific r (plain r), {results['judged']['how']}, {results['judged']['pieces']} pieces")
+    title = f"specific r (plain r), {results['judged']['how']}, {results['judged']['pieces']} pieces"
+    table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)  # 80 columns hold it
     table.add_column("dimension", no_wrap=True)
     for name in specific:
         table.add_column(_SHORT.get(name, name), justify="right")
@@ -36,7 +38,7 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
         table.add_row(label(dimension), *cells)
     mean = results["mean"]
     table.add_section()
-    table.add_row("mean", *(f"{mean['specific'][n].value:.3f} ({mean['plain'][n].value:.3f})" for n in specific))
+    table.add_row("mean", *(f"{mean['specific'][n].value:.3f} ({mean['plain'][n].value:.2f})" for n in specific))
     console.print(table)
     for line in results["store"]["encoders"]:
         if line["random"] and line["name"] in results["pair"].values():

@@ -13,6 +13,7 @@ from extract.corpus import Corpus, Recording
 from extract.notes import MidiError, read_midi, save_notes
 from extract.processes import process_pool
 from extract.progress import Progress
+from store.durable import disk_error
 from store.layout import Layout
 
 DURATION_TOLERANCE_S = 2.0
@@ -66,7 +67,11 @@ def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Rec
     else:
         n_notes = performance.n_notes
         end_s = max(float(performance.offset_s.max(initial=0.0)), float(performance.pedal_s[-1:].max(initial=0.0)))
-        save_notes(notes_folder / Layout(notes_folder).notes_of(recording.index).name, performance, sha256)
+        target = notes_folder / Layout(notes_folder).notes_of(recording.index).name
+        try:
+            save_notes(target, performance, sha256)
+        except OSError as error:
+            raise disk_error(error, target) from error
     audio, audio_problem = _audio(corpus, recording) if recorded else (None, None)
     return Parsed(recording.index, sha256, n_notes, end_s, problem, audio, audio_problem)
 

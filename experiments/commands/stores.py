@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from experiments.commands.arguments import add_places, add_store, given_places, names, positive
+from experiments.commands.arguments import add_places, add_store, given_places, names, positive, whole
 
 
 def register(subcommands: Any) -> None:
@@ -33,7 +33,7 @@ def register(subcommands: Any) -> None:
     derive = subcommands.add_parser("derive", help="make train mean and sd, PCA and int8 views of the features")
     add_store(derive)
     derive.add_argument("--features", type=names, help="array paths (default: every encoder's frames)")
-    derive.add_argument("--pca", metavar="K", type=int, default=128, help="components; 0: none (128)")
+    derive.add_argument("--pca", metavar="K", type=whole, default=128, help="components; 0: none (128)")
     derive.add_argument("--no-int8", action="store_true", help="leave the int8 views out")
     derive.add_argument("--scheduler", metavar="ADDRESS", help="an existing Dask cluster (default: local threads)")
     derive.set_defaults(run=_derive)

@@ -45,3 +45,15 @@ def test_the_terminal_warns_of_recorded_sound(source: str, tmp_path) -> None:  #
     gate = Gate(2, "GO", "fine", (), (), "GO", None, {})
     print_summary(Console(file=written, width=300), results(source), gate, tmp_path / "report.html")
     assert ("only the tone axis touches it" in written.getvalue()) == (source == "recorded")
+
+
+def test_the_table_fits_a_terminal_of_80_columns(tmp_path) -> None:  # type: ignore[no-untyped-def]
+    every = results("rendered")
+    heads = ("audio", "midi", "concat", "cross", "gated", "specialists")
+    below = Interval(-0.123, -0.2, -0.1)
+    every["specific"] = every["plain"] = {name: dict.fromkeys(DIMENSIONS, below) for name in heads}
+    every["mean"] = {kind: dict.fromkeys(heads, below) for kind in ("specific", "plain")}
+    written = io.StringIO()
+    gate = Gate(2, "GO", "fine", (), (), "GO", None, {})
+    print_summary(Console(file=written, width=80), every, gate, tmp_path / "report.html")
+    assert "…" not in written.getvalue()

@@ -10,6 +10,9 @@ import pytest
 from experiments.cli import main, parser
 from experiments.commands.arguments import names, numbers, positive
 from experiments.extras import what_to_install
+from experiments.phase2 import Phase2Config
+from experiments.run_folder import start_run
+from store.errors import KeybedError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -91,6 +94,13 @@ def test_every_library_of_an_extra_is_known_by_it():
     assert what_to_install(ModuleNotFoundError(name="experiments.misspelt")) is None
 
 
+def test_a_run_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/run"):
+        with pytest.raises(KeybedError, match=rf"--out .*{out} cannot be written"):
+            start_run(tmp_path / out, Phase2Config(tmp_path / "store", tmp_path / out), "abc")
+
+
 def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
     (tmp_path / "maestro-v3.0.0.csv").write_text("split,duration\ntrain,12.0\n")
     assert main(["plan", str(tmp_path), str(tmp_path / "store")]) == 1
@@ -101,7 +111,14 @@ def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
 
 
 def test_wrong_usage_is_refused_before_any_work():
-    for wrong in (["plan"], ["extract"], ["nonsense"], ["plan", "a", "b", "--profile", "loud"], ["phase2", "s"]):
+    for wrong in (
+        ["plan"],
+        ["extract"],
+        ["nonsense"],
+        ["plan", "a", "b", "--profile", "loud"],
+        ["phase2", "s"],
+        ["derive", "s", "--pca", "-3"],
+    ):
         with pytest.raises(SystemExit) as caught:
             parser().parse_args(wrong)
         assert caught.value.code == 2

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import json
 import re
 import shutil
@@ -232,6 +233,18 @@ def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pyt
     said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
     assert any(line.startswith("NO ROOM: ") for line in said)
     plan(config_for(tiny_corpus, tmp_path / "store", check_room=False))
+
+
+def test_no_room_for_the_notes_that_are_read_is_said_in_words(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("extract.parse.save_notes", full)
+    with pytest.raises(NoRoom, match=r"no room left .* while writing .*keybed-notes-"):
+        plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
 
 
 def test_one_and_several_processes_plan_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
