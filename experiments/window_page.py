@@ -16,7 +16,10 @@ def parts(results: Json) -> tuple[list[str], list[str], list[Section]]:
     """Lead lines, small lines under them, and sections."""
     windows = results["windows"]
     lead = [results["verdict"]]
-    below = ["Windows differ, so rows cannot be paired: look at whether the intervals meet, not at single digits."]
+    below = [
+        "Windows differ, so rows cannot be paired: look at whether the intervals meet, not at single digits. A row of a longer window "
+        "also holds more music; a store of fewer, longer rows beside these tells context from quantity."
+    ]
     rows: list[list[Cell]] = [
         [
             f"{w['window_s']:g} s",
