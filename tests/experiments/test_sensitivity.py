@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from experiments.counterfactuals import LEVEL_SCORES, Counterfactual
-from experiments.sensitivity import LARGEST_MOVEMENT, _judge, _movement, _over_bins
+from experiments.sensitivity import LARGEST_MOVEMENT, Cell, _judge, _movement, _over_bins
+from experiments.sensitivity_report import write_report
 from extract.degrade import CURVES, UNTOUCHED
 from store.schema import AXES, LEVELS
 
@@ -77,3 +78,19 @@ def test_unmoved_features_tell_nothing():
     assert cell.r == 0.0
     assert cell.auc_by_level == (0.5, 0.5, 0.5)
     assert len(LEVEL_SCORES) == 3
+
+
+@pytest.mark.parametrize(("n_segments", "warned"), [(12, True), (50, False)])
+def test_few_segments_are_warned_of(n_segments, warned, tmp_path):
+    auc = (0.5, 0.5, 0.5)
+    cells = [Cell("e", "0", "p", axis, 0.1, (0.0, 0.1, 0.1), 0.4, auc, n_segments) for axis in AXES]
+    results = {
+        "encoders": [],
+        "n_segments": n_segments,
+        "n_pieces": 10,
+        "level_scores": LEVEL_SCORES,
+        "store_fingerprint": "0" * 64,
+        "seconds": 1.0,
+    }
+    page = write_report(cells, results, tmp_path / "report.html").read_text()
+    assert ("Few segments." in page) == warned
