@@ -42,7 +42,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(draft.corpus)
     places["maestro"] = str(draft.corpus.folder.absolute())
     if config.audio == "rendered":
-        places["soundfont"] = str(render.resolve_soundfont(config.soundfont).absolute())
+        places["soundfont"] = str(render.opened_soundfont(config.soundfont).absolute())
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, draft, Path(folder), progress)
         recipe = _recipe(config, draft, specs, audio, parsed)

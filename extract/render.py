@@ -56,12 +56,21 @@ def resolve_soundfont(soundfont: str | Path | None) -> Path:
     return path
 
 
+def opened_soundfont(soundfont: str | Path | None) -> Path:
+    """Its path, once FluidSynth has opened it: a file cut short is told when planning, not by every task.
+
+    Raises NotASoundfont, SynthesiserMissing.
+    """
+    path = resolve_soundfont(soundfont)
+    about = path.stat()
+    open_soundfont(path, about.st_size, about.st_mtime_ns)
+    return path
+
+
 def describe(soundfont: str | Path | None = None) -> dict[str, Any]:
     """What of the rendering shapes a number, for the recipe. Raises NotASoundfont, SynthesiserMissing."""
     path = resolve_soundfont(soundfont)
     about = path.stat()
-    # Opened, not only looked at: a file cut short would else be planned with and found out by every task.
-    open_soundfont(path, about.st_size, about.st_mtime_ns)
     return {
         "code_version": CODE_VERSION,
         "soundfont": path.name,

@@ -14,7 +14,9 @@ import pytest
 
 import store as stores
 from extract.degrade import draw_levels
+from extract.fluidsynth import NotASoundfont
 from extract.plan import PlanConfig, PlanError, dry_run, plan
+from extract.render import default_soundfont
 from store.errors import NoRoom, NotAStore, RecipeMismatch
 from store.schema import SPLITS, Status
 
@@ -178,6 +180,14 @@ def test_nothing_is_planned_into_what_is_no_store(tiny_corpus: Path, tmp_path: P
     (tmp_path / "empty").mkdir()
     plan(config_for(tiny_corpus, tmp_path / "empty"))
     assert stores.open(tmp_path / "empty").n_rows == 40
+
+
+def test_a_soundfont_cut_short_is_found_when_planning(tiny_corpus: Path, tmp_path: Path) -> None:
+    hollow = tmp_path / "hollow.sf2"
+    hollow.write_bytes(default_soundfont().read_bytes()[:4000])
+    with pytest.raises(NotASoundfont, match=r"hollow\.sf2: not a soundfont with a piano"):
+        plan(config_for(tiny_corpus, tmp_path / "store", soundfont=hollow))
+    assert not (tmp_path / "store").exists()
 
 
 def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corpus: Path, tmp_path: Path) -> None:

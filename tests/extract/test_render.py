@@ -13,7 +13,7 @@ from extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_varian
 from extract.fluidsynth import NotASoundfont
 from extract.notes import read_midi
 from extract.performance import Performance
-from extract.render import SAMPLE_RATE_HZ, Renderer, default_soundfont, describe, synthesise
+from extract.render import SAMPLE_RATE_HZ, Renderer, default_soundfont, describe, opened_soundfont, synthesise
 from store.schema import LEVELS, Status
 from tests.extract.degrade.examples import WINDOW_S, steady
 
@@ -179,7 +179,7 @@ def test_what_is_not_a_soundfont_is_refused_by_name(tmp_path: Path) -> None:
         describe(text)
     hollow = tmp_path / "hollow.sf2"
     hollow.write_bytes(default_soundfont().read_bytes()[:4000])
-    for look in (Renderer, describe):  # describe is what planning asks
+    for look in (Renderer, opened_soundfont):
         with pytest.raises(NotASoundfont, match=r"hollow\.sf2: not a soundfont with a piano"):
             look(hollow)
 
