@@ -34,11 +34,11 @@ def print_summary(console: Console, results: Mapping[str, Any], gate: Gate, repo
         for name in specific:
             own = specific[name].get(dimension)
             first = "–" if own is None else f"{own.value:.2f}"
-            cells.append(f"{first} ({plain[name][dimension].value:.2f})")
+            cells.append(f"{first}\n({plain[name][dimension].value:.2f})")
         table.add_row(label(dimension), *cells)
     mean = results["mean"]
     table.add_section()
-    table.add_row("mean", *(f"{mean['specific'][n].value:.3f} ({mean['plain'][n].value:.2f})" for n in specific))
+    table.add_row("mean", *(f"{mean['specific'][n].value:.3f}\n({mean['plain'][n].value:.2f})" for n in specific))
     console.print(table)
     for line in results["store"]["encoders"]:
         if line["random"] and line["name"] in results["pair"].values():

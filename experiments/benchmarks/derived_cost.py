@@ -2,6 +2,7 @@
 
     python -m experiments.benchmarks.derived_cost STORE                 after `keybed derive STORE`; 2 min for 8,000 rows
     python -m experiments.benchmarks.derived_cost STORE --rows 2000     fewer rows
+    python -m experiments.benchmarks.derived_cost STORE --quick         1,000 of them
 
 For every encoder of a finished store: bytes on disk a row, seconds to read the chosen rows (the fastest of three turns, warm
 page cache, int8 turned back into numbers), and the mean ridge r over the seven axis dimensions from each bin's mean and spread over
@@ -147,10 +148,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("store", type=Path)
     parser.add_argument("--rows", type=int, default=Config.rows, help="rows to look at (%(default)s; 0: all)")
+    parser.add_argument("--quick", action="store_true", help="1,000 rows")
     given = parser.parse_args()
     console = Console(highlight=False)
     try:
-        console.print(table(costs(Config(given.store, given.rows))))
+        console.print(table(costs(Config(given.store, 1000 if given.quick else given.rows))))
     except KeybedError as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
 

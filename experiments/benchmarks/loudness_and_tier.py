@@ -2,6 +2,7 @@
 
     python -m experiments.benchmarks.loudness_and_tier STORE                     250 segments, 1,000 rows; needs a planned store
     python -m experiments.benchmarks.loudness_and_tier STORE --segments 2000     more of them
+    python -m experiments.benchmarks.loudness_and_tier STORE --quick             25: shows that it runs, no more
 
 Each row is made as extraction makes it and its loudness measured in several ways. For each measure: r with the tier (0 pristine
 to 3 poor, all four of every segment), a 95 % interval by resampling whole pieces, and the mean in each tier. A meter reads whole
@@ -197,9 +198,10 @@ def main() -> None:
     parser.add_argument(
         "--workers", type=int, default=defaults.workers, help="processes that render (default %(default)s)"
     )
+    parser.add_argument("--quick", action="store_true", help="25 segments")
     given = parser.parse_args()
     console = Console()
-    measured = measure(Config(given.store, given.segments, given.workers), console)
+    measured = measure(Config(given.store, 25 if given.quick else given.segments, given.workers), console)
     console.print(f"{measured.loudness_SxTxM.shape[0]} segments, {len(np.unique(measured.piece_S))} pieces")
     for table in tables(measured):
         console.print(table)

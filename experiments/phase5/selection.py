@@ -224,11 +224,12 @@ def _facts(
     r = label_correlations(candidates.score[chosen], candidates.valid[chosen])
     before = label_correlations(candidates.score, candidates.valid)
     off = ~np.eye(len(r), dtype=bool)
+    of_piece = np.unique(candidates.piece[chosen], return_counts=True)[1]
     strength = power(config.n, ASSUMED_RELIABILITY)
     specific = power(config.n, ASSUMED_RELIABILITY, controls=len(AXIS_DIMENSIONS) - 1)
     return {
         "n": config.n,
-        "n_pieces": int(np.unique(candidates.piece[chosen]).size),
+        "n_pieces": of_piece.size,
         "n_anchors": len(anchors),
         "repeats": config.repeats,
         "raters": list(config.raters),
@@ -239,9 +240,7 @@ def _facts(
         "largest_label_correlation": float(np.abs(r[off]).max()),
         "label_correlations_before": before,
         "largest_before": float(np.abs(before[off]).max()),
-        "clips_of_a_piece": [
-            int(f(np.unique(candidates.piece[chosen], return_counts=True)[1])) for f in (np.min, np.max)
-        ],
+        "clips_of_a_piece": [int(of_piece.min()), int(of_piece.max())],
         "sure_middle_unsure": thirds_of_doubt(candidates.unsure[chosen]),
         "score_ranges": dict(
             zip(AXIS_DIMENSIONS, shares_of_ranges(candidates.score[chosen], candidates.valid[chosen]).T, strict=True)
