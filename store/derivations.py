@@ -5,26 +5,29 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from store import shard_frames
+from store import shard_frames, train_moments
 from store.arrays import make_array
 from store.derived import INT8_MISSING, attributes, missing_objects, source_fingerprint
 from store.durable import disk_error, sync_folder, sync_tree
 from store.errors import StoreError
 from store.layout import Layout
-from store.pca import ITERATIONS, Components, principal_components
+from store.pca import Components, principal_components
 from store.reader import Store, open_store
 from store.schema import FRAMES_CHUNK_ROWS, ArraySpec, EncoderSpec
 from store.staging import staging_folder
+from store.train_moments import TrainMoments
 
-VERSION = 1
+VERSION = 2
 """Raised when the arithmetic of a derivation changes: everything derived is made again then."""
+
+_RUNS, _PRODUCTS_BYTES = 64, 2**30
 
 Gather = Callable[[str, Sequence[partial[Any]]], list[Any]]
 """Runs tasks, in any order and place, and gives their results in the order of the tasks."""
@@ -42,10 +45,9 @@ class Derivation:
         *,
         k: int,
         int8: bool,
-        seed: int,
     ) -> None:
         self.store, self.encoder, self.kind, self.gather = store, encoder, kind, gather
-        self.wanted_k, self.int8, self.seed = k, int8, seed
+        self.wanted_k, self.int8 = k, int8
         self.array = f"{encoder.group}/{kind}"
         self.base = f"derived/{encoder.name}/{kind}"
         masks = [f"{encoder.group}/mask"] if kind == "frames" and encoder.has_mask else []
@@ -86,52 +88,48 @@ class Derivation:
         return {
             "sources": list(self.sources),
             "source_fingerprint": self.content,
-            "derivation": {"version": VERSION, "seed": self.seed, "power_iterations": ITERATIONS},
+            "derivation": {"version": VERSION},
             "random_weights": self.encoder.random_weights,
         }
 
-    def each_shard(self, what: str, function: Callable[..., Any], *arguments: Any, train: bool = True) -> list[Any]:
-        """function(path, content, array, shard, *arguments) for every shard, or for those that hold training rows."""
+    @cached_property
+    def train_shards(self) -> range:
+        """Shards that hold training rows."""
         last = self.store.splits["train"][1]
-        wanted = [s for s in range(self.store.n_shards) if not train or self.store.shard_range(s)[0] < last]
-        path = str(self.store.path)
-        tasks = [partial(function, path, self.content, self.array, shard, *arguments) for shard in wanted]
-        return self.gather(f"{self.base}: {what}", tasks)
+        return range(sum(self.store.shard_range(shard)[0] < last for shard in range(self.store.n_shards)))
+
+    @cached_property
+    def measured(self) -> TrainMoments:
+        """One pass over the training shards. Raises StoreError where they hold fewer than two observations."""
+        where = (str(self.store.path), self.content, self.array)
+        candidates = (train_moments.units_of(*where, shard) for shard in self.train_shards)
+        units = next((found for found in candidates if found is not None), None)
+        if units is None:
+            raise StoreError(f"{self.array}: no training observation to take a mean of")
+        wide = self.kind == "frames" and bool(self.wanted_k)
+        tasks = [
+            partial(train_moments.sums_of, *where, shards, units, wide)
+            for shards in _runs(self.train_shards, len(units.centre) if wide else 0)
+        ]
+        first, *others = self.gather(f"{self.base}: moments", tasks)
+        for other in others:
+            first = first.plus(other)
+        if first.n < 2:
+            raise StoreError(f"{self.array}: {first.n} training observation is too few for a standard deviation")
+        return train_moments.finished(first, units)
 
     def make_moments(self) -> None:
-        """Two passes: mean, then squared deviations from it."""
-        parts = self.each_shard("mean", shard_frames.sums)
-        n = sum(part[0] for part in parts)
-        if n < 2:
-            raise StoreError(f"{self.array}: {n} training observations are too few for a standard deviation")
-        mean = (np.sum([part[1] for part in parts], axis=0) / n).astype(np.float32)
-        squares, reach = zip(*self.each_shard("deviations", shard_frames.deviations, mean), strict=True)
-        std = np.sqrt(np.sum(squares, axis=0) / n).astype(np.float32)
-        dims = self.dims
+        """Mean, standard deviation and reach."""
+        found, dims = self.measured, self.dims
         with self.staged() as folder:
-            self.small(folder, "_mean", mean, dims, n_observations=n)
-            self.small(folder, "_std", std, dims, n_observations=n)
-            self.small(folder, "_reach", np.max(reach, axis=0).astype(np.float32), dims, n_observations=n)
+            for suffix, values in (("_mean", found.mean), ("_std", found.std), ("_reach", found.reach)):
+                self.small(folder, suffix, values.reshape(self.inner), dims, n_observations=found.n)
 
     def make_pca(self) -> None:
         """Components of the standardised numbers of a bin (stat × channel), then every bin projected on them."""
-        mean, std = self.saved("_mean"), self.safe_std()
-        n = attributes(self.store, f"{self.base}_mean")["n_observations"]
-        n_dimensions = int(np.prod(self.inner))
-        passes = 0
-
-        def covariance_times(q: NDArray[np.float64]) -> NDArray[np.float64]:
-            nonlocal passes
-            passes += 1
-            what = f"components, pass {passes} of {ITERATIONS + 1}"
-            product: NDArray[np.float64] = np.sum(
-                self.each_shard(what, shard_frames.scatter_times, mean, std, q), axis=0
-            )
-            return product / n
-
-        varying = float(np.count_nonzero(self.saved("_std")))
-        found = principal_components(covariance_times, n_dimensions, self.k, varying, seed=self.seed)
-        self.write_pca(found, mean, std)
+        correlation = self.measured.correlation
+        assert correlation is not None
+        self.write_pca(principal_components(correlation, self.k), self.saved("_mean"), self.safe_std())
 
     def write_pca(self, found: Components, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
         """Components, their variances and the projected rows."""
@@ -145,9 +143,7 @@ class Derivation:
             self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
             self.small(folder, f"{name}_variance", found.variances.astype(np.float32), ("component",))
             self.make_empty(folder, spec)
-            self.each_shard(
-                "projecting", shard_frames.write_projection, mean, std, vectors, spec, str(folder), train=False
-            )
+            self.each_shard("projecting", shard_frames.write_projection, mean, std, vectors, spec, str(folder))
 
     def make_int8(self) -> None:
         """Offset: the train mean. Scale: the largest deviation from it in training, over 127."""
@@ -160,7 +156,13 @@ class Derivation:
             self.small(folder, "_int8_offset", offset, self.dims)
             self.small(folder, "_int8_scale", scale, self.dims)
             self.make_empty(folder, spec)
-            self.each_shard("int8", shard_frames.write_int8, offset, scale, spec, str(folder), train=False)
+            self.each_shard("int8", shard_frames.write_int8, offset, scale, spec, str(folder))
+
+    def each_shard(self, what: str, write: Callable[..., int], *arguments: Any) -> None:
+        """write(path, content, array, shard, *arguments) for every shard."""
+        where = (str(self.store.path), self.content, self.array)
+        tasks = [partial(write, *where, shard, *arguments) for shard in range(self.store.n_shards)]
+        self.gather(f"{self.base}: {what}", tasks)
 
     def saved(self, suffix: str) -> NDArray[np.float32]:
         """A small array made before."""
@@ -230,6 +232,13 @@ class Derivation:
             raise disk_error(error, layout.features / self.base) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _runs(shards: range, n_numbers: int) -> list[range]:
+    """Runs of shards that are summed together, by the shards alone: at most 64, and 1 GiB of products (D, D) in all."""
+    products = 8 * n_numbers**2
+    n = max(1, min(len(shards), _RUNS, _PRODUCTS_BYTES // products if products else _RUNS))
+    return [shards[len(shards) * i // n : len(shards) * (i + 1) // n] for i in range(n)]
 
 
 def _publish(folder: Path, features: Path) -> None:

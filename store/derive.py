@@ -33,7 +33,6 @@ class DeriveConfig:
     pca: int = 128
     """Components of every bin of frames; 0: none."""
     int8: bool = True
-    seed: int = 0
     scheduler: str | None = None
     """Address of a running Dask cluster; None: threads of this process."""
     threads: int = 0
@@ -69,7 +68,7 @@ def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: Non
     kept: list[str] = []
     with _dask(config, progress) as gather:
         for encoder, kind in _wanted(store, config.features):
-            work = Derivation(store, encoder, kind, gather, k=config.pca, int8=config.int8, seed=config.seed)
+            work = Derivation(store, encoder, kind, gather, k=config.pca, int8=config.int8)
             for targets, make in work.steps():
                 if all(work.fresh(target) for target in targets):
                     kept += targets

@@ -1,19 +1,11 @@
-"""Principal components without ever holding the data: randomised subspace iteration over passes.
-
-Halko, Martinsson & Tropp 2011 (SIAM Review 53:217), algorithm 4.4, applied to the covariance matrix: each pass gives
-C Q for a thin Q, so the data are read n_iterations + 1 times and only (dimensions × components) numbers are kept.
-"""
+"""Principal components of a covariance matrix."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-
-OVERSAMPLING = 16
-ITERATIONS = 3
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,22 +20,9 @@ class Components:
     total_variance: float
 
 
-def principal_components(
-    covariance_times: Callable[[NDArray[np.float64]], NDArray[np.float64]],
-    n_dimensions: int,
-    k: int,
-    total_variance: float,
-    *,
-    seed: int = 0,
-    n_iterations: int = ITERATIONS,
-) -> Components:
-    """covariance_times(Q) = C Q for Q of shape (n_dimensions, ≤ k + 16); called n_iterations + 1 times."""
-    width = min(n_dimensions, k + OVERSAMPLING)
-    q, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(n_dimensions, width)))
-    for _ in range(n_iterations):
-        q, _ = np.linalg.qr(covariance_times(q))
-    small = q.T @ covariance_times(q)
-    variances, rotation = np.linalg.eigh((small + small.T) / 2)
-    vectors = (q @ rotation[:, ::-1][:, :k]).T
+def principal_components(covariance: NDArray[np.float64], k: int) -> Components:
+    """The k directions of largest variance; covariance: (dimensions, dimensions), symmetric."""
+    variances, columns = np.linalg.eigh(covariance)
+    vectors = columns[:, ::-1][:, :k].T
     largest = np.take_along_axis(vectors, np.abs(vectors).argmax(axis=1)[:, None], axis=1)
-    return Components(vectors * np.sign(largest), variances[::-1][:k], total_variance)
+    return Components(vectors * np.sign(largest), variances[::-1][:k], float(np.trace(covariance)))

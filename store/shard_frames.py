@@ -15,8 +15,6 @@ from store.layout import object_key
 from store.reader import Store, open_store
 from store.schema import ArraySpec, Status
 
-Sums = NDArray[np.float64]
-
 
 @lru_cache(maxsize=2)
 def _opened(path: str, fingerprint: str) -> Store:
@@ -44,31 +42,17 @@ def observations(
         has_mask = any(spec.path == mask_path for spec in store.specs)
         mask = store.read(mask_path, rows) if has_mask else np.ones(values.shape[:2], bool)
         chosen = chosen[:, None] & mask
-    return values[chosen].astype(np.float32), chosen
+    kept = values.reshape(-1, *values.shape[chosen.ndim :]) if chosen.all() else values[chosen]
+    return kept.astype(np.float32), chosen
 
 
-def sums(path: str, content: str, array: str, shard: int) -> tuple[int, Sums]:
-    """(n, sum) over the shard's training observations, float64."""
-    values, _ = observations(path, content, array, shard)
-    return len(values), values.sum(axis=0, dtype=np.float64)
-
-
-def deviations(path: str, content: str, array: str, shard: int, mean: NDArray[np.float32]) -> tuple[Sums, Sums]:
-    """(sum of squared deviations from `mean`, largest absolute deviation): no cancellation where |mean| ≫ sd."""
-    values, _ = observations(path, content, array, shard)
-    away = values.astype(np.float64) - mean
-    largest = np.abs(away).max(axis=0) if len(away) else np.zeros(away.shape[1:])
-    return np.square(away).sum(axis=0), largest
-
-
-def scatter_times(
-    path: str, content: str, array: str, shard: int, mean: NDArray[np.float32], std: NDArray[np.float32], q: Sums
-) -> Sums:
-    """Xᵀ X Q of the shard's standardised training observations, for one pass of the subspace iteration."""
-    values, _ = observations(path, content, array, shard)
-    x = ((values - mean) / std).reshape(len(values), -1)
-    product: Sums = (x.T @ (x @ q.astype(np.float32))).astype(np.float64)
-    return product
+def standardised(
+    values: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """(values − mean) / std, in the memory of `values`."""
+    values -= mean
+    values /= std
+    return values
 
 
 def write_projection(
@@ -85,7 +69,8 @@ def write_projection(
     """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns bytes written."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     projected = np.zeros((*chosen.shape, len(vectors)), np.float16)
-    projected[chosen] = (((values - mean) / std).reshape(len(values), -1) @ vectors.T).astype(np.float16)
+    flat = standardised(values, mean, std).reshape(len(values), -1)
+    projected[chosen] = (flat @ vectors.T).astype(np.float16)
     projected[_failed(path, content, shard)] = np.nan
     return _write(spec, shard, projected, path, content, folder)
 
