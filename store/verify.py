@@ -125,7 +125,8 @@ class VerifyReport:
         if self.stale or self.damaged:
             said.append(f"afterwards: keybed derive {shlex.quote(str(self.config.store))}")
         if self.sound:
-            said.append(f"all {self.n_shards} shards are whole and sound; next: keybed info {self.config.store}")
+            which = "the one shard is" if self.n_shards == 1 else f"all {self.n_shards} shards are"
+            said.append(f"{which} whole and sound; next: keybed info {self.config.store}")
         return said
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import dataclasses
 import json
 import os
 import shlex
@@ -42,6 +43,7 @@ def test_a_sound_store_says_so(whole_store):
     report = verify(VerifyConfig(whole_store.path), progress=lambda done, of: seen.append((done, of)))
     assert report.sound
     assert report.lines() == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
+    assert dataclasses.replace(report, n_shards=1).lines()[-1].startswith("the one shard is whole and sound")
     assert seen[-1] == (5, 5)
 
 
