@@ -6,6 +6,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 Array = Any
 
@@ -49,6 +50,10 @@ def distance_slopes(n_heads: int) -> Array:
 
 
 def relative_bias(table_Hx2R: Array, n_query: int, n_key: int) -> Array:
-    """bias_HxQxT[h, i, j] = table[h, j − i + n_query − 1]: one learned number for each offset in bins."""
-    offset_QxT = jnp.arange(n_key)[None, :] - jnp.arange(n_query)[:, None] + (n_query - 1)
-    return table_Hx2R[:, offset_QxT]
+    """bias_HxQxT[h, i, j] = table[h, j − i + n_query − 1]: one learned number for each offset in bins.
+
+    A product with ones and zeros, because a look-up's gradient is a scatter, whose sums a GPU takes in any order.
+    """
+    offset_QxT = np.arange(n_key)[None, :] - np.arange(n_query)[:, None] + (n_query - 1)
+    place_RxQxT = np.arange(table_Hx2R.shape[1])[:, None, None] == offset_QxT
+    return jnp.einsum("hr,rqt->hqt", table_Hx2R, place_RxQxT.astype(table_Hx2R.dtype), precision="highest")
