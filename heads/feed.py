@@ -6,13 +6,15 @@ import queue
 import threading
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.inputs import HeadInput, concatenate, pad_rows, take_rows
+from heads.inputs import HeadInput, pad_rows, take_rows
 
 T = TypeVar("T")
 
@@ -26,6 +28,11 @@ class Data(Protocol):
     @property
     def n_train_rows(self) -> int:
         """Rows of one training epoch."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """What epochs are shuffled by."""
         ...
 
     def train(self, epoch: int) -> Iterator[HeadInput]:
@@ -115,16 +122,24 @@ def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class Resident:
-    """The whole training split on the device. row: the store's row of each."""
+    """The whole training split on the device, rows as they were read. row, segment: the store's, of each.
+
+    order: their places by the store's rows. seed: what epochs are shuffled by.
+    """
 
     rows: HeadInput
     row: NDArray[np.int32]
     segment: NDArray[np.int32]
+    order: NDArray[np.int64]
     batch_rows: int
+    seed: int
 
     @staticmethod
     def load(data: Data, config: Any, scannable: bool) -> Resident | None:
-        """None where the split is larger than config.resident_bytes allows, or batches need work on the host."""
+        """None where the split is larger than config.resident_bytes allows, or batches need work on the host.
+
+        Batches go to the device one by one, so that the host never holds more than a few of them.
+        """
         if not scannable:
             return None
         limit = _device_room() if config.resident_bytes is None else config.resident_bytes
@@ -132,18 +147,37 @@ class Resident:
         row_bytes = sum(np.asarray(a[:1]).nbytes for a in jax.tree.leaves(sample))
         if row_bytes * data.n_train_rows > limit:
             return None
-        whole = concatenate(list(read_ahead(data.train(0), config.read_ahead)))
-        order = np.argsort(np.asarray(whole.row_B), kind="stable")
-        whole = take_rows(whole, order[np.asarray(whole.row_B)[order] >= 0])
-        room = pad_rows(whole, _rounded(whole.n_rows))
-        return Resident(jax.device_put(room), whole.row_B, whole.segment_B, config.batch_rows)
+        n_room = _rounded(data.n_train_rows + config.batch_rows)
+        room = jax.tree.map(lambda a: jnp.zeros((n_room, *a.shape[1:]), a.dtype), sample)
+        row, segment, start = [], [], 0
+        for batch in read_ahead(data.train(0), config.read_ahead):
+            real = np.asarray(batch.row_B) >= 0
+            if not real.any():
+                continue
+            kept = batch if real.all() else take_rows(batch, real)
+            room = _put(room, pad_rows(kept, config.batch_rows), np.int32(start))
+            row.append(np.asarray(kept.row_B))
+            segment.append(np.asarray(kept.segment_B))
+            start += kept.n_rows
+        rows = np.concatenate(row)
+        order = np.argsort(rows, kind="stable")
+        return Resident(room, rows, np.concatenate(segment), order, config.batch_rows, data.seed)
 
     def epoch(self, number: int) -> NDArray[np.int32]:
-        """index_NxB of this epoch's batches, −1 where padded; segments are shuffled, their rows stay together."""
-        order = segment_order(self.segment, np.random.default_rng([number, len(self.segment)]))
-        index = np.full(-(-len(order) // self.batch_rows) * self.batch_rows, -1, np.int32)
-        index[: len(order)] = order
+        """index_NxB of this epoch's batches, −1 where padded; segments are shuffled, their rows stay together.
+
+        The order is that of `ArrayData` over the same rows.
+        """
+        shuffled = segment_order(self.segment[self.order], np.random.default_rng([self.seed, number]))
+        index = np.full(-(-len(shuffled) // self.batch_rows) * self.batch_rows, -1, np.int32)
+        index[: len(shuffled)] = self.order[shuffled]
         return index.reshape(-1, self.batch_rows)
+
+
+@partial(jax.jit, donate_argnums=0)
+def _put(room: HeadInput, batch: HeadInput, start: Any) -> HeadInput:
+    """The batch's rows in the room, from `start` on, in the room's own memory."""
+    return jax.tree.map(lambda a, part: jax.lax.dynamic_update_slice_in_dim(a, part, start, 0), room, batch)
 
 
 def _rounded(n_rows: int) -> int:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from heads.errors import BadInput
-from heads.feed import Resident, read_ahead, segment_order
-from heads.inputs import concatenate, from_arrays, pad_rows, tier_weights
+from heads.feed import ArrayData, Resident, read_ahead, segment_order
+from heads.inputs import concatenate, from_arrays, pad_rows, take_rows, tier_weights
 from heads.loop import FitConfig
 
 
@@ -56,11 +56,38 @@ def test_epochs_are_permutations_that_keep_segments_together(small_data):
 def test_resident_epochs_hold_every_row_once(small_data):
     resident = Resident.load(small_data, FitConfig(batch_rows=32), True)
     index = resident.epoch(3)
+    np.testing.assert_array_equal(np.asarray(resident.rows.row_B)[:240], resident.row)
     assert index.shape == (8, 32)
     np.testing.assert_array_equal(np.sort(index[index >= 0]), np.arange(240))
     assert (index[-1, 16:] == -1).all()
     assert Resident.load(small_data, FitConfig(batch_rows=32, resident_bytes=1000), True) is None
     assert Resident.load(small_data, FitConfig(batch_rows=32), False) is None
+
+
+def test_resident_epochs_are_the_streamed_ones(small_data):
+    """The same rows in the same order as ArrayData gives them, by its seed; rows of padding on the way leave no gap."""
+
+    class Filled(ArrayData):
+        """As folds of unequal size come: rows of padding after the first batch and at the end."""
+
+        def train(self, epoch):
+            for i, batch in enumerate(super().train(epoch)):
+                yield pad_rows(take_rows(batch, slice(0, 28)), 32) if i == 0 else batch
+                if i == 0:
+                    yield take_rows(batch, slice(28, 32))
+            yield pad_rows(take_rows(batch, slice(0, 0)), 16)
+
+    orders = []
+    for seed in (0, 1):
+        data = Filled(small_data.train_rows, small_data.validation_rows, 32, seed)
+        resident = Resident.load(data, FitConfig(batch_rows=32), True)
+        streamed = concatenate(list(ArrayData(small_data.train_rows, small_data.validation_rows, 32, seed).train(2)))
+        index = resident.epoch(2)
+        taken = take_rows(resident.rows, index[index >= 0])
+        for name in ("row_B", "audio_BxTxC", "midi_mask_BxT", "score_BxK"):
+            np.testing.assert_array_equal(getattr(taken, name), getattr(streamed, name))
+        orders.append(streamed.row_B)
+    assert not np.array_equal(*orders)
 
 
 def test_padding_marks_its_rows(small_data):
