@@ -39,7 +39,7 @@ class Choice:
 
 @dataclass(frozen=True)
 class RidgeResult:
-    """r[block, statistic]: validation r float64 (penalty, K), mean over folds, NaN where labels are constant.
+    """r[block, statistic]: validation r float64 (penalty, K), mean over the folds whose labels vary, NaN where none's do.
 
     lines[block, statistic]: (slope_DxK, intercept_K) fitted on all parts with each dimension's best penalty.
     """
@@ -123,6 +123,13 @@ def _best(r_L: Floats) -> tuple[int, float | None]:
         return 0, None
     at = int(np.nanargmax(r_L))
     return at, float(r_L[at])
+
+
+def _mean_where_defined(tables: Sequence[Floats]) -> Floats:
+    """Mean over the folds in which a cell is defined; NaN where it is in none."""
+    told = np.isfinite(tables)
+    total, count = np.where(told, tables, 0.0).sum(axis=0), told.sum(axis=0)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _columns(x: NDArray, statistic: str) -> Floats:
@@ -214,7 +221,7 @@ class RidgeProbe:
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
     def solve(self, folds: Sequence[Fold]) -> RidgeResult:
-        """Validation r of everything, mean over folds, and lines fitted on all parts of all folds with the best penalties.
+        """Validation r of everything, mean over the folds in which it is defined, and lines fitted on all parts of all folds with the best penalties.
 
         For a store's own splits: `solve([(["train"], ["validation"])])`. Raises BadInput for a part without rows.
         """
@@ -238,7 +245,7 @@ class RidgeProbe:
             whole = _Merged([self._moments[p, block] for p in everything])
             for statistic, columns in statistics.items():
                 tables = [_validate(train, valid, columns, self.penalties) for train, valid in merged]
-                table = np.mean(tables, axis=0)
+                table = _mean_where_defined(tables)
                 slope = np.zeros((columns.stop - columns.start, n_dimensions))
                 intercept = np.zeros(n_dimensions)
                 for k in range(n_dimensions):
