@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from heads import parameters
 from heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
-from heads.errors import BadInput
+from heads.errors import BadInput, NotFinite
 from heads.feed import Data, read_ahead
 from heads.inputs import MODALITIES, HeadInput, pad_rows
 from heads.loop import FitConfig, train
@@ -132,6 +132,8 @@ class _Aligning:
             n += batch.n_rows
         if not n:
             raise BadInput("the validation split has no rows; early stopping and the best epoch need some")
+        if not np.isfinite(total).all():
+            raise NotFinite("the alignment loss of the validation rows is not finite: look for NaN in their features")
         return {NAME: -total / n}
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from heads import checkpoint
 from heads.allocation import keep_freed_memory
-from heads.errors import BadInput, NotFinite
+from heads.errors import BadInput, CheckpointMismatch, NotFinite
 from heads.feed import Data, Resident, read_ahead
 from heads.inputs import HeadInput, pad_rows
 from heads.losses import LossWeights
@@ -48,7 +48,10 @@ CHUNK_STEPS = 64
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train. The same configuration, data and machine kind give the same numbers."""
+    """How to train. The same configuration, data and machine kind give the same numbers.
+
+    On a GPU to the last bit only with XLA_FLAGS=--xla_gpu_deterministic_ops=true, as XLA may choose kernels by timing there.
+    """
 
     epochs: int = 5
     batch_rows: int = 256
@@ -136,10 +139,11 @@ def train(
         first = data.train(0)
         normalisation = measure(first, batch_rows=config.batch_rows, max_rows=config.normalisation_rows)
     run = _Run(objective, data, config, normalisation, progress)
-    settings = {"fit": config.to_json(), "models": objective.to_json()}
+    settings = {"fit": config.to_json(), "models": objective.to_json(), "data": {"n_train_rows": data.n_train_rows}}
     if config.checkpoint_dir is not None:
         found = checkpoint.load(config.checkpoint_dir, run.tree(), config=settings, store=store)
         if found is not None:
+            _same_features(config.checkpoint_dir, found[0]["normalisation"], normalisation)
             run.restore(*found)
     while not run.finished:
         run.epoch()
@@ -147,6 +151,31 @@ def train(
             about, count = run.about(), len(run.history)
             checkpoint.save(config.checkpoint_dir, run.tree(), about, config=settings, store=store, count=count)
     return Trained(run.best, run.schedule.normalisation, run.history, run.best_epoch, compiled() - run.compiled_before)
+
+
+def _same_features(folder: Path, then: Normalisation, now: Normalisation) -> None:
+    """Raise CheckpointMismatch where features or scores have other means or spreads than when the fit began.
+
+    Compared in their own deviations, because another kind of machine sums in another order.
+    """
+
+    def differ(a: tuple[Any, Any], b: tuple[Any, Any]) -> bool:
+        (mean, inverse), (other_mean, other_inverse) = ([np.asarray(x) for x in side] for side in (a, b))
+        if mean.shape != other_mean.shape:
+            return True
+        close = np.abs((mean - other_mean) * inverse) < 1e-3
+        return not (close.all() and np.allclose(inverse, other_inverse, rtol=1e-3))
+
+    def sides(n: Normalisation) -> dict[str, tuple[Any, Any]]:
+        return {**n.features, "score_BxK": (n.score_mean_K, 1 / np.asarray(n.score_sd_K))}
+
+    old, new = sides(then), sides(now)
+    other = sorted(name for name in {*old, *new} if name not in old or name not in new or differ(old[name], new[name]))
+    if other:
+        raise CheckpointMismatch(
+            f"{folder}: the fit began on other data than it is given now: {', '.join(other)} differ in their means or "
+            "spreads over the training rows. Give another checkpoint_dir, or the data it began on"
+        )
 
 
 class _Run:

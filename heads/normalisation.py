@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.errors import BadInput
+from heads.errors import BadInput, NotFinite
 from heads.inputs import HeadInput, pad_rows
 
 Array = Any
@@ -32,7 +32,10 @@ class Normalisation(NamedTuple):
 
 
 def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | None) -> Normalisation:
-    """Statistics of the first max_rows rows (None: all), streamed. Raises BadInput where a label or a feature has no row."""
+    """Statistics of the first max_rows rows (None: all), streamed.
+
+    Raises BadInput where a label or a feature has no row, NotFinite for NaN or infinity among what is measured.
+    """
     sums: dict[str, list[NDArray]] = {}
     shifts: dict[str, NDArray] = {}
     n_rows = 0
@@ -42,6 +45,8 @@ def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | No
             if name not in shifts:
                 shifts[name] = np.asarray(_mean(x, mask), np.float32)
             parts = [np.asarray(p, np.float64) for p in _moments(x, mask, shifts[name])]
+            if not np.isfinite(parts).all():
+                raise NotFinite(_not_finite(name, x, mask, np.asarray(padded.row_B)))
             sums[name] = [a + b for a, b in zip(sums[name], parts, strict=True)] if name in sums else parts
         n_rows += batch.n_rows
         if max_rows is not None and n_rows >= max_rows:
@@ -67,6 +72,13 @@ def _columns(batch: HeadInput) -> dict[str, tuple[NDArray, NDArray]]:
             mask = getattr(batch, _MASKS[name]) if name in _MASKS else np.asarray(batch.row_B) >= 0
             found[name] = (x, mask)
     return found
+
+
+def _not_finite(name: str, x: NDArray, mask: NDArray, row_B: NDArray) -> str:
+    finite = np.isfinite(np.asarray(x, np.float32)) | ~np.asarray(_spread(x, mask)[0])
+    rows = row_B[~finite.reshape(len(row_B), -1).all(axis=1)]
+    named = ", ".join(map(str, rows[:8])) or "whose squares overflow"
+    return f"{name} is not finite in {max(len(rows), 1)} of the rows to be trained on: rows {named}. Leave out rows whose status is not OK"
 
 
 @jax.jit

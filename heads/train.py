@@ -15,7 +15,7 @@ from flax import linen as nn
 from numpy.typing import NDArray
 
 from heads import checkpoint, metrics, parameters
-from heads.errors import BadInput
+from heads.errors import BadInput, CheckpointMismatch, NotFinite
 from heads.feed import Data, read_ahead
 from heads.inputs import HeadInput, pad_rows
 from heads.loop import FitConfig, Trained, train
@@ -101,20 +101,38 @@ class _Judging:
         self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: FitConfig
     ) -> dict[str, NDArray]:
         """Mean concordance over the dimensions whose labels vary; weights of tiers play no part."""
-        score, valid = [], []
+        score, valid, row = [], [], []
 
         def noted(batches: Iterable[HeadInput]) -> Iterable[HeadInput]:
             for batch in batches:
                 real = np.asarray(batch.row_B) >= 0
                 score.append(np.asarray(batch.score_BxK)[real])
                 valid.append(np.asarray(batch.valid_BxK)[real])
+                row.append(np.asarray(batch.row_B)[real])
                 yield batch
 
         found = _predict(self.heads, params, normalisation, noted(data.validation()), config)
         if not score:
             raise BadInput("the validation split has no rows; early stopping and the best epoch need some")
         scores, valids = np.concatenate(score), np.concatenate(valid)
-        return {n: np.array([_mean_ccc(p, scores, valids) for p in found[n]]) for n in self.heads}
+        self._guard(found, np.concatenate(row))
+        quality = {n: np.array([_mean_ccc(p, scores, valids) for p in found[n]]) for n in self.heads}
+        if not np.isfinite(np.concatenate(list(quality.values()))).all():
+            raise BadInput(
+                f"no score can be told from another on the validation split ({len(scores)} rows): in every dimension its "
+                "labels are constant or fewer than it takes, so no epoch is the best. Give it more rows or pieces"
+            )
+        return quality
+
+    def _guard(self, found: Mapping[str, NDArray], row_N: NDArray) -> None:
+        bad = {name: np.flatnonzero(~np.isfinite(p).all(axis=(0, 2))) for name, p in found.items()}
+        who = ", ".join(name for name, at in bad.items() if len(at))
+        if who:
+            rows = row_N[np.unique(np.concatenate(list(bad.values())))]
+            raise NotFinite(
+                f"{who}: what is predicted for {len(rows)} validation rows is not finite, rows {', '.join(map(str, rows[:8]))}"
+                f"{' …' if len(rows) > 8 else ''}. Look for NaN in these rows' features (status other than OK?)"
+            )
 
 
 def _mean_ccc(prediction_NxK: NDArray, score_NxK: NDArray, valid_NxK: NDArray) -> float:
@@ -204,9 +222,17 @@ def save(path: Path, result: FitResult) -> None:
     checkpoint.save_tree(path, {"params": result.params, "features": features, "scores": scores}, about)
 
 
-def load(path: Path, modules: Mapping[str, nn.Module] | None = None) -> FitResult:
-    """Inverse of `save`. Raises CheckpointMismatch where this version's heads have other parameters."""
+def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: str | None = None) -> FitResult:
+    """Inverse of `save`. store: a fingerprint, for heads that will be shown that store.
+
+    Raises CheckpointMismatch where they were fitted on another one, or where this version's heads have other parameters.
+    """
     tree, about = checkpoint.load_tree(path)
+    if store is not None and about["store"] != store:
+        raise CheckpointMismatch(
+            f"{path} was fitted on store {about['store'] or '(none named)'}, this is store {store}: "
+            "features of another recipe mean something else"
+        )
     heads: dict[str, Head] = {}
     for name, described in about["heads"].items():
         if "module" not in described:

@@ -16,7 +16,9 @@ N_BINS, AUDIO, MIDI, STATES, K = 5, 12, 9, 3, 8
 
 @pytest.fixture(autouse=True)
 def strict_jax() -> Iterator[None]:
-    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"):
+    # a GPU's own default rounds the factors of float32 products
+    precise = jax.default_matmul_precision("highest")
+    with jax.numpy_dtype_promotion("strict"), jax.numpy_rank_promotion("raise"), precise:
         yield
 
 

@@ -15,7 +15,7 @@ from heads.feed import ArrayData
 from heads.inputs import HeadInput
 from heads.loop import CHUNK_STEPS, FitConfig
 from heads.losses import LossWeights
-from heads.models import HeadConfig
+from heads.models import HEADS, HeadConfig
 from heads.normalisation import measure
 from heads.train import attend, fit, load, predict, save
 
@@ -109,6 +109,10 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
         fit(SMALL, small_data, config, store="b2")
     with pytest.raises(CheckpointMismatch, match=r"learning_rate.*another checkpoint_dir"):
         fit(SMALL, small_data, replace(config, learning_rate=0.5), store="a1")
+    rows = small_data.train_rows
+    louder = ArrayData(rows._replace(audio_BxTxC=100 * rows.audio_BxTxC), small_data.validation_rows, 32)
+    with pytest.raises(CheckpointMismatch, match=r"began on other data .*: audio_BxTxC differ"):
+        fit(SMALL, louder, config, store="a1")
     other = {**SMALL, "audio": replace(SMALL["audio"], hidden=32)}
     with pytest.raises(CheckpointMismatch, match="another configuration"):
         fit(other, small_data, config, store="a1")
@@ -172,6 +176,41 @@ def test_a_nan_is_named(small_data):
     assert "midi" not in str(error.value)
     with pytest.raises(NotFinite, match=r"epoch 1, step"):
         fit(SMALL, bad, replace(SHORT, resident_bytes=10**8), normalisation=given)
+
+
+def test_a_nan_is_named_where_statistics_are_measured(small_data):
+    rows = small_data.train_rows
+    audio = rows.audio_BxTxC.copy()
+    audio[37] = np.nan
+    bad = ArrayData(rows._replace(audio_BxTxC=audio), small_data.validation_rows, 32)
+    with pytest.raises(NotFinite, match=r"audio_BxTxC is not finite in 1 of the rows to be trained on: rows 37\."):
+        fit(SMALL, bad, SHORT)
+
+
+def test_validation_rows_that_cannot_judge_are_an_error(small_data):
+    """Otherwise no epoch would ever be better than the first, which would come back as the best."""
+    rows = small_data.validation_rows
+    midi = rows.midi_BxTxC.copy()
+    midi[41, 0] = np.nan
+    with pytest.raises(NotFinite, match=r"midi, concat: .* 1 validation rows is not finite, rows 41\."):
+        fit(SMALL, ArrayData(small_data.train_rows, rows._replace(midi_BxTxC=midi), 32), SHORT)
+    flat = rows._replace(score_BxK=np.full_like(rows.score_BxK, 97.5))
+    with pytest.raises(BadInput, match=r"validation split \(100 rows\): in every dimension its labels are constant"):
+        fit(SMALL, ArrayData(small_data.train_rows, flat, 32), SHORT)
+
+
+def test_the_step_adds_in_a_fixed_order(small_data):
+    """No scatter: a GPU takes its sums in any order, and a resumed run would differ in the last bits."""
+    from heads.train import _Judging
+
+    five = tuple((kind, HeadConfig(kind, 16, 2)) for kind in HEADS)
+    recipe = steps.Recipe(_Judging(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    rows = small_data.train_rows
+    given = measure([rows], batch_rows=240, max_rows=None)
+    schedule = steps.Schedule(np.array([0], np.uint32), np.full(1024, 1e-2, np.float32), given)
+    text = steps.step.lower(recipe, steps.fresh(recipe, schedule, rows), {"rows": rows}, schedule).as_text()
+    assert "dot_general" in text
+    assert "scatter" not in text
 
 
 def test_bad_input_is_refused(small_data, make_world):
@@ -243,6 +282,9 @@ def test_saved_heads_predict_the_same(result, small_data, tmp_path):
     alone = predict(loaded, small_data.validation(), heads=["concat"])
     assert list(alone) == ["concat"]
     np.testing.assert_allclose(alone["concat"], a["concat"], rtol=1e-5)
+    with pytest.raises(CheckpointMismatch, match=r"fitted on store a1, this is store b2"):
+        load(tmp_path / "heads.npz", store="b2")
+    assert load(tmp_path / "heads.npz", store="a1").store == "a1"
     with pytest.raises(BadInput, match="no head cross in this fit; it has audio, midi, concat"):
         predict(loaded, small_data.validation(), heads=["cross"])
 
