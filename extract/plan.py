@@ -255,6 +255,7 @@ def _report(
         too_short=draft.too_short,
         problems=tuple(line for index in sorted(parsed) for line in complaints(recordings[index], parsed[index])),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
+        slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
         estimate=costs,
         no_room=no_room,
     )

@@ -30,14 +30,18 @@ def compiled(
         _warn(name, f"torch {torch.__version__} compiles by timing alternatives, 2.9 does without")
         return None
     options = dict(OPTIONS) if backend == "inductor" else None
-    faster = [torch.compile(step, fullgraph=True, dynamic=False, backend=backend, options=options) for step in steps]
     try:
+        faster = [
+            torch.compile(step, fullgraph=True, dynamic=False, backend=backend, options=options) for step in steps
+        ]
         # Few and small kernels: compiled here and not by a pool of processes that would outlive them.
         with config.patch(compile_threads=1):
             rehearse(faster)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # no Triton, no C compiler, an old card, a read-only cache: each raises its own kind
+    except (
+        Exception
+    ) as error:  # no Triton, no C compiler, an old card, an option that is gone: each raises its own kind
         # torch puts "backend='inductor' raised:" before what happened.
         told = (line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
         _warn(name, next(told, type(error).__name__))

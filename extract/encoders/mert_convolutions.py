@@ -89,6 +89,10 @@ class Convolutions(nn.Module):
             fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
             taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
             taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
+        if padded.is_cuda:
+            # bfloat16 products want inner dimensions that are multiples of 8; zeros add nothing.
+            missing = -taps_BxTxK.shape[2] % 8
+            taps_BxTxK, taps_BxKxO = F.pad(taps_BxTxK, (0, missing)), F.pad(taps_BxKxO, (0, 0, 0, missing))
         return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
 
 

@@ -87,7 +87,7 @@ def describe(
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The authors' architecture, changed where a bert_config.json says so.
 
-    Raises WeightsRefused for another kind of attention.
+    Raises WeightsRefused for another kind of attention, or for fewer positions than a full window has notes.
     """
     architecture: dict[str, Any] = {key: config.get(key, default) for key, default in _BASE.items()}
     for key in ("position_embedding_type", "hidden_act"):
@@ -96,6 +96,11 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
                 f"{NAME}: {folder}/{CONFIG} has {key} {architecture[key]!r}; MIDIBert is {_BASE[key]!r}, "
                 f"nothing else is computed"
             )
+    if architecture["max_position_embeddings"] < cp_tokens.MAX_NOTES:
+        raise WeightsRefused(
+            f"{NAME}: {folder}/{CONFIG} has max_position_embeddings {architecture['max_position_embeddings']}; "
+            f"windows are read {cp_tokens.MAX_NOTES} notes at a time"
+        )
     return architecture
 
 

@@ -26,8 +26,12 @@ from store.schema import EncoderSpec
 EMBEDDING_SIZE = 256
 BUCKETS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Lengths that sequences are padded to."""
-CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 32768
-"""A batch of a bucket holds this many tokens, padding included: always the same number of sequences."""
+CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 4096
+"""A batch of a bucket holds this many tokens, padding included: always the same number of sequences.
+
+Every bucket's last batch is filled up, so that more tokens a batch are more padding: at 32,768 a shard of 512 rows would hold
+more of it than if each row were padded to 512.
+"""
 
 
 class MidiBert(Encoder):

@@ -117,10 +117,10 @@ def check_whole(name: str, file: Path) -> None:
 
 def _json_or_empty(data: bytes) -> dict[str, Any]:
     try:
-        found: dict[str, Any] = json.loads(data)
+        found = json.loads(data)
     except ValueError:
         return {}
-    return found
+    return found if isinstance(found, dict) else {}
 
 
 def sha256_of(file: Path) -> str:

@@ -206,6 +206,16 @@ def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corp
     assert columns["start_s"].max() == pytest.approx(9 * 6.2)
 
 
+def test_float32_is_named_with_what_it_costs(tiny_corpus: Path, tmp_path: Path) -> None:
+    both = {"encoders": ("mert", "expressive"), "weights": {"mert": "random:tiny"}}
+    said = {
+        d: dry_run(config_for(tiny_corpus, tmp_path / "s", **both, compute_dtype=d)).lines()
+        for d in ("float32", "bfloat16")
+    }
+    assert [line for line in said["float32"] if line.startswith("arithmetic: float32 for mert; `--dtype bfloat16`")]
+    assert not [line for line in said["bfloat16"] if line.startswith("arithmetic")]
+
+
 def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
     with pytest.raises(PlanError, match="no recording is as long"):
         plan(config_for(tiny_corpus, tmp_path / "store", window_s=500.0))

@@ -23,9 +23,9 @@ def _forget() -> Any:
     torch._dynamo.reset()
 
 
-def _tiny(**options: Any) -> Mert:
-    spec, _ = describe("mert", weights="random:tiny", n_bins=4, window_s=1.0)
-    return Mert(spec, None, batch_rows=2, **options)
+def _tiny(weights: str = "random:tiny", **options: Any) -> Mert:
+    spec, place = describe("mert", weights=weights, n_bins=4, window_s=1.0)
+    return Mert(spec, None if place is None else Path(place), batch_rows=2, **options)
 
 
 class Counting:
@@ -44,19 +44,27 @@ class Counting:
         return run
 
 
-def test_one_shape_is_compiled_once_and_serves_every_layer_and_batch(make_clip: Any) -> None:
+@pytest.mark.parametrize("style", ["post-norm", "pre-norm"])
+def test_one_shape_is_compiled_once_and_serves_every_layer_and_batch(
+    make_clip: Any, request: pytest.FixtureRequest, style: str
+) -> None:
+    weights = "random:tiny"
+    if style == "pre-norm":
+        weights = str(request.getfixturevalue("goldens") / "mert-tiny-330m-style")
     clips = [make_clip(seed, window_s=1.0) for seed in range(5)]
-    written = _tiny(compile=False)
+    written = _tiny(weights, compile=False)
     expected = written.encode(clips)
     assert written.execution == "as written"
-    encoder, backend = _tiny(compile=False), Counting()
+    encoder, backend = _tiny(weights, compile=False), Counting()
     encoder.compile(backend)
+    n_states = encoder.spec.n_states
+    a_batch = (n_states - 1) + n_states + len(encoder.spec.frame_states) - 1
     assert encoder.execution == "compiled"
     # A layer, its moments, the sum: once each, however many layers there are.
-    assert (backend.graphs, backend.calls) == (3, 4 + 5 + 1)
+    assert (backend.graphs, backend.calls) == (3, a_batch)
     pooled = encoder.encode(clips)
     # 5 clips are 3 batches of 2, the last one padded.
-    assert (backend.graphs, backend.calls) == (3, 4 * (4 + 5 + 1))
+    assert (backend.graphs, backend.calls) == (3, 4 * a_batch)
     np.testing.assert_array_equal(pooled.layers, expected.layers)
     np.testing.assert_array_equal(pooled.frames, expected.frames)
 
@@ -121,6 +129,37 @@ def test_a_graph_break_is_a_failure_and_not_a_slow_success() -> None:
 
     with pytest.warns(NotCompiled):
         assert compiled("it", [broken], lambda steps: steps[0](torch.ones(2)), Counting()) is None
+
+
+def test_an_option_that_torch_no_longer_has_is_a_failure_like_any_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(compiling.OPTIONS, "triton.no_such_option", False)
+    with pytest.warns(NotCompiled, match="no_such_option"):
+        assert compiled("it", [torch.sin], lambda steps: steps[0](torch.ones(2))) is None
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_two_processes_that_compile_anew_say_the_same_bytes(tmp_path: Path) -> None:
+    """Each with a cache of its own: a kernel chosen by timing in one of them could be another in the other."""
+    script = (
+        "import hashlib\n"
+        "import numpy as np\n"
+        "from extract.encoders import build, describe\n"
+        "from extract.encoders.base import Clip\n"
+        "from extract.performance import Performance\n"
+        "none = Performance(*(np.zeros(0) for _ in range(4)))\n"
+        "audio = np.random.default_rng(0).normal(size=(70, 240_000)).astype(np.float32)\n"
+        "encoder = build(*describe('mert', weights='random', n_bins=20, window_s=10.0, compute_dtype='bfloat16'))\n"
+        "pooled = encoder.encode([Clip(a, none, 10.0) for a in audio])\n"
+        "print(encoder.execution, hashlib.sha256(pooled.layers.tobytes() + pooled.frames.tobytes()).hexdigest())\n"
+    )
+    said = []
+    for number in range(2):
+        environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / str(number))}
+        environment["TRITON_CACHE_DIR"] = str(tmp_path / f"triton-{number}")
+        command = [sys.executable, "-W", "ignore", "-c", script]
+        said.append(subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout)
+    assert said[0].startswith("compiled ")
+    assert said[0] == said[1]
 
 
 def test_running_out_of_memory_is_not_taken_for_a_missing_compiler() -> None:

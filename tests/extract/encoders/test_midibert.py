@@ -13,7 +13,7 @@ import torch
 from extract.encoders import build, cp_tokens, describe, pooling
 from extract.encoders.base import Clip
 from extract.encoders.errors import EncoderError, WeightsRefused
-from extract.encoders.midibert_model import MidiBert, relative_scores
+from extract.encoders.midibert_model import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, MidiBert, relative_scores
 from extract.performance import Performance
 
 STYLE = "midibert-tiny"
@@ -106,6 +106,18 @@ def test_rows_of_all_lengths_are_pooled_as_if_each_were_alone() -> None:
     assert (pooled.layers[0, 1] == 0).all()  # one note has no spread
 
 
+@pytest.mark.parametrize("batch_tokens", [CPU_BATCH_TOKENS, GPU_BATCH_TOKENS])
+@pytest.mark.parametrize("n_rows", [256, 512, 1024])
+def test_buckets_hold_less_padding_than_one_length_for_all(batch_tokens: int, n_rows: int) -> None:
+    """Windows with as many notes as MAESTRO's; every bucket's last batch is filled up to its fixed shape."""
+    encoder = _build("random:tiny")
+    encoder._batch_tokens = batch_tokens
+    n_notes = np.clip(np.random.default_rng(0).lognormal(np.log(90), 0.5, n_rows), 4, 500).astype(int)
+    batches = list(encoder._batches([cp_tokens.Tokens(np.zeros((n, 4), np.int64), np.zeros(n)) for n in n_notes]))
+    assert sorted(row for _, batch in batches for row, _ in batch) == list(range(n_rows))
+    assert len(batches) * batch_tokens < 0.5 * 512 * n_rows
+
+
 def test_bfloat16_stays_within_one_percent() -> None:
     clips = [_clip(n, seed=n) for n in (20, 90, 130)]
     exact, rough = (_build("random:tiny", compute_dtype=d).encode(clips) for d in ("float32", "bfloat16"))
@@ -189,7 +201,8 @@ DISTANCE = "bert.encoder.layer.1.attention.self.distance_embedding.weight"
         (_with("bert.extra.weight"), {}, r"0 tensors missing, 1 unexpected \(bert.extra.weight\)"),
         (_with("decoder.weight", "midibert."), {}, r"1 unexpected \(decoder.weight\)"),
         (lambda saved: saved, {"num_hidden_layers": 2}, r"17 unexpected"),
-        (lambda saved: saved, {"max_position_embeddings": 256}, r"3 of another shape"),
+        (lambda saved: saved, {"max_position_embeddings": 1024}, r"3 of another shape"),
+        (lambda saved: saved, {"max_position_embeddings": 256}, r"256; windows are read 512 notes at a time"),
         (lambda saved: saved, {"position_embedding_type": "absolute"}, "position_embedding_type 'absolute'"),
         (lambda saved: {"weights": 3}, {}, 'holds no "state_dict"'),
     ],

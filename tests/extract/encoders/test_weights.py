@@ -107,6 +107,18 @@ def test_truncated_safetensors_are_refused_at_planning(goldens: Path, tmp_path: 
         describe("mert", weights=str(folder), **GRID)
 
 
+def test_json_that_is_no_object_is_refused(goldens: Path, tmp_path: Path) -> None:
+    folder = _folder(goldens, tmp_path)
+    header = b"[1, 2]"
+    (folder / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(8))
+    with pytest.raises(WeightsRefused, match=r"model.safetensors .* is cut short or is no checkpoint"):
+        describe("mert", weights=str(folder), **GRID)
+    (folder / "model.safetensors").unlink()
+    (folder / "config.json").write_text("[1, 2]")
+    with pytest.raises(WeightsRefused, match=r"config.json is not a JSON object"):
+        describe("mert", weights=str(folder), **GRID)
+
+
 def test_a_zip_with_its_directory_but_damaged_inside_is_refused_at_building(goldens: Path, tmp_path: Path) -> None:
     folder = _folder(goldens, tmp_path)
     file = folder / "pytorch_model.bin"
