@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
-from experiments.benchmarks.encoders_on_gpu import flops_per_row, kind_of_kernel, measure
+from experiments.benchmarks.encoders_on_gpu import bfloat16_error, flops_per_row, kind_of_kernel, measure
+from extract.encoders.base import Pooled
 from extract.encoders.mert import ARCHITECTURES
 
 
@@ -42,6 +44,21 @@ def test_a_row_of_mert_95m_is_about_230_gflop() -> None:
 )
 def test_kernels_by_kind(kernel: str, kind: str) -> None:
     assert kind_of_kernel(kernel) == kind
+
+
+def test_the_error_is_that_of_the_row_and_of_the_state_that_are_worst() -> None:
+    """Three rows, two states: row 1 is off by 0.5 %, all of it in state 1."""
+    random = np.random.default_rng(0)
+    layers, frames = random.normal(size=(3, 2, 2, 5)), random.normal(size=(3, 4, 2, 5))
+    layers[1, 0] = [[3.0, 0, 0, 0, 0], [4.0, 0, 0, 0, 0]]
+    exact = Pooled(layers, frames, np.ones((3, 4), bool))
+    off = layers.copy()
+    off[1, 0, 1, 0] += 0.025  # of a row whose norm is 5
+    said = list(bfloat16_error("it", exact, Pooled(off, frames * 1.02, np.ones((3, 4), bool))))
+    assert "layers, mean: error against float32 mean 0.167%, max 0.500%, worst state (1)" in said[0]
+    assert said[1] == "GOAL it_layers_mean_error measured=0.005 target=0.01 PASS"
+    assert said[5] == "GOAL it_frames_mean_error measured=0.02 target=0.01 FAIL"
+    assert len(said) == 8
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
