@@ -33,7 +33,7 @@ class View:
     """Two encoders of one store and the kind of features taken from them.
 
     frames: the common time grid. layers: mean and sd over time of every state. pca128 (or any other number) and int8:
-    what `keybed derive` made of the frames.
+    what `keybed derive` made of the frames. pooled: what it made of the layers, one vector a row.
     """
 
     audio: str
@@ -41,8 +41,10 @@ class View:
     kind: str = "frames"
 
     def __post_init__(self) -> None:
-        if self.kind not in ("frames", "layers", "int8") and not re.fullmatch(r"pca\d+", self.kind):
-            raise NoSuchFeature(f"no view {self.kind!r}; there are frames, layers, int8 and pca128 (or another number)")
+        if self.kind not in ("frames", "layers", "int8", "pooled") and not re.fullmatch(r"pca\d+", self.kind):
+            raise NoSuchFeature(
+                f"no view {self.kind!r}; there are frames, layers, pooled, int8 and pca128 (or another number)"
+            )
 
     def paths(self, store: Store) -> dict[str, str]:
         """Argument of `heads.inputs.from_arrays` -> array path.
@@ -57,16 +59,19 @@ class View:
             if self.kind == "layers":
                 found[f"{modality}_layers"] = f"{spec.group}/layers"
                 continue
+            if self.kind == "pooled":
+                found[f"{modality}_pooled"] = self._derived(store, name, "layers_pooled")
+                continue
             found[f"{modality}_frames"] = (
-                f"{spec.group}/frames" if self.kind == "frames" else self._derived(store, name)
+                f"{spec.group}/frames" if self.kind == "frames" else self._derived(store, name, f"frames_{self.kind}")
             )
             if spec.has_mask:
                 found[f"{modality}_mask"] = f"{spec.group}/mask"
         return found
 
-    def _derived(self, store: Store, name: str) -> str:
+    def _derived(self, store: Store, name: str, view: str) -> str:
         """Path of a derived view; PCA of an encoder with fewer channels than components asked for has all of them."""
-        wanted = f"derived/{name}/frames_{self.kind}"
+        wanted = f"derived/{name}/{view}"
         if wanted not in store.features and self.kind.startswith("pca"):
             few = re.compile(re.escape(f"derived/{name}/frames_pca") + r"(\d+)")
             sizes = [int(m[1]) for m in map(few.fullmatch, store.features) if m and int(m[1]) < int(self.kind[3:])]
@@ -82,7 +87,7 @@ class View:
     @property
     def inputs(self) -> str:
         """What a head of this view is given: HeadConfig.inputs."""
-        return "layers" if self.kind == "layers" else "frames"
+        return "layers" if self.kind in ("layers", "pooled") else "frames"
 
 
 def pair_of(store: Store, audio: str | None, midi: str | None) -> tuple[str, str]:

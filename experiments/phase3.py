@@ -90,7 +90,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     before, overrides = check_chain(config.after, 2, store.fingerprint, config.override)
     earlier = read_json(config.after / "results.json")
     pair = earlier["pair"]
-    if pair["view"] == "layers":
+    if pair["view"] in ("layers", "pooled"):
         raise KeybedError("alignment works on the time grid: run Phase 2 with the frames view or a pca view first")
     start_run(config.out, config, store.fingerprint)
     rows = store.rows()

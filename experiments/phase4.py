@@ -196,7 +196,7 @@ class _Bench:
     def views(self, pair: dict[str, str], rows: Rows, memory_gib: float) -> dict[str, Judged]:
         """Layers, and the derived views that the store holds."""
         found = {}
-        for kind in ("layers", "pca128", "pca64", "int8"):
+        for kind in ("layers", "pooled", "pca128", "pca64", "int8"):
             view = View(pair["audio"], pair["midi"], kind)
             try:
                 features = Features(self.store, view, rows, memory_gib=memory_gib)

@@ -61,6 +61,8 @@ def from_arrays(
     midi_mask: NDArray | None = None,
     audio_layers: NDArray | None = None,
     midi_layers: NDArray | None = None,
+    audio_pooled: NDArray | None = None,
+    midi_pooled: NDArray | None = None,
     score: NDArray,
     valid: NDArray,
     segment: NDArray,
@@ -71,8 +73,8 @@ def from_arrays(
 ) -> HeadInput:
     """A batch from arrays as a store keeps them.
 
-    frames: (row, bin, width) or (row, bin, stat, width); layers: (row, stat, state, width) or (row, state, width). A
-    missing mask means that every bin counts; a missing weight means 1. Raises BadInput where lengths differ.
+    frames: (row, bin, width) or (row, bin, stat, width); layers: (row, stat, state, width) or (row, state, width); pooled: (row,
+    stat, width), which is one state and stands where layers do, so that a modality has one of them. A missing mask means that every bin counts; a missing weight means 1. Raises BadInput where lengths differ.
     """
     n = len(row)
     given = {
@@ -80,6 +82,8 @@ def from_arrays(
         "midi_frames": midi_frames,
         "audio_layers": audio_layers,
         "midi_layers": midi_layers,
+        "audio_pooled": audio_pooled,
+        "midi_pooled": midi_pooled,
         "audio_mask": audio_mask,
         "midi_mask": midi_mask,
         "score": score,
@@ -98,8 +102,8 @@ def from_arrays(
         audio_mask_BxT=_mask(audio_mask, audio),
         midi_BxTxC=midi,
         midi_mask_BxT=_mask(midi_mask, midi),
-        audio_layers_BxSxC=_layers(audio_layers),
-        midi_layers_BxSxC=_layers(midi_layers),
+        audio_layers_BxSxC=_layers(audio_layers, audio_pooled),
+        midi_layers_BxSxC=_layers(midi_layers, midi_pooled),
         score_BxK=np.asarray(score, np.float32),
         valid_BxK=np.asarray(valid, bool),
         weight_B=np.ones(n, np.float32) if weight is None else np.asarray(weight, np.float32),
@@ -114,7 +118,11 @@ def _frames(frames: NDArray | None) -> NDArray | None:
     return None if frames is None else frames.reshape(*frames.shape[:2], -1)
 
 
-def _layers(layers: NDArray | None) -> NDArray | None:
+def _layers(layers: NDArray | None, pooled: NDArray | None) -> NDArray | None:
+    if pooled is not None:
+        if layers is not None:
+            raise BadInput("layers and pooled of one modality stand in the same place; give one of them")
+        return pooled.reshape(len(pooled), 1, -1)
     if layers is None or layers.ndim == 3:
         return layers
     n, _, n_states, _ = layers.shape

@@ -1,4 +1,4 @@
-"""`keybed derive`: train-split moments, principal components and int8 views, made by Dask, a shard a task."""
+"""`keybed derive`: train-split moments, principal components, int8 and pooled views, made by Dask, a shard a task."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from store.derivations import Derivation, Gather
 from store.derived import attributes
 from store.errors import NoSuchFeature
 from store.layout import Layout
+from store.pooled import pooled_step
 from store.reader import Store, open_store
 from store.schema import EncoderSpec
 
@@ -33,6 +34,8 @@ class DeriveConfig:
     pca: int = 128
     """Components of every bin of frames; 0: none."""
     int8: bool = True
+    pooled: bool = True
+    """One vector a row and statistic from every encoder's `layers` (of those in `features`, where it is given)."""
     scheduler: str | None = None
     """Address of a running Dask cluster; None: threads of this process."""
     threads: int = 0
@@ -66,15 +69,22 @@ def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: Non
     store = open_store(config.store)
     made: list[str] = []
     kept: list[str] = []
+
+    def do(work: Derivation, targets: list[str], make: Callable[[], None]) -> None:
+        if all(work.fresh(target) for target in targets):
+            kept.extend(targets)
+        else:
+            make()
+            made.extend(targets)
+
     with _dask(config, progress) as gather:
         for encoder, kind in _wanted(store, config.features):
             work = Derivation(store, encoder, kind, gather, k=config.pca, int8=config.int8)
             for targets, make in work.steps():
-                if all(work.fresh(target) for target in targets):
-                    kept += targets
-                else:
-                    make()
-                    made += targets
+                do(work, targets, make)
+        for encoder in _to_pool(store, config):
+            work = Derivation(store, encoder, "layers", gather, k=0, int8=False)
+            do(work, *pooled_step(work))
     return _report(open_store(config.store), tuple(made), tuple(kept))
 
 
@@ -85,6 +95,12 @@ def _wanted(store: Store, features: Sequence[str] | None) -> list[tuple[EncoderS
     if unknown:
         raise NoSuchFeature(f"nothing can be derived from {', '.join(unknown)}; from these it can: {', '.join(known)}")
     return [known[path] for path in chosen]
+
+
+def _to_pool(store: Store, config: DeriveConfig) -> list[EncoderSpec]:
+    asked = config.features
+    encoders = [e for e in store.recipe.encoders if asked is None or f"{e.group}/layers" in asked]
+    return encoders if config.pooled else []
 
 
 def _report(store: Store, made: tuple[str, ...], kept: tuple[str, ...]) -> DeriveReport:

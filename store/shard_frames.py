@@ -17,7 +17,7 @@ from store.schema import ArraySpec, Status
 
 
 @lru_cache(maxsize=2)
-def _opened(path: str, fingerprint: str) -> Store:
+def opened(path: str, fingerprint: str) -> Store:
     """One open store a process; the fingerprint of its content keeps a re-made one from being mistaken for it."""
     return open_store(path)
 
@@ -29,7 +29,7 @@ def observations(
 
     chosen is over (rows,) for layers and (rows, bins) for frames, and says which they are.
     """
-    store = _opened(path, content)
+    store = opened(path, content)
     start, stop = store.shard_range(shard)
     rows = np.arange(start, stop)
     values = store.read(array, rows)
@@ -72,7 +72,7 @@ def write_projection(
     flat = standardised(values, mean, std).reshape(len(values), -1)
     projected[chosen] = (flat @ vectors.T).astype(np.float16)
     projected[_failed(path, content, shard)] = np.nan
-    return _write(spec, shard, projected, path, content, folder)
+    return write_rows(spec, shard, projected, path, content, folder)
 
 
 def write_int8(
@@ -90,17 +90,18 @@ def write_int8(
     small = np.zeros((*chosen.shape, *offset.shape), np.int8)
     small[chosen] = np.clip(np.rint((values - offset) / scale), -127, 127).astype(np.int8)
     small[_failed(path, content, shard)] = INT8_MISSING
-    return _write(spec, shard, small, path, content, folder)
+    return write_rows(spec, shard, small, path, content, folder)
 
 
 def _failed(path: str, content: str, shard: int) -> NDArray[np.bool_]:
-    store = _opened(path, content)
+    store = opened(path, content)
     failed: NDArray[np.bool_] = store.read("row/status", np.arange(*store.shard_range(shard))) != Status.OK
     return failed
 
 
-def _write(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
-    start, _ = _opened(path, content).shard_range(shard)
+def write_rows(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
+    """One shard's values as the array's object in `folder`. Returns bytes written."""
+    start, _ = opened(path, content).shard_range(shard)
     target = Path(folder, spec.path, object_key(shard, len(spec.shape)))
     data = encode_shard(target.parent, spec, shard, start, values)
     partial, _ = write_aside(target, data)

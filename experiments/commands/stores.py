@@ -30,11 +30,12 @@ def register(subcommands: Any) -> None:
     info.add_argument("--json", action="store_true", help="the whole recipe as JSON")
     info.set_defaults(run=_info)
 
-    derive = subcommands.add_parser("derive", help="make train mean and sd, PCA and int8 views of the features")
+    derive = subcommands.add_parser("derive", help="make train mean and sd, PCA, int8 and pooled views of the features")
     add_store(derive)
     derive.add_argument("--features", type=names, help="array paths (default: every encoder's frames)")
     derive.add_argument("--pca", metavar="K", type=whole, default=128, help="components; 0: none (128)")
     derive.add_argument("--no-int8", action="store_true", help="leave the int8 views out")
+    derive.add_argument("--no-pooled", action="store_true", help="leave out the pooled views, one vector a row")
     derive.add_argument("--scheduler", metavar="ADDRESS", help="an existing Dask cluster (default: local threads)")
     derive.set_defaults(run=_derive)
 
@@ -101,6 +102,7 @@ def _derive(options: argparse.Namespace) -> None:
         features=options.features,
         pca=options.pca,
         int8=not options.no_int8,
+        pooled=not options.no_pooled,
         scheduler=options.scheduler,
     )
     with shown() as progress:

@@ -28,7 +28,7 @@ def encoder(name: str, modality: str, width: int, n_states: int = 2, mask: bool 
         n_states=n_states,
         width=width,
         n_bins=4,
-        frame_states=(n_states - 1,),
+        frame_states=tuple(range(n_states)),
         frame_stats=("mean", "sd") if modality == "audio" else ("mean",),
         has_mask=mask,
     )

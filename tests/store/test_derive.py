@@ -88,15 +88,42 @@ def test_int8_is_within_half_a_step(derived_store, made, kind):
     assert np.isnan(back[list(made.failed)]).all()
 
 
+@pytest.mark.parametrize("encoder", ["audio/a", "midi/m"])
+def test_pooled_is_the_mean_of_the_chosen_states(derived_store, made, encoder):
+    opened, _ = derived_store
+    name = f"derived/{encoder.split('/')[1]}/layers_pooled"
+    chosen = list(opened.recipe.encoder(encoder.split("/")[1]).frame_states)
+    assert len(chosen) == 2
+    layers = made.arrays(0, made.n_rows)[f"{encoder}/layers"].astype(np.float16).astype(np.float64)
+    failed = np.isin(np.arange(made.n_rows), made.failed)
+    found = opened.read(name, np.arange(made.n_rows))
+    assert found.shape == (made.n_rows, *layers.shape[1:2], layers.shape[3])
+    np.testing.assert_allclose(found[~failed], layers[:, :, chosen].mean(axis=2)[~failed], rtol=1e-3)
+    assert np.isnan(found[failed]).all()
+    assert verify(VerifyConfig(opened.path)).sound
+
+
+def test_by_default_frames_are_derived_and_layers_pooled(whole_store, tmp_path):
+    shutil.copytree(whole_store.path, tmp_path / "S")
+    everything = derive(DeriveConfig(tmp_path / "S", pca=5, threads=1)).made
+    assert "derived/a/layers_pooled" in everything
+    assert "derived/a/layers_int8" not in everything
+    shutil.rmtree(tmp_path / "S/features.zarr/derived")
+    without = derive(DeriveConfig(tmp_path / "S", pca=5, int8=False, pooled=False, threads=1)).made
+    assert [path for path in without if "pooled" in path or "int8" in path] == []
+
+
 def test_derived_arrays_are_features_like_any_other(derived_store):
     opened, _ = derived_store
     assert [path for path in opened.features if path.startswith("derived/")] == [
         "derived/a/frames_int8",
         "derived/a/frames_pca5",
         "derived/a/layers_int8",
+        "derived/a/layers_pooled",
         "derived/m/frames_int8",
         "derived/m/frames_pca5",
         "derived/m/layers_int8",
+        "derived/m/layers_pooled",
     ]
     rows = opened.rows("train")
     for batch in opened.batches(["derived/a/frames_pca5", "audio/a/frames"], rows, 16, seed=0):
