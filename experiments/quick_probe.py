@@ -16,7 +16,7 @@ import heads
 import store
 from experiments.features import Features, FoldData, View, batch_rows_for, pair_of
 from heads import metrics
-from heads.ridge import RidgeProbe, frame_block
+from heads.ridge import RidgeProbe, both_frames
 from store.schema import DIMENSIONS
 
 
@@ -43,12 +43,11 @@ def probe(path: Path, epochs: int = 20, seeds: tuple[int, ...] = (0, 1, 2)) -> d
     fitted = heads.fit(models, FoldData(features, train, validation, size, len(train)), config)
     said = {name: p.mean(axis=0) for name, p in heads.predict(fitted, features.batches(test, size)).items()}
     ridge = RidgeProbe()
-    for part, where in (("train", train), ("validation", validation), ("test", test)):
-        b = features.batch(where)
-        audio, midi = frame_block("x", b.audio_BxTxC)["x"], frame_block("x", b.midi_BxTxC, b.midi_mask_BxT)["x"]
-        blocks = {"both": np.concatenate([audio, midi], axis=-1)}
-        ridge.add(part, blocks, b.score_BxK, b.valid_BxK)
-    said["ridge"] = ridge.solve([(["train"], ["validation"])]).predict(blocks)
+    for part, where in (("train", train), ("validation", validation)):
+        for b in features.batches(where, 1024):
+            ridge.add(part, both_frames(b), b.score_BxK, b.valid_BxK)
+    line = ridge.solve([(["train"], ["validation"])])
+    said["ridge"] = np.concatenate([line.predict(both_frames(b)) for b in features.batches(test, 1024)])
     return {n: metrics.per_dimension("pearson", p, rows.score[test], rows.valid[test]) for n, p in said.items()}
 
 

@@ -202,6 +202,7 @@ class _Run:
         self.best_epoch = {name: [-1] * len(config.seeds) for name in objective.names}
         self.history: list[dict[str, Any]] = []
         self._resident: Resident | None = None
+        self._looked = False
 
     @property
     def state(self) -> State:
@@ -240,9 +241,11 @@ class _Run:
 
     def epoch(self) -> None:
         """Train one epoch, validate, keep what improved."""
-        number, started = len(self.history), time.perf_counter()
-        if number == 0 or self._resident is None:
-            self._resident = Resident.load(self.data, self.config, self.objective.scannable)
+        number, begun = len(self.history), time.perf_counter()
+        if not self._looked:
+            self._resident, self._looked = Resident.load(self.data, self.config, self.objective.scannable), True
+            jax.block_until_ready(self._resident and self._resident.rows)
+        started = time.perf_counter()
         known = [s for row in self.score.values() for s in row if np.isfinite(s)]
         pace = Pace(self.progress, number, self.config.epochs, self.epoch_steps, self.config.batch_rows, known)
         if self._resident is None:
@@ -262,6 +265,7 @@ class _Run:
                 "epoch": number,
                 "loss": {n: [float(v) for v in losses[n]] for n in self.objective.names},
                 "validation": {n: [float(v) if np.isfinite(v) else None for v in found[n]] for n in found},
+                "loading_s": started - begun,
                 "train_s": trained_s,
                 "validation_s": time.perf_counter() - started - trained_s,
                 "rows_per_s": self.data.n_train_rows / trained_s,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from heads.errors import BadInput
+from heads.inputs import HeadInput
 
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""
@@ -98,6 +99,13 @@ def frame_block(path: str, frames: NDArray, mask: NDArray | None = None) -> dict
     mean = np.where(valid[:, :, None], x, 0).sum(axis=1) / count
     sd = np.sqrt((np.where(valid[:, :, None], x - mean[:, None], 0) ** 2).sum(axis=1) / count)
     return {path: np.stack([mean, sd], axis=1)}
+
+
+def both_frames(batch: HeadInput) -> dict[str, NDArray]:
+    """A batch's frames of both modalities side by side as one block, "both" -> (row, 2, width)."""
+    blocks = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
+    blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
+    return {"both": np.concatenate(list(blocks.values()), axis=-1)}
 
 
 def piece_parts(piece: NDArray, n_parts: int = 5) -> NDArray[np.str_]:

@@ -64,8 +64,8 @@ class Look:
 
 
 @dataclass(frozen=True)
-class _Judging:
-    """The objective: predict scores. Hashable, so that fits of the same heads share what was compiled."""
+class Judging:
+    """The objective of `fit`: predict scores. Hashable, so that fits of the same heads share what was compiled."""
 
     named: tuple[tuple[str, Head], ...]
     weights: LossWeights
@@ -73,23 +73,29 @@ class _Judging:
 
     @property
     def heads(self) -> dict[str, Head]:
+        """Name → head."""
         return dict(self.named)
 
     @property
     def names(self) -> tuple[str, ...]:
+        """The heads, trained side by side."""
         return tuple(name for name, _ in self.named)
 
     def to_json(self) -> dict[str, Any]:
+        """What a checkpoint compares."""
         return {name: describe(head) for name, head in self.named}
 
     def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
+        """Fresh parameters of one seed."""
         keys = jax.random.split(key, len(self.named))
         return {name: _init(head, keys[i], sample) for i, (name, head) in enumerate(self.named)}
 
     def prepare(self, batch: HeadInput) -> Tree:
+        """Nothing to add on the host."""
         return {"rows": batch}
 
     def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
+        """One seed's loss of each head on a standardised batch."""
         rows: HeadInput = batch["rows"]
         outputs = _apply(self.heads, cast(params, dtype), rows, True, key)
         labels = (rows.score_BxK, rows.valid_BxK, rows.weight_B, rows.segment_B)
@@ -162,7 +168,7 @@ def fit(
     """
     if not heads:
         raise BadInput("no head to fit")
-    objective = _Judging(tuple(heads.items()), config.losses)
+    objective = Judging(tuple(heads.items()), config.losses)
     t: Trained = train(objective, data, config, store=store, normalisation=normalisation, progress=progress)
     return FitResult(dict(heads), t.params, t.normalisation, config, t.history, t.best_epoch, store, t.compiled_steps)
 

@@ -120,9 +120,9 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
 
 def test_scan_is_the_streamed_step(small_data):
     """The same batches give the same state, whether they come one by one or by scan over resident rows."""
-    from heads.train import _Judging
+    from heads.train import Judging
 
-    recipe = steps.Recipe(_Judging(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    recipe = steps.Recipe(Judging(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
     rows = small_data.train_rows
     rates = np.full(1024, 1e-2, np.float32)
     schedule = steps.Schedule(np.array([0, 1], np.uint32), rates, measure([rows], batch_rows=240, max_rows=None))
@@ -201,10 +201,10 @@ def test_validation_rows_that_cannot_judge_are_an_error(small_data):
 
 def test_the_step_adds_in_a_fixed_order(small_data):
     """No scatter: a GPU takes its sums in any order, and a resumed run would differ in the last bits."""
-    from heads.train import _Judging
+    from heads.train import Judging
 
     five = tuple((kind, HeadConfig(kind, 16, 2)) for kind in HEADS)
-    recipe = steps.Recipe(_Judging(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    recipe = steps.Recipe(Judging(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
     rows = small_data.train_rows
     given = measure([rows], batch_rows=240, max_rows=None)
     schedule = steps.Schedule(np.array([0], np.uint32), np.full(1024, 1e-2, np.float32), given)
