@@ -44,19 +44,23 @@ MEAN, SD = 75.0, 10.0
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """n_rows: rounded down to whole segments. width: channels of either encoder (audio has mean and sd, so twice)."""
+    """n_rows: rounded down to whole segments. width: channels of either encoder, as often as it has statistics."""
 
     path: Path
     n_rows: int = FULL_ROWS // 16
     width: int = 768
     n_bins: int = 20
     seed: int = 0
+    audio_stats: tuple[str, ...] = ("mean", "sd")
 
 
 def encoders(config: SyntheticConfig) -> tuple[EncoderSpec, ...]:
     """Two encoders shaped like MERT and MIDIBert, with one state each in `layers`."""
     found = []
-    for name, modality, stats in (("synthetic-audio", "audio", ("mean", "sd")), ("synthetic-midi", "midi", ("mean",))):
+    for name, modality, stats in (
+        ("synthetic-audio", "audio", config.audio_stats),
+        ("synthetic-midi", "midi", ("mean",)),
+    ):
         spec = EncoderSpec(
             name=name,
             modality=modality,  # type: ignore[arg-type]

@@ -1,10 +1,14 @@
 """The four heads as a team would write them in PyTorch: nn.Modules, a DataLoader with workers, one head after another.
 
-Same inputs, widths, batches, loss and optimiser as ours; the alternative that `bench_heads` measures against.
+The alternative that `bench_heads` measures against: the same inputs, widths, batches, loss, optimiser and learning rates
+as ours, on a GPU where there is one. Each head reads only what it looks at, in float16 up to the device, and a worker imports
+neither JAX nor anything else of ours but the store's reader. Not the same: nn.MultiheadAttention has an output projection (and its
+heads no offset bias), the last epoch is kept and not the best, and means and deviations come from 2,048 rows before the clock starts.
 """
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,45 +22,68 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 import store
-from experiments.features import Features, FoldData, View
 
-Tensors = tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]
+Sample = dict[str, torch.Tensor]
+"""audio, midi: float16 (…, T, C), whichever the head looks at; mask: MIDI's valid bins; score: (…, 8)."""
+
+BOTH = ("audio", "midi")
+READ_ROWS = 1024
 
 
-class Rows(Dataset[Tensors]):
+@dataclass(frozen=True)
+class Source:
+    """What is trained on: array path of each modality's frames, of MIDI's mask; pt: a folder of `.pt` files, or the store."""
+
+    path: Path
+    frames: tuple[tuple[str, str], ...]
+    mask: str
+    pt: Path | None = None
+
+    def paths(self, modalities: tuple[str, ...]) -> dict[str, str]:
+        """Key of a sample → array path."""
+        found = {name: path for name, path in self.frames if name in modalities}
+        return found | ({"mask": self.mask} if "midi" in modalities else {})
+
+
+class Files(Dataset[Sample]):
     """One `.pt` file a row."""
 
-    def __init__(self, folder: Path, rows: np.ndarray) -> None:
-        self.folder, self.rows = folder, rows
+    def __init__(self, source: Source, modalities: tuple[str, ...], rows: np.ndarray) -> None:
+        self.folder, self.rows, self.keys = source.pt, rows, (*source.paths(modalities), "score")
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, i: int) -> Tensors:
+    def __getitem__(self, i: int) -> Sample:
+        assert self.folder is not None
         found = torch.load(self.folder / f"{self.rows[i]:06d}.pt", weights_only=True)
-        return found["audio"].float(), found["midi"].float(), found["mask"], found["score"]
+        return {key: found[key] for key in self.keys}
 
 
-class FromStore(IterableDataset[Tensors]):
+class FromStore(IterableDataset[Sample]):
     """Batches from the store, each worker its own share of the epoch."""
 
-    def __init__(self, path: Path, split: str, view: View, batch_rows: int, train: bool) -> None:
-        self.path, self.split, self.view, self.batch_rows, self.train = path, split, view, batch_rows, train
+    def __init__(self, source: Source, modalities: tuple[str, ...], split: str, batch_rows: int) -> None:
+        self.source, self.paths, self.split, self.batch_rows = source, source.paths(modalities), split, batch_rows
         self.epoch = 0
+        self.opened: store.Store | None = None
 
-    def __iter__(self) -> Iterator[Tensors]:
-        opened = store.open(self.path)
-        features = Features(opened, self.view, opened.rows(split=self.split), memory_gib=0.0)
+    def __iter__(self) -> Iterator[Sample]:
+        self.opened = self.opened or store.open(self.source.path)
         info = torch.utils.data.get_worker_info()
         worker, workers = (0, 1) if info is None else (info.id, info.num_workers)
-        n = len(features.rows)
-        share = np.arange(n * worker // workers, n * (worker + 1) // workers)
-        data = FoldData(features, share, share, self.batch_rows, len(share))
+        rows = self.opened.rows(split=self.split)
+        share = np.arange(len(rows) * worker // workers, len(rows) * (worker + 1) // workers)
         self.epoch += 1
-        for batch in data.train(self.epoch) if self.train else data.validation():
-            arrays = (batch.audio_BxTxC, batch.midi_BxTxC, batch.midi_mask_BxT, batch.score_BxK)
-            audio, midi, mask, score = (torch.from_numpy(np.ascontiguousarray(a)) for a in arrays)
-            yield audio.float(), midi.float(), mask, score
+        seed = self.epoch if self.split == "train" else None
+        for batch in self.opened.batches(list(self.paths.values()), rows.take(share), self.batch_rows, seed=seed):
+            arrays = {key: batch.features[path] for key, path in self.paths.items()}
+            yield {k: torch.from_numpy(_flat(a)) for k, a in (arrays | {"score": batch.rows.score}).items()}
+
+
+def _flat(array: np.ndarray) -> np.ndarray:
+    """(row, bin, stat, channel) as (row, bin, stat · channel)."""
+    return array.reshape(*array.shape[:2], -1) if array.ndim == 4 else array
 
 
 class Pool(nn.Module):
@@ -66,9 +93,10 @@ class Pool(nn.Module):
         super().__init__()
         self.query, self.heads = nn.Linear(hidden, heads, bias=False), heads
 
-    def forward(self, x: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         """(B, T, H) to (B, H)."""
-        weight = self.query(x).masked_fill(~mask[:, :, None], -1e9).softmax(1)
+        logits = self.query(x)
+        weight = (logits if mask is None else logits.masked_fill(~mask[:, :, None], -1e9)).softmax(1)
         b, t, h = x.shape
         return torch.einsum("bth,bthd->bhd", weight, x.view(b, t, self.heads, h // self.heads)).reshape(b, h)
 
@@ -88,33 +116,29 @@ class Judge(nn.Module):
 
 
 class Head(nn.Module):
-    """audio, midi, concat or cross."""
+    """audio, midi, concat or cross. widths: channels of each modality it looks at."""
 
-    def __init__(self, kind: str, audio: int, midi: int, hidden: int = 64, heads: int = 4) -> None:
+    def __init__(self, kind: str, widths: dict[str, int], hidden: int = 64, heads: int = 4) -> None:
         super().__init__()
         self.kind = kind
-        self.audio, self.midi = nn.Linear(audio, hidden), nn.Linear(midi, hidden)
-        self.pool_audio, self.pool_midi = Pool(hidden, heads), Pool(hidden, heads)
-        self.judge = Judge(hidden if kind in ("audio", "midi") else 2 * hidden, hidden)
+        self.project = nn.ModuleDict({m: nn.Linear(width, hidden) for m, width in widths.items()})
+        self.pool = nn.ModuleDict({m: Pool(hidden, heads) for m in widths})
+        self.judge = Judge(hidden * len(widths), hidden)
         if kind == "cross":
             self.to_midi = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)
             self.to_audio = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)
 
-    def forward(self, audio: torch.Tensor, midi: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    def forward(self, batch: Sample) -> torch.Tensor:
         """Standardised scores."""
-        full = torch.ones(audio.shape[:2], dtype=torch.bool)
-        if self.kind == "audio":
-            return self.judge(self.pool_audio(F.gelu(self.audio(audio), approximate="tanh"), full))
-        m = F.gelu(self.midi(midi), approximate="tanh")
-        if self.kind == "midi":
-            return self.judge(self.pool_midi(m, mask))
-        a = F.gelu(self.audio(audio), approximate="tanh")
+        masks = {"audio": None, "midi": batch.get("mask")}
+        x = {m: F.gelu(project(batch[m]), approximate="tanh") for m, project in self.project.items()}
         if self.kind == "cross":
-            a, m = (
-                a + self.to_midi(a, m, m, key_padding_mask=~mask, need_weights=False)[0],
-                m + self.to_audio(m, a, a, need_weights=False)[0],
-            )
-        return self.judge(torch.cat([self.pool_audio(a, full), self.pool_midi(m, mask)], -1))
+            a, m, mask = x["audio"], x["midi"], batch["mask"]
+            x = {
+                "audio": a + self.to_midi(a, m, m, key_padding_mask=~mask, need_weights=False)[0],
+                "midi": m + self.to_audio(m, a, a, need_weights=False)[0],
+            }
+        return self.judge(torch.cat([self.pool[m](tokens, masks[m]) for m, tokens in x.items()], -1))
 
 
 def loss_of(prediction: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
@@ -125,99 +149,119 @@ def loss_of(prediction: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
     return huber + 0.5 * (1 - 2 * (p * s).mean(0) / (spread + 1e-6)).mean()
 
 
+class Standard:
+    """Samples on the device, in deviations of the training rows (of the first 2,048), 0 where there is no note."""
+
+    def __init__(self, source: Source, device: torch.device) -> None:
+        first = next(iter(FromStore(source, BOTH, "train", 2048)))
+        score = store.open(source.path).rows(split="train").score
+        self.device, self.widths = device, {m: first[m].shape[-1] for m in BOTH}
+        self.stats = {m: (x.mean((0, 1)), x.std((0, 1))) for m in BOTH if (x := first[m].float()) is not None}
+        self.stats["score"] = (torch.from_numpy(score.mean(0)), torch.from_numpy(score.std(0)))
+        self.stats = {k: (mean.to(device), sd.to(device)) for k, (mean, sd) in self.stats.items()}
+
+    def __call__(self, sample: Sample) -> Sample:
+        """float32 there, whatever of it the head looks at."""
+        found = {key: value.to(self.device, non_blocking=True) for key, value in sample.items()}
+        for key, (mean, sd) in self.stats.items():
+            if key in found:
+                found[key] = (found[key].float() - mean) / sd
+        if "midi" in found:
+            found["midi"] = torch.where(found["mask"][:, :, None], found["midi"], 0.0)
+        return found
+
+
+@dataclass(frozen=True)
+class TorchConfig:
+    """How to train. workers: of a DataLoader."""
+
+    epochs: int
+    batch_rows: int
+    learning_rate: float
+    workers: int
+
+
 @dataclass(frozen=True)
 class TorchRun:
-    """seconds: of training alone, per head. r: mean over dimensions on the test split, per head."""
+    """seconds: of training alone, per head. r: mean over dimensions on the test split, per head. workers: of a loader."""
 
     seconds: dict[str, float]
     r: dict[str, float]
     rows_per_s: float
+    workers: int
 
 
-def train_heads(
-    path: Path,
-    pt: Path | None,
-    view: View,
-    kinds: tuple[str, ...],
-    epochs: int,
-    batch_rows: int,
-    workers: int,
-    learning_rate: float,
-) -> TorchRun:
-    """One head after another, each reading its epochs anew; pt: the folder of `.pt` files, None: from the store."""
-    opened = store.open(path)
-    ranges = opened.splits
-    score = opened.rows(split="train").score
-    mean, sd = (torch.from_numpy(np.asarray(f(score, axis=0), np.float32)) for f in (np.mean, np.std))
-    first = next(iter(FromStore(path, "train", view, 2048, True)))
-    stats = [(x.mean((0, 1)), x.std((0, 1))) for x in (first[0], first[1])]
-    seconds, r = {}, {}
+def train_heads(source: Source, kinds: tuple[str, ...], config: TorchConfig) -> TorchRun:
+    """One head after another, each reading its epochs anew."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    ready, ranges = Standard(source, device), store.open(source.path).splits
     n_train = ranges["train"][1] - ranges["train"][0]
-    loaders = {split: _loader(path, pt, split, view, batch_rows, workers, ranges[split]) for split in ranges}
+    seconds, r = {}, {}
     for kind in kinds:
         torch.manual_seed(0)
-        model = Head(kind, first[0].shape[-1], first[1].shape[-1])
-        optimiser = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=1e-2)
-        total = epochs * -(-n_train // batch_rows)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, learning_rate, total_steps=total + workers * epochs, pct_start=0.05
-        )
-
-        def ready(batch: Any) -> Tensors:
-            audio, midi, mask, target = batch
-            midi = torch.where(mask[:, :, None], (midi - stats[1][0]) / stats[1][1], 0.0)
-            return (audio - stats[0][0]) / stats[0][1], midi, mask, (target - mean) / sd
-
+        modalities = (kind,) if kind in BOTH else BOTH
+        model = Head(kind, {m: ready.widths[m] for m in modalities}).to(device)
+        loaders = {split: _loader(source, modalities, split, config, ranges[split]) for split in ranges}
         begun = time.perf_counter()
-        for _ in range(epochs):
-            model.train()
-            for batch in loaders["train"]:
-                audio, midi, mask, target = ready(batch)
-                optimiser.zero_grad()
-                loss_of(model(audio, midi, mask), target).backward()
-                nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-                optimiser.step()
-                schedule.step()
-            _predict(model, ready, loaders["validation"])
+        _train(model, ready, loaders, config, n_train)
         seconds[kind] = time.perf_counter() - begun
         p, s = _predict(model, ready, loaders["test"])
         r[kind] = float(np.mean([np.corrcoef(p[:, k], s[:, k])[0, 1] for k in range(8)]))
-    return TorchRun(seconds, r, epochs * n_train * len(kinds) / sum(seconds.values()))
+    return TorchRun(seconds, r, config.epochs * n_train * len(kinds) / sum(seconds.values()), config.workers)
+
+
+def _train(model: Head, ready: Standard, loaders: dict[str, DataLoader], config: TorchConfig, n_train: int) -> None:
+    optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-2)
+    # from the store each worker's last batch may be a small one
+    n_steps = config.epochs * (-(-n_train // config.batch_rows) + config.workers)
+    warmup = 0.05 * n_steps
+
+    def rate(step: int) -> float:
+        return min((step + 1) / warmup, 0.5 + 0.5 * math.cos(math.pi * max(step - warmup, 0) / (n_steps - warmup)))
+
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, rate)
+    for _ in range(config.epochs):
+        model.train()
+        for sample in loaders["train"]:
+            batch = ready(sample)
+            optimiser.zero_grad()
+            loss_of(model(batch), batch["score"]).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            schedule.step()
+        _predict(model, ready, loaders["validation"])
 
 
 def _loader(
-    path: Path, pt: Path | None, split: str, view: View, batch_rows: int, workers: int, of: tuple[int, int]
+    source: Source, modalities: tuple[str, ...], split: str, config: TorchConfig, of: tuple[int, int]
 ) -> DataLoader:
-    # spawned, not forked: Zarr's and JAX's threads do not survive a fork; workers stay for all epochs
-    how: dict[str, Any] = {"num_workers": workers, "persistent_workers": workers > 0}
-    how["multiprocessing_context"] = "spawn" if workers else None
-    if pt is None:
-        return DataLoader(FromStore(path, split, view, batch_rows, split == "train"), None, **how)
-    return DataLoader(Rows(pt, np.arange(*of)), batch_rows, shuffle=split == "train", **how)
+    # spawned, not forked: Zarr's threads do not survive a fork; workers stay for all epochs
+    how: dict[str, Any] = {"num_workers": config.workers, "persistent_workers": config.workers > 0}
+    how |= {"multiprocessing_context": "spawn" if config.workers else None, "pin_memory": torch.cuda.is_available()}
+    if source.pt is None:
+        return DataLoader(FromStore(source, modalities, split, config.batch_rows), None, **how)
+    rows = Files(source, modalities, np.arange(*of))
+    return DataLoader(rows, config.batch_rows, shuffle=split == "train", **how)
 
 
-def _predict(model: nn.Module, ready: Any, loader: DataLoader) -> tuple[np.ndarray, np.ndarray]:
+def _predict(model: nn.Module, ready: Standard, loader: DataLoader) -> tuple[np.ndarray, np.ndarray]:
     model.eval()
     prediction, target = [], []
     with torch.no_grad():
-        for batch in loader:
-            audio, midi, mask, score = ready(batch)
-            prediction.append(model(audio, midi, mask).numpy())
-            target.append(score.numpy())
+        for sample in loader:
+            batch = ready(sample)
+            prediction.append(model(batch).cpu().numpy())
+            target.append(batch["score"].cpu().numpy())
     return np.concatenate(prediction), np.concatenate(target)
 
 
-def write_pt(path: Path, folder: Path, view: View) -> None:
-    """Each row of the store as one `.pt` file, float16, as the team kept them before."""
-    opened = store.open(path)
-    folder.mkdir(parents=True, exist_ok=True)
-    features = Features(opened, view, opened.rows(), memory_gib=0.0)
-    for batch in features.batches(np.arange(opened.n_rows), 1024):
-        for i, row in enumerate(batch.row_B):
-            arrays = {
-                "audio": batch.audio_BxTxC,
-                "midi": batch.midi_BxTxC,
-                "mask": batch.midi_mask_BxT,
-                "score": batch.score_BxK,
-            }
-            torch.save({k: torch.from_numpy(np.array(a[i])) for k, a in arrays.items()}, folder / f"{row:06d}.pt")
+def write_pt(source: Source) -> None:
+    """Each row of the store as one `.pt` file, float16, as a team without a store keeps them."""
+    assert source.pt is not None
+    opened = store.open(source.path)
+    source.pt.mkdir(parents=True, exist_ok=True)
+    paths = source.paths(BOTH)
+    for batch in opened.batches(list(paths.values()), opened.rows(), READ_ROWS, seed=None):
+        arrays = {key: _flat(batch.features[path]) for key, path in paths.items()} | {"score": batch.rows.score}
+        for i, row in enumerate(batch.rows.index):
+            torch.save({k: torch.from_numpy(np.array(a[i])) for k, a in arrays.items()}, source.pt / f"{row:06d}.pt")
