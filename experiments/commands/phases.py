@@ -18,7 +18,7 @@ def register(subcommands: Any) -> None:
     add_out(phase2)
     phase2.add_argument("--audio", help="audio encoder (default: one with trained weights, else logmel)")
     phase2.add_argument("--midi", help="MIDI encoder (default: one with trained weights, else expressive)")
-    phase2.add_argument("--view", default="frames", help="frames, or a derived view such as pca128")
+    phase2.add_argument("--view", default="frames", help="frames, layers, or a derived view such as pca128 or pooled")
     phase2.add_argument("--epochs", type=positive, default=5)
     phase2.add_argument("--seeds", type=positive, default=5)
     phase2.add_argument("--hidden", type=positive, default=64, help="width of the heads (64)")
