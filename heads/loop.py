@@ -98,7 +98,7 @@ class FitConfig:
         warmup = max(1, min(round(self.warmup * n_steps), n_steps - 1))
         with jax.numpy_dtype_promotion("standard"):
             schedule = optax.warmup_cosine_decay_schedule(0.0, self.learning_rate, warmup, max(n_steps, warmup + 1))
-            rate = np.asarray(jax.vmap(schedule)(jnp.arange(1, n_steps + 1)), np.float32)
+            rate = np.asarray(jax.jit(jax.vmap(schedule))(jnp.arange(1, n_steps + 1)), np.float32)
         return np.pad(rate, (0, max(1024, 1 << (n_steps - 1).bit_length()) - n_steps), mode="edge")
 
 

@@ -14,7 +14,7 @@ from heads.inputs import HeadInput, from_arrays
 N_BINS, AUDIO, MIDI, STATES, K = 5, 12, 9, 3, 8
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def strict_jax() -> Iterator[None]:
     # a GPU's own default rounds the factors of float32 products
     precise = jax.default_matmul_precision("highest")

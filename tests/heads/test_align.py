@@ -7,7 +7,7 @@ import pytest
 
 from heads.align import AlignConfig, aligned, alignment, fit_projection, project
 from heads.contrast import pair_cosine
-from heads.errors import BadInput
+from heads.errors import BadInput, NotFinite
 from heads.feed import ArrayData
 from heads.inputs import HeadInput, concatenate, from_arrays
 from heads.loop import FitConfig
@@ -38,9 +38,9 @@ def data() -> ArrayData:
     return ArrayData(pairs(64, 1), pairs(24, 2), 32)
 
 
-@pytest.mark.parametrize("loss", ["infonce", "siglip"])
-def test_pairs_find_each_other(data, loss):
-    config = AlignConfig(loss=loss, hidden=16, width=8, fit=FIT)
+@pytest.mark.parametrize(("loss", "dtype"), [("infonce", "float32"), ("siglip", "float32"), ("infonce", "bfloat16")])
+def test_pairs_find_each_other(data, loss, dtype):
+    config = AlignConfig(loss=loss, hidden=16, width=8, fit=replace(FIT, compute_dtype=dtype))
     result = fit_projection(data, config)
     audio, midi = project(result, data.validation())
     assert audio.shape == midi.shape == (96, 8)
@@ -61,6 +61,16 @@ def test_aligned_frames_replace_the_encoders(data):
     mean = rows.audio_BxTxC.mean(axis=1)
     np.testing.assert_allclose(mean / np.linalg.norm(mean, axis=1, keepdims=True), audio, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(rows.row_B, np.arange(96))
+
+
+def test_a_nan_among_validation_rows_is_an_error(data):
+    rows = data.validation_rows
+    midi = rows.midi_BxTxC.copy()
+    midi[5] = np.nan
+    with pytest.raises(NotFinite, match="alignment loss of the validation rows is not finite"):
+        fit_projection(
+            ArrayData(data.train_rows, rows._replace(midi_BxTxC=midi), 32), AlignConfig(hidden=16, width=8, fit=FIT)
+        )
 
 
 def test_bad_input(data):
