@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -10,7 +11,7 @@ from heads import align, checkpoint
 from heads.errors import CheckpointMismatch
 from heads.loop import FitConfig
 from heads.models import HEADS, HeadConfig, init
-from heads.normalisation import measure
+from heads.normalisation import measure, standardise
 from heads.train import FitResult, load, save
 
 
@@ -21,9 +22,10 @@ def fitted(make_world) -> FitResult:
     inputs = dict(zip(HEADS, ("frames", "layers", "both", "both", "frames"), strict=True))
     heads = {k: HeadConfig(k, hidden=8, n_attention_heads=2, inputs=inputs[k]) for k in HEADS}
     key, rng = jax.random.key(0), np.random.default_rng(0)
-    shapes = jax.eval_shape(lambda: {name: init(head, key, rows) for name, head in heads.items()})
-    params = jax.tree.map(lambda a: rng.normal(size=(2, *a.shape)).astype(np.float32), shapes)
     normalisation = measure([rows], batch_rows=32, max_rows=None)
+    standard = standardise(rows, normalisation, jnp.float32)
+    shapes = jax.eval_shape(lambda: {name: init(head, key, standard) for name, head in heads.items()})
+    params = jax.tree.map(lambda a: rng.normal(size=(2, *a.shape)).astype(np.float32), shapes)
     return FitResult(heads, params, normalisation, FitConfig(seeds=(0, 1)), [], {k: [0, 0] for k in HEADS}, "a1", 0)
 
 
