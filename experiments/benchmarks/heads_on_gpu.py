@@ -77,6 +77,6 @@ def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: 
     return [
         f"{jax.devices()[0].device_kind}: a step of {BATCH_ROWS} rows × {len(FOUR)} heads × {seeds} seeds takes {step_s * 1e3:.2f} ms; XLA counts "
         f"{flops / 1e9:.1f} GFLOP and {moved / 1e9:.2f} GB of reads and writes in it,",
-        f"that is {flops / step_s / 1e12:.1f} TFLOP/s and {moved / step_s / 1e12:.2f} TB/s. Whichever is nearer to the card's own rate binds; "
+        f"that is {flops / step_s / 1e9:,.0f} GFLOP/s and {moved / step_s / 1e9:,.0f} GB/s. Whichever is nearer to the card's own rate binds; "
         "where both are far from it, the many small kernels do",
     ]
