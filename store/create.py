@@ -72,8 +72,9 @@ def create(
 
 
 def update_places(store: Store, places: Mapping[str, str]) -> None:
-    """Say anew where things lie on this machine; the recipe does not change."""
-    write_durably(Layout(store.path).places, canonical(dict(places)))
+    """Say anew where things lie on this machine; the recipe does not change. Nothing is written where nothing is new."""
+    if store.places != dict(places):
+        write_durably(Layout(store.path).places, canonical(dict(places)))
 
 
 def _fill(

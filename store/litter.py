@@ -17,7 +17,7 @@ _SHARD = re.compile(r"(?:c\.)?(\d+)\.")
 def find_litter(layout: Layout) -> list[Path]:
     """Files cut short, claims of dead tasks, clock probes; never anything of a shard under a live claim."""
     found = list(layout.features.rglob(f"*{PARTIAL}"))
-    for folder in (layout.commits, layout.logs):
+    for folder in (layout.root, layout.commits, layout.logs):
         found += folder.glob(f"*{PARTIAL}")
     found += layout.claims.iterdir()
     live = live_claims(layout)  # after the listing: what a task began since then is in neither

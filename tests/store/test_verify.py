@@ -18,6 +18,7 @@ from rich.console import Console
 import store
 from store import errors
 from store.claims import claim
+from store.create import update_places
 from store.status import render, status
 from store.verify import VerifyConfig, verify
 
@@ -45,6 +46,20 @@ def test_a_sound_store_says_so(whole_store):
     assert report.lines() == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
     assert dataclasses.replace(report, n_shards=1).lines()[-1].startswith("the one shard is whole and sound")
     assert seen[-1] == (5, 5)
+
+
+def test_a_plan_that_was_killed_while_it_said_where_things_lie_leaves_litter(filled):
+    cut = filled.path / "places.json.0123456789ab.partial"
+    cut.write_bytes(b"{")
+    assert verify(VerifyConfig(filled.path)).litter == (cut,)
+    assert verify(VerifyConfig(filled.path, repair=True)).litter == (cut,)
+    assert not cut.exists()
+    places = filled.path / "places.json"
+    before = places.stat()
+    update_places(filled, filled.places)
+    assert places.stat().st_ino == before.st_ino, "nothing new, nothing written"
+    update_places(filled, {**filled.places, "corpus": "/elsewhere"})
+    assert store.open(filled.path).places["corpus"] == "/elsewhere"
 
 
 def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):

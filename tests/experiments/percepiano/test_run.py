@@ -15,7 +15,7 @@ from extract.performance import Performance
 from heads import feed
 from store.schema import DIMENSIONS
 
-PLAYERS = ("score", "u", "v", "w")
+PLAYERS = ("score", "u", "v", "w", "x")
 
 
 @pytest.fixture(autouse=True)
@@ -33,12 +33,12 @@ def beginning(p: Performance, seconds: float) -> Performance:
 
 @pytest.fixture(scope="module")
 def folder(ratings, write, tmp_path_factory) -> Path:
-    """Two passages of two compositions, a few seconds each, by three players and a score, as files."""
+    """Two passages of two compositions, a few seconds each, by four players and a score, as files."""
     out = tmp_path_factory.mktemp("published")
     (out / "labels").mkdir()
     (out / "midi").mkdir()
     kept = [i for i, n in enumerate(ratings.names) if n[0] in "AB" and n[-1] in "01" and ratings.player[i] in PLAYERS]
-    assert len(kept) == 16
+    assert len(kept) == 20
     for i in kept:
         write(out / "midi" / f"{ratings.names[i]}.mid", beginning(ratings.performances[i], 4.0))
     for kind, values in (("mean", ratings.rating), ("std", ratings.sd)):
