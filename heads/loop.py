@@ -70,7 +70,10 @@ class FitConfig:
     normalisation_rows: int | None = 8192
     """Rows that means and deviations come from (the first of epoch 0's order, a random sample); None: all."""
     resident_bytes: int | None = None
-    """Training data up to this size stays on the device, epochs by scan; None: 60 % of a GPU's memory, else 1 GB."""
+    """Training data up to this size stays on the device, epochs by scan; None: 60 % of a GPU's memory, else 1 GB.
+
+    Rows on the device are shuffled over the whole split, streamed ones a few shards at a time: another order, other last digits.
+    """
     read_ahead: int = 2
     """Batches read while the device works."""
     checkpoint_dir: Path | None = None
