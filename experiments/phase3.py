@@ -39,9 +39,9 @@ from experiments.report import render
 from experiments.run_folder import about_store, machine, read_json, start_run, write_json
 from experiments.trial import ALL_HEADS, Budget, Trial, compiled_once, head_configs, judged_rows, run_trial
 from heads.align import AlignConfig, AlignResult
+from heads.blocks import frame_block
 from heads.loop import FitConfig
 from heads.progress import display
-from heads.ridge import frame_block
 from store.errors import KeybedError
 
 ALIGNMENT_THRESHOLD, RETENTION_THRESHOLD, GAIN_THRESHOLD = 0.6, 0.95, 0.15

@@ -16,7 +16,8 @@ import heads
 import store
 from experiments.features import Features, FoldData, View, batch_rows_for, pair_of
 from heads import metrics
-from heads.ridge import RidgeProbe, both_frames
+from heads.blocks import both_frames
+from heads.ridge import RidgeProbe
 from store.schema import DIMENSIONS
 
 

@@ -51,8 +51,8 @@ class PlanReport:
             lines.append(f"NO ROOM: {self.no_room}")
         if self.slow_arithmetic:
             lines.append(
-                f"arithmetic: float32 for {', '.join(self.slow_arithmetic)}; `--dtype bfloat16` takes about half the time on GPUs "
-                "since Ampere and on processors with avx512_bf16 or AMX, at an error below 1 % of a row's features"
+                f"arithmetic: float32 for {', '.join(self.slow_arithmetic)}; `--dtype bfloat16` is faster on GPUs since Ampere "
+                "and on processors with avx512_bf16 or AMX, at an error below 1 % of a row's features"
             )
         if self.random_weights:
             lines.append(

@@ -12,7 +12,7 @@ class BadInput(HeadsError):
 
 
 class NotFinite(HeadsError):
-    """A loss became NaN or infinite; the message names the epoch, the step, the rows, the heads and the seeds."""
+    """A loss, a statistic or a prediction became NaN or infinite; the message names the rows, and of a loss step, heads and seeds."""
 
 
 class CheckpointMismatch(HeadsError):

@@ -73,8 +73,9 @@ def from_arrays(
 ) -> HeadInput:
     """A batch from arrays as a store keeps them.
 
-    frames: (row, bin, width) or (row, bin, stat, width); layers: (row, stat, state, width) or (row, state, width); pooled: (row,
-    stat, width), which is one state and stands where layers do, so that a modality has one of them. A missing mask means that every bin counts; a missing weight means 1. Raises BadInput where lengths differ.
+    frames: (row, bin, width) or (row, bin, stat, width); layers: (row, stat, state, width) or (row, state, width);
+    pooled: (row, stat, width), one state that stands where layers do. A missing mask means that every bin counts, a missing
+    weight 1. Raises BadInput where lengths differ, or where a modality has layers and pooled.
     """
     n = len(row)
     given = {

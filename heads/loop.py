@@ -21,7 +21,7 @@ from heads.errors import BadInput, CheckpointMismatch, NotFinite
 from heads.feed import Data, Resident, read_ahead
 from heads.inputs import HeadInput, pad_rows
 from heads.losses import LossWeights
-from heads.normalisation import Normalisation, measure
+from heads.normalisation import Normalisation, differing, measure
 from heads.optimiser import FlatAdamW
 from heads.progress import Listener, Pace
 from heads.step import (
@@ -146,7 +146,12 @@ def train(
     if config.checkpoint_dir is not None:
         found = checkpoint.load(config.checkpoint_dir, run.tree(), config=settings, store=store)
         if found is not None:
-            _same_features(config.checkpoint_dir, found[0]["normalisation"], normalisation)
+            other = differing(found[0]["normalisation"], normalisation)
+            if other:
+                raise CheckpointMismatch(
+                    f"{config.checkpoint_dir}: the fit began on other data than it is given now: {', '.join(other)} differ in "
+                    "their means or spreads over the training rows. Give another checkpoint_dir, or the data it began on"
+                )
             run.restore(*found)
     while not run.finished:
         run.epoch()
@@ -154,31 +159,6 @@ def train(
             about, count = run.about(), len(run.history)
             checkpoint.save(config.checkpoint_dir, run.tree(), about, config=settings, store=store, count=count)
     return Trained(run.best, run.schedule.normalisation, run.history, run.best_epoch, compiled() - run.compiled_before)
-
-
-def _same_features(folder: Path, then: Normalisation, now: Normalisation) -> None:
-    """Raise CheckpointMismatch where features or scores have other means or spreads than when the fit began.
-
-    Compared in their own deviations, because another kind of machine sums in another order.
-    """
-
-    def differ(a: tuple[Any, Any], b: tuple[Any, Any]) -> bool:
-        (mean, inverse), (other_mean, other_inverse) = ([np.asarray(x) for x in side] for side in (a, b))
-        if mean.shape != other_mean.shape:
-            return True
-        close = np.abs((mean - other_mean) * inverse) < 1e-3
-        return not (close.all() and np.allclose(inverse, other_inverse, rtol=1e-3))
-
-    def sides(n: Normalisation) -> dict[str, tuple[Any, Any]]:
-        return {**n.features, "score_BxK": (n.score_mean_K, 1 / np.asarray(n.score_sd_K))}
-
-    old, new = sides(then), sides(now)
-    other = sorted(name for name in {*old, *new} if name not in old or name not in new or differ(old[name], new[name]))
-    if other:
-        raise CheckpointMismatch(
-            f"{folder}: the fit began on other data than it is given now: {', '.join(other)} differ in their means or "
-            "spreads over the training rows. Give another checkpoint_dir, or the data it began on"
-        )
 
 
 class _Run:

@@ -63,6 +63,26 @@ def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | No
     return Normalisation(features, np.float32(mean), np.float32(np.where(sd > 1e-6, sd, 1.0)))
 
 
+def differing(a: Normalisation, b: Normalisation) -> list[str]:
+    """Names of features, or "score_BxK", whose means or spreads are not the same in both, or that only one of them has.
+
+    Within a thousandth of a deviation they are, because another kind of machine sums in another order.
+    """
+
+    def sides(n: Normalisation) -> dict[str, tuple[Array, Array]]:
+        return {**n.features, "score_BxK": (n.score_mean_K, 1 / np.asarray(n.score_sd_K))}
+
+    def same(name: str) -> bool:
+        (mean, inverse), (other_mean, other_inverse) = ([np.asarray(x) for x in side[name]] for side in (ours, theirs))
+        if mean.shape != other_mean.shape:
+            return False
+        near = np.abs((mean - other_mean) * inverse) < 1e-3
+        return bool(near.all() and np.allclose(inverse, other_inverse, rtol=1e-3))
+
+    ours, theirs = sides(a), sides(b)
+    return sorted(name for name in {*ours, *theirs} if name not in ours or name not in theirs or not same(name))
+
+
 def _columns(batch: HeadInput) -> dict[str, tuple[NDArray, NDArray]]:
     """Every column that is measured, with a mask of its leading axes."""
     found = {"score_BxK": (batch.score_BxK, batch.valid_BxK)}

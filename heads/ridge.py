@@ -14,7 +14,6 @@ from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
 from heads.errors import BadInput
-from heads.inputs import HeadInput
 
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""
@@ -84,28 +83,6 @@ class RidgeResult:
                 x = _columns(features[c.block], c.statistic)
                 out[:, k] = x @ slope_DxK[:, k] + intercept_K[k]
         return out.astype(np.float32)
-
-
-def layer_blocks(path: str, layers: NDArray) -> dict[str, NDArray]:
-    """One block a state: `path[state]` -> (row, stat, width), from layers (row, stat, state, width)."""
-    return {f"{path}[{state}]": layers[:, :, state] for state in range(layers.shape[2])}
-
-
-def frame_block(path: str, frames: NDArray, mask: NDArray | None = None) -> dict[str, NDArray]:
-    """frames (row, bin, …) as one block (row, 2, width): mean and sd over the valid bins; 0 where a row has none."""
-    x = frames.reshape(*frames.shape[:2], -1).astype(np.float32)
-    valid = np.ones(x.shape[:2], bool) if mask is None else mask
-    count = np.maximum(valid.sum(axis=1), 1)[:, None]
-    mean = np.where(valid[:, :, None], x, 0).sum(axis=1) / count
-    sd = np.sqrt((np.where(valid[:, :, None], x - mean[:, None], 0) ** 2).sum(axis=1) / count)
-    return {path: np.stack([mean, sd], axis=1)}
-
-
-def both_frames(batch: HeadInput) -> dict[str, NDArray]:
-    """A batch's frames of both modalities side by side as one block, "both" -> (row, 2, width)."""
-    blocks = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
-    blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
-    return {"both": np.concatenate(list(blocks.values()), axis=-1)}
 
 
 def piece_parts(piece: NDArray, n_parts: int = 5) -> NDArray[np.str_]:
@@ -229,7 +206,7 @@ class RidgeProbe:
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
     def solve(self, folds: Sequence[Fold]) -> RidgeResult:
-        """Validation r of everything, mean over the folds in which it is defined, and lines fitted on all parts of all folds with the best penalties.
+        """Validation r of everything, mean over the folds in which it is defined; lines fitted on all parts with the best penalties.
 
         For a store's own splits: `solve([(["train"], ["validation"])])`. Raises BadInput for a part without rows.
         """

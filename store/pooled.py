@@ -1,7 +1,7 @@
 """The pooled view: one vector a row and statistic, the mean of an encoder's chosen states over its `layers`.
 
-Mean and standard deviation over time of the states that `frames` averages, a twentieth of its bytes: what a question that does not
-turn on time is asked of first.
+Mean and standard deviation over time of the states that `frames` averages, in a tenth of its bytes or less: what a question that
+does not turn on time is asked of first.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Minutes from a store to the answer of phase 2: four heads, five epochs, on the whole of MAESTRO's shape.
 
-    python -m experiments.benchmarks.bench_heads --quick                 2,048 rows, every part once: 8 min (start-up dominates: goals mean nothing)
-    python -m experiments.benchmarks.bench_heads                         1/16 of the rows, and 1/32 to show it is linear: 25 min
-    python -m experiments.benchmarks.bench_heads --parts seeds,torch     what 5 seeds cost over 1, and PyTorch: 17 min
+    python -m experiments.benchmarks.bench_heads --quick                 2,048 rows, every part once: 5 min (start-up dominates: goals mean nothing)
+    python -m experiments.benchmarks.bench_heads                         1/16 of the rows, and 1/32 to show it is linear: 25 min, reckoned
+    python -m experiments.benchmarks.bench_heads --parts seeds,torch     what 5 seeds cost over 1, and PyTorch: 15 min
     python -m experiments.benchmarks.bench_heads --rows 455736 --parts raw,pca --work DIR    the full run: 42 GB, 45 min
     python -m experiments.benchmarks.bench_heads --rows 455736 --parts gpu                   on a GPU, 4.7 GB
 

@@ -23,8 +23,9 @@ from rich.console import Console
 from rich.table import Table
 
 import store as stores
+from heads.blocks import frame_block
 from heads.inputs import tier_weights
-from heads.ridge import RidgeProbe, frame_block
+from heads.ridge import RidgeProbe
 from store.derived import check_fresh, from_int8
 from store.errors import KeybedError
 from store.layout import Layout

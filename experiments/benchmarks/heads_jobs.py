@@ -59,13 +59,15 @@ def in_process(job: Job) -> dict[str, Any]:
 def run_ours(job: Job) -> dict[str, Any]:
     """The whole set as `keybed phase2` trains it, validation after each epoch, then test r; streamed unless resident."""
     from experiments.features import Features, FoldData, View
+    from experiments.trial import head_configs
     from heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
     from store import open as open_store
 
     opened = open_store(job.store)
     rows = opened.rows()
-    # resident rows go to the device in the order of the store, batch by batch, and are never held here
-    features = Features(opened, View(AUDIO, MIDI, job.kind), rows, memory_gib=0.0)
+    # resident rows go to the device batch by batch, and are never held here
+    view = View(AUDIO, MIDI, job.kind)
+    features = Features(opened, view, rows, memory_gib=0.0)
     at = {name: np.flatnonzero(rows.split == i) for i, name in enumerate(("train", "validation", "test"))}
     data = FoldData(features, at["train"], at["validation"], job.batch_rows, len(at["train"]))
     config = FitConfig(
@@ -78,7 +80,7 @@ def run_ours(job: Job) -> dict[str, Any]:
         compute_dtype=job.compute_dtype,
         resident_bytes=2**50 if job.resident else 0,
     )
-    heads = {k: HeadConfig(k, inputs="layers" if job.kind in ("layers", "pooled") else "frames") for k in job.heads}
+    heads = head_configs(job.heads, HeadConfig.hidden, view.inputs)
     begun = time.perf_counter()
     result = fit(heads, data, config)
     seconds = time.perf_counter() - begun

@@ -1,7 +1,7 @@
 """The four heads × 5 seeds on a GPU, all rows on the device, and what bounds them.
 
 The store has the shape of the PCA-128 view (128 channels of either modality, 4.7 GB for all of MAESTRO), made directly: deriving it
-from 42 GB of raw frames takes longer than the machine is often lent for.
+from 42 GB of raw frames would take longer than all that is measured here.
 """
 
 from __future__ import annotations

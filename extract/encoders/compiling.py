@@ -39,9 +39,7 @@ def compiled(
             rehearse(faster)
     except torch.OutOfMemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # no Triton, no C compiler, an old card, an option that is gone: each raises its own kind
+    except Exception as error:  # no Triton, no C compiler, an old card, an option that is gone
         # torch puts "backend='inductor' raised:" before what happened.
         told = (line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
         _warn(name, next(told, type(error).__name__))
