@@ -24,8 +24,13 @@ def sample(positions: Positions) -> Positions:
 
 
 def attention(result: train.FitResult, head: str, features: Features, positions: Positions) -> dict[str, Any] | None:
-    """Entropy and sparsity of both directions, trained and untrained, and the mean maps; None for heads without attention."""
+    """Entropy and sparsity of both directions, trained and untrained, and the mean maps.
+
+    None for heads without attention, and for views without a time grid: there each modality is one token, which gets it all.
+    """
     batch = features.batch(positions)
+    if batch.audio_mask_BxT is None or batch.midi_mask_BxT is None:
+        return None
     look = train.attend(result, head, [batch]).output
     if look.audio_to_midi_BxHxTxT is None:
         return None

@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 
 import store as stores
+from experiments import inside
 from experiments.features import Features, FoldData, View, batch_rows_for, other_variant, pair_of
 from experiments.folds import TooFewPieces, out_of_fold, split_fold
 from experiments.ordering import difficulty_slopes, ordering, ordering_by_difficulty, pairs_within_segments
 from experiments.shortcuts import fit_predict
-from experiments.trial import judged_rows
+from experiments.trial import head_configs, judged_rows
+from heads import FitConfig, train
 from store.errors import NoSuchFeature
 from store.schema import TIERS
 
@@ -93,6 +95,15 @@ def test_pairs_of_encoders(filled: stores.Store) -> None:
         Features(filled, View("ear", "eye", "pca8"), filled.rows())
     with pytest.raises(NoSuchFeature, match="no view"):
         View("ear", "eye", "waves")
+
+
+def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Store) -> None:
+    """`phase2 --view layers` and `--view pooled`: each modality is one token, and the report leaves the section out."""
+    heads = head_configs(("cross",), 8, "layers")
+    features = Features(filled, View("ear", "eye", "layers"), filled.rows())
+    data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
+    fitted = train.fit(heads, data, FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
+    assert inside.attention(fitted, "cross", features, np.arange(8)) is None
 
 
 def test_batches_grow_with_the_training_rows() -> None:
