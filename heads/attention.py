@@ -1,5 +1,7 @@
 """Attention as small pure functions: masked softmax, scaled dot products, pooling over bins."""
 
+# mypy: disable-error-code="untyped-decorator"
+
 from __future__ import annotations
 
 from typing import Any
@@ -16,8 +18,20 @@ _FAR = -1e9
 
 def masked_softmax(logits: Array, mask: Array) -> Array:
     """Softmax over the last axis among the keys where `mask` (broadcastable) is true; all 0 where none is. float32."""
-    logits = jnp.where(mask, logits.astype(jnp.float32), jnp.float32(_FAR))
-    return jax.nn.softmax(logits, axis=-1) * mask.astype(jnp.float32)
+    weight = _softmax(jnp.where(mask, logits.astype(jnp.float32), jnp.float32(_FAR)))
+    return weight * jnp.any(mask, axis=-1, keepdims=True).astype(jnp.float32)
+
+
+@jax.custom_jvp
+def _softmax(logits: Array) -> Array:
+    return jax.nn.softmax(logits, axis=-1)
+
+
+@_softmax.defjvp
+def _softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
+    """From what softmax returned. JAX's own derivative goes back through the quotient and takes three times as long here."""
+    weight, change = _softmax(*primals), tangents[0]
+    return weight, weight * (change - jnp.sum(weight * change, axis=-1, keepdims=True))
 
 
 def dot_product_attention(
@@ -30,11 +44,41 @@ def dot_product_attention(
     """
     n, heads, n_query, depth = query_BxHxQxD.shape
     query, key, value = (x.reshape(n * heads, *x.shape[2:]) for x in (query_BxHxQxD, key_BxHxTxD, value_BxHxTxD))
-    logits = (query * depth**-0.5) @ jnp.swapaxes(key, 1, 2)
+    logits = _compared(query * depth**-0.5, key)
     logits_BxHxQxT = logits.astype(jnp.float32).reshape(n, heads, n_query, -1) + bias_HxQxT.astype(jnp.float32)[None]
     weight_BxHxQxT = masked_softmax(logits_BxHxQxT, mask_BxT[:, None, None, :])
-    out = weight_BxHxQxT.astype(value.dtype).reshape(n * heads, n_query, -1) @ value
+    out = _gathered(weight_BxHxQxT.astype(value.dtype).reshape(n * heads, n_query, -1), value)
     return out.reshape(n, heads, n_query, depth), weight_BxHxQxT
+
+
+@jax.custom_vjp
+def _compared(query_NxQxD: Array, key_NxTxD: Array) -> Array:
+    return query_NxQxD @ jnp.swapaxes(key_NxTxD, 1, 2)
+
+
+def _compared_backward(kept: tuple[Array, Array], change_NxQxT: Array) -> tuple[Array, Array]:
+    query_NxQxD, key_NxTxD = kept
+    return change_NxQxT @ key_NxTxD, _turned(change_NxQxT) @ query_NxQxD
+
+
+@jax.custom_vjp
+def _gathered(weight_NxQxT: Array, value_NxTxD: Array) -> Array:
+    return weight_NxQxT @ value_NxTxD
+
+
+def _gathered_backward(kept: tuple[Array, Array], change_NxQxD: Array) -> tuple[Array, Array]:
+    weight_NxQxT, value_NxTxD = kept
+    return change_NxQxD @ jnp.swapaxes(value_NxTxD, 1, 2), _turned(weight_NxQxT) @ change_NxQxD
+
+
+def _turned(a_NxQxT: Array) -> Array:
+    """The last two axes exchanged; in memory on a CPU, where XLA's product of matrices that it turns itself takes twice as long."""
+    turned_NxTxQ = jnp.swapaxes(a_NxQxT, 1, 2)
+    return jax.lax.optimization_barrier(turned_NxTxQ) if jax.default_backend() == "cpu" else turned_NxTxQ
+
+
+_compared.defvjp(lambda query, key: (_compared(query, key), (query, key)), _compared_backward)
+_gathered.defvjp(lambda weight, value: (_gathered(weight, value), (weight, value)), _gathered_backward)
 
 
 def pool(value_BxTxHxD: Array, logits_BxTxH: Array, mask_BxT: Array) -> tuple[Array, Array]:

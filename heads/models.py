@@ -135,7 +135,8 @@ class CrossAttention(nn.Module):
         """(3, B, H, T, D): queries, keys, values."""
         n, t, width = tokens.token_BxTxH.shape
         qkv = nn.Dense(3 * width, use_bias=False, kernel_init=_KERNEL, name=name)(tokens.token_BxTxH)
-        return qkv.reshape(n, t, 3, self.n_heads, width // self.n_heads).transpose(2, 0, 3, 1, 4)
+        split = (part.reshape(n, t, self.n_heads, width // self.n_heads) for part in jnp.split(qkv, 3, axis=-1))
+        return tuple(jnp.swapaxes(part, 1, 2) for part in split)
 
     def _look(self, name: str, query: Array, key: Array, value: Array, mask_BxT: Array) -> tuple[Array, Array]:
         n, _, n_query, _ = query.shape
