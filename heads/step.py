@@ -6,7 +6,6 @@ Everything that changes from fit to fit (rate, seeds, normalisation, data) is an
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import jax
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from heads.feed import Data
 from heads.inputs import HeadInput
+from heads.jit import jit
 from heads.normalisation import Normalisation, standardise
 from heads.optimiser import FlatAdamW
 
@@ -91,19 +91,19 @@ def fresh(recipe: Recipe, schedule: Schedule, sample: HeadInput) -> State:
     return State(params, optimiser, jnp.int32(0))
 
 
-@partial(jax.jit, static_argnums=0)
+@jit(level=0, static_argnums=0)
 def _fresh(recipe: Recipe, seed: Array, small: HeadInput, normalisation: Normalisation) -> tuple[dict[str, Tree], Tree]:
     params = recipe.objective.init(jax.random.key(seed), standardise(small, normalisation, jnp.float32))
     return params, recipe.optimiser.init(params)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@jit(level=1, static_argnums=0, donate_argnums=1)
 def step(recipe: Recipe, state: State, batch: Tree, schedule: Schedule) -> tuple[State, dict[str, Array]]:
     """One batch for all models and seeds: (new state, {model: loss_S})."""
     return _advance(recipe, state, batch, schedule)
 
 
-@partial(jax.jit, static_argnums=0, donate_argnums=1)
+@jit(level=1, static_argnums=0, donate_argnums=1)
 def scan(
     recipe: Recipe, state: State, resident: HeadInput, index_NxB: Array, schedule: Schedule
 ) -> tuple[State, dict[str, Array]]:
@@ -142,7 +142,7 @@ def join_seeds(groups: Sequence[Tree]) -> Tree:
 
 def compiled() -> int:
     """Shapes that `step` and `scan` were compiled for in this process."""
-    return int(step._cache_size() + scan._cache_size())
+    return step.n_compiled() + scan.n_compiled()
 
 
 def _advance(recipe: Recipe, state: State, batch: Tree, schedule: Schedule) -> tuple[State, dict[str, Array]]:

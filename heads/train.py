@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -18,6 +17,7 @@ from heads import checkpoint, metrics, parameters
 from heads.errors import BadInput, CheckpointMismatch, NotFinite
 from heads.feed import Data, read_ahead
 from heads.inputs import HeadInput, pad_rows
+from heads.jit import jit
 from heads.loop import FitConfig, Trained, train
 from heads.losses import LossWeights, combined
 from heads.models import HeadConfig, HeadOutput, apply_all, init
@@ -302,7 +302,7 @@ def _predict(
     return {name: np.concatenate(p, axis=1) if p else nothing for name, p in parts.items()}
 
 
-@partial(jax.jit, static_argnums=(0, 4, 5))
+@jit(level=1, static_argnums=(0, 4, 5))
 def _forward(
     named: tuple[tuple[str, Head], ...],
     params: Mapping[str, Tree],

@@ -69,12 +69,12 @@ def test_shuffled_pairs_lose_the_gain(make_world):
 
 def test_one_shape_one_compilation(result, small_data, make_world):
     """240 rows in batches of 32 (the last of 16), another number of rows, another rate, other seeds: all one program."""
-    before, predicting = steps.compiled(), train._forward._cache_size()
+    before, predicting = steps.compiled(), train._forward.n_compiled()
     again = fit(SMALL, small_data, replace(SHORT, learning_rate=1e-3, seeds=(4, 9)))
     fewer = fit(SMALL, ArrayData(make_world(30, 7), make_world(9, 8), 32), SHORT)
     assert (again.compiled_steps, fewer.compiled_steps) == (0, 0)
     assert steps.compiled() == before
-    assert train._forward._cache_size() == predicting
+    assert train._forward.n_compiled() == predicting
     assert result.compiled_steps <= 1
 
 
