@@ -248,6 +248,7 @@ class _Run:
                 "epoch": number,
                 "loss": {n: [float(v) for v in losses[n]] for n in self.objective.names},
                 "validation": {n: [float(v) if np.isfinite(v) else None for v in found[n]] for n in found},
+                "resident": self._resident is not None,
                 "loading_s": started - begun,
                 "train_s": trained_s,
                 "validation_s": time.perf_counter() - started - trained_s,

@@ -1,8 +1,9 @@
 """The same four heads in PyTorch, from the same store and from one `.pt` file a row. Two ratios, never mixed.
 
-At equal work both sides read the same raw frames; end to end ours goes through the derived view, as a user's would. What each
-side pays once a run is counted on both: compiling and measuring means here, starting loaders' workers there. What is made once
-for all runs is not, neither the derived view nor the files; a line says what it took.
+At equal work both sides read the same raw frames, batch by batch. End to end ours goes through the derived view with `fit`'s own
+settings, as a user's would: a view of up to 1 GB stays in memory; a line says what the same run takes streamed. What each side
+pays once a run is counted on both: compiling and measuring means here, starting loaders' workers there. What is made once for
+all runs is not, neither the derived view nor the files; a line says what it took.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ def against_torch(path: Path, work: Path, epochs: int, deriving_s: float) -> Non
     writing_s = in_process(Job("write_pt", path, pt=pt))["seconds"]
     raw = in_process(Job("ours", path, ranking=0.0, epochs=epochs))
     told("(b) JAX, raw frames", raw)
-    pca = in_process(Job("ours", path, "pca128", ranking=0.0, epochs=epochs))
-    told("(b) JAX, pca128", pca)
+    pca = in_process(Job("ours", path, "pca128", ranking=0.0, epochs=epochs, resident=None))
+    told(f"(b) JAX, pca128, {'in memory' if pca['resident'] else 'streamed by itself'}", pca)
+    streamed = in_process(Job("ours", path, "pca128", ranking=0.0, epochs=epochs))
+    told("(b) JAX, pca128, streamed", streamed)
     once: list[str] = []
     for name, job, equal, end in (
         ("store", Job("torch", path, epochs=epochs), 1.5, 5.0),
@@ -38,6 +41,9 @@ def against_torch(path: Path, work: Path, epochs: int, deriving_s: float) -> Non
             "at least",
         )
         goal(f"times faster end to end than PyTorch from {name}", theirs["seconds"] / pca["seconds"], end, "at least")
+        print(
+            f"    streamed, as a view of over 1 GB is: {theirs['seconds'] / streamed['seconds']:.1f} times", flush=True
+        )
         made = theirs["seconds"] + (writing_s if job.pt else 0.0)
         once.append(f"{made / (pca['seconds'] + deriving_s):.1f} ({name})")
         if job.pt is None:

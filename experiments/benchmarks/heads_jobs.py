@@ -27,7 +27,10 @@ _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD
 
 @dataclass(frozen=True)
 class Job:
-    """What to measure. kind: a View's. resident: data on the device, epochs by scan. pt: a folder of `.pt` files."""
+    """What to measure. kind: a View's. pt: a folder of `.pt` files.
+
+    resident: data on the device, epochs by scan; None: where `fit` by itself finds them small enough (1 GB on a CPU).
+    """
 
     what: Literal["ours", "torch", "write_pt"]
     store: Path
@@ -39,7 +42,7 @@ class Job:
     ranking: float = 0.1
     learning_rate: float = 3e-3
     compute_dtype: str = "float32"
-    resident: bool = False
+    resident: bool | None = False
     pt: Path | None = None
     workers: int = 2
 
@@ -57,7 +60,7 @@ def in_process(job: Job) -> dict[str, Any]:
 
 
 def run_ours(job: Job) -> dict[str, Any]:
-    """The whole set as `keybed phase2` trains it, validation after each epoch, then test r; streamed unless resident."""
+    """The whole set as `keybed phase2` trains it, validation after each epoch, then test r."""
     from experiments.features import Features, FoldData, View
     from experiments.trial import head_configs
     from heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
@@ -78,7 +81,7 @@ def run_ours(job: Job) -> dict[str, Any]:
         losses=LossWeights(ranking=job.ranking),
         patience=0,
         compute_dtype=job.compute_dtype,
-        resident_bytes=2**50 if job.resident else 0,
+        resident_bytes={True: 2**50, False: 0, None: None}[job.resident],
     )
     heads = head_configs(job.heads, HeadConfig.hidden, view.inputs)
     begun = time.perf_counter()
@@ -90,6 +93,7 @@ def run_ours(job: Job) -> dict[str, Any]:
     steady = [h["rows_per_s"] for h in result.history[1:]] or [result.history[0]["rows_per_s"]]
     return {
         "seconds": seconds,
+        "resident": result.history[0]["resident"],
         "loading_s": result.history[0]["loading_s"],
         "rows_per_s": float(np.mean(steady)),
         "train_rows": len(at["train"]),
