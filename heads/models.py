@@ -131,8 +131,8 @@ class CrossAttention(nn.Module):
         enriched_audio = Tokens(audio.token_BxTxH + heard, audio.mask_BxT)
         return enriched_audio, Tokens(midi.token_BxTxH + seen, midi.mask_BxT), to_midi, to_audio
 
-    def _split(self, tokens: Tokens, name: str) -> Array:
-        """(3, B, H, T, D): queries, keys, values."""
+    def _split(self, tokens: Tokens, name: str) -> tuple[Array, ...]:
+        """Queries, keys and values, each (B, H, T, D)."""
         n, t, width = tokens.token_BxTxH.shape
         qkv = nn.Dense(3 * width, use_bias=False, kernel_init=_KERNEL, name=name)(tokens.token_BxTxH)
         split = (part.reshape(n, t, self.n_heads, width // self.n_heads) for part in jnp.split(qkv, 3, axis=-1))
