@@ -44,6 +44,6 @@ def jit(*, level: int, **how: Any) -> Callable[[Callable[P, R]], Jitted[P, R]]:
     """jax.jit with what LLVM optimises at `level` (0 to 3) on a CPU; as usual, 3, elsewhere. `how`: jax.jit's own settings.
 
     XLA's libraries do most of a step's arithmetic, so at level 1 its own loops run as fast as at 3 and compile in four fifths
-    of the time. At level 0 loops run several times slower: for what runs once and compiles longer than that.
+    of the time. At level 0 a step takes one and a half to three and a half times as long: for what runs once and compiles longer.
     """
     return lambda function: Jitted(function, level, how)

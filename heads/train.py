@@ -37,7 +37,8 @@ class FitResult:
     """Fitted heads, all seeds, each at its best epoch.
 
     params: {head: tree of float32 arrays, leading axis S}. history: one entry an epoch with loss and validation score
-    (mean concordance over the dimensions) of every head and seed, seconds, rows/s and whether the rows lay on the device. best_epoch: {head: [S]}.
+    (mean concordance over the dimensions) of every head and seed, seconds, rows/s and whether the rows lay on the device.
+    best_epoch: {head: [S]}.
     """
 
     heads: Mapping[str, Head]
