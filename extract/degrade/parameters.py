@@ -30,21 +30,101 @@ from extract.degrade import (
 CODE_VERSION = 1
 """Raised whenever equal parameters would give other notes or labels."""
 
-_MODULES = (
-    draw,
-    excerpt,
-    trend,
-    beats,
-    harmony,
-    wrong_notes,
-    timing,
-    articulation,
-    pedal,
-    tone,
-    labels,
-    difficulty,
-    ticks,
-)
+_NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
+    "draw": (draw, ("profiles", "own_tier_probability")),
+    "excerpt": (excerpt, ("pre_roll_s", "pedal_after_s")),
+    "trend": (trend, ("trend_sigma_s", "grid_s")),
+    "beats": (
+        beats,
+        (
+            "context_s",
+            "frame_s",
+            "blur_s",
+            "shortest_beat_s",
+            "longest_beat_s",
+            "likely_beat_s",
+            "likely_octaves",
+            "tightness",
+            "second_tightness",
+            "snap_s",
+            "chord_s",
+            "mean_beats",
+            "sure_min_beats",
+            "sure_snapped",
+            "sure_agreed",
+            "sure_max_cv",
+            "sure_max_ratio",
+            "sure_min_deviation",
+        ),
+    ),
+    "harmony": (harmony, ("major_profile", "minor_profile", "major_scale", "minor_scale", "clashing_intervals")),
+    "wrong_notes": (
+        wrong_notes,
+        (
+            "insertion_weight",
+            "substitution_weight",
+            "omission_weight",
+            "stutter_weight",
+            "graze_loudness",
+            "only_grazes_below",
+            "kinds",
+            "kind_weights",
+            "clashing_share",
+            "omitted_share",
+            "clash_probability",
+            "slips",
+            "slip_weights",
+            "inner_voice_weight",
+            "leap_weight",
+            "graze_length_s",
+            "asynchrony_s",
+            "stutter_min_length_s",
+            "chord_s",
+        ),
+    ),
+    "timing": (
+        timing,
+        (
+            "chord_s",
+            "note_to_note_correlation",
+            "own_share",
+            "interval_exponent",
+            "interval_reference_s",
+            "interval_factors",
+            "restrike_s",
+        ),
+    ),
+    "articulation": (articulation, ("shortest_s", "key_return_s", "note_to_note_correlation")),
+    "pedal": (pedal, ("full_shift_s", "longest_shift_s", "smallest_depth", "kinds", "kind_weights")),
+    "tone": (
+        tone,
+        (
+            "noise_slopes_db_per_octave",
+            "colour_corner_hz",
+            "band_pass_from_score",
+            "widest_band_hz",
+            "narrowest_band_hz",
+            "band_order",
+        ),
+    ),
+    "labels": (
+        labels,
+        (
+            "overall_weights",
+            "overall_min_weight",
+            "fewest_notes",
+            "fewest_lifts",
+            "fewest_releases",
+            "least_spread",
+        ),
+    ),
+    "difficulty": (difficulty, ("chord_s", "one_hand_semitones", "fewest_beats")),
+    "ticks": (ticks, ("tick_s",)),
+}
+"""Recipe keys, written out: group → (the module that holds the constants, their names in lower case).
+
+The keys are part of every recipe, so that renaming a module or a constant must not change them.
+"""
 
 
 def parameters() -> dict[str, Any]:
@@ -61,41 +141,32 @@ def parameters() -> dict[str, Any]:
             for name, curve in curves.CURVES.items()
         },
     }
-    for module in _MODULES:
-        found[_short(module)] = _constants(module)
+    for group, (module, names) in _NUMBERS.items():
+        found[group] = {name: getattr(module, name.upper()) for name in names}
     plain: dict[str, Any] = json.loads(json.dumps(found))
     return plain
 
 
 def explain() -> dict[str, str]:
-    """What each number of `parameters()` means, in words: "timing.own_share" to its sentence; not part of the recipe."""
-    told = {f"curves.{name}": f"{curve.unit} ({curve.source})" for name, curve in curves.CURVES.items()}
-    for module in _MODULES:
-        about = _short(module)
-        told[about] = (module.__doc__ or "").strip().splitlines()[0]
-        told |= {f"{about}.{name}": words for name, words in _words(module).items() if words}
-    return told
+    """What each number of `parameters()` means, as a sentence by its key such as "timing.own_share"; not in the recipe."""
+    sentences = {f"curves.{name}": f"{curve.unit} ({curve.source})" for name, curve in curves.CURVES.items()}
+    for group, (module, names) in _NUMBERS.items():
+        sentences[group] = (module.__doc__ or "").strip().splitlines()[0]
+        described = _descriptions(module)
+        sentences |= {f"{group}.{name}": described[name] for name in names if described.get(name)}
+    return sentences
 
 
-def _short(module: ModuleType) -> str:
-    return module.__name__.rpartition(".")[2]
-
-
-def _constants(module: ModuleType) -> dict[str, Any]:
-    """The public upper-case constants that the module itself assigns, in its own order."""
-    return {name: getattr(module, name.upper()) for name in _words(module)}
-
-
-def _words(module: ModuleType) -> dict[str, str]:
-    """Each public constant, in lower case, with the string that follows its assignment."""
-    found: dict[str, str] = {}
+def _descriptions(module: ModuleType) -> dict[str, str]:
+    """Each upper-case constant of a module, in lower case, with the string that follows its assignment."""
+    described: dict[str, str] = {}
     body = ast.parse(inspect.getsource(module)).body
     for statement, after in zip(body, [*body[1:], None], strict=True):
         if not isinstance(statement, ast.Assign):
             continue
-        said = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
+        text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
         for target in statement.targets:
             for name in target.elts if isinstance(target, ast.Tuple) else [target]:
-                if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_"):
-                    found[name.id.lower()] = " ".join(str(said).split())
-    return found
+                if isinstance(name, ast.Name) and name.id.isupper():
+                    described[name.id.lower()] = " ".join(str(text).split())
+    return described

@@ -275,3 +275,21 @@ def test_parameters_are_explained_in_words() -> None:
     assert words["curves.timing"] == "onset shift sd in ms (plan)"
     assert words["wrong_notes.clashing_share"].startswith("At least this share of the error mass clashes")
     assert len(words) > 40
+
+
+def test_every_public_constant_of_the_degradation_is_in_the_recipe() -> None:
+    import ast
+    import inspect
+    from importlib import import_module
+
+    numbers = import_module("extract.degrade.parameters")._NUMBERS
+    for group, (module, names) in numbers.items():
+        assigned = {
+            name.id.lower()
+            for statement in ast.parse(inspect.getsource(module)).body
+            if isinstance(statement, ast.Assign)
+            for target in statement.targets
+            for name in (target.elts if isinstance(target, ast.Tuple) else [target])
+            if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_")
+        }
+        assert set(names) == assigned, group
