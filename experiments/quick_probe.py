@@ -1,6 +1,6 @@
 """Try an idea: a small Flax head of your own on stored features, beside a fused head and the ridge probe.
 
-python -m experiments.quick_probe STORE               the store of `make demo`: under a minute on 2 cores
+python -m keybed.experiments.quick_probe STORE               the store of `make demo`: under a minute on 2 cores
 """
 
 from __future__ import annotations
@@ -12,13 +12,12 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-import heads
-import store
-from experiments.features import Features, FoldData, View, batch_rows_for, pair_of
-from heads import metrics
-from heads.blocks import both_frames
-from heads.ridge import RidgeProbe
-from store.schema import DIMENSIONS
+from keybed import heads, store
+from keybed.experiments.data.features import Features, FoldData, View, batch_rows_for, pair_of
+from keybed.heads import metrics
+from keybed.heads.blocks import both_frames
+from keybed.heads.ridge import RidgeProbe
+from keybed.store.format.vocabulary import DIMENSIONS
 
 
 class MyHead(nn.Module):

@@ -13,7 +13,7 @@ from multiprocessing.connection import wait
 from types import FrameType
 from typing import Any
 
-_LOADED_ONCE = ("extract.making", "extract.parse")
+_LOADED_ONCE = ("keybed.extract.run.row_maker", "keybed.extract.corpus.parse")
 """Imported by the fork server, so that a worker costs a fork and not two seconds of imports. None of them loads torch."""
 _PARENTS_CHOICE = {signal.SIGINT, signal.SIGTERM}
 """Ctrl-C and Slurm signal every process of a task; when to stop is for the parent to say."""

@@ -1,13 +1,13 @@
 """Small heads on stored features: models, losses, metrics, training. Sees arrays, not files of a store."""
 
-from heads.errors import BadInput, CheckpointMismatch, HeadsError, NotFinite
-from heads.feed import ArrayData, Data
-from heads.inputs import HeadInput, from_arrays, tier_weights
-from heads.loop import FitConfig
-from heads.losses import LossWeights
-from heads.models import HEADS, HeadConfig, HeadOutput
-from heads.progress import Report, display
-from heads.train import FitResult, Look, attend, fit, load, predict, save
+from keybed.heads.data import ArrayData, Data
+from keybed.heads.errors import BadInput, CheckpointMismatch, HeadsError, NotFinite
+from keybed.heads.inputs import HeadInput, from_arrays, tier_weights
+from keybed.heads.losses import LossWeights
+from keybed.heads.models import HEADS, HeadConfig, HeadOutput
+from keybed.heads.progress import Report, display
+from keybed.heads.train import FitResult, Look, attend, fit, load, predict, save
+from keybed.heads.train_loop import FitConfig
 
 __all__ = [
     "HEADS",

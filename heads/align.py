@@ -20,14 +20,14 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
-from heads import parameters
-from heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
-from heads.errors import BadInput, NotFinite
-from heads.feed import Data, read_ahead
-from heads.inputs import MODALITIES, HeadInput, pad_rows
-from heads.loop import FitConfig, train
-from heads.normalisation import Normalisation, standardise
-from heads.progress import Listener
+from keybed.heads import parameter_check as parameters
+from keybed.heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
+from keybed.heads.data import Data, read_ahead
+from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.inputs import MODALITIES, HeadInput, pad_rows
+from keybed.heads.normalisation import Normalisation, standardise
+from keybed.heads.progress import Listener
+from keybed.heads.train_loop import FitConfig, train
 
 Array = Any
 Tree = Any

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.inputs import HeadInput
+from keybed.heads.inputs import HeadInput
 
 
 def layer_blocks(path: str, layers: NDArray) -> dict[str, NDArray]:

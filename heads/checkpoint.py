@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.errors import CheckpointMismatch
+from keybed.heads.errors import CheckpointMismatch
 
 T = TypeVar("T")
 

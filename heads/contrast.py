@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.inputs import HeadInput
+from keybed.heads.inputs import HeadInput
 
 Array = Any
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.errors import BadInput
+from keybed.heads.errors import BadInput
 
 Array = Any
 """A NumPy or a JAX array; its shape is in its name."""

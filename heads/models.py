@@ -16,9 +16,9 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
-from heads.attention import distance_slopes, dot_product_attention, pool, relative_bias
-from heads.errors import BadInput
-from heads.inputs import MODALITIES, N_DIMENSIONS, HeadInput
+from keybed.heads.attention import distance_slopes, dot_product_attention, pool, relative_bias
+from keybed.heads.errors import BadInput
+from keybed.heads.inputs import MODALITIES, N_DIMENSIONS, HeadInput
 
 Array = Any
 Params = Mapping[str, Any]

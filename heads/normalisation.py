@@ -12,8 +12,8 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.errors import BadInput, NotFinite
-from heads.inputs import HeadInput, pad_rows
+from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.inputs import HeadInput, pad_rows
 
 Array = Any
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve
 
-from heads.errors import BadInput
+from keybed.heads.errors import BadInput
 
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""

@@ -13,11 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from heads.feed import Data
-from heads.inputs import HeadInput
-from heads.jit import jit
-from heads.normalisation import Normalisation, standardise
-from heads.optimiser import FlatAdamW
+from keybed.heads.data import Data
+from keybed.heads.inputs import HeadInput
+from keybed.heads.normalisation import Normalisation, standardise
+from keybed.heads.optimiser import FlatAdamW
+from keybed.heads.xla import jit
 
 Array = Any
 Tree = Any

@@ -13,17 +13,18 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
-from heads import checkpoint, metrics, parameters
-from heads.errors import BadInput, CheckpointMismatch, NotFinite
-from heads.feed import Data, read_ahead
-from heads.inputs import HeadInput, pad_rows
-from heads.jit import jit
-from heads.loop import FitConfig, Trained, train
-from heads.losses import LossWeights, combined
-from heads.models import HeadConfig, HeadOutput, apply_all, init
-from heads.normalisation import Normalisation, standardise, to_scores
-from heads.progress import Listener
-from heads.step import join_seeds, seed_groups, take_seeds
+from keybed.heads import checkpoint, metrics
+from keybed.heads import parameter_check as parameters
+from keybed.heads.data import Data, read_ahead
+from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
+from keybed.heads.inputs import HeadInput, pad_rows
+from keybed.heads.losses import LossWeights, combined
+from keybed.heads.models import HeadConfig, HeadOutput, apply_all, init
+from keybed.heads.normalisation import Normalisation, standardise, to_scores
+from keybed.heads.progress import Listener
+from keybed.heads.step import join_seeds, seed_groups, take_seeds
+from keybed.heads.train_loop import FitConfig, Trained, train
+from keybed.heads.xla import jit
 
 Array = Any
 Tree = Any

@@ -131,7 +131,7 @@ def keybed() -> Keybed:
     """Run the command line in a process of its own, and see that it ends with the status expected."""
 
     def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "experiments.cli", *map(str, arguments)]
+        command = [sys.executable, "-m", "keybed", *map(str, arguments)]
         done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
         assert done.returncode == status, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done

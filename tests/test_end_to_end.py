@@ -6,8 +6,8 @@ import json
 
 import pytest
 
-import store as stores
-from store.schema import DIMENSIONS
+from keybed import store as stores
+from keybed.store.format.vocabulary import DIMENSIONS
 
 HEADS = {"audio", "midi", "concat", "cross"}
 

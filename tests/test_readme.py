@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from experiments.cli import parser
+from keybed.experiments.cli.main import parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = (
@@ -84,7 +84,7 @@ def test_every_extra_that_pip_is_told_of_exists():
 
 def test_the_example_encoder_fits_the_real_interfaces():
     """What ARCHITECTURE.md says of a new encoder holds for MERT: describe's signature, and every function named."""
-    from extract.encoders import mert
+    from keybed.extract.encoders.mert import spec as mert
 
     text = (ROOT / "ARCHITECTURE.md").read_text(encoding="utf-8")
     (told,) = re.findall(r"`describe\(\*, ([\w, ]+)\)", text)

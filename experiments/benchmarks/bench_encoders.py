@@ -4,10 +4,10 @@ The other side is transformers' AutoModel in float32, clip by clip, keeping all 
 relative attention is written as transformers 4 wrote it, padded to 512. Both sides run on the same rows and the same
 weights, each in its own process, taking turns in one run, so that a busy machine slows both.
 
-    python -m experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
-    python -m experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
-    python -m experiments.benchmarks.bench_encoders --memory      RSS every 200 of 2,000 rows (half an hour; --quick: tiny models)
-    python -m experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, as written and compiled (`encoders_on_gpu`)
+    python -m keybed.experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
+    python -m keybed.experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
+    python -m keybed.experiments.benchmarks.bench_encoders --memory      RSS every 200 of 2,000 rows (half an hour; --quick: tiny models)
+    python -m keybed.experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, as written and compiled (`encoders_on_gpu`)
 
 Expected on 2 cores with avx512_bf16: MERT ≥ 1.7×, MIDIBert ≥ 4×, both ≥ 2.0×, no more memory, error below 1 %.
 """
@@ -30,11 +30,12 @@ from typing import Any
 import numpy as np
 import psutil
 
-from experiments.benchmarks import encoders_on_gpu
-from experiments.benchmarks.goal import goal_line
-from extract.encoders import build, cp_tokens, describe
-from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
-from extract.performance import Performance
+from keybed.experiments.benchmarks import encoders_on_gpu
+from keybed.experiments.goal import goal_line
+from keybed.extract.encoders import build, describe
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
+from keybed.extract.encoders.midibert import cp_tokens
+from keybed.extract.music.performance import Performance
 
 WINDOW_S, N_BINS = 10.0, 20
 MIDI_ROWS_PER_AUDIO_ROW = 3
@@ -117,7 +118,7 @@ def _plain_midibert(weights: str) -> Any:
     import torch
     import torch.nn.functional as F
 
-    from extract.encoders import midibert_model
+    from keybed.extract.encoders.midibert import model as midibert_model
 
     spec, _ = describe("midibert", weights=weights, n_bins=N_BINS, window_s=WINDOW_S)
     model = midibert_model.load_midibert(spec, None)
@@ -221,7 +222,7 @@ def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> 
 
 def save_mert(folder: Path) -> Path:
     """Seeded random weights of MERT-v1-95M's architecture in the hub's format, for both sides to load."""
-    from extract.encoders.mert_model import load_hubert
+    from keybed.extract.encoders.mert.model import load_hubert
 
     spec, _ = describe("mert", weights="random", n_bins=N_BINS, window_s=WINDOW_S)
     load_hubert(spec, None).save_pretrained(folder)

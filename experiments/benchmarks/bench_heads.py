@@ -1,10 +1,10 @@
 """Minutes from a store to the answer of phase 2: four heads, five epochs, on the whole of MAESTRO's shape.
 
-    python -m experiments.benchmarks.bench_heads --quick                 2,048 rows, every part once: 5 min (start-up dominates: goals mean nothing)
-    python -m experiments.benchmarks.bench_heads                         1/16 of the rows, and 1/32 to show it is linear: 25 min, reckoned
-    python -m experiments.benchmarks.bench_heads --parts seeds,torch     what 5 seeds cost over 1, and PyTorch: 15 min
-    python -m experiments.benchmarks.bench_heads --rows 455736 --parts raw,pca --work DIR    the full run: 42 GB, 45 min
-    python -m experiments.benchmarks.bench_heads --rows 455736 --parts gpu                   on a GPU, 4.7 GB
+    python -m keybed.experiments.benchmarks.bench_heads --quick                 2,048 rows, every part once: 5 min (start-up dominates: goals mean nothing)
+    python -m keybed.experiments.benchmarks.bench_heads                         1/16 of the rows, and 1/32 to show it is linear: 25 min, reckoned
+    python -m keybed.experiments.benchmarks.bench_heads --parts seeds,torch     what 5 seeds cost over 1, and PyTorch: 15 min
+    python -m keybed.experiments.benchmarks.bench_heads --rows 455736 --parts raw,pca --work DIR    the full run: 42 GB, 45 min
+    python -m keybed.experiments.benchmarks.bench_heads --rows 455736 --parts gpu                   on a GPU, 4.7 GB
 
 The store is synthetic and its right answer known (experiments/benchmarks/synthetic_store.py): the best r is 0.60 from
 audio, 0.53 from MIDI, 0.80 from both. Every measurement runs in a process of its own, which reports its peak memory. Two
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.heads_against_torch import against_torch
-from experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, told
-from experiments.benchmarks.heads_on_gpu import narrow, on_gpu
-from experiments.benchmarks.synthetic_store import BEST_R, FULL_ROWS, SyntheticConfig, make
+from keybed.experiments.benchmarks.heads_against_torch import against_torch
+from keybed.experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, told
+from keybed.experiments.benchmarks.heads_on_gpu import narrow, on_gpu
+from keybed.experiments.benchmarks.synthetic_store import BEST_R, FULL_ROWS, SyntheticConfig, make
 
 
 def at_full_size(found: dict[str, Any], share: float) -> float:
@@ -74,7 +74,7 @@ def five_seeds(path: Path) -> None:
 
 def derive_views(path: Path) -> float:
     """The PCA-128 view; seconds that it took."""
-    from store.derive import DeriveConfig, derive
+    from keybed.store.derive.derive import DeriveConfig, derive
 
     begun = time.perf_counter()
     derive(DeriveConfig(path, pca=128, int8=False))

@@ -1,7 +1,7 @@
 """How many finished rows a second does one core make, and is the plain way slower?
 
-    python -m experiments.benchmarks.bench_render ../shared/data/maestro-mini            2 min
-    python -m experiments.benchmarks.bench_render ../shared/data/maestro-mini --quick    15 s
+    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini            2 min
+    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini --quick    15 s
 
 A finished row is cut out, degraded, played with 2 s of pre-roll by a fresh synthesiser, given its noise and its
 loudness. The plain way is pretty_midi.PrettyMIDI.fluidsynth() on the same window at the same rate: it reads the
@@ -19,11 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.goal import goal_line
-from extract.degrade import Prepared, Variant, draw_levels, make_variant, prepare
-from extract.notes import read_midi
-from extract.render import SAMPLE_RATE_HZ, Renderer
-from store.schema import TIERS, Status
+from keybed.experiments.goal import goal_line
+from keybed.extract.audio.render import SAMPLE_RATE_HZ, Renderer
+from keybed.extract.degrade import Prepared, Variant, draw_levels, make_variant, prepare
+from keybed.extract.music.midi import read_midi
+from keybed.store.format.vocabulary import TIERS, Status
 
 GOAL_ROWS_PER_S = 12.0
 WINDOW_S = 10.0

@@ -1,7 +1,7 @@
 """Does a row cost the same in a large store as in a small one, and a task the same beside others?
 
-    python -m experiments.benchmarks.bench_scale             12 GB of files one after the other, 15 min
-    python -m experiments.benchmarks.bench_scale --quick     1 min
+    python -m keybed.experiments.benchmarks.bench_scale             12 GB of files one after the other, 15 min
+    python -m keybed.experiments.benchmarks.bench_scale --quick     1 min
 
 Made-up features of four encoders' real shapes (172 KB a row) stand for rendering and encoding, which no other row can
 slow down; what remains is all that could bend the curve: creating, claiming, checking, encoding, syncing, committing,
@@ -31,13 +31,13 @@ from pathlib import Path
 
 import numpy as np
 
-import store
-from experiments.benchmarks import placeholder_store
-from experiments.benchmarks.goal import goal_line
-from store.claims import claim
-from store.shards import shards_of_task
-from store.verify import VerifyConfig, verify
-from store.writer import commit_shard
+from keybed import store
+from keybed.experiments.benchmarks import placeholder_store
+from keybed.experiments.goal import goal_line
+from keybed.store.check.verify import VerifyConfig, verify
+from keybed.store.format.shards import shards_of_task
+from keybed.store.write.claims import claim
+from keybed.store.write.commit import commit_shard
 
 FLAT = 0.15
 FULL_ROWS = 455_736
@@ -97,7 +97,7 @@ def rates(folder: Path, rows: int, tasks: int) -> list[float]:
     """Rows a second of each of `tasks` processes that fill one store at the same time."""
     path = folder / f"tasks-{tasks}"
     placeholder_store.create(path, placeholder_store.recipe(rows * tasks, SHARD_ROWS))
-    command = [sys.executable, "-m", "experiments.benchmarks.bench_scale", "--fill", str(path)]
+    command = [sys.executable, "-m", "keybed.experiments.benchmarks.bench_scale", "--fill", str(path)]
     processes = [
         subprocess.Popen([*command, str(task), str(tasks)], stdout=subprocess.PIPE, text=True) for task in range(tasks)
     ]

@@ -1,8 +1,8 @@
 """How fast does a training epoch read its features, and what else could have stored them?
 
-    python -m experiments.benchmarks.bench_store                     1.5 GB, 15 min
-    python -m experiments.benchmarks.bench_store --quick             0.2 GB, 1 min
-    python -m experiments.benchmarks.bench_store --source STORE      the frames of a finished store instead of made-up ones
+    python -m keybed.experiments.benchmarks.bench_store                     1.5 GB, 15 min
+    python -m keybed.experiments.benchmarks.bench_store --quick             0.2 GB, 1 min
+    python -m keybed.experiments.benchmarks.bench_store --source STORE      the frames of a finished store instead of made-up ones
 
 Question: what does a shuffled epoch over the frames of one audio and one MIDI encoder cost with this store, with
 zarr-python's own pipeline on the same files (the same shuffle), tensorstore, np.memmap, HDF5, and with one `.pt` file a
@@ -27,9 +27,10 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
-import store
-from experiments.benchmarks import made_up_features, placeholder_store
-from experiments.benchmarks.goal import goal_line
+from keybed import store
+from keybed.experiments.benchmarks import placeholder_store
+from keybed.experiments.benchmarks import synthetic_features as made_up_features
+from keybed.experiments.goal import goal_line
 
 BATCH_ROWS = 256
 SHARE_OF_FASTEST_ZARR = 0.8
@@ -117,7 +118,7 @@ def measure(config: Config, folder: Path) -> list[Speed]:
                 command = [
                     sys.executable,
                     "-m",
-                    "experiments.benchmarks.store_contenders",
+                    "keybed.experiments.benchmarks.store_contenders",
                     str(folder),
                     contender,
                     order,
@@ -162,7 +163,7 @@ def goals(speeds: list[Speed]) -> list[str]:
 
 def layout_trial(folder: Path, quick: bool, source: Path | None) -> Table:
     """Frames written with other chunks, shards and compressors: bytes on disk, writing, and whole-shard reading."""
-    from experiments.benchmarks.store_layouts import try_layouts
+    from keybed.experiments.benchmarks.store_layouts import try_layouts
 
     n_rows = 2048 if quick else 8192
     if source is None:

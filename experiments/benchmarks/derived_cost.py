@@ -1,8 +1,8 @@
 """What do the int8 and PCA views cost in ridge r, and what do they save in bytes and seconds?
 
-    python -m experiments.benchmarks.derived_cost STORE                 after `keybed derive STORE`; 2 min for 8,000 rows
-    python -m experiments.benchmarks.derived_cost STORE --rows 2000     fewer rows
-    python -m experiments.benchmarks.derived_cost STORE --quick         1,000 of them
+    python -m keybed.experiments.benchmarks.derived_cost STORE                 after `keybed derive STORE`; 2 min for 8,000 rows
+    python -m keybed.experiments.benchmarks.derived_cost STORE --rows 2000     fewer rows
+    python -m keybed.experiments.benchmarks.derived_cost STORE --quick         1,000 of them
 
 For every encoder of a finished store: bytes on disk a row, seconds to read the chosen rows (the fastest of three turns, warm
 page cache, int8 turned back into numbers), and the mean ridge r over the seven axis dimensions from each bin's mean and spread over
@@ -22,16 +22,17 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-import store as stores
-from heads.blocks import frame_block
-from heads.inputs import tier_weights
-from heads.ridge import RidgeProbe
-from store.derived import check_fresh, from_int8
-from store.errors import KeybedError
-from store.layout import Layout
-from store.reader import Store
-from store.rows import Rows
-from store.schema import AXIS_DIMENSIONS, SPLITS, TIER_SHARES, EncoderSpec
+from keybed import store as stores
+from keybed.heads.blocks import frame_block
+from keybed.heads.inputs import tier_weights
+from keybed.heads.ridge import RidgeProbe
+from keybed.store.errors import KeybedError
+from keybed.store.format.layout import Layout
+from keybed.store.format.recipe import EncoderSpec
+from keybed.store.format.rows import Rows
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, SPLITS, TIER_SHARES
+from keybed.store.read.derived import check_fresh, from_int8
+from keybed.store.read.store import Store
 
 TURNS = 3
 STEP_ROWS = 1024

@@ -1,6 +1,6 @@
 """MERT on a GPU: share of the card's own bf16 matrix rate, as written and compiled, and what the time goes into.
 
-`python -m experiments.benchmarks.bench_encoders --gpu` runs it. One run measures the card's matrix rate and its copying
+`python -m keybed.experiments.benchmarks.bench_encoders --gpu` runs it. One run measures the card's matrix rate and its copying
 rate, rows per second of both sizes at three batch sizes, how far bfloat16 is from float32, compiled and as written, and whether it
 repeats to the byte. `where_time_goes` then takes one run apart.
 """
@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.goal import goal_line
-from extract.encoders import describe
-from extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
-from extract.encoders.mert import ARCHITECTURES
+from keybed.experiments.goal import goal_line
+from keybed.extract.encoders import describe
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.mert.spec import ARCHITECTURES
 
 PRODUCT_ROWS = 64
 BATCH_SIZES = (PRODUCT_ROWS, 32, 128)
@@ -144,7 +144,7 @@ def bfloat16_error(name: str, exact: Pooled, ours: Pooled) -> Iterator[str]:
 def _encoder(
     size: str, n_bins: int, window_s: float, batch_rows: int, *, compile: bool, dtype: str = "bfloat16"
 ) -> Encoder:
-    from extract.encoders.mert_model import Mert
+    from keybed.extract.encoders.mert.model import Mert
 
     spec, _ = describe("mert", weights=f"random:{size}", n_bins=n_bins, window_s=window_s, compute_dtype=dtype)
     return Mert(spec, None, batch_rows=batch_rows, compile=compile)

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.benchmarks.heads_jobs import Job, goal, in_process, told
+from keybed.experiments.benchmarks.heads_jobs import Job, goal, in_process, told
 
 
 def against_torch(path: Path, work: Path, epochs: int, deriving_s: float) -> None:

@@ -1,6 +1,6 @@
 """One measurement of `bench_heads` in a process of its own: ours, or the same heads in PyTorch. Reports its peak memory.
 
-python -m experiments.benchmarks.heads_jobs '{"what": "ours", "store": "STORE", …}'      prints one line of JSON
+python -m keybed.experiments.benchmarks.heads_jobs '{"what": "ours", "store": "STORE", …}'      prints one line of JSON
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 import numpy as np
 
-from experiments.benchmarks.goal import goal_line
+from keybed.experiments.goal import goal_line
 
 FOUR = ("audio", "midi", "concat", "cross")
 AUDIO, MIDI = "synthetic-audio", "synthetic-midi"
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-"""What `heads.allocation` tells glibc for ours, told for PyTorch as well."""
+"""What `keybed.heads.malloc` tells glibc for ours, told for PyTorch as well."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Job:
 def in_process(job: Job) -> dict[str, Any]:
     """Run a job in a fresh process; its result, with its peak memory in GB."""
     told = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job).items()}
-    command = [sys.executable, "-m", "experiments.benchmarks.heads_jobs", json.dumps(told)]
+    command = [sys.executable, "-m", "keybed.experiments.benchmarks.heads_jobs", json.dumps(told)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | ({} if job.what == "ours" else _KEEP_MEMORY)
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
@@ -61,10 +61,10 @@ def in_process(job: Job) -> dict[str, Any]:
 
 def run_ours(job: Job) -> dict[str, Any]:
     """The whole set as `keybed phase2` trains it, validation after each epoch, then test r."""
-    from experiments.features import Features, FoldData, View
-    from experiments.trial import head_configs
-    from heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
-    from store import open as open_store
+    from keybed.experiments.data.features import Features, FoldData, View
+    from keybed.experiments.evaluation.cross_validation import head_configs
+    from keybed.heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
+    from keybed.store import open as open_store
 
     opened = open_store(job.store)
     rows = opened.rows()
@@ -106,7 +106,7 @@ def run_ours(job: Job) -> dict[str, Any]:
 
 def run_torch(job: Job) -> dict[str, Any]:
     """The same heads in PyTorch, or the files that they read."""
-    from experiments.benchmarks.torch_heads import Source, TorchConfig, train_heads, write_pt
+    from keybed.experiments.benchmarks.torch_heads import Source, TorchConfig, train_heads, write_pt
 
     frames = (("audio", f"audio/{AUDIO}/frames"), ("midi", f"midi/{MIDI}/frames"))
     source = Source(job.store, frames, f"midi/{MIDI}/mask", job.pt)

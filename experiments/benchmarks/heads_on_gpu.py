@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, told
-from experiments.benchmarks.synthetic_store import SyntheticConfig, make
+from keybed.experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, told
+from keybed.experiments.benchmarks.synthetic_store import SyntheticConfig, make
 
 BATCH_ROWS = 256
 
@@ -51,14 +51,14 @@ def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: 
     """A step's own arithmetic and memory traffic, as XLA counts them, against the time that it takes."""
     import jax
 
-    from experiments.benchmarks.heads_jobs import AUDIO, MIDI
-    from experiments.features import Features, View
-    from heads import FitConfig, HeadConfig, LossWeights
-    from heads.normalisation import measure
-    from heads.optimiser import FlatAdamW
-    from heads.step import Recipe, Schedule, State, fresh, seed_groups, step, take_seeds
-    from heads.train import Judging
-    from store import open as open_store
+    from keybed.experiments.benchmarks.heads_jobs import AUDIO, MIDI
+    from keybed.experiments.data.features import Features, View
+    from keybed.heads import FitConfig, HeadConfig, LossWeights
+    from keybed.heads.normalisation import measure
+    from keybed.heads.optimiser import FlatAdamW
+    from keybed.heads.step import Recipe, Schedule, State, fresh, seed_groups, step, take_seeds
+    from keybed.heads.train import Judging
+    from keybed.store import open as open_store
 
     opened = open_store(path)
     features = Features(opened, View(AUDIO, MIDI), opened.rows(), memory_gib=0.0)

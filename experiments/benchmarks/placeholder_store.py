@@ -7,11 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-import store
-from experiments.benchmarks import made_up_features
-from store.claims import claim
-from store.schema import LEVELS, EncoderSpec, Recipe, shard_rows_for
-from store.writer import commit_shard
+from keybed import store
+from keybed.experiments.benchmarks import synthetic_features as made_up_features
+from keybed.store.format.array_specs import shard_rows_for
+from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.vocabulary import LEVELS
+from keybed.store.write.claims import claim
+from keybed.store.write.commit import commit_shard
 
 
 def recipe(n_rows: int, shard_rows: int | None = None, n_encoders: int = 2) -> Recipe:

@@ -46,7 +46,7 @@ def _blocks(block: Block, n_rows: int, together: int, order: str, seed: int) -> 
 
 
 def _ours(about: dict[str, Any], order: str, seed: int) -> Iterator[list[np.ndarray]]:
-    import store
+    from keybed import store
 
     opened = store.open(about["store"])
     rows = opened.rows(status=None)

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from rich.table import Table
 
-from store.arrays import read_into
-from store.direct import DirectArray
+from keybed.store.disk.blosc_shards import DirectArray
+from keybed.store.disk.zarr_arrays import read_into
 
 REPEATS = 3
 

@@ -1,7 +1,7 @@
 """A store of the real shape whose right answer is known: scores are linear in what audio and MIDI show, plus noise.
 
-    python -m experiments.benchmarks.synthetic_store STORE --rows 28480           1/16 of MAESTRO, 2.6 GB, 1 minute
-    python -m experiments.benchmarks.synthetic_store STORE --rows 455736          all of it, 42 GB
+    python -m keybed.experiments.benchmarks.synthetic_store STORE --rows 28480           1/16 of MAESTRO, 2.6 GB, 1 minute
+    python -m keybed.experiments.benchmarks.synthetic_store STORE --rows 455736          all of it, 42 GB
 
 Each modality shows 64 hidden numbers a row (through a random matrix, with offsets and scales a channel, and noise in every
 bin). Of a score's variance 36 % is linear in audio's, 28 % in MIDI's, the rest is noise that nothing shows: the best
@@ -18,21 +18,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-import store
-from extract.notes import save_notes
-from extract.performance import Performance
-from store.claims import claim
-from store.schema import (
-    COVARIATES,
-    DIMENSIONS,
-    LEVELS,
-    WAVEFORM_MEASURES,
-    EncoderSpec,
-    Recipe,
-    Status,
-    shard_rows_for,
-)
-from store.writer import commit_shard
+from keybed import store
+from keybed.extract.music.notes_file import save_notes
+from keybed.extract.music.performance import Performance
+from keybed.store.format.array_specs import shard_rows_for
+from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, WAVEFORM_MEASURES, Status
+from keybed.store.write.claims import claim
+from keybed.store.write.commit import commit_shard
 
 FULL_ROWS = 455_736
 TRAIN_SHARE, VALIDATION_SHARE = 0.8022, 0.0978

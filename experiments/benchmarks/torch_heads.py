@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, IterableDataset
 
-import store
+from keybed import store
 
 Sample = dict[str, torch.Tensor]
 """audio, midi: float16 (…, T, C), whichever the head looks at; mask: MIDI's valid bins; score: (…, 8)."""

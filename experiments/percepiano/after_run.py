@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.percepiano.windows import Windows, by_item
-from experiments.run_folder import read_json
-from store.errors import KeybedError
-from store.schema import EncoderSpec
+from keybed.experiments.data.run_folder import read_json
+from keybed.experiments.percepiano.windows import Windows, by_item
+from keybed.store.errors import KeybedError
+from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
 
@@ -24,9 +24,9 @@ def said_by(
 
     Raises KeybedError where the run was trained on another store or on features that windows do not have.
     """
-    from heads import train
-    from heads.inputs import from_arrays
-    from store import open as open_store
+    from keybed.heads import train
+    from keybed.heads.inputs import from_arrays
+    from keybed.store import open as open_store
 
     pair = read_json(run / "results.json")["pair"]
     if store is None or pair["view"] not in ("frames", "layers"):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.percepiano.reader import RATERS_A_SEGMENT, Ratings
-from experiments.percepiano.within import demeaned
+from keybed.experiments.percepiano.reader import RATERS_A_SEGMENT, Ratings
+from keybed.experiments.percepiano.within import demeaned
 
 Floats = NDArray[np.float64]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.percepiano.note_statistics import Numbers, _correlation, _smooth
-from experiments.percepiano.passages import chords, match_notes
-from extract.performance import Performance
+from keybed.experiments.percepiano.note_statistics import Numbers, _correlation, _smooth
+from keybed.experiments.percepiano.passages import chords, match_notes
+from keybed.extract.music.performance import Performance
 
 _FLOOR_S = 0.01
 

@@ -9,11 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.percepiano.reader import Ratings
-from experiments.percepiano.windows import Windows, by_item, encode
-from extract.encoders.base import Encoder
-from store.errors import KeybedError
-from store.schema import EncoderSpec
+from keybed.experiments.percepiano.reader import Ratings
+from keybed.experiments.percepiano.windows import Windows, by_item, encode
+from keybed.extract.encoders.base import Encoder
+from keybed.store.errors import KeybedError
+from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
 
@@ -32,14 +32,14 @@ def encoded(
 
     Without a store and names: the two baselines. Raises KeybedError where the store's audio is recorded.
     """
-    from extract import encoders as known
+    from keybed.extract import encoders as known
 
     built: list[Encoder] = []
     soundfont, window_s, n_bins = None, 10.0, 20
     wanted = ("logmel", "expressive") if names is None and store is None else names or ()
     if store is not None:
-        from extract.agreement import encoders_of, setting_of
-        from store import open as open_store
+        from keybed.extract.run.check_recipe import encoders_of, setting_of
+        from keybed.store import open as open_store
 
         opened = open_store(store)
         setting = setting_of(opened, opened.places)

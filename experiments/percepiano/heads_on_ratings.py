@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.percepiano.models import Inputs, Model
-from experiments.percepiano.protocols import Positions
-from experiments.percepiano.windows import Windows, by_item
-from store.schema import EncoderSpec
+from keybed.experiments.percepiano.models import Inputs, Model
+from keybed.experiments.percepiano.protocols import Positions
+from keybed.experiments.percepiano.windows import Windows, by_item
+from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
 _HELD_BACK = 0.15
@@ -53,7 +53,7 @@ def heads_on_ratings(
     said: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Model]:
     """Name → model, the plain heads first. All kinds and seeds of a fold are trained in one pass, once."""
-    from heads.models import HeadConfig
+    from keybed.heads.models import HeadConfig
 
     pair = pair_of(specs)
     masked = {s.name for s in specs if s.has_mask}
@@ -117,9 +117,9 @@ class _Together:
         return self.known[key]
 
     def _fit(self, train: Positions, judged: Positions) -> dict[str, Floats]:
-        from heads import train as training
-        from heads.feed import ArrayData
-        from heads.loop import FitConfig
+        from keybed.heads import train as training
+        from keybed.heads.data import ArrayData
+        from keybed.heads.train_loop import FitConfig
 
         used = train if self.human is None else train[self.human[train]]
         passages = np.unique(self.passage[used])
@@ -154,7 +154,7 @@ class _Together:
         return rows[np.lexsort((self.item[rows], moment, self.passage[self.item[rows]]))]
 
     def _batch(self, rows: NDArray[np.int64], labelled: bool) -> Any:
-        from heads.inputs import from_arrays
+        from keybed.heads.inputs import from_arrays
 
         score = self.target[self.item[rows]] * _POINTS if labelled else np.zeros((len(rows), self.target.shape[1]))
         _, passage = np.unique(self.passage[self.item[rows]], return_inverse=True)

@@ -16,11 +16,11 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from experiments.percepiano.departures import departures
-from experiments.percepiano.note_statistics import note_statistics
-from experiments.percepiano.protocols import Fold, Positions
-from experiments.percepiano.reader import Ratings
-from experiments.percepiano.within import Within, demeaned
+from keybed.experiments.percepiano.departures import departures
+from keybed.experiments.percepiano.note_statistics import note_statistics
+from keybed.experiments.percepiano.protocols import Fold, Positions
+from keybed.experiments.percepiano.reader import Ratings
+from keybed.experiments.percepiano.within import Within, demeaned
 
 Floats = NDArray[np.float64]
 Model = Callable[[Positions, Positions], Floats]

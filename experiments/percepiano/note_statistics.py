@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.percepiano.passages import chords
-from extract.performance import SUSTAIN_ON, Performance
+from keybed.experiments.percepiano.passages import chords
+from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
 Numbers = dict[str, float]
 _FLOOR_S = 0.01

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from experiments.page import Banner, Cell, Page, Section, Table, number, with_interval, write_page
-from experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
-from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
-from experiments.percepiano.reader import SCALES
-from experiments.plots import forest
+from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
+from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
+from keybed.experiments.percepiano.reader import SCALES
+from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, number, with_interval, write_page
+from keybed.experiments.reports.plots import forest
 
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.performance import Performance
+from keybed.extract.music.performance import Performance
 
 CHORD_S = 0.035
 """Onsets nearer than this to a chord's first onset belong to it."""

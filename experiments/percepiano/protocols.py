@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
-from experiments.percepiano.reader import Ratings
+from keybed.experiments.percepiano.reader import Ratings
 
 Positions = NDArray[np.int64]
 Fold = tuple[Positions, Positions]

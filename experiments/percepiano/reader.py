@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.notes import MidiError, read_midi
-from extract.performance import Performance
-from store.errors import KeybedError
+from keybed.extract.music.midi import MidiError, read_midi
+from keybed.extract.music.performance import Performance
+from keybed.store.errors import KeybedError
 
 SCALES = (
     "timing: stable–unstable",

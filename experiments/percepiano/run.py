@@ -19,21 +19,29 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from experiments.percepiano import models
-from experiments.percepiano.after_run import said_by
-from experiments.percepiano.ceiling import ceilings
-from experiments.percepiano.encoded import encoded, pooled_rows
-from experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings
-from experiments.percepiano.models import Inputs, Model, all_models, chosen, comparative, make_inputs, out_of_fold
-from experiments.percepiano.page import write_percepiano_page
-from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
-from experiments.percepiano.reader import SCALES, Ratings, read
-from experiments.percepiano.windows import Windows
-from experiments.percepiano.within import Within, interval
-from experiments.percepiano.zero_shot import answer
-from experiments.run_folder import plain, write_json
-from store.errors import KeybedError
-from store.schema import EncoderSpec
+from keybed.experiments.data.run_folder import plain, write_json
+from keybed.experiments.percepiano import models
+from keybed.experiments.percepiano.after_run import said_by
+from keybed.experiments.percepiano.ceiling import ceilings
+from keybed.experiments.percepiano.encoded import encoded, pooled_rows
+from keybed.experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings
+from keybed.experiments.percepiano.models import (
+    Inputs,
+    Model,
+    all_models,
+    chosen,
+    comparative,
+    make_inputs,
+    out_of_fold,
+)
+from keybed.experiments.percepiano.page import write_percepiano_page
+from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
+from keybed.experiments.percepiano.reader import SCALES, Ratings, read
+from keybed.experiments.percepiano.windows import Windows
+from keybed.experiments.percepiano.within import Within, interval
+from keybed.experiments.percepiano.zero_shot import answer
+from keybed.store.errors import KeybedError
+from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
 

@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
-from extract.degrade import make_variant, prepare
-from extract.encoders.base import Clip, Encoder, Pooled
-from extract.performance import Performance
-from extract.render import Renderer
-from store.schema import LEVELS, Status, fingerprint
+from keybed.extract.audio.render import Renderer
+from keybed.extract.degrade import make_variant, prepare
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.music.performance import Performance
+from keybed.store.format.recipe import fingerprint
+from keybed.store.format.vocabulary import LEVELS, Status
 
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0

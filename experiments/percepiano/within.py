@@ -11,8 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.intervals import Interval
-from experiments.percepiano.reader import Ratings
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.percepiano.reader import Ratings
 
 Floats = NDArray[np.float64]
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.intervals import Interval
-from experiments.percepiano.reader import Ratings
-from experiments.percepiano.within import Within, interval
-from store.schema import DIMENSIONS
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.percepiano.reader import Ratings
+from keybed.experiments.percepiano.within import Within, interval
+from keybed.store.format.vocabulary import DIMENSIONS
 
 Floats = NDArray[np.float64]
 

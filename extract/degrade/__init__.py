@@ -1,10 +1,10 @@
 """Degradation on purpose: windows made worse along seven axes, and the labels of what was done to them."""
 
-from extract.degrade.curves import CURVES, UNTOUCHED
-from extract.degrade.draw import PROFILES, draw_levels
-from extract.degrade.excerpt import PRE_ROLL_S, Excerpt, Prepared, prepare
-from extract.degrade.parameters import explain, parameters
-from extract.degrade.variant import Variant, make_variant
+from keybed.extract.degrade.curves import CURVES, UNTOUCHED
+from keybed.extract.degrade.draw import PROFILES, draw_levels
+from keybed.extract.degrade.excerpt import PRE_ROLL_S, Excerpt, Prepared, prepare
+from keybed.extract.degrade.parameters import explain, parameters
+from keybed.extract.degrade.variant import Variant, make_variant
 
 __all__ = [
     "CURVES",

@@ -6,9 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from extract.degrade.pedal import value_at
-from extract.degrade.ticks import on_ticks
-from extract.performance import SUSTAIN_ON, Performance
+from keybed.extract.degrade.pedal import value_at
+from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
 SHORTEST_S = 0.02
 """No note is made shorter than this, unless it was."""

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from store.schema import AXES, LEVELS, TIERS
+from keybed.store.format.vocabulary import AXES, LEVELS, TIERS
 
 PRISTINE_SCORE, LOWEST_SCORE = 97.5, 50.0
 SCORE_ANCHORS = (97.5, 87.5, 72.5, 57.5)

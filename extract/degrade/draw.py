@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.curves import TIER_BANDS, UNTOUCHED, levels_of
-from extract.degrade.keys import RowKey
-from store.schema import AXES, TIER_SHARES, TIERS
+from keybed.extract.degrade.curves import TIER_BANDS, UNTOUCHED, levels_of
+from keybed.extract.degrade.row_key import RowKey
+from keybed.store.format.vocabulary import AXES, TIER_SHARES, TIERS
 
 PROFILES = ("mixed", "tiered")
 OWN_TIER_PROBABILITY = 0.25
@@ -36,7 +36,7 @@ def draw_scores(seed: int, recording_id: int, start_s: float, tier: int, profile
 
 
 def draw_levels(seed: int, recording_id: int, start_s: float, tier: int, profile: str) -> NDArray[np.float32]:
-    """The levels (8,) that a row aims at, ordered as `store.schema.LEVELS`; ValueError on a wrong profile."""
+    """The levels (8,) that a row aims at, ordered as `keybed.store.schema.LEVELS`; ValueError on a wrong profile."""
     if tier == _PRISTINE:
         return UNTOUCHED.copy()
     return levels_of(draw_scores(seed, recording_id, start_s, tier, profile))

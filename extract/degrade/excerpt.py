@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.beats import CONTEXT_S, Beats, track
-from extract.degrade.difficulty import covariates
-from extract.degrade.labels import judgeable
-from extract.degrade.pedal import value_at
-from extract.degrade.trend import loudness_trend
-from extract.performance import HIGHEST_PITCH, SUSTAIN_ON, Performance
+from keybed.extract.degrade.labels import judgeable
+from keybed.extract.degrade.pedal import value_at
+from keybed.extract.music.beats import CONTEXT_S, Beats, track
+from keybed.extract.music.difficulty import covariates
+from keybed.extract.music.loudness_trend import loudness_trend
+from keybed.extract.music.performance import HIGHEST_PITCH, SUSTAIN_ON, Performance
 
 PRE_ROLL_S = 2.0
 """Sound before the window that rings into it; older notes that still sound are struck at its start."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.articulation import heard_releases
-from extract.degrade.curves import CURVES, PRISTINE_SCORE
-from extract.degrade.pedal import lifts
-from extract.performance import Performance
-from store.schema import AXES, AXIS_DIMENSIONS, DIMENSIONS, LEVELS
+from keybed.extract.degrade.articulation import heard_releases
+from keybed.extract.degrade.curves import CURVES, PRISTINE_SCORE
+from keybed.extract.degrade.pedal import lifts
+from keybed.extract.music.performance import Performance
+from keybed.store.format.vocabulary import AXES, AXIS_DIMENSIONS, DIMENSIONS, LEVELS
 
 OVERALL_WEIGHTS = {
     "note_accuracy": 0.20,

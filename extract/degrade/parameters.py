@@ -8,24 +8,22 @@ import json
 from types import ModuleType
 from typing import Any
 
-from extract.degrade import (
+from keybed.extract.degrade import (
     articulation,
-    beats,
     curves,
-    difficulty,
     draw,
     excerpt,
-    harmony,
-    keys,
     labels,
     pedal,
     ticks,
     timing,
     tone,
-    trend,
     variant,
     wrong_notes,
 )
+from keybed.extract.degrade import row_key as keys
+from keybed.extract.music import beats, difficulty, harmony
+from keybed.extract.music import loudness_trend as trend
 
 CODE_VERSION = 1
 """Raised whenever equal parameters would give other notes or labels."""

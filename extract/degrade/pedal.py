@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.ticks import on_ticks
-from extract.performance import SUSTAIN_ON
+from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.performance import SUSTAIN_ON
 
 FULL_SHIFT_S = 0.3
 """A crossing displaced by this much or more is a wholly spoiled change; less counts in proportion."""

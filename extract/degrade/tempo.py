@@ -7,8 +7,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.beats import Beats
-from extract.degrade.ticks import on_ticks
+from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.beats import Beats
 
 
 class TimeMap(NamedTuple):

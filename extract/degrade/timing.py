@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from extract.degrade.ticks import on_ticks
+from keybed.extract.degrade.ticks import on_ticks
 
 CHORD_S = 0.03
 """Onsets closer than this belong to one chord and waver together."""

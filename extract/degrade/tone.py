@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from scipy.fft import irfft, rfft, rfftfreq
 from scipy.signal import butter, sosfilt
 
-from extract.degrade.curves import CURVES, LOWEST_SCORE
-from extract.degrade.keys import generator_of
+from keybed.extract.degrade.curves import CURVES, LOWEST_SCORE
+from keybed.extract.degrade.row_key import generator_of
 
 NOISE_SLOPES_DB_PER_OCTAVE = (0.0, -3.0, -6.0)
 """White, pink, brown; below COLOUR_CORNER_HZ coloured noise is flat."""

@@ -7,20 +7,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.articulation import heard_releases, uneven_lengths
-from extract.degrade.curves import UNTOUCHED
-from extract.degrade.dynamics import flatten_arch, flatten_dynamics
-from extract.degrade.excerpt import Excerpt, Prepared
-from extract.degrade.keys import RowKey
-from extract.degrade.labels import scores
-from extract.degrade.pedal import spoil
-from extract.degrade.tempo import stiffen
-from extract.degrade.timing import jitter
-from extract.degrade.tone import Noise, plan_noise
-from extract.degrade.wrong_notes import play_wrong
-from extract.notes import tidy
-from extract.performance import Performance
-from store.schema import DIMENSIONS, LEVELS, TIERS, Status
+from keybed.extract.degrade.articulation import heard_releases, uneven_lengths
+from keybed.extract.degrade.curves import UNTOUCHED
+from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
+from keybed.extract.degrade.excerpt import Excerpt, Prepared
+from keybed.extract.degrade.labels import scores
+from keybed.extract.degrade.pedal import spoil
+from keybed.extract.degrade.row_key import RowKey
+from keybed.extract.degrade.tempo import stiffen
+from keybed.extract.degrade.timing import jitter
+from keybed.extract.degrade.tone import Noise, plan_noise
+from keybed.extract.degrade.wrong_notes import play_wrong
+from keybed.extract.music.performance import Performance, tidy
+from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, Status
 
 PRISTINE = TIERS.index("pristine")
 ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "notes", "tone")

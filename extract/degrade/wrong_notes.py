@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.degrade.harmony import clashes, local_key, scale_of
-from extract.notes import tidy
-from extract.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance
+from keybed.extract.music.harmony import clashes, local_key, scale_of
+from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, tidy
 
 INSERTION_WEIGHT, SUBSTITUTION_WEIGHT, OMISSION_WEIGHT, STUTTER_WEIGHT = 0.5, 1.0, 0.5, 0.5
 """An insertion's weight is multiplied by its velocity over that of its neighbour."""

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.base import SAMPLE_RATE_HZ, Clip
-from extract.encoders.errors import EncoderError
-from store.schema import EncoderSpec
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip
+from keybed.extract.encoders.errors import EncoderError
+from keybed.store.format.recipe import EncoderSpec
 
 
 def audio_of(spec: EncoderSpec, clip: Clip, row: int) -> NDArray[np.float32]:

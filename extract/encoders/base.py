@@ -10,8 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.performance import Performance
-from store.schema import EncoderSpec
+from keybed.extract.music.performance import Performance
+from keybed.store.format.recipe import EncoderSpec
 
 SAMPLE_RATE_HZ = 24_000
 """Every waveform in Keybed is 24 kHz mono, MERT's own rate."""

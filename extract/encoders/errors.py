@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from store.errors import KeybedError
+from keybed.store.errors import KeybedError
 
 
 class EncoderError(KeybedError):

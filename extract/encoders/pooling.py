@@ -9,8 +9,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from extract.encoders.base import Pooled
-from extract.encoders.errors import EncoderError
+from keybed.extract.encoders.base import Pooled
+from keybed.extract.encoders.errors import EncoderError
 
 VERSION = 1
 """Part of every encoder's fingerprint; raised whenever a number that leaves this module may change."""

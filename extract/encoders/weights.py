@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from extract.encoders.errors import WeightsRefused, WeightsUnreachable
+from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
 
 RANDOM = "random"
 RANDOM_VERSION = 1

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import store
-from extract.notes import save_notes
-from extract.performance import Performance
-from store.claims import claim
-from store.schema import DIMENSIONS, EncoderSpec, Recipe, shard_rows_for
-from store.writer import commit_shard
+from keybed import store
+from keybed.extract.music.notes_file import save_notes
+from keybed.extract.music.performance import Performance
+from keybed.store.format.array_specs import shard_rows_for
+from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.vocabulary import DIMENSIONS
+from keybed.store.write.claims import claim
+from keybed.store.write.commit import commit_shard
 
 N_BINS = 4
 AUDIO_HEARS = {"tone": 1.0, "dynamics": 0.7, "pedal": 0.8, "expression": 0.6, "timing": 0.3}

@@ -1,4 +1,4 @@
-from experiments.benchmarks.goal import goal_line
+from keybed.experiments.goal import goal_line
 
 
 def test_the_line_of_a_goal():

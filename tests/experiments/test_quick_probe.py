@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.benchmarks.synthetic_store import SyntheticConfig, make
-from experiments.quick_probe import probe
-from store.errors import Incomplete, NoSuchFeature
-from store.schema import DIMENSIONS
+from keybed.experiments.benchmarks.synthetic_store import SyntheticConfig, make
+from keybed.experiments.quick_probe import probe
+from keybed.store.errors import Incomplete, NoSuchFeature
+from keybed.store.format.vocabulary import DIMENSIONS
 
 SOURCE = Path(__file__).resolve().parents[2] / "experiments/quick_probe.py"
 
@@ -34,7 +34,7 @@ def test_bad_stores_are_refused(synthetic, tmp_path):
     (made.path / "commits").joinpath(sorted(p.name for p in (made.path / "commits").iterdir())[0]).unlink()
     with pytest.raises(Incomplete, match="1 of 10 shards are not committed"):
         probe(made.path)
-    from experiments.features import View
+    from keybed.experiments.data.features import View
 
     with pytest.raises(NoSuchFeature, match="keybed derive"):
         View("synthetic-audio", "synthetic-midi", "pca128").paths(synthetic)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from extract.demo_corpus import write_demo_corpus
-from extract.plan import PlanConfig, plan
+from keybed.extract.demo.corpus import write_demo_corpus
+from keybed.extract.planning.plan import PlanConfig, plan
 
 PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
 

@@ -11,16 +11,16 @@ from pathlib import Path
 
 import pytest
 
-import store as stores
-from extract.agreement import setting_of
-from extract.making import jobs_of
-from extract.making_pool import MakingPool, WorkerDied
-from extract.processes import process_pool
+from keybed import store as stores
+from keybed.extract.processes import process_pool
+from keybed.extract.run.check_recipe import setting_of
+from keybed.extract.run.row_maker import jobs_of
+from keybed.extract.run.row_pool import MakingPool, WorkerDied
 
 EXTRACT = """
 import sys
 from pathlib import Path
-from extract.worker import ExtractConfig, extract
+from keybed.extract.run.task import ExtractConfig, extract
 if __name__ == "__main__":
     print("begun", flush=True)
     report = extract(ExtractConfig(Path(sys.argv[1]), workers=2), lambda what, done, total: print("row", flush=True))

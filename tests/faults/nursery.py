@@ -27,8 +27,9 @@ def fork(arguments: list[str], log: str) -> int:
 
 if __name__ == "__main__":
     # What `plan` and `extract` import when they run.
-    from experiments.cli import main
-    from extract import plan, worker
+    from keybed.experiments.cli.main import main
+    from keybed.extract.planning import plan
+    from keybed.extract.run import task as worker
 
     assert plan
     assert worker

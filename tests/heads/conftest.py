@@ -8,8 +8,8 @@ import jax
 import numpy as np
 import pytest
 
-from heads.feed import ArrayData
-from heads.inputs import HeadInput, from_arrays
+from keybed.heads.data import ArrayData
+from keybed.heads.inputs import HeadInput, from_arrays
 
 N_BINS, AUDIO, MIDI, STATES, K = 5, 12, 9, 3, 8
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from heads.align import AlignConfig, aligned, alignment, fit_projection, project
-from heads.contrast import pair_cosine
-from heads.errors import BadInput, NotFinite
-from heads.feed import ArrayData
-from heads.inputs import HeadInput, concatenate, from_arrays
-from heads.loop import FitConfig
+from keybed.heads.align import AlignConfig, aligned, alignment, fit_projection, project
+from keybed.heads.contrast import pair_cosine
+from keybed.heads.data import ArrayData
+from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.inputs import HeadInput, concatenate, from_arrays
+from keybed.heads.train_loop import FitConfig
 
 FIT = FitConfig(epochs=12, batch_rows=32, learning_rate=1e-2, seeds=(0,), patience=0)
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heads.attention import dot_product_attention, masked_softmax
+from keybed.heads.attention import dot_product_attention, masked_softmax
 
 B, H, Q, T, D = 3, 2, 5, 4, 6
 

@@ -5,8 +5,8 @@ import json
 import numpy as np
 import pytest
 
-from heads import checkpoint
-from heads.errors import CheckpointMismatch
+from keybed.heads import checkpoint
+from keybed.heads.errors import CheckpointMismatch
 
 TREE = {"a": {"kernel": np.arange(6.0).reshape(2, 3)}, "b": (np.int32(4), np.ones(2, np.float32))}
 

@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from heads import contrast, losses
-from heads.inputs import from_arrays
+from keybed.heads import contrast, losses
+from keybed.heads.inputs import from_arrays
 
 RNG = np.random.default_rng(0)
 N, K = 24, 8

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from heads import metrics
+from keybed.heads import metrics
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.normal(size=60), RNG.normal(size=60)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heads.attention import dot_product_attention, masked_softmax, pool, relative_bias
-from heads.errors import BadInput
-from heads.inputs import HeadInput, pad_rows, take_rows
-from heads.models import HEADS, HeadConfig, apply, apply_all, init
+from keybed.heads.attention import dot_product_attention, masked_softmax, pool, relative_bias
+from keybed.heads.errors import BadInput
+from keybed.heads.inputs import HeadInput, pad_rows, take_rows
+from keybed.heads.models import HEADS, HeadConfig, apply, apply_all, init
 
 CONFIGS = {k: HeadConfig(k, hidden=8, n_attention_heads=2, inputs="both") for k in HEADS}
 

@@ -4,10 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from heads.errors import BadInput
-from heads.feed import ArrayData
-from heads.inputs import pad_rows
-from heads.normalisation import measure, standardise, to_scores
+from keybed.heads.data import ArrayData
+from keybed.heads.errors import BadInput
+from keybed.heads.inputs import pad_rows
+from keybed.heads.normalisation import measure, standardise, to_scores
 
 
 def test_streamed_statistics_are_numpys(small_data):

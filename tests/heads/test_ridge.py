@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from heads.blocks import frame_block, layer_blocks
-from heads.errors import BadInput
-from heads.ridge import RidgeProbe, leave_one_out, piece_parts
+from keybed.heads.blocks import frame_block, layer_blocks
+from keybed.heads.errors import BadInput
+from keybed.heads.ridge import RidgeProbe, leave_one_out, piece_parts
 
 PENALTIES = (1e-3, 1e-1, 10.0)
 K, WIDTH = 8, 6

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from heads import checkpoint, metrics, train
-from heads import step as steps
-from heads.errors import BadInput, CheckpointMismatch, NotFinite
-from heads.feed import ArrayData
-from heads.inputs import HeadInput
-from heads.loop import CHUNK_STEPS, FitConfig
-from heads.losses import LossWeights
-from heads.models import HEADS, HeadConfig
-from heads.normalisation import measure
-from heads.train import attend, fit, load, predict, save
+from keybed.heads import checkpoint, metrics, train
+from keybed.heads import step as steps
+from keybed.heads.data import ArrayData
+from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
+from keybed.heads.inputs import HeadInput
+from keybed.heads.losses import LossWeights
+from keybed.heads.models import HEADS, HeadConfig
+from keybed.heads.normalisation import measure
+from keybed.heads.train import attend, fit, load, predict, save
+from keybed.heads.train_loop import CHUNK_STEPS, FitConfig
 
 SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
 CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
@@ -122,7 +122,7 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
 
 def test_scan_is_the_streamed_step(small_data):
     """The same batches give the same state, whether they come one by one or by scan over resident rows."""
-    from heads.train import Judging
+    from keybed.heads.train import Judging
 
     recipe = steps.Recipe(Judging(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
     rows = small_data.train_rows
@@ -203,7 +203,7 @@ def test_validation_rows_that_cannot_judge_are_an_error(small_data):
 
 def test_the_step_adds_in_a_fixed_order(small_data):
     """No scatter: a GPU takes its sums in any order, and a resumed run would differ in the last bits."""
-    from heads.train import Judging
+    from keybed.heads.train import Judging
 
     five = tuple((kind, HeadConfig(kind, 16, 2)) for kind in HEADS)
     recipe = steps.Recipe(Judging(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import store
-from store.claims import claim
-from store.schema import LEVELS, EncoderSpec, Recipe, Status, array_specs
-from store.writer import commit_shard
+from keybed import store
+from keybed.store.format.array_specs import array_specs
+from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.vocabulary import LEVELS, Status
+from keybed.store.write.claims import claim
+from keybed.store.write.commit import commit_shard
 
 
 def encoder(name: str, modality: str, width: int, n_states: int = 2, mask: bool = False) -> EncoderSpec:

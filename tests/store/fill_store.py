@@ -9,10 +9,10 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import store
-from store.claims import claim
-from store.errors import ClaimLost, ShardBusy
-from store.shards import shards_of_task
+from keybed import store
+from keybed.store.errors import ClaimLost, ShardBusy
+from keybed.store.format.shards import shards_of_task
+from keybed.store.write.claims import claim
 
 
 def made_up_store():

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import store
-from store import errors
-from store.claims import claim
-from store.verify import VerifyConfig, verify
+from keybed import store
+from keybed.store import errors
+from keybed.store.check.verify import VerifyConfig, verify
+from keybed.store.write.claims import claim
 
 HERE = Path(__file__).parent
 
@@ -258,7 +258,7 @@ def test_a_read_only_store_reads_and_says_why_it_cannot_be_written(tmp_path, mad
         np.testing.assert_array_equal(frozen.read("row/score", [3]), opened.read("row/score", [3]))
         with pytest.raises(errors.ReadOnlyStore, match=r"cannot be written \(Read-only file system\)"):
             made.fill(frozen, [2])
-        from store.status import status
+        from keybed.store.check.status import status
 
         assert len(status(frozen).done) == 2
         assert verify(VerifyConfig(mounted)).missing == (2, 3, 4)
@@ -314,7 +314,7 @@ def test_kill_9_at_30_random_moments_of_filling_loses_nothing(tmp_path, made, sn
 
 
 def verify_one(path, shard):
-    from store.verify import shard_problems
+    from keybed.store.check.verify import shard_problems
 
     return shard_problems(store.open(path), shard)
 

@@ -5,8 +5,8 @@ import mido
 import numpy as np
 import pytest
 
-from experiments.percepiano.reader import Ratings
-from extract.performance import Performance
+from keybed.experiments.percepiano.reader import Ratings
+from keybed.extract.music.performance import Performance
 
 
 def play(rng, *, tempo=1.0, loud=60, n=40, uneven=0.0) -> Performance:

@@ -3,12 +3,12 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings, pair_of
-from experiments.percepiano.models import make_inputs, out_of_fold
-from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, protocols
-from experiments.percepiano.windows import Windows
-from experiments.percepiano.within import Within
-from extract.encoders import describe
+from keybed.experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings, pair_of
+from keybed.experiments.percepiano.models import make_inputs, out_of_fold
+from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, protocols
+from keybed.experiments.percepiano.windows import Windows
+from keybed.experiments.percepiano.within import Within
+from keybed.extract.encoders import describe
 
 PLAN = HeadPlan(kinds=("audio", "gated"), epochs=12, seeds=1, hidden=16, batch_rows=16)
 

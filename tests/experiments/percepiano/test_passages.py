@@ -3,10 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from experiments.percepiano.departures import departures
-from experiments.percepiano.note_statistics import note_statistics
-from experiments.percepiano.passages import chords, match_notes
-from extract.performance import Performance
+from keybed.experiments.percepiano.departures import departures
+from keybed.experiments.percepiano.note_statistics import note_statistics
+from keybed.experiments.percepiano.passages import chords, match_notes
+from keybed.extract.music.performance import Performance
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from experiments.percepiano.models import (
+from keybed.experiments.percepiano.models import (
     BLEND,
     PLAIN_TREES,
     all_models,
@@ -12,10 +12,16 @@ from experiments.percepiano.models import (
     out_of_fold,
     ridge,
 )
-from experiments.percepiano.protocols import ONE_COMPOSITION_OUT, PERFORMER_DISJOINT, SEGMENT_GROUPED, protocols, scores
-from experiments.percepiano.within import Within, demeaned
-from experiments.percepiano.zero_shot import answer, holm
-from store.schema import DIMENSIONS
+from keybed.experiments.percepiano.protocols import (
+    ONE_COMPOSITION_OUT,
+    PERFORMER_DISJOINT,
+    SEGMENT_GROUPED,
+    protocols,
+    scores,
+)
+from keybed.experiments.percepiano.within import Within, demeaned
+from keybed.experiments.percepiano.zero_shot import answer, holm
+from keybed.store.format.vocabulary import DIMENSIONS
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from experiments.percepiano.ceiling import ceilings
-from experiments.percepiano.reader import NotPercePiano, read
+from keybed.experiments.percepiano.ceiling import ceilings
+from keybed.experiments.percepiano.reader import NotPercePiano, read
 
 
 def test_dirt_is_reported_and_the_rest_is_read(published) -> None:

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from experiments.cli import main
-from experiments.percepiano import models
-from experiments.percepiano.heads_on_ratings import HeadPlan
-from experiments.percepiano.run import PercepianoConfig, percepiano
-from extract.performance import Performance
-from heads import feed
-from store.schema import DIMENSIONS
+from keybed.experiments.cli.main import main
+from keybed.experiments.percepiano import models
+from keybed.experiments.percepiano.heads_on_ratings import HeadPlan
+from keybed.experiments.percepiano.run import PercepianoConfig, percepiano
+from keybed.extract.music.performance import Performance
+from keybed.heads import data as feed
+from keybed.store.format.vocabulary import DIMENSIONS
 
 PLAYERS = ("score", "u", "v", "w", "x")
 
@@ -80,14 +80,14 @@ def test_heads_baselines_and_marked_noise_stand_in_every_protocol(folder, tmp_pa
 def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maestro, tmp_path, capsys) -> None:
     import jax
 
-    from experiments.run_folder import write_json
-    from extract.plan import PlanConfig, plan
-    from heads import train
-    from heads.inputs import from_arrays
-    from heads.loop import FitConfig
-    from heads.models import HeadConfig, init
-    from heads.normalisation import measure
-    from store import open as open_store
+    from keybed.experiments.data.run_folder import write_json
+    from keybed.extract.planning.plan import PlanConfig, plan
+    from keybed.heads import train
+    from keybed.heads.inputs import from_arrays
+    from keybed.heads.models import HeadConfig, init
+    from keybed.heads.normalisation import measure
+    from keybed.heads.train_loop import FitConfig
+    from keybed.store import open as open_store
 
     paths = [tmp_path / "store", tmp_path / "other"]
     for seed, path in enumerate(paths):

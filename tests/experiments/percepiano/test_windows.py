@@ -1,9 +1,9 @@
 import numpy as np
 from rich.console import Console
 
-from experiments.percepiano.windows import encode, starts
-from extract.encoders import build, describe
-from extract.performance import Performance
+from keybed.experiments.percepiano.windows import encode, starts
+from keybed.extract.encoders import build, describe
+from keybed.extract.music.performance import Performance
 
 QUIET = Console(quiet=True)
 

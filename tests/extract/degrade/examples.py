@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from extract.notes import tidy
-from extract.performance import Performance
+from keybed.extract.music.performance import Performance, tidy
 
 WINDOW_S = 10.0
 

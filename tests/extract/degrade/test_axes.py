@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extract.degrade.articulation import heard_releases, uneven_lengths
-from extract.degrade.dynamics import flatten_arch, flatten_dynamics
-from extract.degrade.pedal import spoil, value_at
-from extract.degrade.timing import CHORD_S, jitter
-from extract.degrade.trend import loudness_trend
-from extract.performance import Performance
+from keybed.extract.degrade.articulation import heard_releases, uneven_lengths
+from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
+from keybed.extract.degrade.pedal import spoil, value_at
+from keybed.extract.degrade.timing import CHORD_S, jitter
+from keybed.extract.music.loudness_trend import loudness_trend
+from keybed.extract.music.performance import Performance
 from tests.extract.degrade.examples import WINDOW_S, steady
 
 

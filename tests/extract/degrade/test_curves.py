@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.degrade.curves import CURVES, LOWEST_SCORE, SCORE_ANCHORS, levels_of
-from store.schema import AXES, LEVELS
+from keybed.extract.degrade.curves import CURVES, LOWEST_SCORE, SCORE_ANCHORS, levels_of
+from keybed.store.format.vocabulary import AXES, LEVELS
 
 # DESIGN's table, column by column: the levels at 97.5, 87.5, 72.5 and 57.5.
 TABLE = {

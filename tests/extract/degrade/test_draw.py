@@ -3,10 +3,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from extract.degrade import UNTOUCHED, draw_levels
-from extract.degrade.draw import draw_scores
-from extract.degrade.keys import RowKey
-from store.schema import AXES
+from keybed.extract.degrade import UNTOUCHED, draw_levels
+from keybed.extract.degrade.draw import draw_scores
+from keybed.extract.degrade.row_key import RowKey
+from keybed.store.format.vocabulary import AXES
 
 BANDS = {0: (95, 100), 1: (80, 95), 2: (65, 80), 3: (50, 65)}
 

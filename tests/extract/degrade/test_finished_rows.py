@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from extract.degrade import CURVES, UNTOUCHED, Prepared, Variant, draw_levels, make_variant, prepare
-from extract.notes import read_midi
-from extract.performance import Performance
-from store.schema import LEVELS
+from keybed.extract.degrade import CURVES, UNTOUCHED, Prepared, Variant, draw_levels, make_variant, prepare
+from keybed.extract.music.midi import read_midi
+from keybed.extract.music.performance import Performance
+from keybed.store.format.vocabulary import LEVELS
 from tests.extract.degrade.examples import WINDOW_S
 
 NOTES, TIMING, ARTICULATION, DYNAMICS, EXPRESSION, TEMPO = (

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy.signal import welch
 
-from extract.degrade.curves import CURVES
-from extract.degrade.tone import Noise, add_noise, coloured_noise, plan_noise
+from keybed.extract.degrade.curves import CURVES
+from keybed.extract.degrade.tone import Noise, add_noise, coloured_noise, plan_noise
 
 RATE = 24_000
 

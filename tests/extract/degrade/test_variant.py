@@ -9,12 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_variant, parameters, prepare
-from extract.degrade.labels import OVERALL_WEIGHTS
-from extract.degrade.parameters import explain
-from extract.notes import problems, read_midi
-from extract.performance import Performance
-from store.schema import AXES, COVARIATES, DIMENSIONS, LEVELS, Status
+from keybed.extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_variant, parameters, prepare
+from keybed.extract.degrade.labels import OVERALL_WEIGHTS
+from keybed.extract.degrade.parameters import explain
+from keybed.extract.music.midi import read_midi
+from keybed.extract.music.performance import Performance, problems
+from keybed.store.format.vocabulary import AXES, COVARIATES, DIMENSIONS, LEVELS, Status
 from tests.extract.degrade.examples import WINDOW_S, performances, steady
 
 FIELDS = tuple(Performance.__dataclass_fields__)
@@ -282,7 +282,7 @@ def test_every_public_constant_of_the_degradation_is_in_the_recipe() -> None:
     import inspect
     from importlib import import_module
 
-    numbers = import_module("extract.degrade.parameters")._NUMBERS
+    numbers = import_module("keybed.extract.degrade.parameters")._NUMBERS
     for group, (module, names) in numbers.items():
         assigned = {
             name.id.lower()

@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from extract.degrade.harmony import clashes, local_key, scale_of
-from extract.degrade.wrong_notes import Errors, play_wrong
-from extract.notes import problems, read_midi, tidy
-from extract.performance import Performance
+from keybed.extract.degrade.wrong_notes import Errors, play_wrong
+from keybed.extract.music.harmony import clashes, local_key, scale_of
+from keybed.extract.music.midi import read_midi
+from keybed.extract.music.performance import Performance, problems, tidy
 from tests.extract.degrade.examples import WINDOW_S, performances, steady
 
 WEIGHTS = {"substitution": 1.0, "omission": 0.5, "stutter": 0.5}

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from extract.encoders.base import SAMPLE_RATE_HZ, Clip
-from extract.performance import Performance
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip
+from keybed.extract.music.performance import Performance
 
 MakeClip = Callable[..., Clip]
 

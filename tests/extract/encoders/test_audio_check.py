@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from extract.encoders import PRETRAINED, build, describe
-from extract.encoders.audio_check import audio_of
-from extract.encoders.errors import EncoderError
+from keybed.extract.encoders import PRETRAINED, build, describe
+from keybed.extract.encoders.audio_check import audio_of
+from keybed.extract.encoders.errors import EncoderError
 
 GRID = {"n_bins": 4, "window_s": 2.0}
 

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from extract.encoders import pooling
-from extract.encoders.errors import EncoderError
+from keybed.extract.encoders import pooling
+from keybed.extract.encoders.errors import EncoderError
 
 
 def test_mert_frames_of_ten_seconds_fill_bins_of_37_and_38() -> None:

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from extract.encoders import NAMES, PRETRAINED, build, describe
-from store.schema import EncoderSpec
+from keybed.extract.encoders import NAMES, PRETRAINED, build, describe
+from keybed.store.format.recipe import EncoderSpec
 
 GRID = {"n_bins": 20, "window_s": 10.0}
 
@@ -20,7 +20,7 @@ def _describe(name: str, **options: object) -> tuple[EncoderSpec, str | None]:
 
 def test_describing_needs_no_torch() -> None:
     script = (
-        "import sys\nfrom extract.encoders import NAMES, PRETRAINED, build, describe\n"
+        "import sys\nfrom keybed.extract.encoders import NAMES, PRETRAINED, build, describe\n"
         "for name in NAMES:\n"
         "    spec, place = describe(name, weights='random' if name in PRETRAINED else None, n_bins=20, window_s=10.0)\n"
         "    if name not in PRETRAINED: build(spec, place)\n"

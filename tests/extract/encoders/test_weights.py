@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from extract.encoders import build, describe
-from extract.encoders.device import draw
-from extract.encoders.errors import EncoderError, UnknownEncoder, WeightsRefused, WeightsUnreachable
+from keybed.extract.encoders import build, describe
+from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsRefused, WeightsUnreachable
+from keybed.extract.encoders.torch.device import draw
 
 STYLE = "mert-tiny-95m-style"
 GRID = {"n_bins": 4, "window_s": 2.0}
@@ -18,8 +18,8 @@ GRID = {"n_bins": 4, "window_s": 2.0}
 
 def test_a_hub_out_of_reach_says_how_to_download_ahead(tmp_path: Path) -> None:
     script = (
-        "from extract.encoders import describe\n"
-        "from extract.encoders.errors import WeightsUnreachable\n"
+        "from keybed.extract.encoders import describe\n"
+        "from keybed.extract.encoders.errors import WeightsUnreachable\n"
         "try:\n    describe('mert', n_bins=4, window_s=2.0, revision='abc123')\n"
         "except WeightsUnreachable as error:\n    print(error)\n"
     )

@@ -1,0 +1,1 @@
+"""Audits of the data: can a label be told from something that is not music?"""

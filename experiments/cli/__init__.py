@@ -1,0 +1,1 @@
+"""The command line `keybed`: one module for each group of subcommands."""

@@ -1,0 +1,53 @@
+"""The command line `keybed`: builds frozen configurations from arguments, runs one thing, prints errors people can act on."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from keybed.experiments.cli import demo, extraction, phases, stores
+from keybed.experiments.cli import listening as rating
+from keybed.experiments.cli.extras import what_to_install
+from keybed.store.errors import KeybedError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The whole command line; every subcommand sets `run`, a function of the parsed arguments."""
+    top = argparse.ArgumentParser(
+        prog="keybed",
+        description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
+    )
+    subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for group in (extraction, stores, phases, rating, demo):
+        group.register(subcommands)
+    return top
+
+
+def _explained() -> tuple[type[Exception], ...]:
+    # Asked for when something is raised: only a command that trains has loaded `heads`, which shares no base with the store.
+    trained = sys.modules.get("keybed.heads.errors")
+    return (KeybedError,) if trained is None else (KeybedError, trained.HeadsError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Exit status: 0 done, 1 an error that was explained, 2 wrong usage, 130 or 143 stopped by a signal."""
+    options = parser().parse_args(arguments)
+    try:
+        status: int | None = options.run(options)
+    except _explained() as error:
+        print(f"keybed: {error}", file=sys.stderr)
+        return 1
+    except ModuleNotFoundError as error:
+        if (said := what_to_install(error)) is None:
+            raise
+        print(f"keybed: {said}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("keybed: stopped; run the same command again to go on", file=sys.stderr)
+        return 130
+    return status or 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,115 @@
+"""`keybed info`: what a store holds, for a person; everything comes from the store itself."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from keybed.store.format.array_specs import array_specs
+from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, SPLITS, TIERS, Status
+from keybed.store.read.store import Store
+
+
+def describe_store(store: Store, console: Console) -> None:
+    """Print the recipe, the rows, the arrays, the curves with their units and sources, and every other parameter."""
+    recipe = store.recipe
+    console.print(f"[bold]{store.path}[/]  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}")
+    for spec in recipe.encoders:
+        if spec.random_weights:
+            console.print(f"[bold red]RANDOM WEIGHTS: {spec.name} holds seeded noise, not music's features[/]")
+    segments, audio, degradation = recipe.segments, recipe.audio, recipe.degradation
+    console.print(
+        f"{segments['n_segments']:,} segments of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {recipe.n_rows:,} rows; "
+        f"profile {degradation['profile']}, seed {degradation['seed']}, audio {audio['source']}"
+    )
+    if "audible" in audio:
+        console.print(f"what can be heard: {audio['audible']}")
+    _print_rows(store, console)
+    _print_encoders(store, console)
+    _print_curves(degradation, console)
+    _print_parameters(degradation, console)
+    console.print("[bold]audio[/]")
+    for line in _flat(audio):
+        console.print("  " + line, markup=False)
+
+
+def _print_rows(store: Store, console: Console) -> None:
+    done = len(store.committed)
+    splits = ", ".join(f"{name} {stop - start:,}" for name in SPLITS for start, stop in [store.splits[name]])
+    console.print(f"rows by split: {splits}; shards of {store.shard_rows} rows: {done} of {store.n_shards} committed")
+    if done:
+        rows = store.rows(status=None, allow_missing=True)
+        table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")
+        for k, dimension in enumerate(DIMENSIONS):
+            means = []
+            for tier in range(len(TIERS)):
+                kept = (rows.tier == tier) & rows.valid[:, k]
+                means.append(f"{rows.score[kept, k].mean():.1f} ({kept.sum():,})" if kept.any() else "–")
+            table.add_row(dimension, *means)
+        console.print(table)
+        statuses = Counter(Status(int(s)).name for s in rows.status)
+        console.print("status: " + ", ".join(f"{name} {n:,}" for name, n in statuses.most_common()))
+
+
+def _print_encoders(store: Store, console: Console) -> None:
+    table = Table("array", "shape", "dtype", "MB, uncompressed", box=None, header_style="bold")
+    for array in array_specs(store.recipe):
+        if not array.path.startswith("row/"):
+            size = np.dtype(array.dtype).itemsize * math.prod(array.shape)
+            table.add_row(array.path, " × ".join(map(str, array.shape)), array.dtype, f"{size / 1e6:,.1f}")
+    console.print(table)
+    for spec in store.recipe.encoders:
+        console.print(
+            f"{spec.name}: {spec.source} {spec.revision} weights {spec.weights_sha256[:12]}, {spec.compute_dtype}, "
+            f"{spec.threads} threads, frames from states {', '.join(map(str, spec.frame_states))}",
+            markup=False,
+        )
+    derived = [path for path in store.features if path.startswith("derived/")]
+    console.print("derived views: " + (", ".join(derived) or f"none yet; keybed derive {store.path}"))
+
+
+def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:
+    anchors = degradation["score_anchors"]
+    table = Table("axis", *(f"{score:g}" for score in anchors), "unit (source)", box=None, header_style="bold")
+    for axis in LEVELS:
+        curve = degradation["curves"][axis]
+        table.add_row(axis, *(f"{level:.3g}" for level in curve["levels"]), f"{curve['unit']} ({curve['source']})")
+    console.print("[bold]score → level[/]")
+    console.print(table)
+
+
+def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
+    """Every number with what it means; the words are the code's own, so only where that code made this store."""
+    from keybed.extract.degrade.parameters import CODE_VERSION, explain
+
+    console.print("[bold]every other parameter of the degradation[/]")
+    made_by = degradation.get("code_version")
+    words = explain() if made_by == CODE_VERSION else {}
+    if not words:
+        console.print(
+            f"  (without words: version {made_by} of the degradation made this store, {CODE_VERSION} is here)"
+        )
+    for name, value in degradation.items():
+        if name == "curves":
+            continue
+        if not isinstance(value, Mapping):
+            console.print(f"  {name} = {value}", markup=False)
+            continue
+        about = words.get(name, "").removeprefix(f"{name.capitalize()}: ")
+        console.print(f"  {name}: {about}".rstrip(), markup=False)
+        for constant, number in value.items():
+            meaning = words.get(f"{name}.{constant}")
+            for line in _flat(number, constant):
+                console.print(f"    {line}" + (f"   ({meaning})" if meaning else ""), markup=False)
+
+
+def _flat(data: Any, path: str = "") -> list[str]:
+    if isinstance(data, Mapping):
+        return [line for key, value in data.items() for line in _flat(value, f"{path}.{key}" if path else str(key))]
+    return [f"{path} = {data}"]

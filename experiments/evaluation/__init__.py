@@ -1,0 +1,1 @@
+"""Train, predict and evaluate: cross-validation, correlations, intervals, gains, gates and diagnostics."""

@@ -1,0 +1,191 @@
+"""One trial: heads trained on some pieces, chosen on others, and judged on the rest, with everything that judges them.
+
+All folds, swaps, composed judges and shortcuts end up as named predictions over the same rows (`Judged`), so that every
+comparison after this is paired.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.data.features import Features, FoldData, batch_rows_for, other_variant
+from keybed.experiments.data.folds import Fold
+from keybed.experiments.evaluation import shortcuts
+from keybed.experiments.evaluation.model_selection import (
+    FUSIONS,
+    SINGLES,
+    SWAP_AUDIO,
+    SWAP_MIDI,
+    Choice,
+    choose,
+    compose,
+)
+from keybed.experiments.evaluation.predictions import Judged
+from keybed.heads import train
+from keybed.heads.losses import LossWeights
+from keybed.heads.models import HeadConfig
+from keybed.heads.progress import Listener
+from keybed.heads.train_loop import FitConfig
+from keybed.store.format.rows import Rows
+from keybed.store.format.vocabulary import TIERS
+
+Predictions = dict[str, NDArray[np.float32]]
+
+
+@dataclass(frozen=True)
+class Budget:
+    """What every head of a trial gets alike. batch_rows None: from the number of training rows."""
+
+    epochs: int = 5
+    seeds: int = 5
+    hidden: int = 64
+    batch_rows: int | None = None
+    learning_rate: float = 3e-3
+    ranking: float = 0.1
+    first_seed: int = 0
+
+    def fit_config(self, n_train_rows: int, checkpoint_dir: Path | None = None) -> FitConfig:
+        """The heads' own configuration."""
+        wanted = batch_rows_for(n_train_rows) if self.batch_rows is None else self.batch_rows
+        return FitConfig(
+            epochs=self.epochs,
+            batch_rows=min(wanted, n_train_rows),
+            learning_rate=self.learning_rate,
+            seeds=tuple(range(self.first_seed, self.first_seed + self.seeds)),
+            losses=LossWeights(ranking=self.ranking),
+            patience=0,
+            checkpoint_dir=checkpoint_dir,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """What came out. judged: all heads, the composed judges, the best fusion with one modality swapped, shortcuts.
+
+    rows: the judged rows, in the order of `judged`.
+    """
+
+    judged: Judged
+    rows: Rows
+    folds: tuple[Fold, ...]
+    choices: tuple[Choice, ...]
+    fits: tuple[train.FitResult, ...]
+    validation: tuple[Judged, ...]
+    """What every fold's heads said about its validation rows."""
+
+
+def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, HeadConfig]:
+    """Heads by their kind."""
+    return {
+        name: HeadConfig(kind=name, hidden=hidden, inputs="layers" if inputs == "layers" else "frames")
+        for name in names
+    }
+
+
+@contextmanager
+def compiled_once() -> Iterator[None]:
+    """Within this block two training steps of one shape are compiled once; nothing is left on the disk."""
+    import jax
+    from jax.experimental.compilation_cache import compilation_cache
+
+    before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
+    with tempfile.TemporaryDirectory(prefix="keybed-compiled-") as folder:
+        jax.config.update("jax_compilation_cache_dir", folder)
+        jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+        compilation_cache.reset_cache()
+        try:
+            yield
+        finally:
+            jax.config.update("jax_compilation_cache_dir", before[0])
+            jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
+            compilation_cache.reset_cache()
+
+
+def run_trial(
+    features: Features,
+    folds: Sequence[Fold],
+    heads: Mapping[str, HeadConfig],
+    budget: Budget,
+    *,
+    fingerprint: str,
+    n_train_rows: int | None = None,
+    checkpoints: Path | None = None,
+    progress: Listener | None = None,
+) -> Trial:
+    """Train every fold and collect what its heads say about the rows that it judges.
+
+    n_train_rows: shape of an epoch, at least that of the largest fold (shorter ones are filled with empty rows).
+    checkpoints: a folder; a fold that was interrupted goes on from its last epoch.
+    """
+    parts: list[Predictions] = []
+    choices, fits, validation = [], [], []
+    largest = max(len(fold.train) for fold in folds)
+    n_train_rows = largest if n_train_rows is None else max(n_train_rows, largest)
+    for number, fold in enumerate(folds):
+        where = None if checkpoints is None else checkpoints / f"fold-{number + 1}"
+        config = budget.fit_config(n_train_rows, where)
+        data = FoldData(features, fold.train, fold.validation, config.batch_rows, n_train_rows)
+        result = train.fit(heads, data, config, store=fingerprint, progress=progress)
+        step = config.batch_rows
+        choosing = train.predict(result, data.validation())
+        chosen_on = judged_rows(features.rows.take(fold.validation), choosing)
+        choice = choose(chosen_on)
+        validation.append(chosen_on)
+        parts.append(_say(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
+        choices.append(choice)
+        fits.append(result)
+    positions = np.concatenate([fold.judged for fold in folds])
+    fold_of = np.concatenate([np.full(len(fold.judged), i) for i, fold in enumerate(folds)])
+    order = np.argsort(positions, kind="stable")
+    rows = features.rows.take(positions[order])
+    together = {name: np.concatenate([part[name] for part in parts], axis=1)[:, order] for name in parts[0]}
+    judged = replace(judged_rows(rows, together), fold=fold_of[order] if len(folds) > 1 else None)
+    return Trial(judged, rows, tuple(folds), tuple(choices), tuple(fits), tuple(validation))
+
+
+def judged_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> Judged:
+    """Predictions with what is true of their rows; difficulty is that of the segment's pristine variant."""
+    difficulty = rows.difficulty.copy()
+    pristine = np.flatnonzero(rows.tier == TIERS.index("pristine"))
+    own = dict(zip(rows.segment[pristine].tolist(), pristine.tolist(), strict=True))
+    for i, segment in enumerate(rows.segment.tolist()):
+        if segment in own:
+            difficulty[i] = rows.difficulty[own[segment]]
+    return Judged(predictions, rows.score, rows.valid, rows.tier, rows.segment, rows.piece, difficulty)
+
+
+def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> Predictions:
+    said = train.predict(result, features.batches(fold.judged, step))
+    other = other_variant(features.rows, fold.judged)
+    swapped_audio = train.predict(result, features.batches(fold.judged, step, audio_from=other))
+    swapped_midi = train.predict(result, features.batches(fold.judged, step, midi_from=other))
+    return {
+        **said,
+        **compose(said, choice),
+        SWAP_AUDIO: swapped_audio[choice.fusion],
+        SWAP_MIDI: swapped_midi[choice.fusion],
+    }
+
+
+def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> Predictions:
+    rows, fitted_on, found = features.rows, fold.train, {}
+    for name, seen in shortcuts.columns(rows, features.durations).items():
+        predicted = shortcuts.fit_predict(
+            seen[fitted_on],
+            seen[fold.judged],
+            rows.score[fitted_on],
+            rows.valid[fitted_on],
+            features.weight[fitted_on],
+        )
+        found[f"shortcut: {name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
+    return found
+
+
+ALL_HEADS = (*SINGLES, *FUSIONS)

@@ -1,0 +1,169 @@
+"""What several judges said about the same rows, and correlations of it that can be recomputed for any weights.
+
+`Judged` is the one currency of the experiments: heads, swapped heads, specialists and shortcuts all become named
+predictions over the same rows. `Correlations` boils it down to sums a piece, so that a bootstrap of thousands of
+resamples costs seconds whatever the number of rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
+
+N_AXES = len(AXIS_DIMENSIONS)
+Kind = Literal["specific", "plain", "within_tier"]
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """Predictions (seed, row, dimension) by name, and what is true of the rows.
+
+    score and valid: (row, 8); piece, segment, tier: (row,). Every prediction has the same number of seeds; one that has
+    no seed of its own (a shortcut) is repeated.
+    """
+
+    predictions: Mapping[str, NDArray[np.float32]]
+    score: NDArray[np.float32]
+    valid: NDArray[np.bool_]
+    tier: NDArray[np.uint8]
+    segment: NDArray[np.int32]
+    piece: NDArray[np.int32]
+    difficulty: NDArray[np.float32]
+    fold: NDArray[np.int64] | None = None
+    """Which fold's heads judged each row; None where one set of heads judged all."""
+
+    def __post_init__(self) -> None:
+        wanted = (self.n_seeds, len(self.tier), len(DIMENSIONS))
+        for name, predicted in self.predictions.items():
+            if predicted.shape != wanted:
+                raise ValueError(f"predictions of {name}: {predicted.shape}, not {wanted}")
+
+    @property
+    def n_seeds(self) -> int:
+        """Seeds of every prediction."""
+        return next(iter(self.predictions.values())).shape[0]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the judges in order."""
+        return tuple(self.predictions)
+
+    @property
+    def pieces(self) -> NDArray[np.int32]:
+        """The distinct pieces, sorted: the order of every piece weight."""
+        return np.unique(self.piece)
+
+    def only(self, names: tuple[str, ...]) -> Judged:
+        """The same rows with these judges alone."""
+        return replace(self, predictions={name: self.predictions[name] for name in names})
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Sums a piece for one dimension; c controls, y score, p predictions (name × seed flattened)."""
+
+    cc: NDArray[np.float64]
+    cy: NDArray[np.float64]
+    cp: NDArray[np.float64]
+    yy: NDArray[np.float64]
+    yp: NDArray[np.float64]
+    pp: NDArray[np.float64]
+
+
+class Correlations:
+    """Correlations of predictions with scores as a function of piece weights.
+
+    kind "specific": on non-pristine rows, given the other six axis scores (the seven axis dimensions). "plain": Pearson
+    on all rows (eight dimensions). "within_tier": on all rows given the tier (eight dimensions). Only rows whose
+    dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
+    another axis cannot be judged its score stands at its mean and that it is missing is one more control.
+
+    Out of fold every part of the rows has heads of its own, each with its own offset and scale. Predictions are
+    standardised within their fold first (no label is looked at), so that r says how well heads judge and not how alike
+    the folds' heads happen to be calibrated.
+    """
+
+    def __init__(self, judged: Judged, kind: Kind) -> None:
+        self.names = judged.names
+        self.n_seeds = judged.n_seeds
+        self.n_pieces = len(judged.pieces)
+        self.dimensions = AXIS_DIMENSIONS if kind == "specific" else DIMENSIONS
+        self._sums = [_sums(judged, kind, k) for k in range(len(self.dimensions))]
+
+    def __call__(self, piece_weights_BxP: NDArray[np.float64]) -> NDArray[np.float64]:
+        """r as (B, dimension, name, seed); NaN where a score or a prediction does not vary."""
+        shape = (len(piece_weights_BxP), len(self.names), self.n_seeds)
+        return np.stack([_partial(s, piece_weights_BxP).reshape(shape) for s in self._sums], axis=1)
+
+
+def _sums(judged: Judged, kind: Kind, k: int) -> _Sums:
+    rows = judged.valid[:, k] & np.isfinite(judged.score[:, k])
+    if kind == "specific":
+        rows = rows & (judged.tier != TIERS.index("pristine"))
+    order = np.flatnonzero(rows)
+    order = order[np.argsort(judged.piece[order], kind="stable")]
+    scores = (judged.score[order].astype(np.float64) - 75) / 15
+    ones = np.ones((len(order), 1))
+    if kind == "specific":
+        others = [j for j in range(N_AXES) if j != k]
+        known = judged.valid[order][:, others] & np.isfinite(scores[:, others])
+        values = np.where(known, scores[:, others], 0.0)
+        mean = values.sum(0) / np.maximum(known.sum(0), 1)
+        missing = ~known[:, known.any(axis=0) & ~known.all(axis=0)]
+        controls = np.hstack([ones, np.where(known, values, mean), missing])
+    elif kind == "within_tier":
+        controls = (judged.tier[order, None] == np.arange(len(TIERS))).astype(np.float64)
+    else:
+        controls = ones
+    predicted = np.concatenate([p[:, order, k] for p in judged.predictions.values()]).T.astype(np.float64)
+    fold = np.zeros(len(order), np.int64) if judged.fold is None else judged.fold[order]
+    for f in np.unique(fold):
+        part = predicted[fold == f]
+        predicted[fold == f] = (part - part.mean(0)) / np.maximum(part.std(0), 1e-9)
+    y = scores[:, k]
+
+    starts = np.searchsorted(judged.piece[order], judged.pieces)
+    stops = np.searchsorted(judged.piece[order], judged.pieces, side="right")
+    parts = []
+    for start, stop in zip(starts, stops, strict=True):
+        c, p, t = controls[start:stop], predicted[start:stop], y[start:stop]
+        parts.append((c.T @ c, c.T @ t, c.T @ p, t @ t, t @ p, (p**2).sum(0)))
+    return _Sums(*(np.stack([part[i] for part in parts]) for i in range(6)))
+
+
+def _partial(sums: _Sums, weights: NDArray[np.float64]) -> NDArray[np.float64]:
+    cc, cy, cp, yy, yp, pp = (
+        np.tensordot(weights, s, axes=1) for s in (sums.cc, sums.cy, sums.cp, sums.yy, sums.yp, sums.pp)
+    )
+    size = np.maximum(np.trace(cc, axis1=1, axis2=2), 1e-12)[:, None, None]
+    beta = np.linalg.solve(cc + 1e-10 * size * np.eye(cc.shape[-1]), np.concatenate([cy[:, :, None], cp], axis=2))
+    y_left = yy - (cy * beta[:, :, 0]).sum(1)
+    p_left = pp - (cp * beta[:, :, 1:]).sum(1)
+    both = yp - (cy[:, :, None] * beta[:, :, 1:]).sum(1)
+    varies = (y_left[:, None] > 1e-8 * yy[:, None]) & (p_left > 1e-8 * np.maximum(pp, 1e-12))
+    scale = np.sqrt(np.where(varies, y_left[:, None] * p_left, 1))
+    return np.where(varies, both / scale, np.nan)
+
+
+def over_seeds(r_BxKxNxS: NDArray[np.float64], seed_weights_BxS: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Weighted mean over seeds: (B, K, N)."""
+    share = seed_weights_BxS / seed_weights_BxS.sum(1, keepdims=True)
+    mean: NDArray[np.float64] = np.einsum("bkns,bs->bkn", r_BxKxNxS, share)
+    return mean
+
+
+def over_dimensions(r_BxKxN: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Mean over the dimensions that exist (B, N). A judge whose prediction is constant counts as r = 0 there.
+
+    A dimension without variance in its score is NaN for every judge and leaves the mean; a constant judge is NaN alone.
+    """
+    absent = np.isnan(r_BxKxN).all(axis=2, keepdims=True)
+    filled = np.where(absent, 0, np.nan_to_num(r_BxKxN))
+    n_present = (~absent).sum(axis=1)
+    return np.divide(filled.sum(1), n_present, out=np.full(filled.sum(1).shape, np.nan), where=n_present > 0)

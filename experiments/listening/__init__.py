@@ -1,0 +1,1 @@
+"""Phase 5: draw clips, collect expert ratings on a web page, and compare them with labels and models."""

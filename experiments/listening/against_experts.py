@@ -1,0 +1,188 @@
+"""Do labels and models say what experts say? Correlations over clips, with rater noise taken out and intervals over pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.evaluation.intervals import Interval, intervals
+from keybed.experiments.evaluation.predictions import Correlations, Judged
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
+
+Floats = NDArray[np.float64]
+FEW_PIECES = 10
+"""Below so many pieces, segments are resampled instead, and the report says that this is about these pieces alone."""
+_SMALLEST_RELIABILITY = 0.05
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """What experts say of the clips: (clip, dimension), NaN where nobody could tell; ratings: (clip, rater, dimension).
+
+    robust and robust_reliability (dimension,) come from the rater model.
+    """
+
+    ratings: Floats
+    robust: Floats
+    robust_reliability: Floats
+
+    @property
+    def mean(self) -> Floats:
+        """Each rater's ratings freed of that rater's own mean, averaged over raters."""
+        return centred_mean(self.ratings)
+
+
+def centred_mean(ratings_CxRxK: Floats) -> Floats:
+    """Mean over raters of what is left after each rater's own mean; on the scale of the grand mean."""
+    known = ~np.isnan(ratings_CxRxK)
+    filled = np.where(known, ratings_CxRxK, 0)
+    own = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
+    grand = own.mean(axis=0)
+    centred = np.where(known, ratings_CxRxK - own + grand, 0)
+    count = known.sum(axis=1)
+    return np.where(count > 0, centred.sum(axis=1) / np.maximum(count, 1), np.nan)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """One dimension. `r` is with the raters' mean, `robust_r` with the rater model's quality; `true_r` is r freed of rater noise.
+
+    specific is r given the other six axis labels, on clips that are not pristine; none for the overall dimension.
+    ceiling is the largest r that rater noise allows.
+    """
+
+    r: Interval
+    robust_r: Interval
+    true_r: Interval
+    specific: Interval | None
+    ceiling: float
+    reliability: float
+    n: int
+
+
+def labels_against(
+    heard: Heard,
+    score: Floats,
+    valid: NDArray[np.bool_],
+    tier: NDArray[np.int64],
+    piece: NDArray[np.int64],
+    segment: NDArray[np.int64],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, Agreement]:
+    """Labels (clip, 8) against experts, by dimension."""
+    experts = {"mean": heard.mean, "robust": heard.robust}
+    known = valid & np.isfinite(score) & np.isfinite(heard.mean) & np.isfinite(heard.robust)
+    group = _groups(piece, segment)
+    judged = _judged({k: np.where(known, v, 0) for k, v in experts.items()}, score, known, tier, group)
+    plain, specific = Correlations(judged, "plain"), Correlations(judged, "specific")
+    reliability = _Reliability(heard.ratings, known, group)
+    n_axes, n_all = len(AXIS_DIMENSIONS), len(DIMENSIONS)
+
+    def statistic(weights: Floats, _: Floats) -> Floats:
+        r = plain(weights)[..., 0]
+        given = specific(weights)[:, :, 0, 0]
+        reliable = reliability(weights)
+        with np.errstate(invalid="ignore", divide="ignore"):
+            true = r[:, :, 0] / np.sqrt(np.maximum(reliable, _SMALLEST_RELIABILITY))
+        return np.concatenate([r[:, :, 0], r[:, :, 1], true, given, reliable], axis=1)
+
+    found = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
+    one = np.ones((1, plain.n_pieces))
+    reliable = reliability(one)[0]
+    return {
+        name: Agreement(
+            r=found[k],
+            robust_r=found[n_all + k],
+            true_r=found[2 * n_all + k],
+            specific=found[3 * n_all + k] if k < n_axes else None,
+            ceiling=float(np.sqrt(max(reliable[k], 0))) if np.isfinite(reliable[k]) else float("nan"),
+            reliability=float(reliable[k]),
+            n=int(known[:, k].sum()),
+        )
+        for k, name in enumerate(DIMENSIONS)
+    }
+
+
+def model_against(
+    heard: Heard,
+    predicted: Floats,
+    piece: NDArray[np.int64],
+    segment: NDArray[np.int64],
+    *,
+    replicates: int = 2000,
+    seed: int = 0,
+) -> dict[str, tuple[Interval, Interval]]:
+    """A model's predictions (clip, 8) against the raters' mean: (r, r freed of rater noise) by dimension."""
+    known = np.isfinite(heard.mean) & np.isfinite(predicted)
+    group = _groups(piece, segment)
+    tier = np.full(len(piece), TIERS.index("good"))
+    judged = _judged({"model": np.where(known, predicted, 0)}, np.where(known, heard.mean, 0), known, tier, group)
+    plain, reliability = Correlations(judged, "plain"), _Reliability(heard.ratings, known, group)
+
+    def statistic(weights: Floats, _: Floats) -> Floats:
+        r = plain(weights)[:, :, 0, 0]
+        return np.concatenate([r, r / np.sqrt(np.maximum(reliability(weights), _SMALLEST_RELIABILITY))], axis=1)
+
+    found = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
+    return {name: (found[k], found[len(DIMENSIONS) + k]) for k, name in enumerate(DIMENSIONS)}
+
+
+def _groups(piece: NDArray[np.int64], segment: NDArray[np.int64]) -> NDArray[np.int64]:
+    return piece if np.unique(piece).size >= FEW_PIECES else segment
+
+
+def _judged(
+    said: Mapping[str, Floats],
+    score: Floats,
+    known: NDArray[np.bool_],
+    tier: NDArray[np.int64],
+    group: NDArray[np.int64],
+) -> Judged:
+    n = len(group)
+    return Judged(
+        {name: values[None].astype(np.float32) for name, values in said.items()},
+        np.where(known, score, 0).astype(np.float32),
+        known,
+        tier.astype(np.uint8),
+        np.arange(n, dtype=np.int32),
+        group.astype(np.int32),
+        np.zeros((n, 0), np.float32),
+    )
+
+
+class _Reliability:
+    """Cronbach's alpha of the raters as a function of piece weights: (B, pieces) → (B, dimension).
+
+    It equals ICC(3,k): the reliability of a mean over these raters. Clips that some rater skipped are left out; a
+    dimension with fewer than two raters or three whole clips is NaN.
+    """
+
+    def __init__(self, ratings_CxRxK: Floats, known_CxK: NDArray[np.bool_], group: NDArray[np.int64]) -> None:
+        pieces = np.unique(group)
+        self._n_raters = ratings_CxRxK.shape[1]
+        self._sums = []
+        for k in range(ratings_CxRxK.shape[2]):
+            y = ratings_CxRxK[:, :, k]
+            whole = known_CxK[:, k] & ~np.isnan(y).any(axis=1)
+            y = np.where(whole[:, None], y - np.nanmean(np.where(whole[:, None], y, 50.0)), 0.0)
+            count = np.array([(whole & (group == p)).sum() for p in pieces], np.float64)
+            total = np.stack([y[group == p].sum(axis=0) for p in pieces])
+            product = np.stack([y[group == p].T @ y[group == p] for p in pieces])
+            self._sums.append((count, total, product))
+
+    def __call__(self, weights_BxP: Floats) -> Floats:
+        return np.stack([self._alpha(weights_BxP, *sums) for sums in self._sums], axis=1)
+
+    def _alpha(self, weights: Floats, count: Floats, total: Floats, product: Floats) -> Floats:
+        n, k = weights @ count, self._n_raters
+        with np.errstate(invalid="ignore", divide="ignore"):
+            mean = (weights @ total) / n[:, None]
+            covariance = np.tensordot(weights, product, axes=1) / n[:, None, None] - mean[:, :, None] * mean[:, None, :]
+            own = np.trace(covariance, axis1=1, axis2=2)
+            alpha = k / (k - 1) * (1 - own / covariance.sum(axis=(1, 2))) if k > 1 else np.full(len(n), np.nan)
+        return np.where(n >= 3, alpha, np.nan)

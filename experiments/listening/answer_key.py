@@ -1,0 +1,83 @@
+"""What the raters must not know: which row each clip is, its labels and what the model said. Kept in SET/private."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.store.format.vocabulary import DIMENSIONS
+
+
+@dataclass(frozen=True, eq=False)
+class Answers:
+    """One entry a rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
+
+    about: store fingerprint, recipe facts, run and overrides, for the reports.
+    """
+
+    codes: tuple[str, ...]
+    row: NDArray[np.int64]
+    segment: NDArray[np.int64]
+    piece: NDArray[np.int64]
+    tier: NDArray[np.int64]
+    score: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    predicted: NDArray[np.float64] | None
+    about: Mapping[str, Any]
+
+
+def write_answers(folder: Path, answers: Answers) -> Path:
+    """Write SET/private/answers.json, readable by its owner alone."""
+    plain = {
+        "dimensions": list(DIMENSIONS),
+        "about": answers.about,
+        "clips": {
+            code: {
+                "row": int(answers.row[i]),
+                "segment": int(answers.segment[i]),
+                "piece": int(answers.piece[i]),
+                "tier": int(answers.tier[i]),
+                "score": answers.score[i],
+                "valid": answers.valid[i],
+                "predicted": None if answers.predicted is None else answers.predicted[i],
+            }
+            for i, code in enumerate(answers.codes)
+        },
+    }
+    private = folder / "private"
+    private.mkdir(parents=True, exist_ok=True)
+    private.chmod(0o700)
+    path = write_json(private / "answers.json", plain)
+    path.chmod(0o600)
+    return path
+
+
+def read_answers(folder: Path) -> Answers:
+    """Inverse of `write_answers`. Raises KeybedError where there is none."""
+    data = read_json(folder / "private" / "answers.json")
+    clips = data["clips"]
+
+    def column(name: str, dtype: Any) -> NDArray[Any]:
+        return np.array([c[name] for c in clips.values()], dtype)
+
+    def table(name: str) -> NDArray[np.float64]:
+        return np.array([[np.nan if x is None else x for x in c[name]] for c in clips.values()], np.float64)
+
+    known = all(c["predicted"] is not None for c in clips.values())
+    return Answers(
+        tuple(clips),
+        column("row", np.int64),
+        column("segment", np.int64),
+        column("piece", np.int64),
+        column("tier", np.int64),
+        table("score"),
+        np.array([c["valid"] for c in clips.values()], bool),
+        table("predicted") if known and clips else None,
+        data["about"],
+    )

@@ -1,0 +1,139 @@
+"""A set of clips to be rated, as a folder: what is played, to whom and in which order. Answers live elsewhere.
+
+SET/set.json        clips and each rater's order (read by the server alone; a rater sees their own positions only)
+SET/audio/          one FLAC a clip, its name a random code
+SET/private/        tokens of the raters, and the answers; nothing in it is ever served
+SET/ratings.sqlite  what was rated on the page        SET/returned/  files sent back by offline raters
+"""
+
+from __future__ import annotations
+
+import hmac
+import json
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from keybed.store.errors import KeybedError
+
+FORMAT_VERSION = 1
+Role = Literal["anchor", "main", "repeat"]
+_CODE = re.compile(r"[0-9a-z]{8,32}")
+_NAME = re.compile(r"[\w][\w .-]{0,39}")
+
+
+class NotARatingSet(KeybedError):
+    """The folder is not a set of clips to be rated, or only part of one."""
+
+
+@dataclass(frozen=True)
+class Presentation:
+    """One clip as one rater meets it. Anchors come first and are practice; a repeat is a main clip heard again."""
+
+    clip: str
+    role: Role
+
+
+@dataclass(frozen=True)
+class RatingSet:
+    """A whole set. orders: rater name → presentations; seconds: clip code → length; tokens: rater name → secret."""
+
+    folder: Path
+    set_id: str
+    seconds: Mapping[str, float]
+    orders: Mapping[str, tuple[Presentation, ...]]
+    tokens: Mapping[str, str]
+
+    def audio(self, clip: str) -> Path:
+        """Where a clip's sound lies. KeyError for a clip that is not of this set, so no path leaves the folder."""
+        if clip not in self.seconds:
+            raise KeyError(clip)
+        return self.folder / "audio" / f"{clip}.flac"
+
+    @property
+    def database(self) -> Path:
+        """The file that the server keeps ratings in."""
+        return self.folder / "ratings.sqlite"
+
+    @property
+    def returned(self) -> Path:
+        """Where files of offline raters are put."""
+        return self.folder / "returned"
+
+    def rater_of(self, token: str) -> str | None:
+        """The rater whose token this is; every token is compared, in constant time each."""
+        found = None
+        for rater, secret in self.tokens.items():
+            if hmac.compare_digest(secret.encode(), token.encode()):
+                found = rater
+        return found
+
+
+def new_tokens(raters: Sequence[str]) -> dict[str, str]:
+    """A fresh secret for each rater (144 bits). Raises ValueError for names that are no plain words, or doubled."""
+    if len(set(raters)) != len(raters) or not raters:
+        raise ValueError(f"raters need names, each its own: {list(raters)}")
+    for name in raters:
+        if not _NAME.fullmatch(name):
+            raise ValueError(f"rater name {name!r}: use letters, digits, spaces, dots and hyphens, 40 at most")
+    return {name: secrets.token_urlsafe(18) for name in raters}
+
+
+def write_set(rating_set: RatingSet) -> None:
+    """Write set.json and private/tokens.json; audio must lie there already. Raises NotARatingSet where it does not."""
+    _check(rating_set)
+    private = rating_set.folder / "private"
+    private.mkdir(parents=True, exist_ok=True)
+    private.chmod(0o700)
+    _write(private / "tokens.json", dict(rating_set.tokens))
+    (private / "tokens.json").chmod(0o600)
+    orders = {rater: [asdict(p) for p in order] for rater, order in rating_set.orders.items()}
+    plain = {
+        "format": FORMAT_VERSION,
+        "set_id": rating_set.set_id,
+        "seconds": dict(rating_set.seconds),
+        "orders": orders,
+    }
+    _write(rating_set.folder / "set.json", plain)
+
+
+def read_set(folder: Path) -> RatingSet:
+    """Inverse of `write_set`. Raises NotARatingSet with what is missing or wrong."""
+    for needed in (folder / "set.json", folder / "private" / "tokens.json"):
+        if not needed.is_file():
+            raise NotARatingSet(f"{needed} is absent: make a set with `keybed phase5 select STORE --out {folder}`")
+    data = json.loads((folder / "set.json").read_text(encoding="utf-8"))
+    if data.get("format") != FORMAT_VERSION:
+        raise NotARatingSet(f"{folder / 'set.json'}: format {data.get('format')}, this version reads {FORMAT_VERSION}")
+    found = RatingSet(
+        folder,
+        data["set_id"],
+        data["seconds"],
+        {rater: tuple(Presentation(**p) for p in order) for rater, order in data["orders"].items()},
+        json.loads((folder / "private" / "tokens.json").read_text(encoding="utf-8")),
+    )
+    _check(found)
+    return found
+
+
+def _check(rating_set: RatingSet) -> None:
+    if set(rating_set.orders) != set(rating_set.tokens):
+        raise NotARatingSet(f"{rating_set.folder}: raters with an order and raters with a token differ")
+    for clip in rating_set.seconds:
+        if not _CODE.fullmatch(clip):
+            raise NotARatingSet(f"{rating_set.folder}: clip code {clip!r} is not plain letters and digits")
+        if not rating_set.audio(clip).is_file():
+            raise NotARatingSet(f"{rating_set.audio(clip)} is absent: run `keybed phase5 select` again")
+    for rater, order in rating_set.orders.items():
+        unknown = {p.clip for p in order} - set(rating_set.seconds)
+        if unknown:
+            raise NotARatingSet(f"{rating_set.folder}: the order of {rater} names unknown clips {sorted(unknown)}")
+
+
+def _write(path: Path, data: Any) -> None:
+    aside = path.with_suffix(".aside")
+    aside.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
+    aside.replace(path)

@@ -1,0 +1,145 @@
+"""The server: a page, a session, sounds and saves, each behind a rater's own secret link."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.middleware import Middleware
+from starlette.middleware.trustedhost import TrustedHostMiddleware
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.staticfiles import StaticFiles
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from keybed.experiments.listening.app.database import Database, EditConflict
+from keybed.experiments.listening.app.limits import RateLimit
+from keybed.experiments.listening.app.rating_set import RatingSet
+from keybed.experiments.listening.app.ratings import InvalidRating, Rating, parse_rating
+from keybed.experiments.listening.app.session import session
+
+PAGE = Path(__file__).parent / "page"
+MAX_BODY_BYTES = 16_384
+HEADERS = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; "
+        "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "referrer-policy": "no-referrer",
+    "x-content-type-options": "nosniff",
+    "x-frame-options": "DENY",
+    "cache-control": "no-store",
+    "cross-origin-resource-policy": "same-origin",
+}
+Endpoint = Callable[[Request, str], Awaitable[Response]]
+
+
+def build_app(
+    rating_set: RatingSet,
+    database: Database,
+    *,
+    allowed_hosts: Sequence[str] = ("127.0.0.1", "localhost", "[::1]"),
+    per_rater: RateLimit | None = None,
+    strangers: RateLimit | None = None,
+) -> Starlette:
+    """The ASGI application. Requests under other host names are refused (a web page elsewhere cannot reach it by DNS)."""
+    per_rater = per_rater or RateLimit(per_s=10, burst=60)
+    strangers = strangers or RateLimit(per_s=0.2, burst=20)
+
+    def for_rater(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+        async def checked(request: Request) -> Response:
+            address = request.client.host if request.client else "unknown"
+            if strangers.spent(address):
+                return PlainTextResponse("Too many unknown links from this address; wait a minute.", 429)
+            rater = rating_set.rater_of(request.path_params["token"])
+            if rater is None:
+                strangers.allows(address)
+                return PlainTextResponse("This link is not known. Ask for your personal link.", 404)
+            if not per_rater.allows(rater):
+                return PlainTextResponse("Too many requests; wait a few seconds.", 429, {"retry-after": "2"})
+            return await endpoint(request, rater)
+
+        return checked
+
+    async def page(_: Request, rater: str) -> Response:
+        return FileResponse(PAGE / "index.html", media_type="text/html")
+
+    async def state(_: Request, rater: str) -> Response:
+        saved = await run_in_threadpool(database.current, rater)
+        return JSONResponse(session(rating_set, rater, saved))
+
+    async def sound(request: Request, rater: str) -> Response:
+        position = _position(rating_set, rater, request)
+        if position is None:
+            return PlainTextResponse("No such clip.", 404)
+        clip = rating_set.orders[rater][position - 1].clip
+        return FileResponse(rating_set.audio(clip), media_type="audio/flac", content_disposition_type="inline")
+
+    async def save(request: Request, rater: str) -> Response:
+        position = _position(rating_set, rater, request)
+        if position is None:
+            return PlainTextResponse("No such clip.", 404)
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+            return PlainTextResponse("Send application/json.", 415)
+        body = await _body(request)
+        if body is None:
+            return PlainTextResponse(f"More than {MAX_BODY_BYTES} bytes.", 413)
+        try:
+            rating = parse_rating(body)
+            kept: Rating = await run_in_threadpool(database.save, rater, position, rating)
+        except InvalidRating as error:
+            return PlainTextResponse(str(error), 422)
+        except EditConflict as conflict:
+            return JSONResponse(conflict.current.to_json(), 409)
+        return JSONResponse(kept.to_json())
+
+    async def front(_: Request) -> Response:
+        return PlainTextResponse("Keybed ratings. Open your personal link to begin.")
+
+    routes = [
+        Route("/", front),
+        Route("/r/{token}/", for_rater(page)),
+        Route("/r/{token}/session.json", for_rater(state)),
+        Route("/r/{token}/audio/{position:int}.flac", for_rater(sound)),
+        Route("/r/{token}/ratings/{position:int}", for_rater(save), methods=["PUT"]),
+        Mount("/page", StaticFiles(directory=PAGE)),
+    ]
+    middleware = [Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))]
+    return Starlette(routes=routes, middleware=middleware)
+
+
+def _position(rating_set: RatingSet, rater: str, request: Request) -> int | None:
+    position: int = request.path_params["position"]
+    return position if 1 <= position <= len(rating_set.orders[rater]) else None
+
+
+async def _body(request: Request) -> bytes | None:
+    """The whole body, or None as soon as it is over the limit."""
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > MAX_BODY_BYTES:
+            return None
+        parts.append(part)
+    return b"".join(parts)
+
+
+class _Headers:
+    """Adds the security headers to every response."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def with_headers(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers: list[Any] = message["headers"]
+                taken = {name for name, _ in headers}
+                headers += [(k.encode(), v.encode()) for k, v in HEADERS.items() if k.encode() not in taken]
+            await send(message)
+
+        await self.app(scope, receive, with_headers)

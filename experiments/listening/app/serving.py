@@ -1,0 +1,80 @@
+"""`keybed phase5 serve`: run the page on this machine, or write it as a folder for raters without a connection."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from keybed.experiments.listening.app.database import Database
+from keybed.experiments.listening.app.offline import write_offline
+from keybed.experiments.listening.app.rating_set import RatingSet, read_set
+from keybed.store.errors import KeybedError
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """folder: what `phase5 select` wrote. static: write offline folders to folder/static instead of serving.
+
+    public_url: how raters reach the machine, for the links, where that is not http://host:port.
+    """
+
+    folder: Path
+    host: str = "127.0.0.1"
+    port: int = 8321
+    public_url: str | None = None
+    static: bool = False
+
+
+def links(config: ServeConfig, rating_set: RatingSet) -> dict[str, str]:
+    """Each rater's own link."""
+    host = f"[{config.host}]" if ":" in config.host else config.host
+    base = (config.public_url or f"http://{host}:{config.port}").rstrip("/")
+    return {rater: f"{base}/r/{token}/" for rater, token in rating_set.tokens.items()}
+
+
+def serve(config: ServeConfig, console: Console) -> None:
+    """Serve until stopped, or write the offline folders and return."""
+    rating_set = read_set(config.folder)
+    if config.static:
+        out = config.folder / "static"
+        if out.exists():
+            shutil.rmtree(out)
+        for rater, folder in write_offline(rating_set, out).items():
+            console.print(f"{rater}: {folder / 'index.html'}", highlight=False)
+        console.print(
+            f"Send each rater their own folder. Put the files they send back into {rating_set.returned}, "
+            f"then: keybed phase5 ingest {config.folder}",
+            highlight=False,
+        )
+        return
+    import uvicorn
+
+    from keybed.experiments.listening.app.server import build_app
+
+    database = Database(rating_set.database)
+    table = Table("rater", "rated", "link", title="Personal links: whoever has one rates as that rater")
+    for rater, link in links(config, rating_set).items():
+        done = sum(r.done for r in database.current(rater).values())
+        table.add_row(rater, f"{done} of {len(rating_set.orders[rater])}", link)
+    console.print(table)
+    console.print(f"Stop with Ctrl-C; ratings stay. Then: keybed phase5 ingest {config.folder}", highlight=False)
+    app = build_app(rating_set, database, allowed_hosts=_hosts(config))
+    server = uvicorn.Server(
+        uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", server_header=False)
+    )
+    try:
+        server.run()
+    except SystemExit as stopped:
+        raise KeybedError(f"cannot listen on {config.host}:{config.port}; is it taken? Try another --port") from stopped
+
+
+def _hosts(config: ServeConfig) -> list[str]:
+    """Host names that a request may carry. Bound to every interface, any: the token guards alone."""
+    if config.host in ("0.0.0.0", "::"):  # noqa: S104
+        return ["*"]
+    named = [config.public_url.split("//")[-1].split("/")[0].rsplit(":", 1)[0]] if config.public_url else []
+    return ["127.0.0.1", "localhost", "[::1]", config.host, *named]

@@ -1,0 +1,166 @@
+"""`keybed phase5 ingest`: from ratings to agreement, ceiling, correlations, gate and advice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from keybed.experiments.data.run_folder import plain, write_json
+from keybed.experiments.evaluation.gates import Gate, Override, sha256_of, write_gate
+from keybed.experiments.listening.against_experts import (
+    FEW_PIECES,
+    Agreement,
+    Heard,
+    centred_mean,
+    labels_against,
+    model_against,
+)
+from keybed.experiments.listening.answer_key import Answers, read_answers
+from keybed.experiments.listening.app.rating_set import read_set
+from keybed.experiments.listening.gate import advise, phase5_gate
+from keybed.experiments.listening.rater_agreement import intraclass, krippendorff_alpha, self_agreement
+from keybed.experiments.listening.rater_model import RaterFit, fit_raters
+from keybed.experiments.listening.rating_table import Collected, collect, read_ratings
+from keybed.store.format.vocabulary import DIMENSIONS
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """folder: the rating set. Results go to folder/result."""
+
+    folder: Path
+    replicates: int = 2000
+    seed: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Analysis:
+    """All that the ratings say."""
+
+    labels: Mapping[str, Agreement]
+    fits: Mapping[str, RaterFit | None]
+    heard: Heard
+
+
+def ingest(config: IngestConfig, console: Console) -> Gate:
+    """Analyse and write folder/result/{ratings,results,gate}.json and report.html. Raises NoRatings, InvalidRating."""
+    from keybed.experiments.listening.ingest_page import write_ingest_page
+
+    rating_set, answers = read_set(config.folder), read_answers(config.folder)
+    ratings = read_ratings(rating_set)
+    collected = collect(rating_set, ratings, answers.codes)
+    analysis = analyse(collected, answers, replicates=config.replicates, seed=config.seed)
+    out = config.folder / "result"
+    out.mkdir(exist_ok=True)
+    kept = {rater: {str(p): r.to_json() for p, r in sorted(given.items())} for rater, given in ratings.items()}
+    rests_on = {"ratings.json": sha256_of(write_json(out / "ratings.json", kept))}
+    results = summarise(collected, answers, analysis, config)
+    rests_on["results.json"] = sha256_of(write_json(out / "results.json", results))
+    overrides = tuple(Override(**o) for o in answers.about["overrides"])
+    gate = phase5_gate(analysis.labels, rests_on, overrides)
+    write_gate(out, gate)
+    write_ingest_page(plain(results), gate, out / "report.html")
+    console.print(f"Phase 5: {gate.verdict}. {gate.headline}", highlight=False)
+    for name in DIMENSIONS:
+        found = results["dimensions"][name]
+        console.print(f"  {name}: {found['advice']['word']} ({found['advice']['reason']})", highlight=False)
+    console.print(f"Report: {out / 'report.html'}", highlight=False)
+    return gate
+
+
+def analyse(collected: Collected, answers: Answers, *, replicates: int = 2000, seed: int = 0) -> Analysis:
+    """Rater model of every dimension, then labels against experts."""
+    n_clips, _, n_dimensions = collected.first.shape
+    robust, reliability = np.full((n_clips, n_dimensions), np.nan), np.full(n_dimensions, np.nan)
+    fits: dict[str, RaterFit | None] = {}
+    for k, name in enumerate(DIMENSIONS):
+        fit = _fit(collected.first[:, :, k], collected.time)
+        fits[name] = fit
+        if fit is not None:
+            rated = ~np.isnan(collected.first[:, :, k]).all(axis=1)
+            robust[:, k] = np.where(rated, fit.quality, np.nan)
+            reliability[k] = fit.reliability
+        else:
+            robust[:, k] = centred_mean(collected.first[:, :, k : k + 1])[:, 0]
+    heard = Heard(collected.first, robust, reliability)
+    labels = labels_against(
+        heard,
+        answers.score,
+        answers.valid,
+        answers.tier,
+        answers.piece,
+        answers.segment,
+        replicates=replicates,
+        seed=seed,
+    )
+    return Analysis(labels, fits, heard)
+
+
+def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> RaterFit | None:
+    """None where there is one rater, or one with hardly a rating: nobody can be told from the others then."""
+    known = ~np.isnan(ratings_CxR)
+    if ratings_CxR.shape[1] < 2 or known.sum(axis=0).min() < 4 or np.nanstd(ratings_CxR) == 0:
+        return None
+    return fit_raters(ratings_CxR, time_CxR)
+
+
+def summarise(collected: Collected, answers: Answers, analysis: Analysis, config: IngestConfig) -> dict[str, Any]:
+    """Plain numbers for results.json and the page."""
+    model: Mapping[str, Any] = {}
+    if answers.predicted is not None:
+        model = model_against(
+            analysis.heard,
+            answers.predicted,
+            answers.piece,
+            answers.segment,
+            replicates=config.replicates,
+            seed=config.seed,
+        )
+    dimensions = {}
+    for k, name in enumerate(DIMENSIONS):
+        first, second = collected.first[:, :, k], collected.second[:, :, k]
+        fit = analysis.fits[name]
+        icc = intraclass(first)
+        dimensions[name] = {
+            "icc_2_1": icc.single,
+            "icc_2_k": icc.mean,
+            "icc_3_k": icc.consistency,
+            "whole_clips": icc.n_clips,
+            "alpha": krippendorff_alpha(first),
+            "cannot_tell": float(np.isnan(first).mean()),
+            "labels": asdict_intervals(analysis.labels[name]),
+            "model": None if not model else {"r": model[name][0], "true_r": model[name][1]},
+            "advice": asdict(advise(analysis.labels[name])),
+            "rater_model_reliability": None if fit is None else fit.reliability,
+            "raters": {
+                rater: {
+                    "self": asdict(self_agreement(first[:, r], second[:, r])),
+                    "bias": None if fit is None else fit.bias[r],
+                    "drift": None if fit is None else fit.drift[r],
+                    "drift_sd": None if fit is None else fit.drift_sd[r],
+                    "gain": None if fit is None else fit.gain[r],
+                    "noise": None if fit is None else fit.noise[r],
+                }
+                for r, rater in enumerate(collected.raters)
+            },
+        }
+    n_pieces = int(np.unique(answers.piece).size)
+    return {
+        "about": answers.about,
+        "n_clips": len(answers.codes),
+        "n_pieces": n_pieces,
+        "resampled": "pieces" if n_pieces >= FEW_PIECES else "segments",
+        "raters": {rater: {"rated": done, "of": of} for rater, (done, of) in collected.finished.items()},
+        "dimensions": dimensions,
+    }
+
+
+def asdict_intervals(agreement: Agreement) -> dict[str, Any]:
+    """Fields of an Agreement, intervals kept as such."""
+    return {name: getattr(agreement, name) for name in agreement.__dataclass_fields__}

@@ -1,0 +1,141 @@
+"""The report on what the experts heard."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from keybed.experiments.evaluation.gates import Gate
+from keybed.experiments.reports.audio_source import sound_banner
+from keybed.experiments.reports.page import (
+    Banner,
+    Cell,
+    Page,
+    Section,
+    Table,
+    gate_section,
+    number,
+    override_banners,
+    with_interval,
+    write_page,
+)
+
+STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undecided": "pill shown"}
+
+
+def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Path:
+    """One self-contained HTML file from the plain JSON of results.json."""
+    dimensions = results["dimensions"]
+    banners = override_banners(gate)
+    unfinished = [f"{name} {r['rated']} of {r['of']}" for name, r in results["raters"].items() if r["rated"] < r["of"]]
+    if unfinished:
+        banners.append(
+            Banner(f"Not finished: {'; '.join(unfinished)}. Everything below is preliminary.", "Preliminary.")
+        )
+    if results["resampled"] == "segments":
+        banners.append(
+            Banner(f"Only {results['n_pieces']} pieces: intervals resample segments and speak of these pieces alone.")
+        )
+    if results["about"]["random_encoders"]:
+        named = ", ".join(results["about"]["random_encoders"])
+        banners.append(Banner(f"{named}: seeded random weights, not the trained encoder.", "Random weights.", True))
+    banners.append(sound_banner(results["about"]["audio_source"]))
+    page = Page(
+        title="Phase 5: synthetic labels against expert ears",
+        verdict=gate.verdict,
+        word=gate.verdict,
+        lead=[gate.headline],
+        below=[
+            f"{results['n_clips']} clips of {results['n_pieces']} pieces, {len(results['raters'])} raters. Brackets are 95 % intervals; "
+            f"{results['resampled']} were resampled."
+        ],
+        advice=gate.advice,
+        banners=banners,
+        sections=[
+            Section("What each dimension needs", _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True),
+            gate_section(gate),
+            Section("How far raters agree", _AGREEMENT_WORDS, tables=[_agreement(dimensions)], wide=True),
+            *_model(dimensions),
+            Section("Each rater", _RATER_WORDS, tables=_raters(dimensions), wide=True),
+        ],
+        footer=[f"store {results['about']['store'][:16]}"],
+    )
+    return write_page(page, path)
+
+
+_ADVICE_WORDS = (
+    "Transfers: the whole interval of r lies above 0.5. Needs full annotation: the whole interval lies below. "
+    "Otherwise undecided, with the number of clips that would decide it if r stays what it is.",
+    "True r is r divided by the square root of the raters' reliability: what r would be with endless raters. The ceiling "
+    "is the largest r that their noise allows.",
+)
+_AGREEMENT_WORDS = (
+    "ICC(2,1): one rater; ICC(2,k): the mean of these, absolute agreement; ICC(3,k) forgives constant bias and is the "
+    "reliability used for the ceiling. Alpha is Krippendorff's, interval metric.",
+)
+_RATER_WORDS = (
+    "Self r and self sd come from clips heard twice. Bias is the rater's mean, drift the change from first to last clip, "
+    "gain the use of the scale (1 is usual), noise what is left; all in points of the scale.",
+)
+
+
+def _advice(dimensions: Mapping[str, Any]) -> Table:
+    rows: list[list[Cell]] = []
+    for name, d in dimensions.items():
+        n, word = d["advice"]["n_to_decide"], d["advice"]["word"]
+        needed = "–" if word != "undecided" else ("cannot be told" if n is None else f"{n:,}")
+        specific = d["labels"]["specific"]
+        rows.append(
+            [
+                name.replace("_", " "),
+                {"text": word, "style": STYLES[word]},
+                with_interval(d["labels"]["r"], 2),
+                "–" if specific is None else with_interval(specific, 2),
+                with_interval(d["labels"]["true_r"], 2),
+                with_interval(d["labels"]["robust_r"], 2),
+                number(d["labels"]["ceiling"], 2),
+                str(d["labels"]["n"]),
+                needed,
+            ]
+        )
+    head = ["dimension", "advice", "r", "specific r", "true r", "r, rater model", "ceiling", "clips", "n to decide"]
+    return Table(head, rows, numeric=(6, 7, 8))
+
+
+def _agreement(dimensions: Mapping[str, Any]) -> Table:
+    rows = [
+        [
+            name.replace("_", " "),
+            with_interval(d["icc_2_1"], 2),
+            with_interval(d["icc_2_k"], 2),
+            number(d["icc_3_k"], 2),
+            number(d["alpha"], 2),
+            number(d["rater_model_reliability"], 2),
+            f"{d['cannot_tell']:.0%}",
+        ]
+        for name, d in dimensions.items()
+    ]
+    head = ["dimension", "ICC(2,1)", "ICC(2,k)", "ICC(3,k)", "alpha", "rater model", "cannot tell or open"]
+    return Table(head, rows, numeric=(3, 4, 5, 6))
+
+
+def _model(dimensions: Mapping[str, Any]) -> list[Section]:
+    known = {name: d["model"] for name, d in dimensions.items() if d["model"] is not None}
+    if not known:
+        return []
+    rows = [[n.replace("_", " "), with_interval(m["r"], 2), with_interval(m["true_r"], 2)] for n, m in known.items()]
+    return [Section("The model against the experts", tables=[Table(["dimension", "r", "true r"], rows)])]
+
+
+def _raters(dimensions: Mapping[str, Any]) -> list[Table]:
+    tables = []
+    for name, d in dimensions.items():
+        rows = []
+        for rater, r in d["raters"].items():
+            drift = "–" if r["drift"] is None else f"{number(r['drift'], 1)} ± {number(r['drift_sd'], 1)}"
+            bias, gain, noise = number(r["bias"], 1), number(r["gain"], 2), number(r["noise"], 1)
+            rows.append([rater, number(r["self"]["r"], 2), number(r["self"]["sd"], 1), bias, drift, gain, noise])
+        head = ["rater", "self r", "self sd", "bias", "drift", "gain", "noise"]
+        tables.append(Table(head, rows, caption=name.replace("_", " "), numeric=tuple(range(1, 7)), fold=True))
+    return tables

@@ -1,0 +1,86 @@
+"""Every rating of a set, from the server's database and from offline raters' files, as arrays over clips and raters."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.listening.app.database import Database
+from keybed.experiments.listening.app.offline import read_result
+from keybed.experiments.listening.app.rating_set import RatingSet
+from keybed.experiments.listening.app.ratings import InvalidRating, Rating
+from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import DIMENSIONS
+
+Floats = NDArray[np.float64]
+Ratings = Mapping[str, Mapping[int, Rating]]
+"""rater → position → rating"""
+
+
+class NoRatings(KeybedError):
+    """Nothing to analyse yet."""
+
+
+@dataclass(frozen=True, eq=False)
+class Collected:
+    """first, second: (clip, rater, dimension), NaN where not rated or "cannot tell"; second is a repeat's.
+
+    time: (clip, rater), 0..1, when in the session the first hearing came. finished: rater → (rated, of how many).
+    """
+
+    codes: tuple[str, ...]
+    raters: tuple[str, ...]
+    first: Floats
+    second: Floats
+    time: Floats
+    finished: Mapping[str, tuple[int, int]]
+
+
+def read_ratings(rating_set: RatingSet) -> dict[str, dict[int, Rating]]:
+    """All ratings that count, those of offline files added; a rater who did both is refused with InvalidRating."""
+    found: dict[str, dict[int, Rating]] = {}
+    if rating_set.database.is_file():
+        database = Database(rating_set.database)
+        found = {rater: database.current(rater) for rater in rating_set.orders}
+    if rating_set.returned.is_dir():
+        sent: dict[str, str] = {}
+        for path in sorted(rating_set.returned.glob("*.json")):
+            rater, ratings = read_result(path, rating_set)
+            if rater in sent or any(r.done for r in found.get(rater, {}).values()):
+                raise InvalidRating(
+                    f"{path}: {rater} has ratings in {sent.get(rater, 'the database')} too; keep one of them"
+                )
+            sent[rater] = path.name
+            found[rater] = ratings
+    return {rater: found.get(rater, {}) for rater in rating_set.orders}
+
+
+def collect(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> Collected:
+    """Arrays over the given clips; only ratings marked done count, practice never. Raises NoRatings where none is."""
+    raters = tuple(r for r in rating_set.orders if any(rating.done for rating in ratings[r].values()))
+    if not raters:
+        raise NoRatings(f"{rating_set.folder}: nobody has rated a clip yet; keybed phase5 serve {rating_set.folder}")
+    at = {code: i for i, code in enumerate(codes)}
+    shape = (len(codes), len(raters))
+    first, second = np.full((*shape, len(DIMENSIONS)), np.nan), np.full((*shape, len(DIMENSIONS)), np.nan)
+    time = np.full(shape, np.nan)
+    finished = {}
+    for r, rater in enumerate(raters):
+        order = rating_set.orders[rater]
+        done = 0
+        for position, presentation in enumerate(order, start=1):
+            rating = ratings[rater].get(position)
+            if rating is None or not rating.done or presentation.role == "anchor":
+                continue
+            done += 1
+            i = at[presentation.clip]
+            values = [np.nan if (v := rating.scores[d]) is None else float(v) for d in DIMENSIONS]
+            if presentation.role == "repeat":
+                second[i, r] = values
+            else:
+                first[i, r], time[i, r] = values, (position - 1) / max(len(order) - 1, 1)
+        finished[rater] = (done, sum(p.role != "anchor" for p in order))
+    return Collected(tuple(codes), raters, first, second, time, finished)

@@ -1,0 +1,267 @@
+"""`keybed phase5 select`: draw the clips, render them, and make the folder that raters are served from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.progress import track
+
+from keybed.experiments.data.run_folder import write_json
+from keybed.experiments.evaluation.gates import GateRefused, Override, check_chain
+from keybed.experiments.listening.answer_key import Answers, write_answers
+from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
+from keybed.experiments.listening.model_predictions import Said, read_said
+from keybed.experiments.listening.power import power
+from keybed.experiments.listening.presentation_order import presentations
+from keybed.experiments.listening.selection_page import write_selection_page
+from keybed.experiments.listening.stratified_sample import (
+    Candidates,
+    draw,
+    label_correlations,
+    shares_of_ranges,
+    thirds_of_doubt,
+)
+from keybed.store.errors import KeybedError
+from keybed.store.format.rows import Rows
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, TIERS
+from keybed.store.read.store import Store
+
+PRISTINE = TIERS.index("pristine")
+ASSUMED_RELIABILITY = 0.7
+"""Of the mean of three to four raters, before anybody has rated; `ingest` measures it."""
+_FADE_S = 0.02
+
+
+class SelectRefused(KeybedError):
+    """A selection that cannot be made as asked."""
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """store: a mixed store. after: the Phase 4 run; without one, or past its NO-GO, `override` must say why."""
+
+    store: Path
+    out: Path
+    after: Path | None = None
+    n: int = 250
+    raters: tuple[str, ...] = ("rater 1", "rater 2", "rater 3", "rater 4")
+    repeats: int = 20
+    anchors: int = 4
+    seed: int = 0
+    max_label_r: float = 0.15
+    max_pristine: float = 0.15
+    override: str | None = None
+
+
+def select(config: SelectConfig, console: Console) -> Path:
+    """Write the rating set and return its folder. Raises SelectRefused, SampleRefused, GateRefused."""
+    from keybed.store import open as open_store
+
+    store = open_store(config.store)
+    if (config.out / "ratings.sqlite").exists() or (config.out / "returned").exists():
+        raise SelectRefused(f"{config.out} holds ratings already; give another --out")
+    profile = store.recipe.degradation.get("profile")
+    if profile != "mixed":
+        raise SelectRefused(
+            f"{config.store} is of the {profile} profile: its dimensions are one number; plan a mixed store"
+        )
+    overrides = _permission(config, store)
+    rows = store.rows(split="test")
+    said = None if config.after is None else read_said(config.after, rows.index)
+    rng = np.random.default_rng(config.seed)
+    candidates = _candidates(rows, said)
+    chosen = draw(candidates, config.n, rng, max_label_r=config.max_label_r, max_pristine=config.max_pristine)
+    anchors = _anchors(rows, candidates, chosen, config.anchors)
+    design = make_set(config, rows, chosen, anchors, rng, said, _about(store, overrides))
+    _render(config.out, store, rows, {**design.practice, **design.codes}, console)
+    write_set(design.rating_set)
+    facts = _facts(config, candidates, chosen, anchors, said) | {"audio_source": store.recipe.audio["source"]}
+    write_json(config.out / "design.json", facts)
+    write_selection_page(facts, overrides, config.out / "design.html")
+    r = facts["largest_label_correlation"]
+    console.print(
+        f"{config.n} clips of {facts['n_pieces']} pieces, {config.anchors} practice clips, {config.repeats} repeats a rater; "
+        f"largest label correlation {r:.2f}, pristine {facts['pristine_share']:.0%}. With raters' means of reliability "
+        f"{ASSUMED_RELIABILITY:g}, a true correlation of {facts['power']['smallest_true_r']:.2f} is found in 4 of 5 tries.",
+        highlight=False,
+    )
+    console.print(f"Look at {config.out / 'design.html'}, then: keybed phase5 serve {config.out}", highlight=False)
+    return config.out
+
+
+def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
+    if config.after is not None:
+        return check_chain(config.after, 4, store.fingerprint, config.override)[1]
+    if config.override is None or not config.override.strip():
+        raise GateRefused(
+            'No Phase 4 run was named (--after RUN4). To draw clips all the same, record why: --override "reason"'
+        )
+    return (Override(4, "absent", config.override.strip(), "no run"),)
+
+
+def _candidates(rows: Rows, said: Said | None) -> Candidates:
+    n_axes = len(AXIS_DIMENSIONS)
+    spread = np.zeros(len(rows)) if said is None else said.spread
+    order = np.argsort(np.argsort(spread, kind="stable"), kind="stable")
+    return Candidates(
+        rows.score[:, :n_axes].astype(np.float64),
+        rows.valid[:, :n_axes] & np.isfinite(rows.score[:, :n_axes]),
+        rows.tier == PRISTINE,
+        rows.segment.astype(np.int64),
+        rows.piece.astype(np.int64),
+        order / max(len(rows), 1),
+    )
+
+
+def _anchors(rows: Rows, candidates: Candidates, chosen: NDArray[np.int64], n: int) -> NDArray[np.int64]:
+    """Practice clips from segments that are not rated: one untouched, the worst, then steps between."""
+    free = ~np.isin(candidates.segment, candidates.segment[chosen])
+    known = np.where(candidates.valid, candidates.score, np.nan)
+    overall = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in known])
+    found: list[int] = []
+    used: set[int] = set()
+    places = [None, 0.02, *np.linspace(0.25, 0.85, max(n - 2, 0))][:n]
+    for place in places:
+        pool = np.flatnonzero(free & (candidates.pristine == (place is None)) & np.isfinite(overall))
+        pool = pool[[int(s) not in used for s in candidates.segment[pool]]]
+        if pool.size == 0:
+            raise SelectRefused(f"no segment is left for {n} practice clips; give a smaller --n or --anchors")
+        wanted = overall[pool].max() if place is None else np.quantile(overall[pool], place)
+        best = int(pool[np.argmin(np.abs(overall[pool] - wanted))])
+        found.append(best)
+        used.add(int(candidates.segment[best]))
+    return np.array(found, np.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Design:
+    """The set, and the position in `rows` that each clip's code stands for."""
+
+    rating_set: RatingSet
+    codes: Mapping[str, int]
+    practice: Mapping[str, int]
+
+
+def make_set(
+    config: SelectConfig,
+    rows: Rows,
+    chosen: NDArray[np.int64],
+    anchors: NDArray[np.int64],
+    rng: np.random.Generator,
+    said: Said | None,
+    about: Mapping[str, Any],
+) -> Design:
+    """Codes, orders and answers; writes the answers, and no sound."""
+    names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(anchors))]
+    codes = dict(zip(names, chosen.tolist(), strict=False))
+    practice = dict(zip(names[len(chosen) :], anchors.tolist(), strict=True))
+    orders = {
+        rater: presentations(list(practice), list(codes), config.repeats, np.random.default_rng([config.seed, i]))
+        for i, rater in enumerate(config.raters)
+    }
+    window_s = float(about["window_s"])
+    seconds = dict.fromkeys((*practice, *codes), window_s)
+    config.out.mkdir(parents=True, exist_ok=True)
+    answers = Answers(
+        tuple(codes),
+        rows.index[chosen],
+        rows.segment[chosen].astype(np.int64),
+        rows.piece[chosen].astype(np.int64),
+        rows.tier[chosen].astype(np.int64),
+        rows.score[chosen].astype(np.float64),
+        rows.valid[chosen],
+        None if said is None else said.prediction[chosen],
+        about,
+    )
+    write_answers(config.out, answers)
+    rating_set = RatingSet(config.out, rng.bytes(6).hex(), seconds, orders, new_tokens(config.raters))
+    return Design(rating_set, codes, practice)
+
+
+def _about(store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
+    return {
+        "store": store.fingerprint,
+        "audio_source": store.recipe.audio["source"],
+        "window_s": store.recipe.segments["window_s"],
+        "random_encoders": [e.name for e in store.recipe.encoders if e.random_weights],
+        "overrides": [{"phase": o.phase, "verdict": o.verdict, "reason": o.reason, "run": o.run} for o in overrides],
+    }
+
+
+def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], console: Console) -> None:
+    """Write every clip's FLAC, made exactly as extraction made the row. Raises SelectRefused where a row comes out otherwise."""
+    import soundfile
+
+    from keybed.extract.run.check_recipe import setting_of
+    from keybed.extract.run.row_maker import Maker, SegmentJob
+
+    maker = Maker(setting_of(store, store.places))
+    (out / "audio").mkdir(parents=True, exist_ok=True)
+    for code, i in track(sorted(codes.items(), key=lambda item: item[1]), "rendering", console=console, transient=True):
+        job = SegmentJob(
+            int(rows.recording[i]), float(rows.start_s[i]), (int(rows.tier[i]),), rows.level_drawn[i : i + 1]
+        )
+        variant = maker.variants(job)[0]
+        if not np.allclose(variant.score, rows.score[i], rtol=0, atol=1e-3, equal_nan=True):
+            raise SelectRefused(
+                f"row {rows.index[i]} comes out with other labels than the store's; run `keybed verify {store.path}`"
+            )
+        sound = maker.sound(variant, job).audio.astype(np.float64)
+        n = round(_FADE_S * 24_000)
+        ramp = np.linspace(0, 1, n)
+        sound[:n] *= ramp
+        sound[-n:] *= ramp[::-1]
+        soundfile.write(out / "audio" / f"{code}.flac", sound, 24_000, subtype="PCM_16")
+
+
+def _facts(
+    config: SelectConfig,
+    candidates: Candidates,
+    chosen: NDArray[np.int64],
+    anchors: NDArray[np.int64],
+    said: Said | None,
+) -> dict[str, Any]:
+    r = label_correlations(candidates.score[chosen], candidates.valid[chosen])
+    before = label_correlations(candidates.score, candidates.valid)
+    off = ~np.eye(len(r), dtype=bool)
+    of_piece = np.unique(candidates.piece[chosen], return_counts=True)[1]
+    strength = power(config.n, ASSUMED_RELIABILITY)
+    specific = power(config.n, ASSUMED_RELIABILITY, controls=len(AXIS_DIMENSIONS) - 1)
+    return {
+        "n": config.n,
+        "n_pieces": of_piece.size,
+        "n_anchors": len(anchors),
+        "repeats": config.repeats,
+        "raters": list(config.raters),
+        "seed": config.seed,
+        "model_known": said is not None,
+        "pristine_share": float(candidates.pristine[chosen].mean()),
+        "label_correlations": r,
+        "largest_label_correlation": float(np.abs(r[off]).max()),
+        "label_correlations_before": before,
+        "largest_before": float(np.abs(before[off]).max()),
+        "clips_of_a_piece": [int(of_piece.min()), int(of_piece.max())],
+        "sure_middle_unsure": thirds_of_doubt(candidates.unsure[chosen]),
+        "score_ranges": dict(
+            zip(AXIS_DIMENSIONS, shares_of_ranges(candidates.score[chosen], candidates.valid[chosen]).T, strict=True)
+        ),
+        "score_quantiles": {
+            name: np.quantile(candidates.score[chosen][candidates.valid[chosen, k], k], [0, 0.25, 0.5, 0.75, 1])
+            for k, name in enumerate(AXIS_DIMENSIONS)
+            if candidates.valid[chosen, k].any()
+        },
+        "judgeable": {name: int(candidates.valid[chosen, k].sum()) for k, name in enumerate(AXIS_DIMENSIONS)},
+        "power": {
+            "assumed_reliability": ASSUMED_RELIABILITY,
+            "smallest_r": strength.smallest_r,
+            "smallest_true_r": strength.smallest_true_r,
+            "smallest_specific_r": specific.smallest_r,
+            "interval_at_half": strength.interval_at_half,
+        },
+    }

@@ -1,0 +1,88 @@
+"""The whole path on a corpus that needs no download: compose, plan, extract with all four encoders, ask Phase 2.
+
+    make demo            keybed demo --out demo-run --rows 192
+
+MERT and MIDIBert run in their real architecture and size with seeded random weights, marked so everywhere: they show what
+extraction costs, not what the models hear. The verdict is about the two baselines, which hear real things. Under
+10 minutes on 2 cores at the default size; run again, it goes on where it was stopped.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
+from keybed.extract.demo.corpus import write_demo_corpus
+from keybed.extract.planning.plan import PlanConfig, plan
+from keybed.extract.progress import shown
+from keybed.extract.run.task import ExtractConfig, extract
+from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import TIERS
+
+ENCODERS = ("mert", "midibert", "logmel", "expressive")
+
+
+@dataclass(frozen=True)
+class DemoConfig:
+    """out: folder of everything that the demo makes. maestro: a real folder instead of the composed corpus."""
+
+    out: Path = Path("demo-run")
+    maestro: Path | None = None
+    rows: int = 192
+    seed: int = 0
+
+
+def run_demo(config: DemoConfig, console: Console) -> int:
+    """Run all of it; returns the exit status: 0, or 1 where the extraction was stopped."""
+    began = time.monotonic()
+    if config.rows < len(TIERS):
+        raise KeybedError(f"--rows {config.rows}: a segment alone has {len(TIERS)} rows")
+    from keybed.extract.encoders.torch.device import fast_bfloat16
+
+    config.out.mkdir(parents=True, exist_ok=True)
+    segments = config.rows // len(TIERS)
+    name = f"{segments}-segments" if config.maestro is None else f"{config.maestro.resolve().name}-{segments}-segments"
+    store, run = config.out / f"store-{name}", config.out / f"phase2-{name}"
+    if config.maestro is None:
+        console.rule("1 of 4  a corpus in MAESTRO's layout")
+        corpus = write_demo_corpus(config.out / "corpus", seed=config.seed)
+        console.print(f"composed and performed: {corpus}")
+    else:
+        corpus = config.maestro
+        console.rule(f"1 of 4  the corpus is {corpus}")
+    console.rule("2 of 4  keybed plan")
+    with shown() as progress:
+        report = plan(
+            PlanConfig(
+                maestro=corpus,
+                store=store,
+                limit=segments,
+                encoders=ENCODERS,
+                weights={"mert": "random", "midibert": "random"},
+                compute_dtype="bfloat16" if fast_bfloat16() else "float32",
+                seed=config.seed,
+            ),
+            progress,
+        )
+    console.print(report.lines()[0], highlight=False)
+    console.rule("3 of 4  keybed extract")
+    with shown() as progress:
+        extracted = extract(ExtractConfig(store=store), progress)
+    for line in extracted.lines():
+        console.print(line, highlight=False, markup=False)
+    if extracted.interrupted:
+        return 1
+    console.rule("4 of 4  keybed phase2")
+    html = run_phase2(Phase2Config(store=store, out=run, audio="logmel", midi="expressive"), console)
+    console.rule()
+    console.print(f"the whole demo: {time.monotonic() - began:.0f} s", highlight=False)
+    console.print(f"open [bold]{html.resolve()}[/]", highlight=False)
+    console.print(
+        "next: make demo MAESTRO=/path/to/maestro-v3.0.0, or read how to plan a store of your own in README.md",
+        highlight=False,
+    )
+    return 0

@@ -1,0 +1,318 @@
+"""Phase 2, diagnostic training. Does fusing audio and MIDI beat either alone, and do heads judge quality, not difficulty?
+
+    keybed phase2 STORE --out RUN
+
+Trains audio only, MIDI only, concatenation, cross-attention and gated heads, 5 epochs × 5 seeds, all in one pass over the
+stored features, beside a closed-form ridge probe and predictors that cannot hear (shortcuts). A store with fewer than
+20 test pieces is judged out of fold over all its pieces. About a minute for a few hundred rows on two cores (mostly
+compilation); on all of MAESTRO a few minutes an epoch with the `pca` view.
+
+GO needs: fusion ≥ 10 % better in mean specific r than the best single modality, the interval above zero, and better
+than the per-dimension specialists; both modalities used; pristine over degraded, also where tone is no help; scores
+that difficulty does not move. What to expect with the baseline encoders on real piano music: each modality sees other
+dimensions, so fusion easily beats either alone; whether it beats the specialists is the real question.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from keybed import store as stores
+from keybed.experiments.data.features import Features, View, pair_of
+from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, TooFewPieces, n_test_pieces, out_of_fold, split_fold
+from keybed.experiments.data.run_folder import about_store, machine, start_run, write_json
+from keybed.experiments.evaluation import inspection as inside
+from keybed.experiments.evaluation import ordering
+from keybed.experiments.evaluation import tables as evidence
+from keybed.experiments.evaluation.cross_validation import (
+    ALL_HEADS,
+    Budget,
+    Trial,
+    compiled_once,
+    head_configs,
+    run_trial,
+)
+from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, SPECIALISTS, Gain, gain_criteria, gains, reading
+from keybed.experiments.evaluation.gates import Criterion, Gate, at_least, below, make_gate, sha256_of, write_gate
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_selection import most_often
+from keybed.experiments.evaluation.predictions import Judged
+from keybed.experiments.evaluation.ridge_probe import ridge_probe
+from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.reports.report import render
+from keybed.experiments.reports.terminal import print_summary
+from keybed.heads import train
+from keybed.heads.progress import display
+from keybed.store.format.vocabulary import COVARIATES
+from keybed.store.read.store import Store
+
+GAIN_THRESHOLD = 0.10
+USED_THRESHOLD = 0.02
+ORDERING_THRESHOLDS = {"pristine>poor": 0.90, "pristine>moderate": 0.75}
+SLOPE_THRESHOLD = 0.10
+SHOWN = (*ALL_HEADS, SPECIALISTS)
+
+
+@dataclass(frozen=True)
+class Phase2Config:
+    """All of Phase 2's choices. audio, midi None: the first pair with trained weights, else the baselines."""
+
+    store: Path
+    out: Path
+    audio: str | None = None
+    midi: str | None = None
+    view: str = "frames"
+    epochs: int = 5
+    seeds: int = 5
+    hidden: int = 64
+    batch_rows: int | None = None
+    learning_rate: float = 3e-3
+    folds: int = 5
+    """Folds over all pieces where the test split has under 20 of them."""
+    memory_gib: float = 4.0
+    """Features up to this size are held in memory, larger ones streamed."""
+
+    @property
+    def budget(self) -> Budget:
+        """What every head gets."""
+        return Budget(self.epochs, self.seeds, self.hidden, self.batch_rows, self.learning_rate)
+
+
+def run_phase2(config: Phase2Config, console: Console) -> Path:
+    """Run Phase 2 to its report; returns RUN/report.html. An interrupted run goes on where it stopped."""
+    started = time.perf_counter()
+    store = stores.open(config.store)
+    audio, midi = pair_of(store, config.audio, config.midi)
+    start_run(config.out, config, store.fingerprint)
+    rows = store.rows()
+    features = Features(store, View(audio, midi, config.view), rows, memory_gib=config.memory_gib)
+    console.print(
+        f"Phase 2 on {len(rows)} rows of {len(np.unique(rows.piece))} pieces: {audio} and {midi}, view {config.view}"
+    )
+    own, judging = _plan(features, config.folds, console)
+    heads = head_configs(ALL_HEADS, config.hidden, features.view.inputs)
+    largest = max(len(fold.train) for fold in (*own, *judging))
+    checkpoints = config.out / "checkpoints"
+    with compiled_once(), display(console) as progress:
+        common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
+        on_test = (
+            run_trial(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common) if own else None
+        )
+        trial = on_test
+        if judging:
+            trial = run_trial(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
+    assert trial is not None
+    train.save(config.out / "heads.npz", (on_test or trial).fits[0])
+    console.print("judging: intervals, ordering, swaps, shortcuts …")
+    results = {
+        "phase": 2,
+        "store": about_store(store),
+        "pair": {"audio": audio, "midi": midi, "view": config.view},
+        "budget": config.budget.fit_config(largest).to_json(),
+        **judge(trial),
+        "test_split": None if on_test is None else _test_split(on_test),
+        "ridge": ridge_probe(store, audio, midi, (own or judging)[0], rows),
+        "inside": look_inside(on_test or trial, features),
+        "history": (on_test or trial).fits[0].history,
+        "machine": machine(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_json(config.out / "results.json", results)
+    save_predictions(config.out, trial)
+    gate = phase2_gate(trial.judged, results, store, config.out)
+    write_gate(config.out, gate)
+    report = render(config.out)
+    print_summary(console, results, gate, report)
+    return report
+
+
+def _plan(features: Features, n_folds: int, console: Console) -> tuple[list[Fold], list[Fold]]:
+    """The store's own split (none where a part of it is empty) and the folds that judge instead, where it is too small."""
+    rows = features.rows
+    enough = n_test_pieces(rows)
+    try:
+        own = [split_fold(rows)]
+    except TooFewPieces as error:
+        console.print(f"[yellow]{error}[/yellow]")
+        own = []
+    if own and enough >= MIN_TEST_PIECES:
+        return own, []
+    console.print(
+        f"The test split has {enough} pieces, under {MIN_TEST_PIECES}: every piece is judged out of fold instead "
+        f"({n_folds} folds by piece)."
+    )
+    return own, out_of_fold(rows, n_folds, seed=0)
+
+
+def judge(trial: Trial) -> dict[str, Any]:
+    """Every number of one trial that a report shows, as JSON-ready values."""
+    judged = trial.judged
+    names = tuple(name for name in SHOWN if name in judged.names)
+    specific, mean_specific = evidence.correlation_table(judged, names, "specific")
+    plain, mean_plain = evidence.correlation_table(judged, (*names, "shortcut: tier"), "plain")
+    within, mean_within = evidence.correlation_table(judged, names, "within_tier")
+    floor = plain.pop("shortcut: tier")
+    found = gains(judged)
+    return {
+        "judged": {
+            "rows": len(judged.tier),
+            "pieces": len(judged.pieces),
+            "segments": len(np.unique(judged.segment)),
+            "how": "test split" if len(trial.folds) == 1 else f"out of fold, {len(trial.folds)} folds by piece",
+            "folds": len(trial.folds),
+        },
+        "chosen": {
+            "single": most_often([c.single for c in trial.choices]),
+            "fusion": most_often([c.fusion for c in trial.choices]),
+            "each_fold": [c.to_json() for c in trial.choices],
+        },
+        "specific": specific,
+        "plain": plain,
+        "within_tier": within,
+        "mean": {"specific": mean_specific, "plain": mean_plain, "within_tier": mean_within},
+        "tier_floor": floor,
+        "points": evidence.point_table(judged, names),
+        "gain": found,
+        "reading": reading(found),
+        "swap": evidence.swap_losses(judged),
+        "swap_by_dimension": evidence.swap_by_dimension(judged),
+        "ordering": {name: ordering.ordering(judged, name) for name in (*names, BEST_FUSION)},
+        "difficulty": {
+            "slopes": ordering.difficulty_slopes(judged, BEST_FUSION),
+            "by_decile": ordering.ordering_by_difficulty(judged, BEST_FUSION),
+        },
+        "audit": evidence.audit(judged, names),
+        "label_correlation": evidence.label_correlation(judged),
+    }
+
+
+def _test_split(trial: Trial) -> dict[str, Any]:
+    """Plain and specific r on the test split's pieces only, without intervals where it has a single piece."""
+    names = tuple(name for name in SHOWN if name in trial.judged.names)
+    pieces = len(trial.judged.pieces)
+    kinds: dict[str, Any] = {}
+    for kind in ("plain", "specific"):
+        if pieces > 1:
+            table, mean = evidence.correlation_table(trial.judged, names, kind)
+        else:
+            table, mean = evidence.point_correlations(trial.judged, names, kind)
+        kinds[kind] = {"table": table, "mean": mean}
+    return {"rows": len(trial.judged.tier), "pieces": pieces, **kinds}
+
+
+def look_inside(trial: Trial, features: Features) -> dict[str, Any]:
+    """Diagnostics of the first fold's heads on its judged rows."""
+    fit, fold = trial.fits[0], trial.folds[0]
+    shown = inside.sample(fold.judged)
+    return {
+        "attention": inside.attention(fit, "cross", features, shown),
+        "gate": inside.gate_weights(fit, features, shown),
+        "spaces": inside.spaces(features, inside.sample(fold.train), shown),
+    }
+
+
+def phase2_gate(judged: Judged, results: dict[str, Any], store: Store, run: Path) -> Gate:
+    """The verdict with every criterion. On a tiered store only the plan's literal arithmetic is judged."""
+    found = gains(judged)
+    criteria = [
+        *gain_criteria(found, GAIN_THRESHOLD),
+        *used_criteria(results["swap"]),
+        *ordering_criteria(results["ordering"][BEST_FUSION]),
+        difficulty_criterion(results["difficulty"]["slopes"]),
+    ]
+    files = ("results.json", "heads.npz", PREDICTIONS)
+    rests_on = {"store": store.fingerprint} | {name: sha256_of(run / name) for name in files}
+    tiered = results["store"]["profile"] == "tiered"
+    return make_gate(2, criteria, literal_criteria(results, found["literal"]), rests_on, literal_only=tiered)
+
+
+def used_criteria(swap: dict[str, Interval]) -> list[Criterion]:
+    """Both modalities count where taking one from another variant of the segment costs specific r."""
+    words = {"audio": "the sound", "midi": "the notes"}
+    return [
+        at_least(
+            f"{'audio' if m == 'audio' else 'MIDI'} is used",
+            swap[m],
+            USED_THRESHOLD,
+            f"with {words[m]} of another variant of the same segment, mean specific r falls by {swap[m].value:.3f}",
+            above_zero=True,
+        )
+        for m in ("audio", "midi")
+    ]
+
+
+def ordering_criteria(accuracy: dict[str, Interval]) -> list[Criterion]:
+    """Pristine over poor and over moderate, overall and where the tone scores differ least."""
+    found = []
+    for pair, threshold in ORDERING_THRESHOLDS.items():
+        words = pair.replace(">", " over ")
+        for key, extra in ((pair, ""), (f"{pair}, tone alike", ", tone alike")):
+            value = accuracy[key]
+            text = (
+                f"{100 * value.value:.1f} % of the pairs of one segment the right way round"
+                if np.isfinite(value.value)
+                else "no pairs"
+            )
+            found.append(at_least(f"{words}{extra}", value, threshold, text))
+    return found
+
+
+def difficulty_criterion(slopes: dict[str, Interval]) -> Criterion:
+    """The steepest of the six slopes on difficulty, per sd, as a share of the pristine–poor gap."""
+    defined = {name: s for name, s in slopes.items() if np.isfinite(s.value)}
+    if len(defined) < len(COVARIATES):
+        nothing = Interval(float("nan"), float("nan"), float("nan"))
+        return below(
+            "quality, not difficulty",
+            nothing,
+            SLOPE_THRESHOLD,
+            "pristine is not above poor, so there is no gap to compare with",
+        )
+    worst = max(defined, key=lambda name: abs(defined[name].value))
+    s = defined[worst]
+    size = Interval(abs(s.value), *(sorted((s.low, s.high)) if s.value >= 0 else sorted((-s.low, -s.high))))
+    listed = ", ".join(f"{name.split('_')[0]} {100 * v.value:+.1f} %".replace("-", "−") for name, v in defined.items())
+    return below(
+        "quality, not difficulty",
+        size,
+        SLOPE_THRESHOLD,
+        f"steepest: {worst.replace('_', ' ')}; slopes per sd ÷ pristine–poor gap: {listed}",
+    )
+
+
+def literal_criteria(results: dict[str, Any], literal: Gain) -> list[Criterion]:
+    """The plan's words taken literally: plain r, mean over eight dimensions; pristine above degraded; attention spread."""
+    accuracy: dict[str, Interval] = results["ordering"][BEST_FUSION]
+    order = np.nanmean([accuracy[f"pristine>{t}"].value for t in ("good", "moderate", "poor")])
+    found = [
+        at_least(
+            "literal: fusion beats best single", literal.relative, GAIN_THRESHOLD, f"plain r: {literal.arithmetic}"
+        ),
+        at_least(
+            "literal: pristine scores higher than degraded",
+            Interval(float(order), float("nan"), float("nan")),
+            0.5,
+            f"pristine first in {100 * order:.1f} % of pairs with good, moderate and poor",
+        ),
+    ]
+    attention = results["inside"]["attention"]
+    if attention is not None:
+        entropy = [attention[d]["trained"]["entropy"] for d in ("audio_to_midi", "midi_to_audio")]
+        known = [e for e in entropy if e is not None]
+        value = float(np.mean(known)) if known else float("nan")
+        found.append(
+            at_least(
+                "literal: attention entropy (high = both used)",
+                Interval(value, float("nan"), float("nan")),
+                0.5,
+                "mean of both directions; untrained attention is as even, so this proves nothing",
+                required=False,
+            )
+        )
+    return found

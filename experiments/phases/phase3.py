@@ -1,0 +1,358 @@
+"""Phase 3, contrastive alignment. Do sound and notes meet in one space, and does fusion gain more there?
+
+    keybed phase3 STORE --after RUN2 --out RUN
+
+Trains projection heads with InfoNCE on paired audio and MIDI (15 epochs, batches of 128 that hold whole segments, so
+that a segment's other variants are the hard negatives), then trains Phase 2's heads again on the aligned features with
+the same epochs, seeds and folds. Minutes on a small store; one epoch of projections costs about one epoch of heads.
+
+GO needs: alignment (paired minus unpaired cosine after centring, on rows of pieces never trained on) > 0.6; a row's
+partner found among its segment's own variants more often than chance; no collapse; quality still in the projections
+(a straight line reads ≥ 95 % of the specific r that it reads from the raw features); fusion gain ≥ 15 %. What to expect:
+alignment rises easily by telling pieces apart, which is not quality; the variants' recall and the retention are the
+numbers to look at.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.console import Console
+
+from keybed import store as stores
+from keybed.experiments.data.features import Features, View
+from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, n_test_pieces, out_of_fold, split_fold
+from keybed.experiments.data.run_folder import about_store, machine, read_json, start_run, write_json
+from keybed.experiments.evaluation import alignment as aligning
+from keybed.experiments.evaluation.cross_validation import (
+    ALL_HEADS,
+    Budget,
+    Trial,
+    compiled_once,
+    head_configs,
+    judged_rows,
+    run_trial,
+)
+from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, gain
+from keybed.experiments.evaluation.gates import (
+    Criterion,
+    above_zero,
+    at_least,
+    check_chain,
+    make_gate,
+    more_than,
+    sha256_of,
+    write_gate,
+)
+from keybed.experiments.evaluation.intervals import Interval, intervals
+from keybed.experiments.evaluation.model_selection import SINGLES, most_often
+from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.ridge_probe import fit_line
+from keybed.experiments.evaluation.saved_predictions import (
+    PREDICTIONS,
+    Saved,
+    load_predictions,
+    same_rows,
+    save_predictions,
+)
+from keybed.experiments.reports.report import render
+from keybed.heads.align import AlignConfig, AlignResult
+from keybed.heads.blocks import frame_block
+from keybed.heads.progress import display
+from keybed.heads.train_loop import FitConfig
+from keybed.store.errors import KeybedError
+
+ALIGNMENT_THRESHOLD, RETENTION_THRESHOLD, GAIN_THRESHOLD = 0.6, 0.95, 0.15
+LEAST_RANK, MOST_UNIFORMITY = 5.0, -0.5
+"""Ours: below this effective rank, or above this uniformity (0 is one point), a space counts as collapsed."""
+SINGLE_ANYWHERE = "best_single, raw or aligned"
+
+
+@dataclass(frozen=True)
+class Phase3Config:
+    """All of Phase 3's choices. override: why to go on although Phase 2 did not say GO."""
+
+    store: Path
+    after: Path
+    out: Path
+    override: str | None = None
+    epochs: int = 15
+    batch_rows: int | None = None
+    """Rows of a contrastive batch; None: 128, and 64 where that would leave under 20 steps an epoch."""
+    width: int = 128
+    hidden: int = 256
+    temperature: float = 0.07
+    learning_rate: float = 1e-3
+    memory_gib: float = 4.0
+    """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
+
+
+def judging_folds(features: Features, n_folds: int) -> list[Fold]:
+    """The folds that Phase 2 judged by: the test split, or all pieces out of fold."""
+    if n_test_pieces(features.rows) >= MIN_TEST_PIECES:
+        return [split_fold(features.rows)]
+    return out_of_fold(features.rows, n_folds, seed=0)
+
+
+def phase2_budget(run: Path) -> tuple[Budget, int]:
+    """What Phase 2's heads got, and its number of folds, from its config.json."""
+    told = read_json(run / "config.json")["config"]
+    budget = Budget(told["epochs"], told["seeds"], told["hidden"], told["batch_rows"], told["learning_rate"])
+    return budget, told["folds"]
+
+
+def run_phase3(config: Phase3Config, console: Console) -> Path:
+    """Run Phase 3 to its report. Raises GateRefused and ChainBroken where Phase 2 does not allow it."""
+    started = time.perf_counter()
+    store = stores.open(config.store)
+    before, overrides = check_chain(config.after, 2, store.fingerprint, config.override)
+    earlier = read_json(config.after / "results.json")
+    pair = earlier["pair"]
+    if pair["view"] in ("layers", "pooled"):
+        raise KeybedError("alignment works on the time grid: run Phase 2 with the frames view or a pca view first")
+    start_run(config.out, config, store.fingerprint)
+    rows = store.rows()
+    features = Features(store, View(pair["audio"], pair["midi"], pair["view"]), rows, memory_gib=config.memory_gib)
+    budget, n_folds = phase2_budget(config.after)
+    folds = judging_folds(features, n_folds)
+    raw = load_predictions(config.after)
+    n_train = max(len(fold.train) for fold in folds)
+    batch_rows = config.batch_rows or (128 if n_train >= 20 * 128 else 64)
+    fit = FitConfig(
+        epochs=config.epochs, batch_rows=batch_rows, learning_rate=config.learning_rate, seeds=(0,), patience=0
+    )
+    window_s = float(store.recipe.segments.get("window_s", 10.0))
+    wanted = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
+    heads = head_configs(ALL_HEADS, budget.hidden, "frames")
+    console.print(f"Phase 3 on {len(rows)} rows, {len(folds)} fold(s): projections, then Phase 2's heads again")
+    trials, met, met_before, met_cca, retention = [], [], [], [], []
+    projections: list[AlignResult] = []
+    with compiled_once(), display(console) as progress:
+        for number, fold in enumerate(folds):
+            result = aligning.fit_projections(features, fold, wanted, store.fingerprint, config.out, progress)
+            there = aligning.aligned_features(
+                result, features, memory_gib=config.memory_gib, folder=config.out, say=console.print
+            )
+            trials.append(
+                run_trial(
+                    there,
+                    [fold],
+                    heads,
+                    budget,
+                    fingerprint=store.fingerprint,
+                    n_train_rows=n_train,
+                    checkpoints=config.out / "checkpoints" / f"fold-{number + 1}",
+                    progress=progress,
+                )
+            )
+            met.append(aligning.meet(result, features, fold, fold.judged))
+            met_before.append(aligning.meet(aligning.untrained(result, features), features, fold, fold.judged))
+            met_cca.append(aligning.meet_by_cca(features, fold, fold.judged))
+            retention.append(_lines(features, there, fold))
+            projections.append(result)
+            del there  # before the next fold makes its own
+    trial = joined(trials)
+    same_rows(raw, trial.rows.index, config.after)
+    judged = with_rivals(trial, raw, earlier)
+    recall, chance = aligning.variant_recall(met, rows)
+    results: dict[str, Any] = {
+        "phase": 3,
+        "store": about_store(store),
+        "pair": pair,
+        "budget": earlier["budget"],
+        "after": {"run": config.after.name, "verdict": before.verdict},
+        "judged": {"rows": len(rows), "pieces": len(judged.pieces), "folds": len(folds)},
+        "alignment": {
+            "after": aligning.alignment_interval(met, rows),
+            "before": aligning.alignment_interval(met_before, rows),
+            "cca": aligning.alignment_interval(met_cca, rows),
+        },
+        "variant_recall": {
+            "after": recall,
+            "before": aligning.variant_recall(met_before, rows)[0],
+            "cca": aligning.variant_recall(met_cca, rows)[0],
+            "chance": chance,
+        },
+        "retrieval": {"after": aligning.retrieval(met[0], rows), "before": aligning.retrieval(met_before[0], rows)},
+        "spread": {"after": aligning.spread(met[0]), "before": aligning.spread(met_before[0])},
+        "retention": _retention(retention, trial),
+        "gain": {"aligned": gain(judged, BEST_FUSION, SINGLE_ANYWHERE), "phase2": earlier["gain"]["a"]},
+        "mean": {
+            name: _mean(judged, name)
+            for name in (*ALL_HEADS, *(f"raw {h}" for h in ALL_HEADS), BEST_FUSION, SINGLE_ANYWHERE)
+        },
+        "chosen": {
+            "fusion": most_often([c.fusion for c in trial.choices]),
+            "each_fold": [c.to_json() for c in trial.choices],
+        },
+        "heads": {
+            "hidden": budget.hidden,
+            "batch_rows": budget.batch_rows,
+            "learning_rate": budget.learning_rate,
+            "seeds": budget.seeds,
+            "folds": n_folds,
+            "fusion": earlier["chosen"]["fusion"],
+        },
+        "steps": config.epochs * -(-n_train // projections[0].config.fit.batch_rows),
+        "temperature": [p.temperature() for p in projections],
+        "history": projections[0].history,
+        "plane": {"before": aligning.plane(met_before[0]), "after": aligning.plane(met[0])},
+        "machine": machine(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    criteria = phase3_criteria(results)
+    write_json(config.out / "results.json", results)
+    save_predictions(config.out, trial)
+    names = ["results.json", PREDICTIONS, *sorted(p.name for p in config.out.glob("projection-*.npz"))]
+    rests_on = {"store": store.fingerprint} | {name: sha256_of(config.out / name) for name in names}
+    gate = make_gate(3, criteria, _literal(results), rests_on, overrides=overrides)
+    write_gate(config.out, gate)
+    report = render(config.out)
+    console.print(f"Phase 3: {gate.verdict}. {gate.headline}")
+    console.print(f"report: {report}", soft_wrap=True)
+    return report
+
+
+def joined(trials: list[Trial]) -> Trial:
+    """Trials of one fold each, over different rows, as one."""
+    if len(trials) == 1:
+        return trials[0]
+    index = np.concatenate([t.rows.index for t in trials])
+    order = np.argsort(index, kind="stable")
+    first = trials[0].rows
+    columns = {
+        name: np.concatenate([getattr(t.rows, name) for t in trials])[order] for name in first.__dataclass_fields__
+    }
+    rows = type(first)(**columns)
+    said = {
+        name: np.concatenate([t.judged.predictions[name] for t in trials], axis=1)[:, order]
+        for name in trials[0].judged.names
+    }
+    fold = np.concatenate([np.full(len(t.rows), i) for i, t in enumerate(trials)])[order]
+    return Trial(
+        replace(judged_rows(rows, said), fold=fold),
+        rows,
+        tuple(f for t in trials for f in t.folds),
+        tuple(c for t in trials for c in t.choices),
+        tuple(f for t in trials for f in t.fits),
+        tuple(v for t in trials for v in t.validation),
+    )
+
+
+def with_rivals(trial: Trial, raw: Saved, earlier: dict[str, Any]) -> Judged:
+    """The aligned heads beside the raw ones, and the best single modality of either kind, chosen on validation in each fold."""
+    judged = trial.judged
+    fold = np.zeros(len(judged.tier), np.int64) if judged.fold is None else judged.fold
+    more = {f"raw {name}": raw.said[name] for name in ALL_HEADS}
+    single = np.zeros_like(judged.predictions["audio"])
+    for f, (ours, theirs) in enumerate(zip(trial.choices, earlier["chosen"]["each_fold"], strict=True)):
+        candidates = {name: ours.validation[name] for name in SINGLES}
+        candidates |= {f"raw {name}": theirs["validation"][name] for name in SINGLES}
+        best = max(candidates, key=lambda name: candidates[name])
+        said = more[best] if best.startswith("raw ") else judged.predictions[best]
+        single[:, fold == f] = said[:, fold == f]
+    return replace(judged, predictions={**judged.predictions, **more, SINGLE_ANYWHERE: single})
+
+
+def _lines(raw: Features, there: Features, fold: Fold) -> dict[str, NDArray[np.float32]]:
+    """Ridge predictions for the fold's judged rows from both modalities' raw and aligned frames."""
+    parts = [raw.rows.take(p[:8192]) for p in (fold.train, fold.validation, fold.judged)]
+    found = {}
+    for name, features in (("raw", raw), ("aligned", there)):
+        blocks = []
+        for positions in (fold.train[:8192], fold.validation[:8192], fold.judged[:8192]):
+            batch = features.batch(positions)
+            sides = [
+                frame_block(m, np.asarray(getattr(batch, f"{m}_BxTxC")), np.asarray(getattr(batch, f"{m}_mask_BxT")))[m]
+                for m in SINGLES
+            ]
+            blocks.append(np.concatenate(sides, axis=2))
+        found[name] = fit_line((blocks[0], blocks[1], blocks[2]), parts)[1]
+    return found
+
+
+def _retention(lines: list[dict[str, NDArray[np.float32]]], trial: Trial) -> dict[str, Interval]:
+    """Mean specific r that a straight line reads from the projections ÷ from the raw features."""
+    order = np.argsort(np.concatenate([f.judged[:8192] for f in trial.folds]), kind="stable")
+    said = {n: np.concatenate([part[n] for part in lines])[order][None] for n in ("raw", "aligned")}
+    kept = np.sort(np.concatenate([f.judged[:8192] for f in trial.folds]))
+    everything = np.sort(np.concatenate([f.judged for f in trial.folds]))
+    at = np.searchsorted(everything, kept)
+    fold = None if trial.judged.fold is None else trial.judged.fold[at]
+    judged = replace(judged_rows(trial.rows.take(at), said), fold=fold)
+    correlations = Correlations(judged, "specific")
+
+    def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
+        ratio = np.divide(mean[:, 1], mean[:, 0], out=np.full(len(mean), np.nan), where=mean[:, 0] > 0.02)
+        return np.column_stack([mean, ratio])
+
+    raw, there, ratio = intervals(statistic, correlations.n_pieces, 1)
+    return {"raw": raw, "aligned": there, "ratio": ratio}
+
+
+def _mean(judged: Judged, name: str) -> Interval:
+    correlations = Correlations(judged.only((name,)), "specific")
+    found: Interval = intervals(
+        lambda p, s: over_dimensions(over_seeds(correlations(p), s)), correlations.n_pieces, correlations.n_seeds
+    )[0]
+    return found
+
+
+def phase3_criteria(results: dict[str, Any]) -> list[Criterion]:
+    """Alignment, recall among variants, no collapse, retention, gain."""
+    a, recall, chance = results["alignment"], results["variant_recall"]["after"], results["variant_recall"]["chance"]
+    rank = min(results["spread"]["after"][m]["effective_rank"] for m in SINGLES)
+    uniform = max(results["spread"]["after"][m]["uniformity"] for m in SINGLES)
+    kept, found = results["retention"], results["gain"]["aligned"]
+    over_chance = Interval(recall.value - chance, recall.low - chance, recall.high - chance)
+    collapsed = rank < LEAST_RANK or uniform > MOST_UNIFORMITY
+    return [
+        more_than(
+            "alignment",
+            a["after"],
+            ALIGNMENT_THRESHOLD,
+            f"paired − unpaired cosine; untrained {_minus(a['before'].value)}, closed-form CCA {_minus(a['cca'].value)}",
+        ),
+        above_zero(
+            "partner found among the segment's own variants",
+            over_chance,
+            f"R@1 {recall.value:.3f} − chance {chance:.3f} = {over_chance.value:+.3f}".replace("-", "−"),
+        ),
+        Criterion(
+            "no collapse",
+            float(rank),
+            None,
+            None,
+            f"effective rank ≥ {LEAST_RANK:g}, uniformity ≤ {MOST_UNIFORMITY:g}".replace("-", "−"),
+            "fail" if collapsed else "pass",
+            f"lower of both modalities: effective rank {rank:.1f}; higher: uniformity {uniform:.2f}".replace("-", "−"),
+        ),
+        at_least(
+            "quality retained",
+            kept["ratio"],
+            RETENTION_THRESHOLD,
+            f"a straight line reads {kept['aligned'].value:.3f} from the projections, {kept['raw'].value:.3f} from the raw features",
+        ),
+        at_least(
+            "fusion gain over the best single modality, raw or aligned",
+            found.relative,
+            GAIN_THRESHOLD,
+            found.arithmetic,
+            above_zero=True,
+        ),
+    ]
+
+
+def _minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
+
+
+def _literal(results: dict[str, Any]) -> list[Criterion]:
+    value: Interval = results["alignment"]["after"]
+    return [more_than("literal: alignment", value, ALIGNMENT_THRESHOLD, "the plan's only number beside the gain")]

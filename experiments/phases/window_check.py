@@ -1,0 +1,162 @@
+"""Is ten seconds too short? The same corpus cut into windows of several lengths, judged by the same heads.
+
+    keybed plan MAESTRO STORE5  --window 5  --bins 10 --limit 500
+    keybed plan MAESTRO STORE10 --window 10 --bins 20 --limit 500
+    keybed plan MAESTRO STORE20 --window 20 --bins 40 --limit 500      the same seed, profile and encoders, bins of 0.5 s
+    keybed extract STORE5; keybed extract STORE10; keybed extract STORE20
+    keybed window-check STORE5 STORE10 STORE20 --out RUN
+
+The plan's fallback when Phase 2 says NO-GO. Windows differ, so rows cannot be paired; pieces are the same and every
+number carries its interval. Context counts as the bottleneck only where the longest window's mean specific r lies above
+the shortest one's with intervals that do not meet. What to expect: a longer window also holds more notes to measure
+an error on, so that more of its rows can be judged at all; the table says how many. About a minute a store of a few
+hundred rows, once they are extracted.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from keybed import store as stores
+from keybed.experiments.data.features import Features, View, pair_of
+from keybed.experiments.data.run_folder import about_store, machine, start_run, write_json
+from keybed.experiments.evaluation import tables as evidence
+from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs, run_trial
+from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, BEST_SINGLE
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_selection import most_often
+from keybed.experiments.phases.phase3 import judging_folds
+from keybed.experiments.reports.page import number
+from keybed.experiments.reports.report import render
+from keybed.heads.progress import display
+from keybed.store.errors import KeybedError
+from keybed.store.format.recipe import fingerprint
+from keybed.store.read.store import Store
+
+HEADS = ("audio", "midi", "concat", "cross")
+SHOWN = (*HEADS, BEST_SINGLE, BEST_FUSION)
+
+
+class WindowsMixed(KeybedError):
+    """The stores differ in more than their windows."""
+
+
+@dataclass(frozen=True)
+class WindowCheckConfig:
+    """Stores of one corpus and one degradation, with different windows."""
+
+    stores: tuple[Path, ...]
+    out: Path
+    audio: str | None = None
+    midi: str | None = None
+    epochs: int = 5
+    seeds: int = 3
+    hidden: int = 64
+    folds: int = 5
+    memory_gib: float = 4.0
+
+
+def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
+    """Judge every store and write results.json and report.html; returns the report's path. Raises WindowsMixed."""
+    started = time.perf_counter()
+    opened = sorted((stores.open(path) for path in config.stores), key=_window_s)
+    check_alike(opened)
+    start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
+    budget = Budget(config.epochs, config.seeds, config.hidden)
+    found: list[dict[str, Any]] = []
+    with compiled_once(), display(console) as progress:
+        for store in opened:
+            audio, midi = pair_of(store, config.audio, config.midi)
+            features = Features(store, View(audio, midi), store.rows(), memory_gib=config.memory_gib)
+            folds = judging_folds(features, config.folds)
+            heads = head_configs(HEADS, config.hidden, "frames")
+            where = config.out / "checkpoints" / f"{_window_s(store):g}-s"
+            trial = run_trial(
+                features, folds, heads, budget, fingerprint=store.fingerprint, checkpoints=where, progress=progress
+            )
+            specific, mean = evidence.correlation_table(trial.judged, SHOWN, "specific")
+            found.append(
+                {
+                    "window_s": _window_s(store),
+                    "store": about_store(store),
+                    "rows": len(trial.rows),
+                    "judgeable": float(trial.rows.valid.mean()),
+                    "pieces": len(trial.judged.pieces),
+                    "pair": {"audio": audio, "midi": midi, "view": "frames"},
+                    "fusion": most_often([c.fusion for c in trial.choices]),
+                    "specific": specific,
+                    "mean": mean,
+                }
+            )
+    word, verdict = context_verdict([f["mean"][BEST_FUSION] for f in found])
+    _print(console, found, verdict)
+    results = {
+        "phase": "window check",
+        "store": found[-1]["store"],
+        "pair": found[-1]["pair"],
+        "windows": found,
+        "word": word,
+        "verdict": verdict,
+        "machine": machine(),
+        "seconds": round(time.perf_counter() - started, 1),
+    }
+    write_json(config.out / "results.json", results)
+    report = render(config.out)
+    console.print(f"report: {report}", soft_wrap=True)
+    return report
+
+
+def _window_s(store: Store) -> float:
+    return float(store.recipe.segments["window_s"])
+
+
+def _print(console: Console, found: Sequence[dict[str, Any]], verdict: str) -> None:
+    table = Table(title="mean specific r by window length")
+    for head in ("window", "rows", "best single", "best fusion"):
+        table.add_column(head, justify="right")
+    for f in found:
+        cells = [_words(f["mean"][name]) for name in (BEST_SINGLE, BEST_FUSION)]
+        table.add_row(f"{f['window_s']:g} s", str(f["rows"]), *cells)
+    console.print(table)
+    console.print(verdict)
+
+
+def _words(v: Interval) -> str:
+    return f"{number(v.value)} ({number(v.low)} to {number(v.high)})"
+
+
+def check_alike(opened: Sequence[Store]) -> None:
+    """Raises WindowsMixed unless these are two stores at least, alike but for their windows."""
+    if len(opened) < 2:
+        raise WindowsMixed("a window check needs two stores at least, of different windows")
+    first = opened[0]
+    for store in opened[1:]:
+        for what in ("corpus", "degradation", "audio"):
+            if getattr(store.recipe, what) != getattr(first.recipe, what):
+                raise WindowsMixed(f"{store.path} and {first.path} differ in {what}: plan them alike but for --window")
+    windows = [_window_s(store) for store in opened]
+    if len(set(windows)) < len(windows):
+        raise WindowsMixed(f"two of these stores have one window length ({windows})")
+
+
+def context_verdict(by_window: Sequence[Interval]) -> tuple[str, str]:
+    """A word and a sentence; shortest window first."""
+    short, long = by_window[0], by_window[-1]
+    if long.low > short.high:
+        return (
+            "context matters",
+            "Context is a bottleneck: the longest window does better than the shortest beyond both intervals.",
+        )
+    if long.high < short.low:
+        return "not context", "Context is no bottleneck: shorter windows do better."
+    return (
+        "not shown",
+        "Context is not shown to be the bottleneck: the intervals of the shortest and the longest window meet.",
+    )

@@ -1,0 +1,130 @@
+"""A report's page: verdict first, then warnings, then sections of pictures and tables. Knows nothing of any phase."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from keybed.experiments.evaluation.gates import Criterion, Gate
+
+Json = Any
+TEMPLATES = Path(__file__).parent / "templates"
+Cell = str | dict[str, str]
+
+
+@dataclass(frozen=True)
+class Banner:
+    """Something that must be read before any number."""
+
+    text: str
+    head: str = ""
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text; `numeric` columns are set to the right; `fold` hides it behind its caption."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    caption: str = ""
+    numeric: Sequence[int] = ()
+    fold: bool = False
+    kind: str = ""
+
+
+@dataclass(frozen=True)
+class Section:
+    """One card of the page."""
+
+    title: str
+    text: Sequence[str] = ()
+    pictures: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Page:
+    """All that the template shows."""
+
+    title: str
+    verdict: str
+    word: str
+    lead: Sequence[str]
+    below: Sequence[str]
+    advice: str | None
+    banners: Sequence[Banner]
+    sections: Sequence[Section]
+    footer: Sequence[str] = field(default_factory=tuple)
+
+
+def write_page(page: Page, path: Path) -> Path:
+    """Render to one self-contained HTML file, written aside and renamed."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    aside = path.with_name(path.name + ".aside")
+    aside.write_text(environment.get_template("report.html.jinja").render(page=page), encoding="utf-8")
+    aside.replace(path)
+    return path
+
+
+def number(value: Json, digits: int = 3) -> str:
+    """A number for people; a dash where there is none; a true minus sign."""
+    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+
+
+def with_interval(interval: Mapping[str, Json], digits: int = 3) -> str:
+    """0.412 (0.380 to 0.441)."""
+    if interval["value"] is None:
+        return "undefined"
+    if interval["low"] is None:
+        return number(interval["value"], digits)
+    return (
+        f"{number(interval['value'], digits)} ({number(interval['low'], digits)} to {number(interval['high'], digits)})"
+    )
+
+
+def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool = False) -> Table:
+    """Every criterion with its value, interval, threshold, verdict and arithmetic."""
+    rows: list[list[Cell]] = []
+    for c in criteria:
+        value = with_interval({"value": c.value, "low": c.low, "high": c.high})
+        style = f"pill {c.outcome}" if c.required else "pill shown"
+        text = c.outcome if c.required else f"{c.outcome} · shown only"
+        rows.append([c.name, value, c.threshold, {"text": text, "style": style}, c.arithmetic])
+    head = ["criterion", "value (95 % interval)", "asked", "verdict", "arithmetic"]
+    return Table(head, rows, caption=caption, fold=fold, kind="gate")
+
+
+def gate_section(gate: Gate) -> Section:
+    """The gate as a table, the plan's literal arithmetic under it."""
+    tables = [criteria_table(gate.criteria)]
+    if gate.literal:
+        tables.append(
+            criteria_table(
+                gate.literal, caption=f"The plan’s literal arithmetic (plain r): {gate.literal_verdict}, marked literal"
+            )
+        )
+    return Section("The gate, criterion by criterion", tables=tables, wide=True)
+
+
+def override_banners(gate: Gate) -> list[Banner]:
+    """Every decision to go on against a gate, for every report after it."""
+    return [
+        Banner(
+            f"Phase {o.phase} ({o.run}) said {o.verdict}; someone went on with the reason: “{o.reason}”",
+            "Override.",
+            True,
+        )
+        for o in gate.overrides
+    ]

@@ -1,0 +1,1 @@
+"""`keybed sensitivity`: which encoder, state and pooling sees which kind of mistake."""

@@ -1,0 +1,136 @@
+"""Counterfactual pairs: one segment untouched, and again with a single axis degraded and every other at zero."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from keybed.extract.audio.render import Renderer
+from keybed.extract.degrade import CURVES, UNTOUCHED, Prepared, Variant, make_variant, prepare
+from keybed.extract.encoders.base import Clip
+from keybed.extract.music.notes_file import load_notes
+from keybed.store.format.vocabulary import AXES, LEVELS, TIERS, Status
+from keybed.store.read.store import Store
+
+LEVEL_SCORES = (87.5, 72.5, 57.5)
+"""Each axis is degraded to the middle of the good, moderate and poor tiers' bands."""
+
+
+@dataclass(frozen=True)
+class Counterfactual:
+    """What is done to which segment. axis is an index into AXES, or None for the untouched twin."""
+
+    notes: Path
+    recording: int
+    piece: int
+    start_s: float
+    axis: int | None
+    score: float
+
+    @property
+    def levels(self) -> np.ndarray:
+        """Levels to aim at, float32 (8,): untouched but for the one axis (and tempo with expression)."""
+        levels = UNTOUCHED.copy()
+        if self.axis is not None:
+            for name in ("expression", "tempo") if AXES[self.axis] == "expression" else (AXES[self.axis],):
+                levels[LEVELS.index(name)] = CURVES[name].level(self.score)
+        return levels
+
+
+@dataclass(frozen=True, eq=False)
+class Heard:
+    """One counterfactual as encoders get it, with the level realised on its axis and whether the axis can be judged."""
+
+    of: Counterfactual
+    clip: Clip
+    level: np.ndarray
+    valid: np.ndarray
+
+
+def choose_segments(store: Store, n_segments: int, seed: int) -> list[tuple[int, int, float]]:
+    """(recording, piece, start_s) of up to n train segments, taken in turn from every piece in a seeded order.
+
+    Only the train split: what follows from them (states, bins, statistics) must not have seen a test piece.
+    """
+    start, stop = store.splits["train"]
+    columns = store.columns(start, stop)
+    pristine = np.flatnonzero(columns["tier"] == TIERS.index("pristine"))
+    rng = np.random.default_rng(seed)
+    queues = {}
+    for piece in np.unique(columns["piece"][pristine]):
+        queues[piece] = list(rng.permutation(pristine[columns["piece"][pristine] == piece]))
+    chosen: list[int] = []
+    while queues and len(chosen) < n_segments:
+        for piece in rng.permutation(list(queues)):
+            chosen.append(int(queues[piece].pop()))
+            if not queues[piece]:
+                del queues[piece]
+    return [
+        (int(columns["recording"][i]), int(columns["piece"][i]), float(columns["start_s"][i]))
+        for i in chosen[:n_segments]
+    ]
+
+
+def family(store: Store, segment: tuple[int, int, float]) -> list[Counterfactual]:
+    """The untouched segment first, then every axis at every level: 1 + 7 × 3."""
+    recording, piece, start_s = segment
+    notes = store.notes_path(recording)
+    twins = [Counterfactual(notes, recording, piece, start_s, None, 97.5)]
+    return twins + [
+        Counterfactual(notes, recording, piece, start_s, axis, score)
+        for axis in range(len(AXES))
+        for score in LEVEL_SCORES
+    ]
+
+
+def heard_families(
+    families: Sequence[Sequence[Counterfactual]], *, seed: int, window_s: float, soundfont: str | None, workers: int
+) -> Iterator[list[Heard] | None]:
+    """Each family degraded and rendered, in order; None where a member cannot be made (no notes, silence).
+
+    Worker processes render; only a few families are in memory at a time.
+    """
+    context = multiprocessing.get_context("forkserver")
+    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+        waiting = []
+        for members in families:
+            waiting.append(pool.submit(_hear, list(members), seed, window_s, soundfont))
+            if len(waiting) > 2 * workers:
+                yield waiting.pop(0).result()
+        for future in waiting:
+            yield future.result()
+
+
+def _hear(members: list[Counterfactual], seed: int, window_s: float, soundfont: str | None) -> list[Heard] | None:
+    found = []
+    for member in members:
+        variant = _vary(member, seed, window_s)
+        sound = Renderer(soundfont).render(variant, window_s)
+        if variant.status != Status.OK or sound.status != Status.OK:
+            return None
+        clip = Clip(sound.audio, variant.performance, window_s)
+        found.append(Heard(member, clip, variant.level, variant.valid))
+    return found
+
+
+def _vary(member: Counterfactual, seed: int, window_s: float) -> Variant:
+    return make_variant(
+        _prepared(member.notes),
+        member.start_s,
+        window_s,
+        member.levels,
+        seed=seed,
+        recording_id=member.recording,
+        tier=TIERS.index("pristine" if member.axis is None else "poor"),
+    )
+
+
+@lru_cache(maxsize=4)
+def _prepared(notes: Path) -> Prepared:
+    return prepare(load_notes(notes))

@@ -1,0 +1,1 @@
+"""Sound: FluidSynth renderings, recorded audio, loudness and waveform measures."""

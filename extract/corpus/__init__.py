@@ -1,0 +1,1 @@
+"""Which recordings there are: MAESTRO's metadata, pieces, splits and the parsed MIDI of each recording."""

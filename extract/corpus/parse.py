@@ -1,0 +1,117 @@
+"""Every recording's MIDI, parsed once, in worker processes: notes into small files, and what is wrong with it in words."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from keybed.extract.corpus.metadata import Corpus, Recording
+from keybed.extract.music.midi import MidiError, read_midi
+from keybed.extract.music.notes_file import save_notes
+from keybed.extract.processes import process_pool
+from keybed.extract.progress import Progress
+from keybed.store.disk.durable import disk_error
+from keybed.store.format.layout import Layout
+
+DURATION_TOLERANCE_S = 2.0
+"""How far the CSV's duration may lie from the last thing in the MIDI before the plan mentions it."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """What one recording's files hold. `problem` and `audio_problem` are None where all is well."""
+
+    recording: int
+    midi_sha256: str
+    n_notes: int
+    end_s: float
+    problem: str | None
+    audio: dict[str, Any] | None
+    audio_problem: str | None
+
+
+def parse_all(
+    corpus: Corpus, wanted: Sequence[int], notes_folder: Path, *, recorded: bool, jobs: int, progress: Progress
+) -> dict[int, Parsed]:
+    """Parse the MIDI of these recordings into notes_folder; a file that cannot be read is a `problem`, not an error."""
+    recordings = [corpus.recordings[index] for index in wanted]
+    parse = partial(parse_one, corpus, notes_folder, recorded)
+    parsed: dict[int, Parsed] = {}
+    if jobs <= 1 or len(recordings) < 8:
+        for recording in recordings:
+            parsed[recording.index] = parse(recording)
+            progress("reading MIDI", len(parsed), len(recordings))
+        return parsed
+    bare = partial(parse_one, Corpus(corpus.folder, corpus.csv_path, b"", ()), notes_folder, recorded)
+    with process_pool(jobs) as pool:
+        for result in pool.map(bare, recordings, chunksize=4):
+            parsed[result.recording] = result
+            progress("reading MIDI", len(parsed), len(recordings))
+    return parsed
+
+
+def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Recording) -> Parsed:
+    """Hash and parse one recording's files."""
+    midi = corpus.midi_path(recording)
+    sha256, n_notes, end_s, problem = "absent", 0, 0.0, None
+    try:
+        sha256 = hashlib.sha256(midi.read_bytes()).hexdigest()
+        performance = read_midi(midi)
+    except OSError as error:
+        problem = f"{recording.midi}: {error.strerror or error}"
+    except MidiError as error:
+        problem = str(error).replace(str(midi), recording.midi)
+    else:
+        n_notes = performance.n_notes
+        end_s = max(float(performance.offset_s.max(initial=0.0)), float(performance.pedal_s[-1:].max(initial=0.0)))
+        target = notes_folder / Layout(notes_folder).notes_of(recording.index).name
+        try:
+            save_notes(target, performance, sha256)
+        except OSError as error:
+            raise disk_error(error, target) from error
+    audio, audio_problem = _audio(corpus, recording) if recorded else (None, None)
+    return Parsed(recording.index, sha256, n_notes, end_s, problem, audio, audio_problem)
+
+
+def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None, str | None]:
+    """Size and header of the recording's sound file; its samples are hashed when extraction reads them."""
+    import soundfile
+
+    path = corpus.audio_path(recording)
+    if not recording.audio or not path.is_file():
+        return None, f"{recording.audio or 'no audio_filename'}: no such file"
+    try:
+        info = soundfile.info(path)
+    except soundfile.LibsndfileError as error:
+        return None, f"{recording.audio}: {error.error_string}"
+    facts = {
+        "bytes": path.stat().st_size,
+        "frames": info.frames,
+        "sample_rate_hz": info.samplerate,
+        "channels": info.channels,
+        "subtype": info.subtype,
+    }
+    return facts, None
+
+
+def complaints(recording: Recording, parsed: Parsed) -> list[str]:
+    """Everything about a recording's files that a person should know, one line each."""
+    found = [problem for problem in (parsed.problem, parsed.audio_problem) if problem]
+    beyond_s = parsed.end_s - recording.duration_s
+    if parsed.problem is None and abs(beyond_s) > DURATION_TOLERANCE_S:
+        follows = "those without notes become rows with status NO_NOTES"
+        if beyond_s > 0:
+            follows = f"the last {beyond_s:.1f} s of the MIDI are in none"
+        found.append(
+            f"{recording.midi}: the CSV says {recording.duration_s:.1f} s, the MIDI ends at {parsed.end_s:.1f} s; "
+            f"windows follow the CSV, {follows}"
+        )
+    if parsed.audio:
+        seconds = parsed.audio["frames"] / parsed.audio["sample_rate_hz"]
+        if seconds < recording.duration_s - DURATION_TOLERANCE_S:
+            found.append(f"{recording.audio}: {seconds:.1f} s of sound for {recording.duration_s:.1f} s in the CSV")
+    return found

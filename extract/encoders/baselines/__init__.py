@@ -1,0 +1,1 @@
+"""Encoders that need no weights: logmel, expressive, and placeholders for tests."""

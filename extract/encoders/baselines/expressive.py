@@ -1,0 +1,91 @@
+"""`expressive`: the MIDI baseline that needs no weights, made of what MIDIBert's tokens throw away.
+
+Its 28 channels, described one by one in `note_features`, are averaged over whatever they measure (notes, pedal lifts,
+10 ms steps) within each bin, with their spread; over the whole window they are the single state of `layers`.
+A channel with nothing to measure in a bin is 0 there, and the rates say so. A bin is masked only where no note begins,
+no key is held and the pedal neither moves nor is down.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from keybed.extract.encoders import pooling
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.baselines import note_features
+from keybed.store.format.recipe import EncoderSpec
+
+CODE_VERSION = 1
+CHANNELS = (
+    *note_features.NOTE_CHANNELS,
+    *note_features.LIFT_CHANNELS,
+    *note_features.STEP_CHANNELS,
+    *note_features.RATE_CHANNELS,
+)
+_N_MEASURED = len(CHANNELS) - len(note_features.RATE_CHANNELS)
+
+
+def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
+    """Spec of `expressive`: one state of 28 channels, mean and sd, masked."""
+    return EncoderSpec(
+        name="expressive",
+        modality="midi",
+        source="none",
+        revision="",
+        weights_sha256="none",
+        code_version=CODE_VERSION,
+        preprocessing={
+            "window_s": window_s,
+            "chord_s": note_features.CHORD_S,
+            "trend_sigma_s": note_features.TREND_SIGMA_S,
+            "step_s": note_features.STEP_S,
+            "pooling_version": pooling.VERSION,
+        },
+        n_states=1,
+        width=len(CHANNELS),
+        n_bins=n_bins,
+        frame_states=(0,),
+        has_mask=True,
+        threads=threads,
+        channels=CHANNELS,
+    )
+
+
+class Expressive(Encoder):
+    """See the module's description."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self.spec = spec
+
+    def encode(self, clips: Sequence[Clip | None]) -> Pooled:
+        """See Encoder.encode."""
+        spec = self.spec
+        layers = np.zeros((len(clips), 2, 1, spec.width), np.float32)
+        frames = np.zeros((len(clips), spec.n_bins, 2, spec.width), np.float32)
+        mask = np.zeros((len(clips), spec.n_bins), np.bool_)
+        for row, clip in enumerate(clips):
+            if clip is not None:
+                self._fill(clip, layers[row, :, 0], frames[row], mask[row])
+        return pooling.finish(spec.name, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+
+    def _fill(self, clip: Clip, layers: np.ndarray, frames: np.ndarray, mask: np.ndarray) -> None:
+        n_bins, window_s, notes = self.spec.n_bins, clip.window_s, clip.performance
+        column = 0
+        for time_s, values in (
+            note_features.note_measures(notes, window_s),
+            note_features.lift_measures(notes, window_s),
+            note_features.step_measures(notes, window_s),
+        ):
+            columns = slice(column, column + values.shape[1])
+            column = columns.stop
+            bins = pooling.bins_of(time_s, n_bins, window_s)
+            layers[:, columns] = pooling.time_stats(values)
+            frames[:, 0, columns], frames[:, 1, columns], _ = pooling.bin_stats(values, bins, n_bins)
+        rates = note_features.bin_rates(notes, n_bins, window_s)
+        layers[:, _N_MEASURED:] = pooling.time_stats(rates)
+        frames[:, 0, _N_MEASURED:] = rates
+        silent = CHANNELS.index("rest"), CHANNELS.index("note_rate_hz"), CHANNELS.index("pedal_travel_hz")
+        mask[:] = (frames[:, 0, silent[0]] < 1) | (frames[:, 0, silent[1]] > 0) | (frames[:, 0, silent[2]] > 0)
+        frames[~mask] = 0

@@ -1,0 +1,143 @@
+"""`logmel`: the audio baseline that needs no weights. Log-mel spectrum, onset flux and three measures of sound.
+
+Frames of 1024 samples (43 ms, Hann) every 480 (20 ms), centred at their middle, reflected at the ends. Every channel is
+kept as mean and standard deviation within each bin, and over the whole window as the single state of `layers`:
+
+- `mel_000` … `mel_095`: 96 mel bands (Slaney's scale, area-normalised triangles) from 30 Hz to 12 kHz,
+  10·log10(power + 1e-10), in dB;
+- `flux_0` … `flux_7`: onset strength in 8 groups of 12 neighbouring bands, the mean rise (≥ 0) of dB from frame to
+  frame; its mean in a bin says how many and how strong the onsets are, its spread how sharp;
+- `rms_db`: level of the frame; `centroid_octaves`: log2 of the spectral centroid over 440 Hz; `flatness_db`: 10·log10
+  of geometric over arithmetic mean of the spectrum's power, near 0 for noise, far below for tones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import scipy.fft
+from numpy.typing import NDArray
+
+from keybed.extract.encoders import pooling
+from keybed.extract.encoders.audio_check import audio_of
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.store.format.recipe import EncoderSpec
+
+CODE_VERSION = 1
+FRAME_SAMPLES, HOP_SAMPLES = 1024, 480
+N_MELS, N_FLUX = 96, 8
+LOWEST_HZ, HIGHEST_HZ = 30.0, 12_000.0
+POWER_FLOOR = 1e-10
+
+CHANNELS = (
+    *(f"mel_{band:03d}" for band in range(N_MELS)),
+    *(f"flux_{group}" for group in range(N_FLUX)),
+    "rms_db",
+    "centroid_octaves",
+    "flatness_db",
+)
+
+
+def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
+    """Spec of `logmel`: one state of 107 channels, mean and sd."""
+    return EncoderSpec(
+        name="logmel",
+        modality="audio",
+        source="none",
+        revision="",
+        weights_sha256="none",
+        code_version=CODE_VERSION,
+        preprocessing={
+            "window_s": window_s,
+            "sample_rate_hz": SAMPLE_RATE_HZ,
+            "frame_samples": FRAME_SAMPLES,
+            "hop_samples": HOP_SAMPLES,
+            "n_mels": N_MELS,
+            "lowest_hz": LOWEST_HZ,
+            "highest_hz": HIGHEST_HZ,
+            "power_floor": POWER_FLOOR,
+            "pooling_version": pooling.VERSION,
+        },
+        n_states=1,
+        width=len(CHANNELS),
+        n_bins=n_bins,
+        frame_states=(0,),
+        threads=threads,
+        channels=CHANNELS,
+    )
+
+
+class LogMel(Encoder):
+    """See the module's description."""
+
+    def __init__(self, spec: EncoderSpec) -> None:
+        self.spec = spec
+
+    def encode(self, clips: Sequence[Clip | None]) -> Pooled:
+        """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
+        spec = self.spec
+        layers = np.zeros((len(clips), 2, 1, spec.width), np.float32)
+        frames = np.zeros((len(clips), spec.n_bins, 2, spec.width), np.float32)
+        for row, clip in enumerate(clips):
+            if clip is None:
+                continue
+            channels = spectral_channels(audio_of(spec, clip, row))
+            centres = pooling.frame_centres_s(len(channels), HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
+            bins = pooling.bins_of(centres, spec.n_bins, clip.window_s)
+            layers[row, :, 0] = pooling.time_stats(channels)
+            frames[row, :, 0], frames[row, :, 1], _ = pooling.bin_stats(channels, bins, spec.n_bins)
+        mask = np.ones((len(clips), spec.n_bins), np.bool_)
+        return pooling.finish(spec.name, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+
+
+def spectral_channels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """All channels of one clip: float32 (1 + samples // 480, 107), frame t centred at sample 480 t."""
+    half = FRAME_SAMPLES // 2
+    padded = np.pad(audio, half, mode="reflect")
+    n_frames = 1 + audio.size // HOP_SAMPLES
+    windowed = np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES][:n_frames] * _window()
+    spectrum = scipy.fft.rfft(windowed, axis=1, workers=1)
+    power = (spectrum.real**2 + spectrum.imag**2) / np.float32((_window() ** 2).sum())
+    mel_db = 10 * np.log10(power @ mel_filters().T + np.float32(POWER_FLOOR))
+
+    rise = np.maximum(np.diff(mel_db, axis=0, prepend=mel_db[:1]), 0)
+    flux = rise.reshape(n_frames, N_FLUX, N_MELS // N_FLUX).mean(2)
+
+    power = power + np.float32(POWER_FLOOR)
+    total = power.sum(1)
+    rms_db = 10 * np.log10((windowed**2).sum(1) / np.float32((_window() ** 2).sum()) + np.float32(POWER_FLOOR))
+    centroid = np.log2(np.maximum(power @ _bin_hz() / total, np.float32(1)) / np.float32(440))
+    flatness_db = 10 / np.log(10) * np.log(power).mean(1) - 10 * np.log10(total / power.shape[1])
+    channels = np.column_stack([mel_db, flux, rms_db, centroid, flatness_db])
+    return channels.astype(np.float32)
+
+
+@cache
+def mel_filters() -> NDArray[np.float32]:
+    """Slaney's mel filter bank, float32 (96, 513): linear below 1 kHz, logarithmic above, triangles of area 1.
+
+    M. Slaney, "Auditory Toolbox", 1998; the same numbers as librosa.filters.mel with its defaults.
+    """
+    edges_mel = np.linspace(_hz_to_mel(LOWEST_HZ), _hz_to_mel(HIGHEST_HZ), N_MELS + 2)
+    log_step = np.log(6.4) / 27
+    edges_hz = np.where(edges_mel < 15, edges_mel * 200 / 3, 1000 * np.exp(log_step * (edges_mel - 15)))
+    low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
+    hz = _bin_hz().astype(np.float64)
+    triangles = np.maximum(0, np.minimum((hz - low) / (centre - low), (high - hz) / (high - centre)))
+    return (triangles * 2 / (high - low)).astype(np.float32)
+
+
+def _hz_to_mel(hz: float) -> float:
+    return hz * 3 / 200 if hz < 1000 else 15 + np.log(hz / 1000) * 27 / np.log(6.4)
+
+
+@cache
+def _bin_hz() -> NDArray[np.float32]:
+    return (np.arange(FRAME_SAMPLES // 2 + 1) * SAMPLE_RATE_HZ / FRAME_SAMPLES).astype(np.float32)
+
+
+@cache
+def _window() -> NDArray[np.float32]:
+    return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME_SAMPLES) / FRAME_SAMPLES)).astype(np.float32)

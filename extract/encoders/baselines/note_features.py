@@ -1,0 +1,206 @@
+"""The measures behind the `expressive` baseline: one number a note, a pedal lift, or a 10 ms step. Pure numpy.
+
+All are taken from the window alone (notes of the pre-roll included where they still shape it), and their names are the
+store's channel names.
+
+A note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets less than 30 ms apart:
+
+- `velocity`: MIDI velocity 1–127. `velocity_trend`: its Gaussian-weighted mean (σ 1.5 s) over the window's notes, the
+  phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − its chord's mean.
+- `ioi_log2`: log2 of the seconds from the chord before to its own chord (held within ±6).
+- `pulse_deviation_ms`: the chord's onset against where a steady hand would put it between its neighbours: at the
+  simplest of the shares 1/4, 1/3, 1/2, 2/3, 3/4 of their distance. `pulse_deviation_abs_ms`: its size.
+- `chord_spread_ms`: onset − first onset of its chord.
+- `length_log2`: log2 of the seconds the key is held. `length_ratio_log2`: log2 of length over the time to the next
+  chord, legato above 0 and staccato below (held within ±4). `length_jump_log2`: size of the change of length_ratio_log2
+  against the note before. `overlap_s`: key release − next chord's onset, positive where keys overlap (within ±2).
+- `pedal_at_onset`: pedal value / 127. `pedal_lag_s`: seconds from the onset to the next crossing of 64 upwards, 1 where
+  none follows within one second.
+- `pitch`: MIDI number. `clash`: number of keys still held a semitone, a major seventh or a minor ninth away.
+  `pitch_class_surprise`: −log2 of the pitch class's share of the window's notes (add-one smoothed).
+
+A pedal lift (`LIFT_CHANNELS`): `lift_to_onset_s`, seconds from the nearest onset to the lift (crossing of 64
+downwards), positive where the pedal comes up after the note, within ±1; `lift_depth`: lowest value in the 0.3 s
+after it, / 127.
+
+A step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half`
+1 where it is 20–107, neither up nor down; `held_keys` number of keys down; `rest` 1 where no key and no pedal is down.
+
+A bin (`RATE_CHANNELS`), per second: `note_rate_hz`, `chord_rate_hz`, `lift_rate_hz`, `pedal_travel_hz` (sum of the
+pedal's movement / 127).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract.music.performance import SUSTAIN_ON, Performance
+
+CHORD_S = 0.030
+TREND_SIGMA_S = 1.5
+STEP_S = 0.010
+
+NOTE_CHANNELS = (
+    "velocity",
+    "velocity_trend",
+    "velocity_deviation",
+    "voicing",
+    "ioi_log2",
+    "pulse_deviation_ms",
+    "pulse_deviation_abs_ms",
+    "chord_spread_ms",
+    "length_log2",
+    "length_ratio_log2",
+    "length_jump_log2",
+    "overlap_s",
+    "pedal_at_onset",
+    "pedal_lag_s",
+    "pitch",
+    "clash",
+    "pitch_class_surprise",
+)
+LIFT_CHANNELS = ("lift_to_onset_s", "lift_depth")
+STEP_CHANNELS = ("pedal_depth", "pedal_down", "pedal_half", "held_keys", "rest")
+RATE_CHANNELS = ("note_rate_hz", "chord_rate_hz", "lift_rate_hz", "pedal_travel_hz")
+
+_SHARES = np.array([1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4])
+_CLASHING = (1, 11, 13)
+
+
+def chords(onset_s: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Chord of each onset (sorted) and each chord's first onset: a new one wherever the gap is 30 ms or more."""
+    new = np.diff(onset_s, prepend=-np.inf) >= CHORD_S
+    return np.cumsum(new) - 1, onset_s[new]
+
+
+def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Onsets within the window, float64 (n,), and their NOTE_CHANNELS, float64 (n, 17)."""
+    chord, chord_s = chords(notes.onset_s)
+    length = notes.offset_s - notes.onset_s
+    before = np.diff(chord_s, prepend=chord_s[0] - 1.0)[chord] if chord_s.size else np.zeros(0)
+    next_s = np.append(chord_s[1:], np.inf)[chord] if chord_s.size else np.zeros(0)
+    last = ~np.isfinite(next_s)
+    # The last chord has nothing to be compared with: it counts as exactly legato.
+    to_next = np.where(last, length, next_s - notes.onset_s)
+    ratio = np.clip(np.log2(length / np.maximum(to_next, 1e-3)), -4, 4)
+    deviation = _pulse_deviation_ms(chord_s)[chord] if chord_s.size else np.zeros(0)
+
+    velocity = notes.velocity.astype(np.float64)
+    within = (notes.onset_s >= 0) & (notes.onset_s < window_s)
+    onset_s = notes.onset_s[within]
+    trend = _smooth(onset_s, onset_s, velocity[within])
+    measures = np.column_stack(
+        [
+            velocity[within],
+            trend,
+            velocity[within] - trend,
+            (velocity - _group_mean(velocity, chord))[within],
+            np.clip(np.log2(before[within]), -6, 6),
+            deviation[within],
+            np.abs(deviation[within]),
+            1e3 * (notes.onset_s - chord_s[chord])[within],
+            np.log2(np.maximum(length[within], 1e-3)),
+            ratio[within],
+            np.abs(np.diff(ratio, prepend=ratio[:1]))[within],
+            np.clip(np.where(last, 0.0, notes.offset_s - next_s), -2, 2)[within],
+            pedal_at(notes, onset_s) / 127.0,
+            _lag_to_next(onset_s, _crossings(notes)[0]),
+            notes.pitch[within].astype(np.float64),
+            _clashes(notes)[within],
+            _surprise(notes.pitch[within]),
+        ]
+    )
+    return onset_s, measures
+
+
+def lift_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Pedal lifts within the window, float64 (k,), and their LIFT_CHANNELS, float64 (k, 2)."""
+    lift_s = _crossings(notes)[1]
+    lift_s = lift_s[(lift_s >= 0) & (lift_s < window_s)]
+    if notes.n_notes == 0:
+        return lift_s, np.column_stack([np.ones_like(lift_s), np.zeros_like(lift_s)])
+    after = np.searchsorted(notes.onset_s, lift_s)
+    since = lift_s - notes.onset_s[np.maximum(after - 1, 0)]
+    until = lift_s - notes.onset_s[np.minimum(after, notes.n_notes - 1)]
+    nearest = np.where(np.abs(since) <= np.abs(until), since, until)
+    depth = np.array(
+        [notes.pedal_value[(notes.pedal_s >= s) & (notes.pedal_s < s + 0.3)].min(initial=127) for s in lift_s],
+        np.float64,
+    )
+    return lift_s, np.column_stack([np.clip(nearest, -1, 1), depth / 127.0])
+
+
+def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Middles of the window's 10 ms steps, float64 (s,), and their STEP_CHANNELS, float64 (s, 5)."""
+    step_s: NDArray[np.float64] = (np.arange(round(window_s / STEP_S), dtype=np.float64) + 0.5) * STEP_S
+    value = pedal_at(notes, step_s)
+    held = np.searchsorted(notes.onset_s, step_s, side="right") - np.searchsorted(
+        np.sort(notes.offset_s), step_s, side="right"
+    )
+    down = value >= SUSTAIN_ON
+    half = (value >= 20) & (value < 108)
+    return step_s, np.column_stack([value / 127.0, down, half, held, (held == 0) & ~down]).astype(np.float64)
+
+
+def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.float64]:
+    """RATE_CHANNELS of each bin, float64 (n_bins, 4)."""
+    edges = np.linspace(0, window_s, n_bins + 1)
+    travel = np.abs(np.diff(notes.pedal_value.astype(np.float64), prepend=notes.pedal_value[:1])) / 127.0
+    # numpy's last bin holds its right edge, a window does not.
+    edges[-1] = np.nextafter(window_s, 0)
+    counts = [
+        np.histogram(notes.onset_s, edges)[0],
+        np.histogram(chords(notes.onset_s)[1], edges)[0],
+        np.histogram(_crossings(notes)[1], edges)[0],
+        np.histogram(notes.pedal_s, edges, weights=travel)[0],
+    ]
+    return np.column_stack(counts) * (n_bins / window_s)
+
+
+def pedal_at(notes: Performance, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Sustain value in force at each moment, 0 before the first event."""
+    values = np.concatenate([[0.0], notes.pedal_value.astype(np.float64)])
+    return values[np.searchsorted(notes.pedal_s, time_s, side="right")]
+
+
+def _crossings(notes: Performance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    change = np.diff((notes.pedal_value >= SUSTAIN_ON).astype(np.int8), prepend=np.int8(0))
+    return notes.pedal_s[change > 0], notes.pedal_s[change < 0]
+
+
+def _pulse_deviation_ms(chord_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    """0 for the first and the last chord, and where the neighbours are more than 2 s apart (no pulse to speak of)."""
+    deviation = np.zeros(chord_s.size)
+    if chord_s.size >= 3:
+        span = chord_s[2:] - chord_s[:-2]
+        share = (chord_s[1:-1] - chord_s[:-2]) / span
+        nearest = _SHARES[np.abs(share[:, None] - _SHARES).argmin(1)]
+        deviation[1:-1] = np.where(span <= 2.0, 1e3 * (share - nearest) * span, 0.0)
+    return deviation
+
+
+def _smooth(at_s: NDArray[np.float64], time_s: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
+    weight = np.exp(-0.5 * ((at_s[:, None] - time_s) / TREND_SIGMA_S) ** 2)
+    return (weight * value).sum(1) / weight.sum(1)
+
+
+def _group_mean(value: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:
+    return (np.bincount(group, value) / np.maximum(np.bincount(group), 1))[group]
+
+
+def _lag_to_next(onset_s: NDArray[np.float64], press_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    following = np.append(press_s, np.inf)[np.searchsorted(press_s, onset_s)]
+    return np.minimum(following - onset_s, 1.0)
+
+
+def _clashes(notes: Performance) -> NDArray[np.float64]:
+    """How many keys held at each onset (struck before it or with it, in the array's order) clash with it."""
+    held = (notes.onset_s <= notes.onset_s[:, None]) & (notes.offset_s > notes.onset_s[:, None])
+    distance = np.abs(notes.pitch.astype(np.int64)[:, None] - notes.pitch.astype(np.int64))
+    return (held & np.isin(distance, _CLASHING)).sum(1).astype(np.float64)
+
+
+def _surprise(pitch: NDArray[np.int16]) -> NDArray[np.float64]:
+    count = np.bincount(pitch.astype(np.int64) % 12, minlength=12) + 1.0
+    return -np.log2(count / count.sum())[pitch.astype(np.int64) % 12]

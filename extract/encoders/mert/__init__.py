@@ -1,0 +1,1 @@
+"""MERT, the audio encoder: its specification without torch, its model and its convolutions."""

@@ -1,0 +1,153 @@
+"""MERT's convolutions as matrix products: the seven of the front end, and the wide positional one.
+
+The same arithmetic as transformers' modules in another order; `tests` hold every state to transformers' and the
+authors' numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from keybed.extract.encoders.mert.spec import n_frames
+
+GPU_CONVOLUTION_ROWS = 16
+POSITION_BLOCK = 16
+"""Frames that one row of the positional product holds: each more takes 1 / 128 more arithmetic and a wider weight."""
+SHORT = 256
+"""Rows of the products that a long and narrow one is cut into on a GPU."""
+
+
+class Convolutions(nn.Module):
+    """The seven convolutions: waveforms (B, samples) float32 to (B, T, 512), a few clips at a time.
+
+    A part's clips stand in one long (time, channel) matrix, each padded to a length that every stride divides, so that
+    all taps of a stage are views of it. The rows of padding at a clip's end reach into the next clip; they are never
+    read by a row that is kept.
+    """
+
+    def __init__(self, extractor: Any, architecture: dict[str, Any]) -> None:
+        super().__init__()
+        self.stride, self.kernel = architecture["conv_stride"], architecture["conv_kernel"]
+        self.architecture = architecture
+        first = extractor.conv_layers[0]
+        # These three leave the float32 of the checkpoint only once they are folded into one weight a clip.
+        self.first = {
+            "weight": first.conv.weight[:, 0],
+            "scale": first.layer_norm.weight,
+            "shift": first.layer_norm.bias,
+        }
+        self.first_eps = first.layer_norm.eps
+        self.heads, self.tails = nn.ParameterList(), nn.ParameterList()
+        for layer, stride in zip(list(extractor.conv_layers)[1:], self.stride[1:], strict=True):
+            weight_OxKxC = layer.conv.weight.transpose(1, 2)
+            self.heads.append(nn.Parameter(weight_OxKxC[:, :stride].flatten(1).clone(), requires_grad=False))
+            self.tails.append(nn.Parameter(weight_OxKxC[:, stride:].flatten(1).clone(), requires_grad=False))
+
+    def forward(self, waveforms_BxS: Tensor) -> Tensor:
+        """See the class."""
+        # A copy from the host at every call would make it wait for the device.
+        self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
+        rows = 1 if waveforms_BxS.device.type == "cpu" else GPU_CONVOLUTION_ROWS
+        return torch.cat([self._stack(part) for part in waveforms_BxS.split(rows)])
+
+    def _stack(self, waveforms_BxS: Tensor) -> Tensor:
+        n_clips, n_samples = waveforms_BxS.shape
+        state_NxC = torch.ops.aten.gelu_(self._first(waveforms_BxS))
+        for head, tail, stride in zip(self.heads, self.tails, self.stride[1:], strict=True):
+            state_NxC = torch.ops.aten.gelu_(strided_convolution(state_NxC, head, tail, stride))
+        return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
+
+    def _first(self, waveforms_BxS: Tensor) -> Tensor:
+        """Convolution and group norm (one group a channel, over the whole clip) as one product a clip, (B · rows, 512)."""
+        n_clips, n_samples = waveforms_BxS.shape
+        kernel, stride = self.kernel[0], self.stride[0]
+        divisor = math.prod(self.stride[1:])
+        n_valid = (n_samples - kernel) // stride + 1
+        n_rows = -(-n_valid // divisor) * divisor
+        padded = F.pad(waveforms_BxS, (0, max((n_rows - 1) * stride + kernel - n_samples, 0)))
+        patches_BxTxK = padded.unfold(1, kernel, stride)[:, :n_rows]
+        centred = patches_BxTxK - patches_BxTxK[:, :n_valid].mean(1, keepdim=True)
+        covariance_BxKxK = outer_sum(centred[:, :n_valid], in_parts=padded.is_cuda) / n_valid
+        weight_OxK = self.first["weight"].to(padded)
+        variance_BxO = ((weight_OxK @ covariance_BxKxK) * weight_OxK).sum(2)
+        scale_BxO = self.first["scale"].to(padded) * torch.rsqrt(variance_BxO.clamp_min(0) + self.first_eps)
+        folded_BxKxO = (weight_OxK * scale_BxO[:, :, None]).transpose(1, 2)
+        shift_Bx1xO = self.first["shift"].to(padded).expand(n_clips, 1, -1)
+        ones_BxTx1 = torch.ones_like(centred[:, :, :1])
+        # The shift is one more tap, on a constant 1.
+        taps_BxTxK = torch.cat([centred, ones_BxTx1], dim=2)
+        taps_BxKxO = torch.cat([folded_BxKxO, shift_Bx1xO], dim=1)
+        dtype = self.heads[0].dtype
+        if dtype != torch.float32:
+            # Each factor as a sum of two bfloat16: ten samples are few, and what is lost here is lost everywhere after.
+            coarse, coarse_weight = taps_BxTxK.to(dtype), taps_BxKxO.to(dtype)
+            fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
+            taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
+            taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
+        if padded.is_cuda:
+            # bfloat16 products want inner dimensions that are multiples of 8; zeros add nothing.
+            missing = -taps_BxTxK.shape[2] % 8
+            taps_BxTxK, taps_BxKxO = F.pad(taps_BxTxK, (0, missing)), F.pad(taps_BxKxO, (0, 0, 0, missing))
+        return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
+
+
+def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
+    """1-d convolution of a long (N, C) state, N a multiple of the stride, to (N / stride, O).
+
+    head: (O, stride · C), the taps that a view of `stride` rows holds. tail: (O, (kernel − stride) · C), those beyond.
+    The last row lacks its tail.
+    """
+    n_channels = state_NxC.shape[1]
+    out = F.linear(state_NxC.view(-1, stride * n_channels), head)
+    for tap in range(tail.shape[1] // n_channels):
+        weight_CxO = tail[:, tap * n_channels : (tap + 1) * n_channels].T
+        out[:-1].addmm_(state_NxC[stride + tap :: stride], weight_CxO)
+    return out
+
+
+def outer_sum(rows_BxTxK: Tensor, *, in_parts: bool) -> Tensor:
+    """Sum over T of each row's product with itself, (B, K, K).
+
+    in_parts: as many short products and their sum. One product of 48,000 rows by 10 would leave most of a GPU idle.
+    """
+    if not in_parts:
+        return rows_BxTxK.transpose(1, 2) @ rows_BxTxK
+    whole = rows_BxTxK.shape[1] // SHORT * SHORT
+    parts_BxPxSxK, rest_BxRxK = rows_BxTxK[:, :whole].unflatten(1, (-1, SHORT)), rows_BxTxK[:, whole:]
+    return (parts_BxPxSxK.transpose(2, 3) @ parts_BxPxSxK).sum(1) + rest_BxRxK.transpose(1, 2) @ rest_BxRxK
+
+
+class BlockedPosition(nn.Module):
+    """Hubert's positional convolution (128 taps in 16 groups, padded to the same length, then GELU) as one product a group.
+
+    A row of the product is what a block of frames sees, (block + taps − 1) · channels; the weight holds the taps once
+    for every frame of the block, shifted, and zeros. That is an eighth more arithmetic, all of it in wide matrices.
+    """
+
+    def __init__(self, embedding: Any) -> None:
+        super().__init__()
+        weight_OxCxK, self.bias = embedding.conv.weight, embedding.conv.bias
+        self.n_groups, (_, n_channels, self.n_taps) = embedding.conv.groups, weight_OxCxK.shape
+        self.padding = embedding.conv.padding[0]
+        taps_GxKxCxO = weight_OxCxK.unflatten(0, (self.n_groups, -1)).permute(0, 3, 2, 1)
+        seen = POSITION_BLOCK + self.n_taps - 1
+        weight = torch.zeros(self.n_groups, seen, n_channels, POSITION_BLOCK, taps_GxKxCxO.shape[3])
+        for frame in range(POSITION_BLOCK):
+            weight[:, frame : frame + self.n_taps, :, frame] = taps_GxKxCxO
+        self.weight = nn.Parameter(weight.flatten(3).flatten(1, 2), requires_grad=False)
+
+    def forward(self, state_BxTxD: Tensor) -> Tensor:
+        """(B, T, D) to (B, T, D)."""
+        n_clips, n_steps, width = state_BxTxD.shape
+        n_blocks, seen = -(-n_steps // POSITION_BLOCK), POSITION_BLOCK + self.n_taps - 1
+        after = (n_blocks - 1) * POSITION_BLOCK + seen - self.padding - n_steps
+        padded = F.pad(state_BxTxD, (0, 0, self.padding, after))
+        seen_BxUxGxCxJ = padded.unfold(1, seen, POSITION_BLOCK).unflatten(2, (self.n_groups, -1))
+        rows_GxNxI = seen_BxUxGxCxJ.permute(2, 0, 1, 4, 3).reshape(self.n_groups, n_clips * n_blocks, -1)
+        out = (rows_GxNxI @ self.weight).view(self.n_groups, n_clips, n_blocks * POSITION_BLOCK, -1)
+        return F.gelu(out.permute(1, 2, 0, 3).reshape(n_clips, -1, width)[:, :n_steps] + self.bias)

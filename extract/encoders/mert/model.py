@@ -1,0 +1,223 @@
+"""MERT on torch: loaded into transformers' Hubert, run state by state, pooled as it goes so that no state is kept.
+
+The layers are transformers' own modules; the convolutions before them are computed as matrix products on a
+(time, channel) layout (`mert_convolutions`), which oneDNN and cuBLAS run at about twice the rate of narrow 1-d
+convolutions. On a GPU what repeats (a layer, its pooling) is compiled, and copies run beside the computing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from keybed.extract.encoders import pooling
+from keybed.extract.encoders.audio_check import audio_of
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.errors import EncoderError, WeightsRefused
+from keybed.extract.encoders.mert.convolutions import BlockedPosition, Convolutions
+from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
+from keybed.extract.encoders.torch import device
+from keybed.extract.encoders.torch.compiling import compiled
+from keybed.extract.encoders.torch.transfer import Transfer
+from keybed.store.format.recipe import EncoderSpec
+
+CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 64
+"""Fixed: a batch's last rows are blank clips where the shard has no more."""
+VARIANCE_FLOOR = 1e-7
+"""Wav2Vec2FeatureExtractor's, added to a clip's variance before its root is taken."""
+
+
+def run_layer(layer: nn.Module, state_BxTxD: Tensor) -> Tensor:
+    """One of transformers' layers; transformers 4 returns (state,), transformers 5 the state."""
+    after = layer(state_BxTxD)
+    return after[0] if isinstance(after, tuple) else after
+
+
+def moments(state_BxTxD: Tensor) -> Tensor:
+    """Mean and population sd over time in float32, (B, 2, D)."""
+    state_BxTxD = state_BxTxD.float()
+    mean_Bx1xD = state_BxTxD.mean(1, keepdim=True)
+    sd_Bx1xD = (state_BxTxD - mean_Bx1xD).square_().mean(1, keepdim=True).sqrt_()
+    return torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1)
+
+
+def add(sum_BxTxD: Tensor, state_BxTxD: Tensor) -> Tensor:
+    """A float32 sum with one more state."""
+    return sum_BxTxD + state_BxTxD.float()
+
+
+class Steps(NamedTuple):
+    """What a batch repeats for every layer: as written above, or compiled."""
+
+    layer: Callable[[nn.Module, Tensor], Tensor] = run_layer
+    moments: Callable[[Tensor], Tensor] = moments
+    add: Callable[[Tensor, Tensor], Tensor] = add
+
+
+class Mert(Encoder):
+    """See the module's description. batch_rows and compile: None for what is best on this device; a benchmark varies them."""
+
+    def __init__(
+        self, spec: EncoderSpec, file: Path | None, *, batch_rows: int | None = None, compile: bool | None = None
+    ) -> None:
+        self.spec = spec
+        self._device, self._dtype = device.prepare(spec)
+        on_gpu = self._device.type == "cuda"
+        architecture = spec.preprocessing["architecture"]
+        self._n_samples = round(spec.preprocessing["window_s"] * SAMPLE_RATE_HZ)
+        model = MertStates(load_hubert(spec, file), architecture, blocked_position=on_gpu)
+        self._model = model.to(self._device, self._dtype).eval()
+        hop, receptive = frame_geometry(architecture)
+        centres = pooling.frame_centres_s(
+            n_frames(architecture, self._n_samples), hop / SAMPLE_RATE_HZ, receptive / SAMPLE_RATE_HZ
+        )
+        bins = pooling.bins_of(centres, spec.n_bins, spec.preprocessing["window_s"])
+        if len(np.unique(bins[bins >= 0])) < spec.n_bins:
+            raise EncoderError(
+                f"{NAME}: {spec.n_bins} bins of a {spec.preprocessing['window_s']} s window are more than "
+                f"its {len(bins)} frames fill"
+            )
+        self._averaging = torch.from_numpy(pooling.averaging_matrix(bins, spec.n_bins)).to(self._device)
+        self._batch_rows = batch_rows or (GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS)
+        self._transfer = Transfer(self._device, (self._batch_rows, self._n_samples))
+        # Normalising takes a core about as long as the rest takes a GPU.
+        self._normalise, self._normalise_there = spec.preprocessing["do_normalize"], on_gpu
+        self._steps = Steps()
+        if on_gpu if compile is None else compile:
+            self.compile()
+
+    def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
+        """Compile what repeats for the one shape of a batch; with a warning, leave it as written where that fails."""
+        waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
+        found = compiled(NAME, self._steps, lambda steps: self._encode_batch(waveforms_BxS, Steps(*steps)), backend)
+        if found is not None:
+            self._steps, self.execution = Steps(*found), "compiled"
+
+    def encode(self, clips: Sequence[Clip | None]) -> Pooled:
+        """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
+        spec, n_rows = self.spec, len(clips)
+        layers = np.zeros((n_rows, 2, spec.n_states, spec.width), np.float32)
+        frames = np.zeros((n_rows, spec.n_bins, 2, spec.width), np.float32)
+
+        def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
+            rows = slice(start, min(start + self._batch_rows, n_rows))
+            layers[rows], frames[rows] = (pooled[: rows.stop - start] for pooled in fetch())
+
+        before: tuple[int, Callable[[], list[NDArray[np.float32]]]] | None = None
+        for start in range(0, n_rows, self._batch_rows):
+            self._fill(self._transfer.next_buffer(), clips[start : start + self._batch_rows], start)
+            pooled = self._encode_batch(self._transfer.send(), self._steps)
+            # A GPU is only now told to begin; what it said of the batch before is fetched meanwhile.
+            if before is not None:
+                keep(*before)
+            before = start, self._transfer.fetch_later(pooled)
+        if before is not None:
+            keep(*before)
+        mask = np.ones((n_rows, spec.n_bins), np.bool_)
+        return pooling.finish(NAME, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+
+    def _fill(self, waveforms_BxS: NDArray[np.float32], clips: Sequence[Clip | None], first_row: int) -> None:
+        waveforms_BxS[:] = 0
+        for index, clip in enumerate(clips):
+            if clip is None:
+                continue
+            audio = audio_of(self.spec, clip, first_row + index)
+            here = self._normalise and not self._normalise_there
+            waveforms_BxS[index] = normalise(audio) if here else audio
+
+    def _encode_batch(self, waveforms_BxS: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
+        """Layers (B, 2, state, D) and frames (B, n_bins, 2, D), float32."""
+        layer_stats: list[Tensor] = []
+        chosen: Tensor | None = None
+        with torch.inference_mode():
+            if self._normalise and self._normalise_there:
+                waveforms_BxS = normalise_rows(waveforms_BxS)
+            for index, state in enumerate(self._model(waveforms_BxS, steps.layer)):
+                layer_stats.append(steps.moments(state))
+                if index in self.spec.frame_states:
+                    chosen = state.float() if chosen is None else steps.add(chosen, state)
+            assert chosen is not None
+            frames = device.pool_bins(chosen / len(self.spec.frame_states), self._averaging)
+            return torch.stack(layer_stats, dim=2), frames
+
+
+def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Zero mean and unit variance of one clip, as Wav2Vec2FeatureExtractor does for do_normalize."""
+    normalised: NDArray[np.float32] = (audio - np.mean(audio)) / np.sqrt(np.var(audio) + VARIANCE_FLOOR)
+    return normalised
+
+
+def normalise_rows(waveforms_BxS: Tensor) -> Tensor:
+    """`normalise` of every row, where the rows are."""
+    centred_BxS = waveforms_BxS - waveforms_BxS.mean(1, keepdim=True)
+    return centred_BxS / (centred_BxS.square().mean(1, keepdim=True) + VARIANCE_FLOOR).sqrt()
+
+
+def load_hubert(spec: EncoderSpec, file: Path | None) -> nn.Module:
+    """transformers' HubertModel with the checkpoint's tensors, every one accounted for, or with seeded noise."""
+    from transformers import HubertConfig, HubertModel
+
+    config = HubertConfig(**spec.preprocessing["architecture"], mask_time_prob=0.0, mask_feature_prob=0.0)
+    with torch.device("meta"):
+        model = HubertModel._from_config(config, attn_implementation="sdpa")
+    wanted = model.state_dict()
+    if file is None:
+        state = device.draw(wanted, RANDOM_SEED)
+        norm = f"{_POSITION}.parametrizations.weight."
+        state[norm + "original0"] = state[norm + "original1"].norm(dim=(0, 1), keepdim=True)
+    else:
+        state = _modern_names(spec, file)
+        device.compare_tensors(NAME, file, wanted, state)
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
+    return model.requires_grad_(False)
+
+
+_POSITION = "encoder.pos_conv_embed.conv"
+
+
+def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
+    found = device.read_checkpoint(spec, file)
+    if not all(isinstance(value, Tensor) for value in found.values()):
+        raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoints are")
+    state: dict[str, Any] = {name.removeprefix("hubert."): tensor for name, tensor in found.items()}
+    # SpecAugment's vector belongs to training alone.
+    state.pop("masked_spec_embed", None)
+    for legacy, modern in (("weight_g", "original0"), ("weight_v", "original1")):
+        if f"{_POSITION}.{legacy}" in state:
+            state[f"{_POSITION}.parametrizations.weight.{modern}"] = state.pop(f"{_POSITION}.{legacy}")
+    return state
+
+
+class MertStates(nn.Module):
+    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out one after the other, first to last."""
+
+    def __init__(self, hubert: Any, architecture: dict[str, Any], *, blocked_position: bool = False) -> None:
+        super().__init__()
+        self.convolutions = Convolutions(hubert.feature_extractor, architecture)
+        self.projection = hubert.feature_projection
+        position = hubert.encoder.pos_conv_embed
+        # The weight norm is computed once, not at every call.
+        nn.utils.parametrize.remove_parametrizations(position.conv, "weight")
+        self.position = BlockedPosition(position) if blocked_position else position
+        self.layers = hubert.encoder.layers
+        self.norm = hubert.encoder.layer_norm
+        self.pre_norm = bool(architecture["do_stable_layer_norm"])
+
+    def forward(
+        self, waveforms_BxS: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = run_layer
+    ) -> Iterator[Tensor]:
+        """Yields n_layers + 1 states; in pre-norm models the last is after the final norm, as the authors'."""
+        state = self.projection(self.convolutions(waveforms_BxS))
+        state = state + self.position(state)
+        if not self.pre_norm:
+            state = self.norm(state)
+        for layer in self.layers:
+            yield state
+            state = run(layer, state)
+        yield self.norm(state) if self.pre_norm else state

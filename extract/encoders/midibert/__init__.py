@@ -1,0 +1,1 @@
+"""MIDIBert, the MIDI encoder: its specification without torch, its tokens and its model."""

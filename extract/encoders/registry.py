@@ -1,0 +1,99 @@
+"""Frozen encoders behind one interface: `describe` says all about one without torch, `build` makes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from keybed.extract.encoders.base import Encoder
+from keybed.extract.encoders.baselines import expressive, logmel, placeholder
+from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
+from keybed.extract.encoders.mert import spec as mert
+from keybed.extract.encoders.midibert import spec as midibert
+from keybed.store.format.recipe import EncoderSpec
+
+COMPUTE_DTYPES = ("float32", "bfloat16")
+
+
+@dataclass(frozen=True)
+class _Weightless:
+    describe: Callable[..., EncoderSpec]
+    build: Callable[[EncoderSpec], Encoder]
+
+
+@dataclass(frozen=True)
+class _Pretrained:
+    describe: Callable[..., tuple[EncoderSpec, str | None]]
+    build: Callable[[EncoderSpec, str | None], Encoder]
+    default_weights: str | None
+
+
+_REGISTRY: dict[str, _Weightless | _Pretrained] = {
+    "mert": _Pretrained(mert.describe, mert.build, mert.DEFAULT_WEIGHTS),
+    "midibert": _Pretrained(midibert.describe, midibert.build, None),
+    "logmel": _Weightless(logmel.describe, logmel.LogMel),
+    "expressive": _Weightless(expressive.describe, expressive.Expressive),
+    "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
+    "placeholder-midi": _Weightless(placeholder.describe_midi, placeholder.PlaceholderMidi),
+}
+
+NAMES = tuple(_REGISTRY)
+"""Every encoder there is."""
+PRETRAINED = tuple(name for name, entry in _REGISTRY.items() if isinstance(entry, _Pretrained))
+"""Those that need weights (or the word "random")."""
+
+
+def describe(
+    name: str,
+    *,
+    weights: str | None = None,
+    n_bins: int,
+    window_s: float,
+    threads: int = 2,
+    revision: str | None = None,
+    compute_dtype: str = "float32",
+) -> tuple[EncoderSpec, str | None]:
+    """Everything that shapes an encoder's numbers, and where its checkpoint lies on this machine (None: it has none).
+
+    weights: a hub id, a local folder or file, or "random" ("random:330M", "random:tiny" …) for seeded noise; None for
+    the encoder's default. revision: of the hub id, a commit hash; None for its newest, whose hash the spec then pins.
+    compute_dtype: "float32" or "bfloat16"; ignored by encoders that do not use torch. Imports no torch.
+    Raises UnknownEncoder, WeightsUnreachable, WeightsRefused.
+    """
+    entry = _entry(name)
+    if compute_dtype not in COMPUTE_DTYPES:
+        raise EncoderError(f"{name}: compute_dtype {compute_dtype!r} is none of {', '.join(COMPUTE_DTYPES)}")
+    if isinstance(entry, _Weightless):
+        if weights is not None:
+            raise EncoderError(f"{name} has no weights, so it cannot take {weights!r}")
+        return entry.describe(n_bins=n_bins, window_s=window_s, threads=threads), None
+    where = weights if weights is not None else entry.default_weights
+    if where is None:
+        raise WeightsUnreachable(
+            f"{name} has no weights on the hub: download its authors' checkpoint and give the file or its folder, "
+            f'or the word "random" for seeded noise (every report will say so)'
+        )
+    return entry.describe(
+        where=where, n_bins=n_bins, window_s=window_s, threads=threads, revision=revision, compute_dtype=compute_dtype
+    )
+
+
+def build(spec: EncoderSpec, place: str | None) -> Encoder:
+    """The encoder of a spec; place is what `describe` gave, on the machine that extracts. Touches no network.
+
+    Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture.
+    """
+    entry = _entry(spec.name)
+    if isinstance(entry, _Weightless):
+        return entry.build(spec)
+    if place is None and not spec.random_weights:
+        raise WeightsUnreachable(
+            f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
+        )
+    return entry.build(spec, place)
+
+
+def _entry(name: str) -> _Weightless | _Pretrained:
+    if name not in _REGISTRY:
+        raise UnknownEncoder(f"no encoder {name!r}; there are {', '.join(NAMES)}")
+    return _REGISTRY[name]

@@ -1,0 +1,1 @@
+"""What the encoders share on the torch side: device, dtype, checkpoints, compilation and transfers."""

@@ -1,0 +1,1 @@
+"""`keybed export`: degraded MIDI, audio and labels as one archive."""

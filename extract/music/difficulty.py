@@ -1,0 +1,72 @@
+"""How hard the untouched segment is to play: the control for "quality, not difficulty"."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract.music.beats import Beats
+from keybed.extract.music.performance import Performance
+from keybed.store.format.vocabulary import COVARIATES
+
+CHORD_S = 0.05
+ONE_HAND_SEMITONES = 12
+"""Chords up to this wide are taken for one hand's."""
+FEWEST_BEATS = 4
+
+
+def covariates(p: Performance, beats: Beats, window_s: float) -> NDArray[np.float32]:
+    """The six of `keybed.store.schema.COVARIATES`, float32 (6,), for the notes struck in [0, window_s); NaN without notes.
+
+    note_rate_hz: onsets a second. polyphony: mean number of keys down while any is. pitch_range: highest minus lowest.
+    hand_span: 90th percentile over chords of the wider hand, chords wider than an octave parted at
+    their widest gap.
+    tempo_variability: sd of log beat interval, of log onset interval where too few beats are found.
+    velocity_range: 95th minus 5th percentile.
+    """
+    inside = (p.onset_s >= 0) & (p.onset_s < window_s)
+    if not inside.any():
+        return np.full(len(COVARIATES), np.nan, np.float32)
+    pitch = p.pitch[inside].astype(np.int64)
+    low, high = np.percentile(p.velocity[inside], [5, 95])
+    values = {
+        "note_rate_hz": inside.sum() / window_s,
+        "polyphony": _polyphony(np.clip(p.onset_s, 0, window_s), np.clip(p.offset_s, 0, window_s)),
+        "pitch_range_semitones": pitch.max() - pitch.min(),
+        "hand_span_semitones": _hand_span(p.onset_s[inside], pitch),
+        "tempo_variability": _tempo_variability(p.onset_s[inside], beats, window_s),
+        "velocity_range": high - low,
+    }
+    return np.array([values[name] for name in COVARIATES], np.float32)
+
+
+def _polyphony(on: NDArray[np.float64], off: NDArray[np.float64]) -> float:
+    held = off > on
+    when = np.concatenate([on[held], off[held]])
+    step = np.concatenate([np.ones(held.sum()), -np.ones(held.sum())])
+    order = np.lexsort((-step, when))
+    keys_down = np.cumsum(step[order])[:-1]
+    span = np.diff(when[order])
+    sounding = float(span[keys_down > 0].sum())
+    return float((keys_down * span).sum()) / sounding if sounding > 0 else 0.0
+
+
+def _hand_span(onset_s: NDArray[np.float64], pitch: NDArray[np.int64]) -> float:
+    spans = []
+    for chord in np.split(pitch, np.flatnonzero(np.diff(onset_s) > CHORD_S) + 1):
+        keys = np.sort(chord)
+        span = int(keys[-1] - keys[0])
+        if span > ONE_HAND_SEMITONES:
+            gap = int(np.argmax(np.diff(keys)))
+            span = int(max(keys[gap] - keys[0], keys[-1] - keys[gap + 1]))
+        spans.append(span)
+    return float(np.percentile(spans, 90))
+
+
+def _tempo_variability(onset_s: NDArray[np.float64], beats: Beats, window_s: float) -> float:
+    within = beats.beat_s[(beats.beat_s >= 0) & (beats.beat_s < window_s)]
+    if within.size >= FEWEST_BEATS:
+        return float(np.log(np.diff(within)).std())
+    interval = np.diff(onset_s)
+    interval = interval[interval > CHORD_S]
+    return float(np.log(interval).std()) if interval.size > 1 else 0.0

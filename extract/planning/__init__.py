@@ -1,0 +1,1 @@
+"""`keybed plan`: windows, rows, drawn levels, the estimate and the empty store."""

@@ -1,0 +1,218 @@
+"""What a store will cost: bytes, files, memory and hours, before anything is made. Arithmetic only."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from keybed.extract.encoders import NAMES
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ
+from keybed.extract.encoders.errors import UnknownEncoder
+from keybed.store.format import shards
+from keybed.store.format.array_specs import ArraySpec, array_specs
+from keybed.store.format.recipe import EncoderSpec, Recipe
+
+MOST_TASKS = 1000
+"""A usual MaxArraySize of Slurm is 1001."""
+NOTES_BYTES_PER_S = 260
+"""Of `notes/`: 10.2 hours of competition performances took 9.1 MB."""
+PROCESS_BYTES = 130_000_000
+"""Of Python with the libraries that every extraction loads. A run of 64 rows with the baselines and two renderers took
+0.31 GB (shared pages counted once), 0.06 of it waveforms; with RENDERER_BYTES this says 0.39 GB."""
+TORCH_BYTES = 270_000_000
+"""Of torch and transformers, where an encoder needs them."""
+COMPUTING_BYTES = 250_000_000
+"""What a batch of the big encoders computes in; one of them runs at a time."""
+FRONT_END_PARAMETERS = 10_000_000
+"""Of an encoder beside its layers: convolutions or embeddings."""
+RENDERER_BYTES = 100_000_000
+"""Of one process that renders."""
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class Rates:
+    """Rows per second that a machine was measured at; every estimate states them."""
+
+    machine: str
+    render_rows_per_core_s: float
+    """One finished row (degraded, rendered with pre-roll, normalised) per second and core."""
+    cpu_encoder_rows_per_core_s: Mapping[str, float]
+    gpu_encoder_rows_per_s: Mapping[str, float]
+    """Encoders that are not named run on the CPU at their CPU rate."""
+
+    def given(self, rates: Mapping[str, float]) -> Rates:
+        """The same with rates that somebody measured: `render`, an encoder's name (both a core), `gpu:` before its name.
+
+        Raises UnknownEncoder for a name that is neither.
+        """
+        for name in rates:
+            if name != "render" and name.removeprefix("gpu:") not in NAMES:
+                raise UnknownEncoder(
+                    f"no rate {name!r}; there are render, {', '.join(NAMES)} and gpu: before an encoder"
+                )
+        if not rates:
+            return self
+        on_gpu = {name.removeprefix("gpu:"): rate for name, rate in rates.items() if name.startswith("gpu:")}
+        on_cpu = {n: r for n, r in rates.items() if not n.startswith("gpu:") and n != "render"}
+        return Rates(
+            machine=f"given: {', '.join(f'{name} {rate:g}' for name, rate in rates.items())}; the rest: {self.machine}",
+            render_rows_per_core_s=rates.get("render", self.render_rows_per_core_s),
+            cpu_encoder_rows_per_core_s={**self.cpu_encoder_rows_per_core_s, **on_cpu},
+            gpu_encoder_rows_per_s={**self.gpu_encoder_rows_per_s, **on_gpu},
+        )
+
+
+MEASURED = Rates(
+    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: reckoned, 230 GFLOP a MERT row at 14 TFLOP/s float32",
+    render_rows_per_core_s=12.5,
+    cpu_encoder_rows_per_core_s={"mert": 0.24, "midibert": 0.85, "logmel": 42.0, "expressive": 450.0},
+    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0},
+)
+_CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """All sizes before compression; hours at `rates`."""
+
+    array_bytes: Mapping[str, int]
+    notes_bytes: int
+    n_shards: int
+    n_files: int
+    ram_bytes: int
+    cpu_hours: float
+    """Core hours of rendering, and of those encoders that stay on the CPU when a GPU is there."""
+    gpu_hours: float
+    cpu_only_hours: float
+    """Core hours where there is no GPU."""
+    minutes_per_shard_gpu: float
+    minutes_per_shard_cpu: float
+    tasks: int
+    """Tasks of an array, each with a GPU, that end within the hours asked for; of CPU tasks where no encoder needs a GPU."""
+    tasks_cpu: int
+    cores_per_task: int
+    rates: Rates = field(repr=False)
+
+    @property
+    def total_bytes(self) -> int:
+        """Everything that will lie in the store's folder."""
+        return sum(self.array_bytes.values()) + self.notes_bytes
+
+    def lines(self) -> list[str]:
+        """The estimate as a person reads it."""
+        wide = max(len(path) for path in self.array_bytes)
+        features = {path: n_bytes for path, n_bytes in self.array_bytes.items() if not path.startswith("row/")}
+        rows = sum(n_bytes for path, n_bytes in self.array_bytes.items() if path.startswith("row/"))
+        table = [f"  {path:<{wide}}  {size(n_bytes):>12}" for path, n_bytes in features.items()]
+        return [
+            "bytes (before compression):",
+            *table,
+            f"  {'row/…':<{wide}}  {size(rows):>12}",
+            f"  {'notes/':<{wide}}  {size(self.notes_bytes):>12}",
+            f"  {'in all':<{wide}}  {size(self.total_bytes):>12}",
+            f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
+            f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
+            "(less with --scratch on a disk)",
+            f"a shard (= the most that a kill can lose): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
+            f"{self.minutes_per_shard_cpu:.1f} min on {self.cores_per_task} cores without",
+            f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
+            f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
+            f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {self.cores_per_task} cores each "
+            f"(at most {MOST_TASKS})",
+            f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s a core; "
+            + ", ".join(
+                f"{name} {rate:g} rows/s a core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
+            )
+            + "; with a GPU "
+            + ", ".join(f"{name} {rate:g} rows/s" for name, rate in self.rates.gpu_encoder_rows_per_s.items())
+            + f" ({self.rates.machine})",
+        ]
+
+
+def size(n_bytes: float) -> str:
+    """For a person: `83.86 GB`, or `0.48 MB` where it is less than a tenth of a GB."""
+    return f"{n_bytes / _GB:.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:.2f} MB"
+
+
+def array_bytes(spec: ArraySpec) -> int:
+    """Bytes of a whole array before compression."""
+    return math.prod(spec.shape) * np.dtype(spec.dtype).itemsize
+
+
+def estimate(
+    recipe: Recipe, *, seconds_of_notes: float, n_notes_files: int, cores_per_task: int, task_hours: float, rates: Rates
+) -> Estimate:
+    """The cost of a store of this recipe. Pure."""
+    specs = array_specs(recipe)
+    n_shards = shards.count(recipe.n_rows, recipe.shard_rows)
+    render_s = 1.0 / rates.render_rows_per_core_s
+    cpu_s = {
+        encoder.name: 1.0 / rates.cpu_encoder_rows_per_core_s.get(encoder.name, _CHEAP_ENCODER_ROWS_PER_CORE_S)
+        for encoder in recipe.encoders
+    }
+    gpu_s = {name: 1.0 / rates.gpu_encoder_rows_per_s[name] for name in cpu_s if name in rates.gpu_encoder_rows_per_s}
+    stay_s = sum(seconds for name, seconds in cpu_s.items() if name not in gpu_s)
+    core_s, card_s = render_s + stay_s, sum(gpu_s.values())
+    row_s_gpu = max(core_s / cores_per_task, card_s)
+    row_s_cpu = (render_s + sum(cpu_s.values())) / cores_per_task
+    shard_rows = min(recipe.shard_rows, recipe.n_rows)
+
+    def tasks(row_s: float) -> int:
+        return max(1, min(math.ceil(recipe.n_rows * row_s / 3600 / task_hours), n_shards, MOST_TASKS))
+
+    return Estimate(
+        array_bytes={spec.path: array_bytes(spec) for spec in specs},
+        notes_bytes=round(seconds_of_notes * NOTES_BYTES_PER_S),
+        n_shards=n_shards,
+        n_files=_files(specs, n_shards) + n_notes_files,
+        ram_bytes=_ram(recipe, specs, shard_rows, cores_per_task),
+        cpu_hours=recipe.n_rows * core_s / 3600,
+        gpu_hours=recipe.n_rows * card_s / 3600,
+        cpu_only_hours=recipe.n_rows * row_s_cpu * cores_per_task / 3600,
+        minutes_per_shard_gpu=shard_rows * row_s_gpu / 60,
+        minutes_per_shard_cpu=shard_rows * row_s_cpu / 60,
+        tasks=tasks(row_s_gpu),
+        tasks_cpu=tasks(row_s_cpu),
+        cores_per_task=cores_per_task,
+        rates=rates,
+    )
+
+
+def _files(specs: tuple[ArraySpec, ...], n_shards: int) -> int:
+    """Files that a finished store holds beside its notes: metadata, one object a shard and array, commits and logs."""
+    groups = {"/".join(spec.path.split("/")[:depth]) for spec in specs for depth in range(spec.path.count("/") + 1)}
+    objects = sum(1 if spec.writer == "plan" else n_shards for spec in specs)
+    return len(groups) + len(specs) + objects + 2 * n_shards + len(("recipe", "recordings", "places", "plan"))
+
+
+def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: int) -> int:
+    """Two shards' waveforms (one is rendered while the other is encoded), two shards' features, encoders, renderers."""
+    waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4
+    task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
+    features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
+    return waveforms + features + PROCESS_BYTES + encoders_ram(recipe.encoders) + cores * RENDERER_BYTES
+
+
+def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
+    """Bytes of the encoders beside their process: what is kept, and the float32 of one being loaded or room to compute.
+
+    On a CPU; what CUDA takes of the host is not counted. Measured peaks, with PROCESS_BYTES: MERT-95M in float32 1.10 GB
+    where this says 1.03, in bfloat16 0.82 where it says 0.97; with MIDIBert in bfloat16 1.05, or 1.45 with MERT's weights
+    from a file, where it says 1.16.
+    """
+    pretrained = [encoder for encoder in encoders if encoder.source != "none"]
+    if not pretrained:
+        return 0
+    kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
+    passing = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
+    return TORCH_BYTES + kept + max(passing, COMPUTING_BYTES)
+
+
+def _parameters(encoder: EncoderSpec) -> int:
+    architecture = encoder.preprocessing["architecture"]
+    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    return int(architecture["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)) + FRONT_END_PARAMETERS

@@ -1,0 +1,264 @@
+"""From a corpus's folder to an empty store: everything is decided here, and nothing that shapes a number later."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from keybed import store as stores
+from keybed.extract import degrade
+from keybed.extract.audio import render
+from keybed.extract.corpus.metadata import Corpus
+from keybed.extract.corpus.parse import Parsed, complaints, parse_all
+from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
+from keybed.extract.encoders import PRETRAINED, describe
+from keybed.extract.planning.disk_space import check_room
+from keybed.extract.planning.estimate import Estimate, estimate
+from keybed.extract.planning.report import PlanReport
+from keybed.extract.planning.row_plan import Draft, PlanConfig, PlanError, draft_of, drawn_levels
+from keybed.extract.progress import Progress, silent
+from keybed.store.errors import NoRoom
+from keybed.store.format.array_specs import shard_rows_for
+from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
+from keybed.store.format.vocabulary import SPLITS
+from keybed.store.write.create import refuse_foreign, update_places
+
+__all__ = ["PlanConfig", "PlanError", "dry_run", "plan"]
+
+
+def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
+    """Read the corpus, decide every row, and make the empty store; an equal plan made again changes nothing.
+
+    Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NotAStore (other things lie there),
+    NoRoom, and encoders' errors.
+    """
+    if config.metadata_only:
+        raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
+    refuse_foreign(config.store)
+    draft = draft_of(config)
+    specs, places = _encoders(config)
+    audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(draft.corpus)
+    places["maestro"] = str(draft.corpus.folder.absolute())
+    if config.audio == "rendered":
+        places["soundfont"] = str(render.opened_soundfont(config.soundfont).absolute())
+    with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
+        parsed = _parse(config, draft, Path(folder), progress)
+        recipe = _recipe(config, draft, specs, audio, parsed)
+        costs = _estimate(config, draft, recipe)
+        if config.check_room:
+            check_room(config.store, costs)
+        planned = {**draft.order.columns, "level_drawn": drawn_levels(config, draft.order, progress)}
+        progress("making the store", 0, 1)
+        stores.create(
+            config.store,
+            recipe,
+            planned,
+            draft.order.split_ranges,
+            _recordings(draft, parsed),
+            places,
+            write_notes=partial(_copy_notes, Path(folder)),
+        )
+        update_places(stores.open(config.store), places)
+        progress("making the store", 1, 1)
+    return _report(config, draft, specs, parsed, costs, created=True)
+
+
+def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
+    """The same report without a store, without weights, and with `metadata_only` without files."""
+    draft = draft_of(config)
+    specs, _ = _encoders(config, dry=True)
+    parsed: dict[int, Parsed] = {}
+    if not config.metadata_only:
+        with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
+            parsed = _parse(config, draft, Path(folder), progress)
+    recipe = _recipe(config, draft, specs, {"source": config.audio}, parsed)
+    costs = _estimate(config, draft, recipe)
+    return _report(config, draft, specs, parsed, costs, created=False, no_room=_no_room(config, costs))
+
+
+def _no_room(config: PlanConfig, costs: Estimate) -> str | None:
+    try:
+        if config.check_room:
+            check_room(config.store, costs)
+    except NoRoom as error:
+        return str(error)
+    return None
+
+
+def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
+    specs, places = [], {}
+    for name in config.encoders:
+        weights = config.weights.get(name)
+        spec, place = describe(
+            name,
+            weights="random" if dry and weights is None and name in PRETRAINED else weights,
+            n_bins=config.n_bins,
+            window_s=config.window_s,
+            threads=config.threads,
+            revision=config.revisions.get(name),
+            compute_dtype=config.compute_dtype,
+        )
+        specs.append(spec)
+        if place is not None:
+            places[f"weights/{name}"] = place
+    if len({spec.group for spec in specs}) != len(specs):
+        raise PlanError(f"encoders {', '.join(config.encoders)}: one of them is named twice")
+    return tuple(specs), places
+
+
+def _recorded(corpus: Corpus) -> dict[str, Any]:
+    from keybed.extract.audio import recorded
+
+    return recorded.describe()
+
+
+def _parse(config: PlanConfig, draft: Draft, folder: Path, progress: Progress) -> dict[int, Parsed]:
+    parsed = parse_all(
+        draft.corpus,
+        draft.used,
+        folder,
+        recorded=config.audio == "recorded",
+        jobs=config.jobs or len(os.sched_getaffinity(0)),
+        progress=progress,
+    )
+    _check_something_is_there(draft.corpus, parsed, recorded=config.audio == "recorded")
+    return parsed
+
+
+def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, Parsed], *, recorded: bool) -> None:
+    """One absent file is a row's trouble; all of them are a wrong folder."""
+    first = corpus.recordings[next(iter(parsed))]
+    if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
+        raise PlanError(
+            f"{corpus.folder}: none of the {len(parsed)} MIDI files that {corpus.csv_path.name} names is there "
+            f"(the first: {first.midi}); give the folder that holds them"
+        )
+    if recorded and not any(found.audio for found in parsed.values()):
+        raise PlanError(
+            f"{corpus.folder}: none of the {len(parsed)} sound files that {corpus.csv_path.name} names can be read "
+            f"(the first: {parsed[first.index].audio_problem}); without them there is --audio rendered"
+        )
+
+
+def _recipe(
+    config: PlanConfig,
+    draft: Draft,
+    specs: tuple[EncoderSpec, ...],
+    audio: dict[str, Any],
+    parsed: Mapping[int, Parsed],
+) -> Recipe:
+    recordings = draft.corpus.recordings
+    n_rows = draft.order.columns["tier"].size
+    return Recipe(
+        corpus={
+            "csv_sha256": _sha256(draft.corpus.csv_bytes),
+            "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
+            "audio_headers_sha256": fingerprint(
+                {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
+                if config.audio == "recorded"
+                else None
+            ),
+            "n_recordings": len(recordings),
+            "n_recordings_used": len(draft.used),
+        },
+        segments={
+            "window_s": config.window_s,
+            "hop_s": config.hop_s,
+            "limit": config.limit,
+            "n_segments": len(draft.segments),
+            "split_repair": SPLIT_REPAIR_VERSION,
+        },
+        degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
+        audio={**audio, "source": config.audio},
+        encoders=specs,
+        n_rows=n_rows,
+        shard_rows=config.shard_rows or shard_rows_for(n_rows),
+    )
+
+
+def _sha256(data: bytes) -> str:
+    import hashlib
+
+    return hashlib.sha256(data).hexdigest()
+
+
+def _recordings(draft: Draft, parsed: Mapping[int, Parsed]) -> list[dict[str, Any]]:
+    entries = []
+    for recording, piece, split in zip(
+        draft.corpus.recordings, draft.pieces.piece_of, draft.pieces.split_of, strict=True
+    ):
+        found = parsed.get(recording.index)
+        entries.append(
+            {
+                "recording": recording.index,
+                "composer": recording.composer,
+                "title": recording.title,
+                "year": recording.year,
+                "piece": piece,
+                "piece_name": draft.pieces.names[piece],
+                "split": split,
+                "split_in_csv": recording.split,
+                "midi": recording.midi,
+                "audio": recording.audio,
+                "duration_s": recording.duration_s,
+                "used": found is not None,
+                "midi_sha256": found.midi_sha256 if found else None,
+                "n_notes": found.n_notes if found else None,
+                "midi_end_s": found.end_s if found else None,
+                "midi_problem": found.problem if found else None,
+                "audio_header": found.audio if found else None,
+                "audio_problem": found.audio_problem if found else None,
+            }
+        )
+    return entries
+
+
+def _copy_notes(source: Path, target: Path) -> None:
+    for file in sorted(source.iterdir()):
+        shutil.copyfile(file, target / file.name)
+
+
+def _estimate(config: PlanConfig, draft: Draft, recipe: Recipe) -> Estimate:
+    return estimate(
+        recipe,
+        seconds_of_notes=sum(draft.corpus.recordings[index].duration_s for index in draft.used),
+        n_notes_files=len(draft.used),
+        cores_per_task=config.cores_per_task,
+        task_hours=config.task_hours,
+        rates=config.rates,
+    )
+
+
+def _report(
+    config: PlanConfig,
+    draft: Draft,
+    specs: tuple[EncoderSpec, ...],
+    parsed: Mapping[int, Parsed],
+    costs: Estimate,
+    *,
+    created: bool,
+    no_room: str | None = None,
+) -> PlanReport:
+    recordings = draft.corpus.recordings
+    ranges = draft.order.split_ranges
+    return PlanReport(
+        store=config.store,
+        created=created,
+        n_recordings=len(recordings),
+        n_recordings_used=len(draft.used),
+        n_segments=len(draft.segments),
+        n_rows=int(draft.order.columns["tier"].size),
+        rows_of_split={name: ranges[name][1] - ranges[name][0] for name in SPLITS},
+        pieces=draft.pieces,
+        too_short=draft.too_short,
+        problems=tuple(line for index in sorted(parsed) for line in complaints(recordings[index], parsed[index])),
+        random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
+        slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
+        estimate=costs,
+        no_room=no_room,
+    )

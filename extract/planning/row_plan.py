@@ -1,0 +1,157 @@
+"""What `keybed plan` is told, and all that follows from it and the CSV alone: pieces, segments, rows, drawn levels."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract import degrade
+from keybed.extract.corpus.metadata import Corpus, read_corpus
+from keybed.extract.corpus.pieces import Pieces, find_pieces
+from keybed.extract.planning.estimate import MEASURED, Rates
+from keybed.extract.planning.segments import (
+    HOP_S,
+    WINDOW_S,
+    RowOrder,
+    Segments,
+    all_segments,
+    limited,
+    n_windows,
+    rows_of,
+)
+from keybed.extract.processes import process_pool
+from keybed.extract.progress import Progress
+from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import LEVELS, TIERS
+
+LEAST_WINDOW_S = 1.0
+LEAST_BIN_S = 0.1
+"""A bin this short still holds several frames of every audio encoder."""
+
+
+class PlanError(KeybedError):
+    """A plan that cannot be made from this corpus and these settings; the message says why."""
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Everything that `keybed plan` can be told."""
+
+    maestro: Path
+    """A folder in MAESTRO v3's layout, or its CSV."""
+    store: Path
+    limit: int | None = None
+    """At most so many segments, spread over splits and pieces."""
+    encoders: tuple[str, ...] = ("mert", "midibert", "logmel", "expressive")
+    weights: Mapping[str, str] = field(default_factory=dict)
+    """Encoder -> hub id, local folder, or "random"; the encoder's own default where it is not named."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    profile: str = "mixed"
+    seed: int = 0
+    audio: Literal["rendered", "recorded"] = "rendered"
+    soundfont: Path | None = None
+    """None: the one that ships with pretty_midi."""
+    window_s: float = WINDOW_S
+    hop_s: float = HOP_S
+    n_bins: int = 20
+    shard_rows: int | None = None
+    """None: the largest power of two from 32 to 1024 that gives at least 8 shards."""
+    compute_dtype: str = "float32"
+    """What the two big encoders compute in: "float32", or "bfloat16" where the machines are fast at it."""
+    threads: int = 2
+    """CPU threads of an encoder; part of the recipe, because sums depend on them."""
+    jobs: int | None = None
+    """Processes that read MIDI; None: one a core."""
+    metadata_only: bool = False
+    """Count from the CSV alone, without the files; only for a dry run."""
+    check_room: bool = True
+    cores_per_task: int = 8
+    task_hours: float = 2.0
+    """How long one task of the array should take at most, for the number of tasks that is proposed."""
+    rates: Rates = MEASURED
+
+
+@dataclass(frozen=True, eq=False)
+class Draft:
+    """What follows from the CSV alone."""
+
+    corpus: Corpus
+    pieces: Pieces
+    segments: Segments
+    order: RowOrder
+    too_short: tuple[str, ...]
+    used: tuple[int, ...]
+
+
+def draft_of(config: PlanConfig) -> Draft:
+    """Find pieces, cut segments and order the rows. Raises PlanError and CorpusError."""
+    if config.profile not in degrade.PROFILES:
+        raise PlanError(f"profile {config.profile!r}: choose one of {', '.join(degrade.PROFILES)}")
+    if config.limit is not None and config.limit < 1:
+        raise PlanError(f"--limit {config.limit}: at least one segment is needed")
+    if config.shard_rows is not None and (config.shard_rows < 4 or config.shard_rows % len(TIERS)):
+        raise PlanError(
+            f"--shard-rows {config.shard_rows}: a shard holds whole segments, so a multiple of {len(TIERS)}"
+        )
+    _check_windows(config)
+    corpus = read_corpus(config.maestro)
+    pieces = find_pieces(corpus.recordings)
+    every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
+    if not len(every):
+        raise PlanError(f"{corpus.csv_path}: no recording is as long as a window of {config.window_s:g} s")
+    segments = limited(every, config.limit, config.seed)
+    too_short = tuple(
+        f"{recording.midi}: {recording.duration_s:.1f} s"
+        for recording in corpus.recordings
+        if n_windows(recording.duration_s, config.window_s, config.hop_s) == 0
+    )
+    used = tuple(int(index) for index in np.unique(segments.recording))
+    return Draft(corpus, pieces, segments, rows_of(segments, config.seed), too_short, used)
+
+
+def _check_windows(config: PlanConfig) -> None:
+    if not (math.isfinite(config.window_s) and config.window_s >= LEAST_WINDOW_S):
+        raise PlanError(f"--window {config.window_s:g}: a length of {LEAST_WINDOW_S:g} s or more")
+    if not (math.isfinite(config.hop_s) and config.hop_s > 0):
+        raise PlanError(f"--hop {config.hop_s:g}: seconds from one segment's start to the next, above 0")
+    if not 1 <= config.n_bins <= config.window_s / LEAST_BIN_S:
+        raise PlanError(
+            f"--bins {config.n_bins}: at least 1, and none shorter than {LEAST_BIN_S:g} s "
+            f"({math.floor(config.window_s / LEAST_BIN_S)} in a window of {config.window_s:g} s)"
+        )
+
+
+def drawn_levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[np.float32]:
+    """Every row's drawn levels, float32 (rows, 8); in worker processes where there are many."""
+    columns = order.columns
+    n_rows = columns["tier"].size
+    starts = range(0, n_rows, 4096)
+    blocks = [
+        tuple(columns[name][start : start + 4096] for name in ("recording", "start_s", "tier")) for start in starts
+    ]
+    draw = partial(_draw_block, config.seed, config.profile)
+    levels = np.empty((n_rows, len(LEVELS)), np.float32)
+    jobs = config.jobs or len(os.sched_getaffinity(0))
+    if jobs <= 1 or len(blocks) < 4:
+        for start, block in zip(starts, blocks, strict=True):
+            levels[start : start + 4096] = draw(block)
+            progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
+        return levels
+    with process_pool(jobs) as pool:
+        for start, drawn in zip(starts, pool.map(draw, blocks), strict=True):
+            levels[start : start + 4096] = drawn
+            progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
+    return levels
+
+
+def _draw_block(seed: int, profile: str, block: tuple[NDArray, ...]) -> NDArray[np.float32]:
+    rows = zip(*(column.tolist() for column in block), strict=True)
+    return np.stack([degrade.draw_levels(seed, recording, start_s, tier, profile) for recording, start_s, tier in rows])

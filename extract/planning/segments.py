@@ -1,0 +1,136 @@
+"""From recordings to rows: windows, the choice of a limited number of them, and the order of the store's rows."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract.corpus.metadata import Recording
+from keybed.extract.corpus.pieces import Pieces
+from keybed.store.format.vocabulary import SPLITS, TIERS
+
+WINDOW_S = 10.0
+HOP_S = 6.2
+LEAST_SHARE = 0.15
+"""Least share of validation and of test in a limited number of segments, so that small runs can be judged."""
+_ORDER, _CHOICE = 1, 2
+
+
+@dataclass(frozen=True, eq=False)
+class Segments:
+    """One entry a segment. `segment` is its number among all of the corpus's, whatever the limit."""
+
+    recording: NDArray[np.int32]
+    segment: NDArray[np.int32]
+    piece: NDArray[np.int32]
+    split: NDArray[np.uint8]
+    start_s: NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return int(self.segment.size)
+
+    def take(self, which: NDArray[np.intp]) -> Segments:
+        """These segments, in this order."""
+        return Segments(
+            self.recording[which], self.segment[which], self.piece[which], self.split[which], self.start_s[which]
+        )
+
+
+def n_windows(duration_s: float, window_s: float = WINDOW_S, hop_s: float = HOP_S) -> int:
+    """floor((duration − window) / hop) + 1, a nanosecond forgiven; 0 where the recording is shorter than a window."""
+    return 0 if duration_s < window_s else math.floor((duration_s - window_s) / hop_s + 1e-9) + 1
+
+
+def all_segments(
+    recordings: Sequence[Recording], pieces: Pieces, window_s: float = WINDOW_S, hop_s: float = HOP_S
+) -> Segments:
+    """Every window of every recording in the CSV's order; start_s = i × hop. Depends on the CSV alone."""
+    counts = np.array([n_windows(recording.duration_s, window_s, hop_s) for recording in recordings], np.int64)
+    split = np.array([SPLITS.index(name) for name in pieces.split_of], np.uint8)
+    first = np.repeat(np.cumsum(counts) - counts, counts)
+    segment = np.arange(counts.sum())
+    return Segments(
+        recording=np.repeat(np.arange(len(recordings)), counts).astype(np.int32),
+        segment=segment.astype(np.int32),
+        piece=np.repeat(np.array(pieces.piece_of, np.int32), counts),
+        split=np.repeat(split, counts),
+        start_s=(segment - first) * hop_s,
+    )
+
+
+def limited(segments: Segments, limit: int | None, seed: int) -> Segments:
+    """At most `limit` segments, spread over splits, over each split's pieces, and over each piece's recordings.
+
+    The same seed with a larger limit keeps what a smaller one chose wherever the splits' shares grow with it.
+    """
+    if limit is None or limit >= len(segments):
+        return segments
+    quota = _quota(np.bincount(segments.split, minlength=len(SPLITS)), limit)
+    chosen = []
+    for split, wanted in enumerate(quota):
+        members = np.flatnonzero(segments.split == split)
+        members = members[_generator(seed, _CHOICE, split).permutation(members.size)]
+        # Turn t of a piece is its t-th recording's next segment: every piece gives one before any gives its second.
+        turn_in_recording = _rank_within(segments.recording[members])
+        order = np.lexsort((turn_in_recording,))
+        members, turn_in_recording = members[order], turn_in_recording[order]
+        turn_in_piece = _rank_within(segments.piece[members])
+        members = members[np.argsort(turn_in_piece, kind="stable")]
+        chosen.append(members[:wanted])
+    return segments.take(np.sort(np.concatenate(chosen)))
+
+
+def _rank_within(group: NDArray[np.int32]) -> NDArray[np.int64]:
+    """For each entry, how many earlier entries have its value."""
+    order = np.argsort(group, kind="stable")
+    starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
+    rank = np.empty(group.size, np.int64)
+    rank[order] = np.arange(group.size) - np.repeat(starts, np.diff(np.r_[starts, group.size]))
+    return rank
+
+
+def _quota(available: NDArray[np.int64], limit: int) -> list[int]:
+    """Segments of each split: in proportion, validation and test at least their least share, none more than it has."""
+    share = available / available.sum()
+    share[1:] = np.where(available[1:] > 0, np.maximum(share[1:], LEAST_SHARE), 0.0)
+    share[0] = max(0.0, 1.0 - share[1:].sum()) if available[0] else 0.0
+    quota = np.minimum(np.floor(share / share.sum() * limit).astype(np.int64), available)
+    while quota.sum() < limit:  # limit < available.sum(), so somewhere there is room
+        room = available - quota
+        quota[int(np.argmax(np.where(room > 0, share - quota / limit, -np.inf)))] += 1
+    return [int(n) for n in quota]
+
+
+@dataclass(frozen=True, eq=False)
+class RowOrder:
+    """The store's rows: `columns` as the store plans them (without level_drawn), and each split's contiguous range."""
+
+    columns: dict[str, NDArray]
+    split_ranges: dict[str, tuple[int, int]]
+
+
+def rows_of(segments: Segments, seed: int) -> RowOrder:
+    """Rows in the order of the store: train, validation, test; segments permuted in each, their four tiers together."""
+    order = []
+    ranges: dict[str, tuple[int, int]] = {}
+    start = 0
+    for split, name in enumerate(SPLITS):
+        members = np.flatnonzero(segments.split == split)
+        order.append(members[_generator(seed, _ORDER, split).permutation(members.size)])
+        ranges[name] = (start, start + members.size * len(TIERS))
+        start = ranges[name][1]
+    ordered = segments.take(np.concatenate(order))
+    columns = {
+        name: np.repeat(getattr(ordered, name), len(TIERS))
+        for name in ("recording", "segment", "piece", "split", "start_s")
+    }
+    columns["tier"] = np.tile(np.arange(len(TIERS), dtype=np.uint8), len(ordered))
+    return RowOrder(columns, ranges)
+
+
+def _generator(seed: int, use: int, split: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, use, split])))

@@ -1,0 +1,1 @@
+"""`keybed extract`: one task's shards, from planned rows to commits."""

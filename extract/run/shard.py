@@ -1,0 +1,172 @@
+"""One shard from planned rows to finished arrays: rendering runs ahead in worker processes while encoders read along."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from concurrent.futures import TimeoutError as NotYet
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, overload
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
+from keybed.extract.run.row_maker import RowMade, jobs_of
+from keybed.extract.run.row_pool import MakingPool
+from keybed.store import Store
+from keybed.store.format.vocabulary import Status
+
+_POLL_S = 0.2
+_LABELS = ("score", "valid", "level", "difficulty", "waveform")
+
+
+class Stopped(BaseException):
+    """The task was asked to stop; raised between rows, so that nothing half-made is kept. Not an error."""
+
+
+class ShardRows(Sequence[Clip | None]):
+    """The rows of one shard as encoders get them: asking for a row waits until it is made.
+
+    Waveforms lie in memory, or in a file without a name in `scratch`, which vanishes with the process.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        shard: int,
+        pool: MakingPool,
+        *,
+        scratch: Path | None = None,
+        stop: Callable[[], bool] = lambda: False,
+        on_row: Callable[[int], None] = lambda made: None,
+    ) -> None:
+        self.start, self.stop_row = store.shard_range(shard)
+        self.shard = shard
+        self.window_s = float(store.recipe.segments["window_s"])
+        self._stop, self._on_row = stop, on_row
+        jobs = jobs_of(store.columns(self.start, self.stop_row))
+        self._job_of = [(number, place) for number, job in enumerate(jobs) for place in range(len(job.tiers))]
+        self._made: dict[int, list[RowMade]] = {}
+        self._told = 0
+        self._lock = threading.Lock()
+        self._closed = False
+        shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
+        self._file = tempfile.TemporaryFile(dir=scratch, prefix="keybed-") if scratch else None  # noqa: SIM115
+        self._audio: NDArray[np.float32] = (
+            np.empty(shape, np.float32)
+            if self._file is None
+            else np.memmap(self._file, dtype=np.float32, mode="w+", shape=shape)
+        )
+        first = np.cumsum([0, *(len(job.tiers) for job in jobs)])
+        self._first_row = [int(row) for row in first[:-1]]
+        self._futures = [pool.submit(job) for job in jobs]
+        for number, future in enumerate(self._futures):
+            future.add_done_callback(partial(self._arrive, number))
+
+    def __len__(self) -> int:
+        return self.stop_row - self.start
+
+    @overload
+    def __getitem__(self, row: int) -> Clip | None: ...
+    @overload
+    def __getitem__(self, row: slice) -> list[Clip | None]: ...
+    def __getitem__(self, row: int | slice) -> Clip | list[Clip | None] | None:
+        if isinstance(row, slice):
+            return [self[i] for i in range(*row.indices(len(self)))]
+        if row < 0:
+            row += len(self)
+        made = self.row(row)
+        if made.performance is None:
+            return None
+        return Clip(self._audio[row], made.performance, self.window_s)
+
+    def __iter__(self) -> Iterator[Clip | None]:
+        return (self[row] for row in range(len(self)))
+
+    def row(self, row: int) -> RowMade:
+        """The finished row, its `audio` moved out; raises Stopped when the task is to end."""
+        if self._stop():
+            raise Stopped
+        number, place = self._job_of[row]
+        while number not in self._made:
+            try:
+                self._take(number, self._futures[number].result(timeout=_POLL_S))
+            except NotYet:
+                if self._futures[number].done():  # the work itself raised a TimeoutError
+                    raise
+                if self._stop():
+                    raise Stopped from None
+        if (done := row - place + len(self._made[number])) > self._told:  # encoders each walk through all rows
+            self._told = done
+            self._on_row(done)
+        return self._made[number][place]
+
+    def _arrive(self, number: int, future: Future[list[RowMade]]) -> None:
+        """Called in the pool's own thread: rows that nobody has asked for yet leave memory for the shard's file."""
+        if not future.cancelled() and future.exception() is None:
+            self._take(number, future.result())
+
+    def _take(self, number: int, rows: list[RowMade]) -> None:
+        with self._lock:
+            if self._closed or number in self._made:
+                return
+            for i, made in enumerate(rows):
+                self._audio[self._first_row[number] + i] = 0.0 if made.audio is None else made.audio
+                made.audio = None
+            self._made[number] = rows
+
+    def close(self) -> None:
+        """Give waveforms and waiting work back."""
+        for future in self._futures:
+            future.cancel()
+        with self._lock:
+            self._closed = True
+            self._audio = np.empty((0, 0), np.float32)
+            if self._file is not None:
+                self._file.close()
+
+
+@dataclass(frozen=True, eq=False)
+class ShardMade:
+    """What `commit_shard` takes, and how long each encoder took (waiting for rows included)."""
+
+    arrays: Mapping[str, np.ndarray]
+    failures: Mapping[int, str]
+    facts: Mapping[str, Any]
+    seconds: Mapping[str, float] = field(default_factory=dict)
+
+
+def make_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> ShardMade:
+    """Every task-written array of one shard. Each encoder gets all rows at once, in row order."""
+    features: dict[str, np.ndarray] = {}
+    seconds: dict[str, float] = {}
+    for encoder in encoders:
+        began = time.perf_counter()
+        features |= feature_arrays(encoder, rows)
+        seconds[encoder.spec.name] = round(time.perf_counter() - began, 3)
+    made = [rows.row(row) for row in range(len(rows))]
+    failures = {rows.start + i: row.reason for i, row in enumerate(made) if row.status != Status.OK}
+    heard = hashlib.sha256("".join(row.audio_sha256 for row in made).encode()).hexdigest()
+    return ShardMade({**features, **label_arrays(made)}, failures, {"audio_sha256": heard}, seconds)
+
+
+def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, np.ndarray]:
+    """One encoder's arrays by their paths in the store."""
+    pooled, group = encoder.encode(clips), encoder.spec.group
+    arrays: dict[str, np.ndarray] = {f"{group}/layers": pooled.layers, f"{group}/frames": pooled.frames}
+    return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
+
+
+def label_arrays(made: Sequence[RowMade]) -> dict[str, np.ndarray]:
+    """The task-written columns by their paths in the store."""
+    arrays = {f"row/{label}": np.stack([getattr(row, label) for row in made]) for label in _LABELS}
+    arrays["row/status"] = np.array([row.status for row in made], np.uint8)
+    arrays["row/n_notes"] = np.array([row.n_notes for row in made], np.int32)
+    return arrays

@@ -1,0 +1,7 @@
+"""`python -m keybed`: the command line."""
+
+import sys
+
+from keybed.experiments.cli.main import main
+
+sys.exit(main())

@@ -1,0 +1,159 @@
+"""`keybed derive`: train-split moments, principal components, int8 and pooled views, made by Dask, a shard a task."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from keybed.store.derive.derivations import Derivation, Gather
+from keybed.store.derive.pooled import pooled_step
+from keybed.store.errors import NoSuchFeature
+from keybed.store.format.layout import Layout
+from keybed.store.format.recipe import EncoderSpec
+from keybed.store.read.derived import attributes
+from keybed.store.read.store import Store, open_store
+
+_KINDS = ("layers", "frames")
+Progress = Callable[[str, int, int], None]
+"""What is being done, how many shards are done, of how many."""
+
+
+@dataclass(frozen=True)
+class DeriveConfig:
+    """What `keybed derive` may be asked."""
+
+    store: Path
+    features: tuple[str, ...] | None = None
+    """Paths of `frames` or `layers` arrays; None: every encoder's frames."""
+    pca: int = 128
+    """Components of every bin of frames; 0: none."""
+    int8: bool = True
+    pooled: bool = True
+    """One vector a row and statistic from every encoder's `layers` (of those in `features`, where it is given)."""
+    scheduler: str | None = None
+    """Address of a running Dask cluster; None: threads of this process."""
+    threads: int = 0
+    """0: one a core, at most 8, as each holds one shard in float32."""
+
+
+@dataclass(frozen=True)
+class DeriveReport:
+    """made, kept: paths made now, and those that were there and fresh. variance_kept: PCA path → share of the variance.
+
+    bytes: path → bytes on disk of every derived array with one entry a row, and of what it was made from.
+    """
+
+    store: Path
+    made: tuple[str, ...]
+    kept: tuple[str, ...]
+    variance_kept: dict[str, float]
+    bytes: dict[str, int]
+
+    def lines(self) -> list[str]:
+        """The report as a person reads it."""
+        said = [f"made {len(self.made)} arrays, kept {len(self.kept)} that were fresh"]
+        for path, size in self.bytes.items():
+            kept = f", {self.variance_kept[path]:.1%} of the variance" if path in self.variance_kept else ""
+            said.append(f"  {path}: {size / 1e6:,.1f} MB{kept}")
+        return [*said, f"next: keybed info {self.store}"]
+
+
+def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: None) -> DeriveReport:
+    """Make what is missing or no longer fits its source. Raises Incomplete unless every shard is committed."""
+    store = open_store(config.store)
+    made: list[str] = []
+    kept: list[str] = []
+
+    def do(work: Derivation, targets: list[str], make: Callable[[], None]) -> None:
+        if all(work.fresh(target) for target in targets):
+            kept.extend(targets)
+        else:
+            make()
+            made.extend(targets)
+
+    with _dask(config, progress) as gather:
+        for encoder, kind in _wanted(store, config.features):
+            work = Derivation(store, encoder, kind, gather, k=config.pca, int8=config.int8)
+            for targets, make in work.steps():
+                do(work, targets, make)
+        for encoder in _to_pool(store, config):
+            work = Derivation(store, encoder, "layers", gather, k=0, int8=False)
+            do(work, *pooled_step(work))
+    return _report(open_store(config.store), tuple(made), tuple(kept))
+
+
+def _wanted(store: Store, features: Sequence[str] | None) -> list[tuple[EncoderSpec, str]]:
+    known = {f"{encoder.group}/{kind}": (encoder, kind) for encoder in store.recipe.encoders for kind in _KINDS}
+    chosen = [path for path in known if path.endswith("/frames")] if features is None else features
+    unknown = sorted(set(chosen) - set(known))
+    if unknown:
+        raise NoSuchFeature(f"nothing can be derived from {', '.join(unknown)}; from these it can: {', '.join(known)}")
+    return [known[path] for path in chosen]
+
+
+def _to_pool(store: Store, config: DeriveConfig) -> list[EncoderSpec]:
+    asked = config.features
+    encoders = [e for e in store.recipe.encoders if asked is None or f"{e.group}/layers" in asked]
+    return encoders if config.pooled else []
+
+
+def _report(store: Store, made: tuple[str, ...], kept: tuple[str, ...]) -> DeriveReport:
+    layout = Layout(store.path)
+    by_row = [path for path in store.features if path in {*made, *kept}]
+    sources = dict.fromkeys(attributes(store, path)["sources"][0] for path in by_row)
+    sizes = {path: sum(f.stat().st_size for f in layout.array(path).glob("c.*")) for path in (*sources, *by_row)}
+    variance = {
+        path: about["variance_kept"] for path in by_row if "variance_kept" in (about := attributes(store, path))
+    }
+    return DeriveReport(store.path, made, kept, variance, sizes)
+
+
+@contextmanager
+def _dask(config: DeriveConfig, progress: Progress) -> Iterator[Gather]:
+    """A function that runs tasks and gives their results in order: on threads here, or on a Dask cluster."""
+    import dask
+
+    def counting(what: str, of: int) -> Callable[[Any], None]:
+        done, lock = 0, threading.Lock()
+
+        def count(_: Any) -> None:
+            nonlocal done
+            with lock:
+                done += 1
+                progress(what, done, of)
+
+        return count
+
+    def on_threads(what: str, tasks: Sequence[partial[Any]]) -> list[Any]:
+        count = counting(what, len(tasks))
+
+        def run(task: partial[Any]) -> Any:
+            result = task()
+            count(result)
+            return result
+
+        threads = config.threads or min(8, os.cpu_count() or 1)
+        delayed = [dask.delayed(run, pure=False)(task) for task in tasks]
+        return list(dask.compute(*delayed, scheduler="threads", num_workers=threads))
+
+    if config.scheduler is None:
+        yield on_threads
+        return
+    from distributed import Client
+
+    with Client(config.scheduler) as client:
+
+        def on_cluster(what: str, tasks: Sequence[partial[Any]]) -> list[Any]:
+            count = counting(what, len(tasks))
+            futures = [client.submit(task, pure=False) for task in tasks]
+            for future in futures:
+                future.add_done_callback(count)
+            return list(client.gather(futures))
+
+        yield on_cluster

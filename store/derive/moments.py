@@ -1,0 +1,116 @@
+"""Moments of an array's training observations in one pass over its shards: mean, spread, reach and correlation.
+
+Sums are taken of (x − centre) / scale, where centre and scale are those of the first shard: it is a random sample of the
+store, so these numbers lie near zero and one, and nothing is lost when a square of the mean is subtracted at the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.store.derive.shard_frames import observations, standardised
+
+Numbers = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class Units:
+    """What sums are taken in: (D,) float32, from one shard. Where it has no spread, the scale is 1."""
+
+    centre: Numbers
+    scale: Numbers
+
+
+@dataclass(frozen=True, eq=False)
+class Sums:
+    """Over n observations of D numbers: sums and squares in `Units` (float64), extremes as they are.
+
+    products: (D, D) sum of x xᵀ in `Units`, or None where it was not asked for.
+    """
+
+    n: int
+    total: NDArray[np.float64]
+    squares: NDArray[np.float64]
+    lowest: Numbers
+    highest: Numbers
+    products: NDArray[np.float64] | None
+
+    def plus(self, other: Sums) -> Sums:
+        """Both together."""
+        return Sums(
+            self.n + other.n,
+            self.total + other.total,
+            self.squares + other.squares,
+            np.minimum(self.lowest, other.lowest),
+            np.maximum(self.highest, other.highest),
+            None if self.products is None or other.products is None else self.products + other.products,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class TrainMoments:
+    """n observations; mean, std, and reach (the largest deviation from the mean): (D,). correlation: (D, D) or None.
+
+    What never varies has std 0 and correlates with nothing, itself included.
+    """
+
+    n: int
+    mean: Numbers
+    std: Numbers
+    reach: Numbers
+    correlation: NDArray[np.float64] | None
+
+
+def units_of(path: str, content: str, array: str, shard: int) -> Units | None:
+    """Mean and standard deviation of one shard's training observations; None where it has none."""
+    values, _ = observations(path, content, array, shard)
+    if not len(values):
+        return None
+    flat = values.reshape(len(values), -1)
+    centre = flat.mean(axis=0, dtype=np.float64).astype(np.float32)
+    spread = np.sqrt(np.square(flat - centre).mean(axis=0, dtype=np.float64)).astype(np.float32)
+    return Units(centre, np.where(spread > 0, spread, np.float32(1)))
+
+
+def sums_of(path: str, content: str, array: str, shards: Sequence[int], units: Units, with_products: bool) -> Sums:
+    """Sums over the training observations of these shards, one shard in memory at a time."""
+    n_numbers = len(units.centre)
+    found = Sums(
+        n=0,
+        total=np.zeros(n_numbers),
+        squares=np.zeros(n_numbers),
+        lowest=np.full(n_numbers, np.inf, np.float32),
+        highest=np.full(n_numbers, -np.inf, np.float32),
+        products=np.zeros((n_numbers, n_numbers)) if with_products else None,
+    )
+    for shard in shards:
+        values, _ = observations(path, content, array, shard)
+        if len(values):
+            found = found.plus(sums_of_block(values.reshape(len(values), -1), units, with_products))
+    return found
+
+
+def sums_of_block(x: Numbers, units: Units, with_products: bool) -> Sums:
+    """Sums over the rows of x, (observations, D), whose memory is used up."""
+    lowest, highest = x.min(axis=0), x.max(axis=0)
+    z = standardised(x, units.centre, units.scale)
+    products = (z.T @ z).astype(np.float64) if with_products else None
+    squares = np.square(z).sum(axis=0, dtype=np.float64) if products is None else products.diagonal().copy()
+    return Sums(len(z), z.sum(axis=0, dtype=np.float64), squares, lowest, highest, products)
+
+
+def finished(sums: Sums, units: Units) -> TrainMoments:
+    """Moments in the array's own units."""
+    shift = sums.total / sums.n
+    variance = np.maximum(sums.squares / sums.n - shift**2, 0.0)
+    mean = (units.centre + units.scale * shift).astype(np.float32)
+    reach = np.maximum(sums.highest - mean, mean - sums.lowest)
+    correlation = None
+    if sums.products is not None:
+        inverse = np.divide(1.0, np.sqrt(variance), out=np.zeros_like(variance), where=variance > 0)
+        correlation = (sums.products / sums.n - np.outer(shift, shift)) * np.outer(inverse, inverse)
+    return TrainMoments(sums.n, mean, (units.scale * np.sqrt(variance)).astype(np.float32), reach, correlation)

@@ -1,0 +1,44 @@
+"""The pooled view: one vector a row and statistic, the mean of an encoder's chosen states over its `layers`.
+
+Mean and standard deviation over time of the states that `frames` averages, in a tenth of its bytes or less: what a question that
+does not turn on time is asked of first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.store.derive.derivations import Derivation
+from keybed.store.derive.shard_frames import opened, write_rows
+from keybed.store.format.array_specs import ArraySpec
+from keybed.store.format.vocabulary import Status
+
+
+def pooled_step(work: Derivation) -> tuple[list[str], Callable[[], None]]:
+    """(paths, what makes them), as of `Derivation.steps`; work: of the encoder's `layers`."""
+
+    def make() -> None:
+        n_stats, _, width = work.inner
+        spec = work.rows_spec("_pooled", (n_stats, width), ("stat", "channel"), "float16", float("nan"))
+        with work.staged() as folder:
+            work.make_empty(folder, spec)
+            work.each_shard("pooling", _write, work.encoder.frame_states, spec, str(folder))
+
+    return [f"{work.base}_pooled"], make
+
+
+def _write(
+    path: str, content: str, array: str, shard: int, states: tuple[int, ...], spec: ArraySpec, folder: str
+) -> int:
+    """Mean over the states as float16; NaN in failed rows. Returns bytes written."""
+    store = opened(path, content)
+    rows = np.arange(*store.shard_range(shard))
+    total: NDArray[np.float32] | float = 0.0
+    for state in states:  # a chunk of its own each
+        total = total + store.read(f"{array}[state={state}]", rows).astype(np.float32)
+    mean = np.asarray(total / len(states), np.float16)
+    mean[store.read("row/status", rows) != Status.OK] = np.nan
+    return write_rows(spec, shard, mean, path, content, folder)

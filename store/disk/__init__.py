@@ -1,0 +1,1 @@
+"""Files on disk: durable writes, Zarr arrays, sharded chunks and commit records."""

@@ -1,0 +1,94 @@
+"""The one place that talks to Zarr about single arrays: made by zarr-python, sharded ones read by store/disk/blosc_shards.py."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keybed.store.errors import StoreError
+from keybed.store.format.array_specs import ArraySpec
+from keybed.store.format.layout import object_key
+
+_pipeline = threading.RLock()
+"""zarr chooses its codec pipeline from a process-wide setting at the moment when an array is opened."""
+
+_PIPELINE = {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}
+
+
+def codecs(dtype: str, sharded: bool) -> list[Any]:
+    """What every chunk of this dtype goes through; crc32c comes last, so that any reader notices a flipped bit.
+
+    Features are float16 whose exponents hardly change along a channel: bitshuffle before lz4 saves an eighth of the
+    bytes at the speed of memory, where zstd alone saves less and reads at two fifths of it (bench_store has the table).
+    """
+    from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
+
+    if sharded:
+        return [
+            BloscCodec(cname="lz4", clevel=5, shuffle="bitshuffle", typesize=np.dtype(dtype).itemsize),
+            Crc32cCodec(),
+        ]
+    return [ZstdCodec(level=3), Crc32cCodec()]
+
+
+def make_array(store: Any, spec: ArraySpec) -> Any:
+    """Create one array's metadata in a Zarr store (folder or memory) and return the array, writable."""
+    import zarr
+
+    with _pipeline, zarr.config.set(_PIPELINE):
+        return zarr.create_array(
+            store,
+            name=spec.path,
+            shape=spec.shape,
+            dtype=spec.dtype,
+            chunks=spec.chunks,
+            shards=spec.shards,
+            fill_value=spec.fill_value,
+            compressors=codecs(spec.dtype, spec.shards is not None),
+            dimension_names=spec.dims,
+            attributes=spec.attributes,
+            chunk_key_encoding={"name": "default", "separator": "."},
+            config={"write_empty_chunks": True},
+        )
+
+
+def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> memoryview:
+    """Bytes of one shard as zarr-python would write them to disk, made in memory.
+
+    folder: of the array; its `zarr.json` decides chunks and codecs, so that a store planned by another version stays
+    one piece. values: (rows of the shard, …) in the array's dtype. The same values give the same bytes anywhere.
+    """
+    import zarr
+    from zarr.core.buffer import default_buffer_prototype
+    from zarr.storage import MemoryStore
+
+    metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
+    held: dict[str, Any] = {"zarr.json": metadata}
+    # open_array forgets a `config` that it is given, so the process-wide setting has to say it
+    with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):
+        array = zarr.open_array(MemoryStore(held), mode="r+")
+    array[start : start + len(values)] = values
+    (key,) = (key for key in held if not key.endswith("zarr.json"))
+    expected = object_key(shard, len(spec.shape))
+    if key != expected:
+        raise StoreError(f"{spec.path}: rows from {start} became the object {key}, not {expected}")
+    return memoryview(held[key].to_bytes())
+
+
+def open_for_reading(features: Path, path: str) -> Any:
+    """One array of the group, read-only."""
+    import zarr
+
+    with _pipeline, zarr.config.set(_PIPELINE):
+        return zarr.open_array(zarr.storage.LocalStore(features, read_only=True), path=path, mode="r")
+
+
+def read_into(array: Any, selection: tuple[slice, ...], out: np.ndarray) -> None:
+    """Decode a selection into memory that is there already, by zarr-python itself."""
+    from zarr.core.buffer import default_buffer_prototype
+
+    if out.size:
+        array.get_basic_selection(selection, out=default_buffer_prototype().nd_buffer.from_numpy_array(out))

@@ -1,0 +1,155 @@
+"""Every Zarr array of a store: path, shape, dtype, chunks and fill value, computed from the recipe."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, WAVEFORM_MEASURES, Status
+
+
+@dataclass(frozen=True)
+class ArraySpec:
+    """One Zarr array: all of its shape, none of its data. `shards` is None for plan-written columns (one chunk)."""
+
+    path: str
+    shape: tuple[int, ...]
+    dtype: str
+    dims: tuple[str, ...]
+    chunks: tuple[int, ...]
+    shards: tuple[int, ...] | None
+    fill_value: float | int | bool
+    writer: Literal["plan", "task"]
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not len(self.shape) == len(self.dims) == len(self.chunks):
+            raise ValueError(f"{self.path}: shape, dims and chunks differ in rank")
+        if self.shards is not None and any(s % c for s, c in zip(self.shards, self.chunks, strict=True)):
+            raise ValueError(f"{self.path}: shard {self.shards} is not a whole number of chunks {self.chunks}")
+
+
+LAYERS_CHUNK_ROWS = 256
+"""Rows of one inner chunk of `layers`, each of one state (fewer where the shard is smaller)."""
+
+FRAMES_CHUNK_ROWS = 64
+"""Of `frames` and what is derived from them: 4 MB for 20 bins of a mean and a deviation, 768 wide."""
+
+_NAN = float("nan")
+
+_PLANNED = (
+    ("recording", "int32", (), -1),
+    ("segment", "int32", (), -1),
+    ("piece", "int32", (), -1),
+    ("split", "uint8", (), 255),
+    ("tier", "uint8", (), 255),
+    ("start_s", "float64", (), _NAN),
+    ("level_drawn", "float32", (("axis", LEVELS),), _NAN),
+)
+
+_MADE = (
+    ("status", "uint8", (), int(Status.NOT_MADE)),
+    ("n_notes", "int32", (), -1),
+    ("score", "float32", (("dimension", DIMENSIONS),), _NAN),
+    ("valid", "bool", (("dimension", DIMENSIONS),), False),
+    ("level", "float32", (("axis", LEVELS),), _NAN),
+    ("difficulty", "float32", (("covariate", COVARIATES),), _NAN),
+    ("waveform", "float32", (("measure", WAVEFORM_MEASURES),), _NAN),
+)
+
+
+def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
+    """Every array of a store of this recipe, plan-written first, in a fixed order."""
+    n, shard = recipe.n_rows, recipe.shard_rows
+    specs = [_column("plan", n, n, *column) for column in _PLANNED]
+    specs += [_column("task", n, shard, *column) for column in _MADE]
+    for encoder in recipe.encoders:
+        specs += _encoder_arrays(encoder, n, shard)
+    return tuple(specs)
+
+
+def _column(
+    writer: Literal["plan", "task"],
+    n_rows: int,
+    chunk_rows: int,
+    name: str,
+    dtype: str,
+    labelled: tuple[tuple[str, tuple[str, ...]], ...],
+    fill: float | int | bool,
+) -> ArraySpec:
+    rest = tuple(len(labels) for _, labels in labelled)
+    return ArraySpec(
+        path=f"row/{name}",
+        shape=(n_rows, *rest),
+        dtype=dtype,
+        dims=("row", *(dim for dim, _ in labelled)),
+        chunks=(chunk_rows, *rest),
+        shards=None,
+        fill_value=fill,
+        writer=writer,
+        attributes={dim: list(labels) for dim, labels in labelled},
+    )
+
+
+def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[ArraySpec]:
+    about = {"encoder_fingerprint": encoder.fingerprint, "random_weights": encoder.random_weights}
+    if encoder.channels:
+        about["channel"] = list(encoder.channels)
+
+    def feature(
+        name: str, dims: tuple[str, ...], rest: tuple[int, ...], chunk: tuple[int, ...], **extra: Any
+    ) -> ArraySpec:
+        return ArraySpec(
+            path=f"{encoder.group}/{name}",
+            shape=(n_rows, *rest),
+            dtype="float16",
+            dims=("row", *dims),
+            chunks=(min(chunk[0], shard_rows), *chunk[1:]),
+            shards=(shard_rows, *rest),
+            fill_value=_NAN,
+            writer="task",
+            attributes={**about, **extra},
+        )
+
+    n_layer_stats, n_frame_stats = len(encoder.layer_stats), len(encoder.frame_stats)
+    arrays = [
+        feature(
+            "layers",
+            ("stat", "state", "channel"),
+            (n_layer_stats, encoder.n_states, encoder.width),
+            (LAYERS_CHUNK_ROWS, n_layer_stats, 1, encoder.width),
+            stat=list(encoder.layer_stats),
+        ),
+        feature(
+            "frames",
+            ("bin", "bin_stat", "channel"),
+            (encoder.n_bins, n_frame_stats, encoder.width),
+            (FRAMES_CHUNK_ROWS, encoder.n_bins, n_frame_stats, encoder.width),
+            bin_stat=list(encoder.frame_stats),
+            states=list(encoder.frame_states),
+        ),
+    ]
+    if encoder.has_mask:
+        arrays.append(
+            ArraySpec(
+                path=f"{encoder.group}/mask",
+                shape=(n_rows, encoder.n_bins),
+                dtype="bool",
+                dims=("row", "bin"),
+                chunks=(shard_rows, encoder.n_bins),
+                shards=None,
+                fill_value=False,
+                writer="task",
+                attributes=about,
+            )
+        )
+    return arrays
+
+
+def shard_rows_for(n_rows: int) -> int:
+    """Rows of a shard: the largest power of two from 32 to 1024 that still gives at least 8 shards."""
+    rows = 1024
+    while rows > 32 and -(-n_rows // rows) < 8:
+        rows //= 2
+    return rows

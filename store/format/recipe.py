@@ -1,0 +1,152 @@
+"""The recipe of a store: everything that shapes a number in it, its fingerprint, and how two recipes differ."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Literal
+
+FORMAT_VERSION = 1
+
+
+@dataclass(frozen=True)
+class EncoderSpec:
+    """All that shapes one encoder's numbers; part of the recipe, so equal specs give comparable features.
+
+    `layers` is float16 (row, layer_stats, n_states, width); `frames` is float16 (row, n_bins, frame_stats, width);
+    `mask`, where has_mask, is bool (row, n_bins) and true where the bin holds something.
+    """
+
+    name: str
+    modality: Literal["audio", "midi"]
+    source: str
+    """Hub id, the word "local", "random" or "none"; never a path of one machine."""
+    revision: str
+    weights_sha256: str
+    code_version: int
+    preprocessing: dict[str, Any]
+    n_states: int
+    width: int
+    n_bins: int
+    frame_states: tuple[int, ...]
+    """States that are averaged into `frames`."""
+    layer_stats: tuple[str, ...] = ("mean", "sd")
+    frame_stats: tuple[str, ...] = ("mean", "sd")
+    has_mask: bool = False
+    compute_dtype: str = "float32"
+    threads: int = 2
+    channels: tuple[str, ...] = ()
+    """Names of the width's columns where they have a meaning (baselines)."""
+
+    @property
+    def group(self) -> str:
+        """Path of this encoder's arrays in the Zarr group, e.g. `audio/mert`."""
+        return f"{self.modality}/{self.name}"
+
+    @property
+    def random_weights(self) -> bool:
+        """True where the weights are seeded noise: every report must say so in plain sight."""
+        return self.source == "random"
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 over everything above."""
+        return fingerprint(asdict(self))
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that shapes a number in the store. Two stores of one recipe hold the same bytes.
+
+    The dictionaries are plain JSON. `extract` makes them; the store only keeps, compares and hashes them.
+    """
+
+    corpus: dict[str, Any]
+    """sha256 of CSV and MIDI bytes, WAVs by name, size and header; number of recordings."""
+    segments: dict[str, Any]
+    """window_s, hop_s, limit, n_segments, split repair version."""
+    degradation: dict[str, Any]
+    """profile, seed, curves, tier shares, axis parameters, code version."""
+    audio: dict[str, Any]
+    """source (rendered | recorded), sample_rate_hz, soundfont name and sha256, synthesiser, pre-roll, loudness."""
+    encoders: tuple[EncoderSpec, ...]
+    n_rows: int
+    shard_rows: int
+    format_version: int = FORMAT_VERSION
+
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the canonical JSON of the whole recipe."""
+        return fingerprint(self.to_json())
+
+    def encoder(self, name: str) -> EncoderSpec:
+        """The spec of one encoder by its name; KeyError lists those the store has."""
+        for spec in self.encoders:
+            if spec.name == name:
+                return spec
+        raise KeyError(f"no encoder {name!r} in this store; it has {', '.join(e.name for e in self.encoders)}")
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types only; `from_json` is the inverse."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> Recipe:
+        """Inverse of `to_json`. Raises ValueError naming unknown or missing fields."""
+        _same_fields(Recipe, data)
+        encoders = []
+        for item in data["encoders"]:
+            _same_fields(EncoderSpec, item)
+            tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
+            encoders.append(EncoderSpec(**tuples))
+        return Recipe(**{**data, "encoders": tuple(encoders)})
+
+
+def _same_fields(kind: type, data: Mapping[str, Any]) -> None:
+    wanted, given = {f.name for f in fields(kind)}, set(data)
+    if wanted != given:
+        raise ValueError(
+            f"{kind.__name__}: missing fields {sorted(wanted - given)}, unknown fields {sorted(given - wanted)}"
+        )
+
+
+def fingerprint(data: Any) -> str:
+    """sha256 hex digest of the canonical JSON (sorted keys, no spaces, no NaN) of plain data."""
+    text = json.dumps(data, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _leaf(data: Mapping[str, Any], key: str) -> Any:
+    """One side of a key that the other lacks; all of an encoder would fill a page."""
+    if key not in data:
+        return "(absent)"
+    return "(there)" if isinstance(data[key], Mapping) else data[key]
+
+
+def _by_name(items: Sequence[Any]) -> dict[str, Any]:
+    """Entries that carry a `name` (encoders), by it; empty where one has none, or two the same."""
+    found = {item["name"]: item for item in items if isinstance(item, Mapping) and "name" in item}
+    return found if len(found) == len(items) else {}
+
+
+def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
+    """Every leaf at which two JSON values differ, as `path: ours | theirs`; for messages people can act on."""
+    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+        found = []
+        for key in sorted(set(ours) | set(theirs)):
+            where = f"{path}.{key}" if path else str(key)
+            if key not in ours or key not in theirs:
+                found.append(f"{where}: {_leaf(ours, key)} | {_leaf(theirs, key)}")
+            else:
+                found += differences(ours[key], theirs[key], where)
+        return found
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
+        named, also_named = _by_name(ours), _by_name(theirs)
+        if named and also_named:
+            return differences(named, also_named, path)
+    if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple) and len(ours) == len(theirs):
+        return [d for i, (a, b) in enumerate(zip(ours, theirs, strict=True)) for d in differences(a, b, f"{path}[{i}]")]
+    return [] if ours == theirs else [f"{path}: {ours} | {theirs}"]

@@ -1,0 +1,1 @@
+"""Reading a store: rows, blocks of features, training batches and derived arrays."""

@@ -1,0 +1,113 @@
+"""Whole shards in, or nothing: check, encode, write aside, read back, publish by rename, commit."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keybed.store.disk.commits import Commit, StoredObject
+from keybed.store.disk.durable import canonical, disk_error, sync_folder, write_aside, write_durably
+from keybed.store.disk.zarr_arrays import encode_shard
+from keybed.store.errors import AlreadyCommitted, ClaimLost, ShardRefused
+from keybed.store.format.array_specs import ArraySpec
+from keybed.store.format.layout import Layout, object_key
+from keybed.store.format.vocabulary import Status
+from keybed.store.read.store import Store
+from keybed.store.write.claims import Claim
+from keybed.store.write.rules import checked_arrays
+
+
+def commit_shard(
+    store: Store,
+    shard: int,
+    arrays: Mapping[str, np.ndarray],
+    *,
+    claim: Claim,
+    failures: Mapping[int, str],
+    facts: Mapping[str, Any],
+    log: Mapping[str, Any] | None = None,
+) -> None:
+    """Store one whole shard and prove it.
+
+    arrays: every task-written array by its full path, with exactly the shard's rows; features float32 or float16.
+    failures: store row → reason, for exactly the rows whose status is not OK. facts: reproducible JSON for the commit.
+    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, NoRoom, ShardDamaged.
+    """
+    layout = Layout(store.path)
+    if claim.shard != shard or claim.layout.root != layout.root:
+        raise ShardRefused(
+            f"shard {shard} of {store.path}: the claim is for shard {claim.shard} of {claim.layout.root}"
+        )
+    start, stop = store.shard_range(shard)
+    specs = [spec for spec in store.specs if spec.writer == "task"]
+    ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop)
+    claim.check()
+
+    staged: dict[Path, tuple[Path, str, StoredObject]] = {}
+    try:
+        for spec in specs:
+            target, entry = _stage(layout, spec, shard, start, ready[spec.path])
+            staged[target] = entry
+        claim.check()
+        if layout.commit_of(shard).exists():
+            raise AlreadyCommitted(f"shard {shard} of {store.path} was committed by another task in the meantime")
+        for target, (partial, _, _) in staged.items():
+            partial.replace(target)
+        for folder in {target.parent for target in staged}:
+            sync_folder(folder)
+    except OSError as error:
+        raise disk_error(error, layout.features) from error
+    finally:
+        for partial, _, _ in staged.values():
+            partial.unlink(missing_ok=True)
+
+    status = ready["row/status"]
+    commit = Commit(
+        shard=shard,
+        start=start,
+        stop=stop,
+        recipe=store.fingerprint,
+        objects={key: stored for _, key, stored in staged.values()},
+        statuses={s.name: int(np.sum(status == s)) for s in Status if np.any(status == s)},
+        failures=dict(failures),
+        facts=dict(facts),
+    )
+    try:
+        write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
+    except ClaimLost as error:
+        raise ClaimLost(
+            f"shard {shard}: this task's claim was taken over at the moment when it published, so its files may lie where "
+            f"another task's belong; run `keybed verify {store.path} --repair` when that one has ended"
+        ) from error
+    layout.failure_of(shard).unlink(missing_ok=True)
+    _write_log(layout, claim, stop - start, dict(log or {}))
+
+
+def _stage(
+    layout: Layout, spec: ArraySpec, shard: int, start: int, values: np.ndarray
+) -> tuple[Path, tuple[Path, str, StoredObject]]:
+    key = object_key(shard, len(spec.shape))
+    target = layout.array(spec.path) / key
+    data = encode_shard(target.parent, spec, shard, start, values)
+    partial, digest = write_aside(target, data)
+    return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest))
+
+
+def _write_log(layout: Layout, claim: Claim, n_rows: int, about: dict[str, Any]) -> None:
+    now = time.time()
+    entry = {
+        **about,
+        "shard": claim.shard,
+        "rows": n_rows,
+        "host": claim.holder.host,
+        "pid": claim.holder.pid,
+        "began": datetime.fromtimestamp(claim.began, UTC).isoformat(timespec="milliseconds"),
+        "committed": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
+        "seconds": round(now - claim.began, 3),
+    }
+    write_durably(layout.log_of(claim.shard), canonical(entry))

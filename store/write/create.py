@@ -1,0 +1,180 @@
+"""Making an empty store: all metadata and the plan-written columns, aside, then one rename."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keybed.store.disk.durable import canonical, disk_error, sha256_of, sync_folder, sync_tree, write_durably
+from keybed.store.disk.staging import staging_folder
+from keybed.store.disk.zarr_arrays import make_array
+from keybed.store.errors import NotAStore, PlanRefused, RecipeMismatch
+from keybed.store.format.array_specs import ArraySpec, array_specs
+from keybed.store.format.layout import Layout
+from keybed.store.format.recipe import FORMAT_VERSION, Recipe, differences
+from keybed.store.format.vocabulary import SPLITS, TIERS, Status
+from keybed.store.read.store import Store, open_store
+
+
+def create(
+    path: str | Path,
+    recipe: Recipe,
+    planned: Mapping[str, np.ndarray],
+    split_ranges: Mapping[str, tuple[int, int]],
+    recordings: Sequence[Mapping[str, Any]],
+    places: Mapping[str, str],
+    *,
+    write_notes: Callable[[Path], None] | None = None,
+) -> None:
+    """Make a store in one step that a crash cannot split; nothing to do where one of the same recipe exists.
+
+    planned: the plan-written columns without "row/". split_ranges: split → rows (start, stop), in the order train,
+    validation, test, without gaps. recordings: JSON, one a recording. places: where things lie on this machine.
+    write_notes: fills the folder it is given with `00017.npz` …; these are then sealed by checksum with all the rest.
+    Raises RecipeMismatch naming every difference, NotAStore where other things lie, PlanRefused, NoRoom.
+    """
+    path = Path(path).absolute()
+    specs = array_specs(recipe)
+    columns = _checked_columns([s for s in specs if s.writer == "plan"], planned)
+    _check_ranges(split_ranges, recipe.n_rows)
+    if _exists_already(path, recipe):
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staging = staging_folder(path.parent, path.name)
+    except OSError as error:
+        raise disk_error(error, path) from error
+    try:
+        _fill(Layout(staging), recipe, specs, columns, split_ranges, recordings, places, write_notes)
+        sync_tree(staging)
+        staging.rename(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        shutil.rmtree(staging, ignore_errors=True)
+        if path.is_dir() and _exists_already(path, recipe):  # another process made the same one meanwhile
+            return
+        raise disk_error(error, path) from error
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+def update_places(store: Store, places: Mapping[str, str]) -> None:
+    """Say anew where things lie on this machine; the recipe does not change. Nothing is written where nothing is new."""
+    if store.places != dict(places):
+        write_durably(Layout(store.path).places, canonical(dict(places)))
+
+
+def _fill(
+    layout: Layout,
+    recipe: Recipe,
+    specs: Sequence[ArraySpec],
+    columns: Mapping[str, np.ndarray],
+    split_ranges: Mapping[str, tuple[int, int]],
+    recordings: Sequence[Mapping[str, Any]],
+    places: Mapping[str, str],
+    write_notes: Callable[[Path], None] | None,
+) -> None:
+    import zarr
+
+    for folder in (layout.notes, layout.claims, layout.commits, layout.logs):
+        folder.mkdir()
+    layout.recipe.write_bytes(canonical({"fingerprint": recipe.fingerprint, "recipe": recipe.to_json()}))
+    layout.recordings.write_bytes(canonical([dict(recording) for recording in recordings]))
+    layout.places.write_bytes(canonical(dict(places)))
+
+    folder = zarr.storage.LocalStore(layout.features)
+    about = {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": recipe.fingerprint,
+        "recipe": recipe.to_json(),
+        "splits": {name: list(split_ranges[name]) for name in split_ranges},
+        "legend": {
+            "split": dict(zip(SPLITS, range(len(SPLITS)), strict=True)),
+            "tier": dict(zip(TIERS, range(len(TIERS)), strict=True)),
+            "status": {status.name: int(status) for status in Status},
+        },
+    }
+    zarr.create_group(folder, attributes={"keybed": json.loads(canonical(about))})
+    for group in sorted({parent for spec in specs for parent in _parents(spec.path)}):
+        zarr.create_group(folder, path=group)
+    for spec in specs:
+        array = make_array(folder, spec)
+        layout.array(spec.path).mkdir(exist_ok=True)
+        if spec.writer == "plan":
+            array[...] = columns[spec.path]
+    if write_notes is not None:
+        write_notes(layout.notes)
+    sealed = [layout.recipe, layout.recordings, *layout.features.rglob("*"), *layout.notes.rglob("*")]
+    objects = {
+        file.relative_to(layout.root).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+        for file in sorted(sealed)
+        if file.is_file()
+    }
+    layout.plan_commit.write_bytes(canonical({"recipe": recipe.fingerprint, "objects": objects}))
+
+
+def _parents(path: str) -> list[str]:
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+
+
+def refuse_foreign(path: str | Path) -> None:
+    """Raise NotAStore where something lies that is neither an empty folder nor a store, so that nobody plans into it."""
+    path = Path(path).absolute()
+    if not path.exists():
+        return
+    if not path.is_dir():
+        raise NotAStore(f"{path} is a file; give the store another name")
+    layout = Layout(path)
+    if any(path.iterdir()) and not (layout.recipe.exists() or layout.features.exists()):
+        raise NotAStore(f"{path} holds other things and is no store; give the store another name or an empty folder")
+
+
+def _exists_already(path: Path, recipe: Recipe) -> bool:
+    refuse_foreign(path)
+    if not path.exists() or not any(path.iterdir()):
+        return False
+    theirs = open_store(path).recipe
+    if theirs.fingerprint == recipe.fingerprint:
+        return True
+    listed = "\n  ".join(differences(theirs.to_json(), recipe.to_json()))
+    raise RecipeMismatch(
+        f"{path} was planned with another recipe; nothing was changed. There | asked for now:\n  {listed}\n"
+        f"Use another folder, or the settings it was planned with."
+    )
+
+
+def _checked_columns(specs: Sequence[ArraySpec], planned: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    wanted = {spec.path.removeprefix("row/") for spec in specs}
+    if wanted != set(planned):
+        raise PlanRefused(
+            f"planned columns missing {sorted(wanted - set(planned))}, unknown {sorted(set(planned) - wanted)}"
+        )
+    columns = {}
+    for spec in specs:
+        values = np.asarray(planned[spec.path.removeprefix("row/")])
+        if values.shape != spec.shape:
+            raise PlanRefused(f"{spec.path} has shape {values.shape}, the recipe says {spec.shape}")
+        stored = values.astype(spec.dtype)
+        if not np.can_cast(values.dtype, spec.dtype, "same_kind") and not np.array_equal(stored, values):
+            raise PlanRefused(f"{spec.path} is {values.dtype} and does not fit into {spec.dtype}")
+        columns[spec.path] = stored
+    return columns
+
+
+def _check_ranges(split_ranges: Mapping[str, tuple[int, int]], n_rows: int) -> None:
+    if tuple(split_ranges) != SPLITS:
+        raise PlanRefused(f"split ranges {tuple(split_ranges)}: need exactly {SPLITS}, in this order")
+    expected = 0
+    for name, (start, stop) in split_ranges.items():
+        if start != expected or stop < start:
+            raise PlanRefused(f"split {name} is rows {start}–{stop}, but must start at {expected}: ranges leave no gap")
+        expected = stop
+    if expected != n_rows:
+        raise PlanRefused(f"splits end at row {expected}, the recipe has {n_rows} rows")

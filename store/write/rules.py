@@ -1,0 +1,105 @@
+"""What a shard must look like before a byte of it is written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+
+import numpy as np
+
+from keybed.store.errors import ShardRefused
+from keybed.store.format.array_specs import ArraySpec
+from keybed.store.format.vocabulary import Status
+
+
+def checked_arrays(
+    specs: Sequence[ArraySpec],
+    arrays: Mapping[str, np.ndarray],
+    failures: Mapping[int, str],
+    *,
+    shard: int,
+    start: int,
+    stop: int,
+) -> dict[str, np.ndarray]:
+    """The arrays in their stored dtypes, every rule of DESIGN kept. Raises ShardRefused naming array, row and rule.
+
+    Rows with status OK hold finite features and, where valid, finite scores; all others NaN features and nothing valid.
+    """
+    where = f"shard {shard} (rows {start}–{stop - 1})"
+    wanted, given = {spec.path for spec in specs}, set(arrays)
+    if wanted != given:
+        raise ShardRefused(f"{where}: arrays missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}")
+    ready = {spec.path: _cast(spec, np.asarray(arrays[spec.path]), stop - start, where) for spec in specs}
+
+    broken = broken_rules(specs, ready, failures, start)
+    if broken:
+        raise ShardRefused(f"{where}: {'; '.join(broken)}")
+    return ready
+
+
+def broken_rules(
+    specs: Sequence[ArraySpec], arrays: Mapping[str, np.ndarray], failures: Mapping[int, str], start: int
+) -> list[str]:
+    """Every rule that a shard's stored arrays break, in words with row numbers; empty for a sound shard.
+
+    arrays: task-written arrays in stored dtype and whole. start: the shard's first row.
+    """
+    status = arrays["row/status"]
+    broken = []
+    unknown = sorted(set(np.unique(status).tolist()) - ({int(s) for s in Status} - {int(Status.NOT_MADE)}))
+    if unknown:
+        broken.append(f"row/status holds {unknown}, which a finished row cannot have")
+    ok = status == Status.OK
+    failed = {start + int(i) for i in np.flatnonzero(~ok)}
+    if failed != set(failures):
+        broken.append(
+            f"reasons are due for exactly the rows that failed; without one: {sorted(failed - set(failures))[:8]}, "
+            f"with one but OK or outside: {sorted(set(failures) - failed)[:8]}"
+        )
+    for spec in specs:
+        for wrong, rule in _value_rules(spec, arrays, ok):
+            if wrong.any():
+                rows = (start + np.flatnonzero(wrong))[:8].tolist()
+                broken.append(f"{spec.path}: {rule}; rows {rows}{' …' if wrong.sum() > 8 else ''}")
+    return broken
+
+
+def _cast(spec: ArraySpec, values: np.ndarray, n_rows: int, where: str) -> np.ndarray:
+    shape = (n_rows, *spec.shape[1:])
+    if values.shape != shape:
+        raise ShardRefused(f"{where}: {spec.path} has shape {values.shape}, a whole shard is {shape}")
+    stored = np.dtype(spec.dtype)
+    if values.dtype == stored:
+        return np.ascontiguousarray(values)
+    if (stored, values.dtype) == (np.dtype("float16"), np.dtype("float32")):
+        with np.errstate(over="ignore"):
+            narrow = values.astype(np.float16)
+        over = np.isinf(narrow) & np.isfinite(values)
+        if over.any():
+            row = int(np.argwhere(over)[0][0])
+            raise ShardRefused(
+                f"{where}: {spec.path} holds {float(np.abs(values[over]).max()):.6g} (row {row} of the shard), beyond "
+                f"float16's 65504; scale this encoder's output"
+            )
+        return narrow
+    raise ShardRefused(f"{where}: {spec.path} is {values.dtype}, the store keeps {stored}")
+
+
+def _value_rules(spec: ArraySpec, arrays: Mapping[str, np.ndarray], ok: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
+    """(rows that break it, rule) for one array."""
+    values = arrays[spec.path]
+    flat = values.reshape(len(values), -1)
+    if spec.dtype == "float16":
+        yield ok & ~np.isfinite(flat).all(axis=1), "features of an OK row must be finite"
+        yield ~ok & ~np.isnan(flat).all(axis=1), "features of a failed row must be NaN"
+    elif spec.path == "row/score":
+        yield ok & (arrays["row/valid"] & ~np.isfinite(values)).any(axis=1), "a valid score must be finite"
+    elif spec.dtype == "bool":
+        yield ~ok & flat.any(axis=1), "nothing is valid or unmasked in a failed row"
+        frames = arrays.get(spec.path.removesuffix("/mask") + "/frames") if spec.path.endswith("/mask") else None
+        if frames is not None:
+            filled = (frames != 0).reshape(*values.shape, -1).any(axis=2)
+            yield ok & (filled & ~values).any(axis=1), "frames must be 0 in masked bins"
+    elif spec.path == "row/n_notes":
+        yield ok & (values < 0), "an OK row counts its notes"
+    elif values.dtype.kind == "f":
+        yield np.isinf(flat).any(axis=1), "infinity is no measurement (NaN says: none)"

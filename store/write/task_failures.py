@@ -1,0 +1,49 @@
+"""What a task that died of an error leaves behind for `keybed status`."""
+
+from __future__ import annotations
+
+import json
+import traceback
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from keybed.store.disk.durable import canonical
+from keybed.store.format.layout import Layout
+
+
+@dataclass(frozen=True)
+class TaskFailure:
+    """The last error on a shard that is not committed yet."""
+
+    shard: int
+    reason: str
+    holder: str
+    time: str
+
+
+def record_failure(layout: Layout, shard: int, error: BaseException, holder: str) -> None:
+    """Keep an error and its traceback. A full or read-only disk is noted on the error itself instead."""
+    entry = {
+        "shard": shard,
+        "reason": f"{type(error).__name__}: {error}",
+        "holder": holder,
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+    try:
+        layout.failure_of(shard).write_bytes(canonical(entry))
+    except OSError as second:
+        error.add_note(f"(and the failure could not be logged to {layout.failure_of(shard)}: {second})")
+
+
+def read_failures(layout: Layout) -> dict[int, TaskFailure]:
+    """Shard → last error, for every shard that has one."""
+    found = {}
+    for path in sorted(layout.logs.glob("*.failed.json")):
+        try:
+            entry = json.loads(path.read_bytes())
+            failure = TaskFailure(**{key: entry[key] for key in ("shard", "reason", "holder", "time")})
+        except (ValueError, KeyError) as error:
+            failure = TaskFailure(int(path.name.split(".")[0]), f"unreadable log {path.name}: {error}", "", "")
+        found[failure.shard] = failure
+    return found

@@ -1,0 +1,132 @@
+import argparse
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from keybed.experiments.cli.arguments import names, numbers, positive
+from keybed.experiments.cli.extras import what_to_install
+from keybed.experiments.cli.main import main, parser
+from keybed.experiments.data.run_folder import start_run
+from keybed.experiments.phases.phase2 import Phase2Config
+from keybed.store.errors import KeybedError
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def test_ranges_and_lists_of_shards():
+    assert numbers("3,17-19") == (3, 17, 18, 19)
+    for wrong in ("", "a", "3-", "5-4", "1,,x"):
+        with pytest.raises(argparse.ArgumentTypeError):
+            numbers(wrong)
+
+
+def test_names_and_counts():
+    assert names("mert, logmel") == ("mert", "logmel")
+    assert positive("3") == 3
+    with pytest.raises(argparse.ArgumentTypeError):
+        positive("0")
+    with pytest.raises(argparse.ArgumentTypeError):
+        names(" , ")
+
+
+def test_an_error_is_one_line_that_says_what_and_where(tmp_path, capsys):
+    assert main(["status", str(tmp_path / "nothing")]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("keybed: ")
+    assert str(tmp_path / "nothing") in said
+    assert "Traceback" not in said
+
+
+def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
+    from keybed.heads.errors import HeadsError
+
+    def refuse(options):
+        raise HeadsError("a batch of 512 rows is larger than the split")
+
+    monkeypatch.setattr("keybed.experiments.cli.stores._status", refuse)
+    assert main(["status", "store"]) == 1
+    assert capsys.readouterr().err == "keybed: a batch of 512 rows is larger than the split\n"
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "arguments"),
+    [
+        ("jax", "heads", ("phase2", "STORE", "--out", "OUT")),
+        ("jinja2", "heads", ("phase2", "STORE", "--out", "OUT")),
+        ("mido", "extract", ("plan", "MAESTRO", "OUT")),
+        ("pretty_midi", "extract", ("plan", "MAESTRO", "OUT")),
+        ("fluidsynth", "extract", ("extract", "STORE", "--workers", "0")),
+    ],
+)
+def test_a_library_that_is_not_installed_is_named_with_its_extra(
+    library, extra, arguments, planned_placeholder_store, tiny_maestro, tmp_path
+):
+    store = shutil.copytree(planned_placeholder_store, tmp_path / "store")
+    places = {"STORE": str(store), "MAESTRO": str(tiny_maestro), "OUT": str(tmp_path / "out")}
+    given = [places.get(part, part) for part in arguments]
+    # As `find_spec` and `import` behave where there is no such library.
+    script = (
+        "import sys\n"
+        f"class Absent:\n    def find_spec(name, *_):\n        if name.partition('.')[0] == {library!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        f"sys.meta_path.insert(0, Absent)\nfrom keybed import main\nsys.exit(main({given!r}))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1, done.stdout
+    assert done.stderr.splitlines() == [done.stderr.strip()], "one line"
+    assert library in done.stderr
+    assert f"pip install -c constraints.txt '.[{extra}]'" in done.stderr
+
+
+def test_every_library_of_an_extra_is_known_by_it():
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    called = {"pyfluidsynth": "fluidsynth", "scikit-learn": "sklearn", "huggingface-hub": "huggingface_hub"}
+    for extra in ("extract", "heads", "rate"):
+        for wanted in extras[extra]:
+            library = wanted.partition(">")[0]
+            said = what_to_install(ModuleNotFoundError(name=called.get(library, library)))
+            assert said is not None
+            assert f"'.[{extra}]'" in said or library == "soundfile"
+    assert what_to_install(ModuleNotFoundError(name="experiments.misspelt")) is None
+
+
+def test_a_run_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "file").touch()
+    for out in ("file", "file/run"):
+        with pytest.raises(KeybedError, match=rf"--out .*{out} cannot be written"):
+            start_run(tmp_path / out, Phase2Config(tmp_path / "store", tmp_path / out), "abc")
+
+
+def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
+    (tmp_path / "maestro-v3.0.0.csv").write_text("split,duration\ntrain,12.0\n")
+    assert main(["plan", str(tmp_path), str(tmp_path / "store")]) == 1
+    said = capsys.readouterr().err
+    assert "canonical_composer" in said
+    assert "maestro-v3.0.0.csv" in said
+    assert not (tmp_path / "store").exists()
+
+
+def test_wrong_usage_is_refused_before_any_work():
+    for wrong in (
+        ["plan"],
+        ["extract"],
+        ["nonsense"],
+        ["plan", "a", "b", "--profile", "loud"],
+        ["phase2", "s"],
+        ["derive", "s", "--pca", "-3"],
+    ):
+        with pytest.raises(SystemExit) as caught:
+            parser().parse_args(wrong)
+        assert caught.value.code == 2
+
+
+def test_every_command_explains_itself(capsys):
+    for command in ("plan", "extract", "status", "verify", "info", "derive", "sensitivity", "export", "phase2", "demo"):
+        with pytest.raises(SystemExit) as caught:
+            parser().parse_args([command, "--help"])
+        assert caught.value.code == 0
+        assert command in capsys.readouterr().out

@@ -1,0 +1,97 @@
+"""Retrieval against the plain count, and aligned features that are the same wherever they lie."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keybed import store as stores
+from keybed.experiments.data.features import Features, View
+from keybed.experiments.data.folds import split_fold
+from keybed.experiments.evaluation import alignment as aligning
+from keybed.heads.align import AlignConfig
+from keybed.heads.train_loop import FitConfig
+from keybed.store.errors import NoRoom
+
+
+def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = stores.open(make_store(4, 4)).rows()
+    rng = np.random.default_rng(0)
+    midi = rng.normal(size=(48, 6))
+    audio = midi + rng.normal(size=(48, 6))
+    met = aligning.Met(np.arange(8, 56), audio, midi)
+    monkeypatch.setattr(aligning, "_ASKED_AT_ONCE", 7)
+    found = aligning.retrieval(met, rows)
+    assert found["rows"] == 48
+    piece = rows.piece[8:56]
+    for name, asking, answers in (("audio_to_midi", audio, midi), ("midi_to_audio", midi, audio)):
+        for extra, near in (("", False), (", same piece", True)):
+            place = []
+            for i in range(48):
+                rivals = [j for j in range(48) if not near or piece[j] == piece[i]]
+                place.append(sum(asking[i] @ answers[j] > asking[i] @ answers[i] for j in rivals))
+            expected = {f"R@{r}": float(np.mean(np.array(place) < r)) for r in (1, 5, 10)}
+            assert found[name + extra] == pytest.approx(expected)
+
+
+def test_alignment_of_a_resample_against_the_plain_count(
+    make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces drawn 2, 1 and 0 times: every draw is a piece, and a row never meets a copy of its own piece."""
+    rows = stores.open(make_store(4, 4)).rows()
+    chosen = np.flatnonzero(np.isin(rows.piece, np.unique(rows.piece)[:3]))
+    rng = np.random.default_rng(1)
+    midi = rng.normal(size=(len(chosen), 6)) + rows.piece[chosen][:, None]
+    audio = midi + rng.normal(size=midi.shape)
+    seen = []
+    monkeypatch.setattr(aligning, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
+    aligning.alignment_interval([aligning.Met(chosen, audio, midi)], rows)
+    draws = [np.flatnonzero(rows.piece[chosen] == np.unique(rows.piece)[p]) for p in (0, 0, 1)]
+    paired = [audio[i] @ midi[i] for draw in draws for i in draw]
+    unpaired = [
+        audio[i] @ midi[j]
+        for a, mine in enumerate(draws)
+        for b, theirs in enumerate(draws)
+        for i in mine
+        for j in theirs
+        if (a == b and i != j) or (a != b and mine[0] != theirs[0])
+    ]
+    found = seen[0](np.array([[2.0, 1.0, 0.0]]), np.ones((1, 1)))
+    assert found[0, 0] == pytest.approx(np.mean(paired) - np.mean(unpaired))
+
+
+@pytest.mark.slow
+def test_aligned_features_are_the_same_in_memory_and_on_disk(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = stores.open(make_store(6, 4))
+    features = Features(opened, View("ear", "eye"), opened.rows())
+    fold = split_fold(features.rows)
+    config = AlignConfig("infonce", 16, 8, 0.07, 10.0, FitConfig(epochs=1, batch_rows=32, seeds=(0,), patience=0))
+    result = aligning.fit_projections(features, fold, config, opened.fingerprint, tmp_path, None)
+    said: list[str] = []
+    here, there = (
+        aligning.aligned_features(result, features, memory_gib=gib, folder=tmp_path, say=said.append)
+        for gib in (4.0, 0.0)
+    )
+    assert len(said) == 1
+    assert "on the disk of" in said[0]
+    assert isinstance(there.array("audio_frames", np.arange(2)), np.ndarray)
+    assert [p.name for p in tmp_path.iterdir()] == ["projection-test-split.npz"]
+    positions = np.random.default_rng(0).permutation(len(features.rows))[:40]
+    for name in ("audio_BxTxC", "midi_BxTxC", "midi_mask_BxT"):
+        mine, theirs = (getattr(f.batch(positions), name) for f in (here, there))
+        np.testing.assert_array_equal(mine, theirs)
+    assert here.batch(positions).audio_BxTxC.shape == (40, 4, 8)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", full)
+    with pytest.raises(NoRoom, match="no room left"):
+        aligning.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)

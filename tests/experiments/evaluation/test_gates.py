@@ -1,0 +1,131 @@
+"""Verdicts from outcomes, thresholds at their edges, and the rules of fusion gain."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keybed.experiments.evaluation import fusion_gain as gains_module
+from keybed.experiments.evaluation.fusion_gain import (
+    BEST_FUSION,
+    BEST_SINGLE,
+    BEST_SINGLE_WITHOUT_TONE,
+    SPECIALISTS,
+    gain_criteria,
+    gains,
+    reading,
+)
+from keybed.experiments.evaluation.gates import (
+    GateRefused,
+    above_zero,
+    at_least,
+    below,
+    make_gate,
+    more_than,
+    read_gate,
+    verdict_of,
+    write_gate,
+)
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.predictions import Judged
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("interval", "outcome"),
+    [
+        (Interval(0.10, 0.02, 0.2), "pass"),
+        (Interval(0.0999, 0.02, 0.2), "fail"),
+        (Interval(0.30, -0.01, 0.6), "fail"),
+        (Interval(0.30, NAN, NAN), "undefined"),
+        (Interval(NAN, NAN, NAN), "undefined"),
+    ],
+)
+def test_at_least_with_a_lower_bound(interval: Interval, outcome: str) -> None:
+    assert at_least("gain", interval, 0.10, "", above_zero=True).outcome == outcome
+
+
+def test_more_than_and_below_are_strict() -> None:
+    assert more_than("r", Interval(0.5, 0.4, 0.6), 0.5, "").outcome == "fail"
+    assert below("slope", Interval(0.1, 0, 0.2), 0.1, "").outcome == "fail"
+    assert below("slope", Interval(0.099, 0, 0.2), 0.1, "").outcome == "pass"
+
+
+def test_verdicts() -> None:
+    good, bad = above_zero("a", Interval(1, 0.5, 2), ""), above_zero("b", Interval(1, -0.5, 2), "")
+    unknown, shown = (
+        above_zero("c", Interval(NAN, NAN, NAN), ""),
+        above_zero("d", Interval(1, -1, 2), "", required=False),
+    )
+    assert verdict_of([good, shown]) == "GO"
+    assert verdict_of([good, unknown]) == "UNDEFINED"
+    assert verdict_of([good, unknown, bad]) == "NO-GO"
+    with pytest.raises(ValueError, match="says nothing"):
+        verdict_of([shown])
+
+
+def test_a_no_go_carries_the_plans_advice_and_survives_the_disk(tmp_path: Path) -> None:
+    bad = above_zero("b", Interval(1, -0.5, 2), "sum")
+    gate = make_gate(2, [bad], [bad], {"store": "f"})
+    assert gate.advice is not None
+    assert "simpler fusion" in gate.advice
+    write_gate(tmp_path, gate)
+    assert read_gate(tmp_path) == gate
+    with pytest.raises(GateRefused, match="absent"):
+        read_gate(tmp_path / "nowhere")
+
+
+def test_a_tiered_store_never_says_go_by_itself() -> None:
+    good = above_zero("a", Interval(1, 0.5, 2), "")
+    gate = make_gate(2, [good], [good], {}, literal_only=True)
+    assert (gate.verdict, gate.literal_verdict) == ("UNDEFINED", "GO")
+
+
+def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0) -> Judged:
+    """Judges that know dimension k with strength knows[name][k]; independent noise."""
+    rng = np.random.default_rng(0)
+    n = n_pieces * 24
+    score = rng.normal(75, 12, (n, 8)).astype(np.float32)
+    z = (score - 75) / 12
+    said = {name: (k * z + noise * rng.normal(size=(3, n, 8))).astype(np.float32) for name, k in knows.items()}
+    piece = np.repeat(np.arange(n_pieces), 24).astype(np.int32)
+    return Judged(
+        said,
+        score,
+        np.ones((n, 8), bool),
+        np.tile([0, 1, 2, 3], n // 4).astype(np.uint8),
+        np.repeat(np.arange(n // 4), 4).astype(np.int32),
+        piece,
+        np.zeros((n, 6), np.float32),
+    )
+
+
+def test_complementary_is_not_fused() -> None:
+    audio, both = np.array([0, 0, 0, 0, 1, 1, 1, 0.5]), np.array([1, 1, 1, 1, 1, 1, 1, 1.0])
+    judged = _judged({BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both})
+    found = gains(judged)
+    a, b, _ = gain_criteria(found, 0.10)
+    assert (a.outcome, b.outcome) == ("pass", "fail")
+    assert reading(found).startswith("complementary, not fused")
+
+
+def test_fused_beats_the_specialists_too() -> None:
+    half, whole = np.full(8, 0.5), np.full(8, 1.0)
+    judged = _judged({BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half})
+    found = gains(judged)
+    expected = (1 / np.sqrt(2)) / (0.5 / np.sqrt(1.25)) - 1
+    assert found["a"].relative.value == pytest.approx(expected, abs=0.06)
+    assert reading(found).startswith("fused")
+
+
+def test_a_base_near_zero_makes_the_gain_undefined() -> None:
+    weak, strong = np.full(8, 0.05), np.full(8, 0.5)
+    judged = _judged({BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak})
+    found = gains(judged)
+    assert found["a"].base.value < gains_module.SMALLEST_BASE
+    assert np.isnan(found["a"].relative.value)
+    assert gain_criteria(found, 0.10)[0].outcome == "undefined"
+    assert reading(found).startswith("undefined")

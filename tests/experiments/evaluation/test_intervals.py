@@ -1,0 +1,181 @@
+"""Coverage on simulated clustered data, and correlations against reference implementations."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keybed.experiments.evaluation.fusion_gain import gain
+from keybed.experiments.evaluation.intervals import intervals, resample
+from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.heads import metrics
+
+
+def simulate(
+    rng: np.random.Generator, n_pieces: int, n_seeds: int, *, rows: int = 20, edge: float = 0.6, seed_sd: float = 0.05
+) -> Judged:
+    """Two judges whose knowledge varies by piece, by seed and by row; the second knows 0.5, the first `edge`."""
+    n = n_pieces * rows
+    piece = np.repeat(np.arange(n_pieces), rows).astype(np.int32)
+    score = rng.normal(75, 12, (n, 8))
+    z = (score - 75) / 12
+    said = {}
+    for name, knows in (("first", edge), ("second", 0.5)):
+        by_piece = 0.4 * rng.normal(size=(n_pieces, 8))[piece] + 0.3 * rng.normal(size=(n_pieces, 8))[piece] * z
+        own = knows * z + by_piece + rng.normal(size=(n, 8))
+        each = 0.5 * rng.normal(size=(n_seeds, n, 8)) + seed_sd * rng.normal(size=(n_seeds, 1, 1)) * z
+        said[name] = (own + each).astype(np.float32)
+    return Judged(
+        said,
+        score.astype(np.float32),
+        np.ones((n, 8), bool),
+        np.tile([0, 1, 2, 3], n // 4).astype(np.uint8),
+        np.repeat(np.arange(n // 4), 4).astype(np.int32),
+        piece,
+        np.zeros((n, 6), np.float32),
+    )
+
+
+def _statistic(judged: Judged):  # type: ignore[no-untyped-def]
+    correlations = Correlations(judged, "specific")
+
+    def values(pieces, seeds):  # type: ignore[no-untyped-def]
+        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
+        return np.column_stack([mean, (mean[:, 0] - mean[:, 1]) / mean[:, 1]])
+
+    return values
+
+
+def test_specific_r_equals_the_heads_own_and_a_residual_by_hand() -> None:
+    rng = np.random.default_rng(0)
+    judged = simulate(rng, 9, 2)
+    score = judged.score @ (0.7 * np.eye(8) + 0.05)
+    valid = rng.random(score.shape) < 0.85
+    judged = Judged(
+        judged.predictions,
+        score.astype(np.float32),
+        valid,
+        judged.tier,
+        judged.segment,
+        judged.piece,
+        judged.difficulty,
+    )
+    r = Correlations(judged, "specific")(np.ones((1, 9)))[0]
+    rows = judged.tier > 0
+    for n, name in enumerate(judged.names):
+        for s in range(2):
+            expected = metrics.specific_r(judged.predictions[name][s][rows], judged.score[rows], valid[rows])
+            np.testing.assert_allclose(r[:, n, s], np.array(expected[:7], float), atol=1e-6)
+
+    complete = Judged(
+        judged.predictions,
+        judged.score,
+        np.ones_like(valid),
+        judged.tier,
+        judged.segment,
+        judged.piece,
+        judged.difficulty,
+    )
+    controls = np.column_stack([np.ones(rows.sum()), np.delete(judged.score[rows, :7].astype(float), 3, axis=1)])
+    left = [
+        x - controls @ np.linalg.lstsq(controls, x, rcond=None)[0]
+        for x in (judged.predictions["first"][0][rows, 3].astype(float), judged.score[rows, 3].astype(float))
+    ]
+    by_hand = np.corrcoef(left)[0, 1]
+    assert Correlations(complete, "specific")(np.ones((1, 9)))[0, 3, 0, 0] == pytest.approx(by_hand, abs=1e-6)
+
+
+def test_plain_and_within_tier_r_equal_the_heads_own() -> None:
+    judged = simulate(np.random.default_rng(1), 6, 1)
+    ones = np.ones((1, 6))
+    plain, within = (Correlations(judged, kind)(ones)[0, :, 0, 0] for kind in ("plain", "within_tier"))
+    said = judged.predictions["first"][0]
+    np.testing.assert_allclose(plain, [metrics.pearson(said[:, k], judged.score[:, k]) for k in range(8)], atol=1e-6)
+    expected = metrics.within_tier_r(said, judged.score, judged.valid, judged.tier)
+    np.testing.assert_allclose(within, np.array(expected, float), atol=1e-6)
+
+
+def test_weights_are_repetitions() -> None:
+    judged = simulate(np.random.default_rng(2), 5, 1)
+    weights = np.array([[2.0, 0, 1, 1, 1]])
+    rows = np.concatenate([np.flatnonzero(judged.piece == p) for p in (0, 0, 2, 3, 4)])
+    repeated = metrics.specific_r(
+        judged.predictions["first"][0][rows][judged.tier[rows] > 0],
+        judged.score[rows][judged.tier[rows] > 0],
+        judged.valid[rows][judged.tier[rows] > 0],
+    )
+    np.testing.assert_allclose(
+        Correlations(judged, "specific")(weights)[0, :, 0, 0], np.array(repeated[:7], float), atol=1e-5
+    )
+
+
+def test_seed_resampling_has_the_variance_of_a_mean_of_seeds() -> None:
+    _, seeds = resample(10, 5, 40_000, seed=0)
+    x = np.array([0.0, 1.0, 4.0, 2.0, 7.0])
+    assert (seeds @ x / seeds.sum(1)).var() == pytest.approx(x.var(ddof=1) / 5, rel=0.03)
+
+
+def coverage(n_pieces: int, runs: int, seed: int) -> np.ndarray:
+    """Share of runs whose interval holds the truth: two mean specific r's and their relative gain."""
+    rng = np.random.default_rng(seed)
+    whole = simulate(rng, 8000, 1, seed_sd=0.0)
+    truth = _statistic(whole)(np.ones((1, 8000)), np.ones((1, 1)))[0]
+    held = np.zeros((runs, 3), bool)
+    for i in range(runs):
+        found = intervals(_statistic(simulate(rng, n_pieces, 5)), n_pieces, 5, replicates=800, seed=i)
+        held[i] = [v.low <= t <= v.high for v, t in zip(found, truth, strict=True)]
+    return held.mean(0)
+
+
+@pytest.mark.long
+@pytest.mark.slow
+@pytest.mark.parametrize("n_pieces", [6, 12, 20, 40, 80])
+def test_intervals_cover_the_truth(n_pieces: int) -> None:
+    """92 to 97 % from 40 pieces on; fewer may miss by a little more, and -rP prints by how much."""
+    runs = 1000
+    slack = 2 * np.sqrt(0.95 * 0.05 / runs)
+    held = coverage(n_pieces, runs, seed=n_pieces)
+    print(f"{n_pieces} pieces: r {held[0]:.3f} and {held[1]:.3f}, relative gain {held[2]:.3f}; {runs} runs")
+    least, most = (0.92, 0.97) if n_pieces >= 40 else (0.90, 0.99)
+    assert (held > least - slack / 2).all(), held
+    assert (held < most + slack).all(), held
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_no_true_gain_seldom_says_go() -> None:
+    """The first judge is as good as the second: a gain of ten per cent with a lower bound above zero is chance."""
+    rng = np.random.default_rng(5)
+    said_go = 0
+    for i in range(300):
+        found = gain(simulate(rng, 40, 5, edge=0.5), "first", "second", seed=i).relative
+        said_go += found.value >= 0.10 and found.above_zero
+    print(f"no true gain: GO in {said_go} of 300 runs")
+    assert said_go / 300 <= 0.05
+
+
+def test_no_true_gain_says_go_at_most_once_in_twenty() -> None:
+    rng = np.random.default_rng(6)
+    found = [
+        intervals(_statistic(simulate(rng, 40, 3, edge=0.5, rows=12)), 40, 3, replicates=300, seed=i)[2]
+        for i in range(40)
+    ]
+    assert np.mean([v.value >= 0.10 and v.above_zero for v in found]) <= 0.05
+
+
+def test_an_interval_needs_two_pieces() -> None:
+    with pytest.raises(ValueError, match="at least 2"):
+        intervals(lambda p, s: np.ones((len(p), 1)), 1, 3)
+
+
+def test_a_value_that_exists_nowhere_has_no_bounds_and_disturbs_no_other() -> None:
+    x = np.random.default_rng(0).normal(size=12)
+
+    def with_nothing(pieces, seeds):  # type: ignore[no-untyped-def]
+        mean = pieces @ x / pieces.sum(1)
+        return np.column_stack([mean, np.full(len(pieces), np.nan)])
+
+    known, nothing = intervals(with_nothing, 12, 1)
+    alone = intervals(lambda pieces, seeds: (pieces @ x / pieces.sum(1))[:, None], 12, 1)[0]
+    assert known == alone
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()

@@ -1,0 +1,77 @@
+import os
+import shutil
+import socket
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from keybed.experiments.listening.app.database import Database
+from keybed.experiments.listening.app.rating_set import Presentation, RatingSet, new_tokens, write_set
+
+CLIPS = ("aaaaaaaa", "bbbbbbbb", "cccccccc")
+
+
+@pytest.fixture
+def rating_set(tmp_path: Path) -> RatingSet:
+    """Two raters, one practice clip, two clips, one of them heard again; each clip lasts 0.6 s."""
+    (tmp_path / "audio").mkdir()
+    for i, clip in enumerate(CLIPS):
+        t = np.arange(14_400) / 24_000
+        soundfile.write(tmp_path / "audio" / f"{clip}.flac", 0.1 * np.sin(2 * np.pi * 220 * (i + 1) * t), 24_000)
+    first = (Presentation("aaaaaaaa", "anchor"), Presentation("bbbbbbbb", "main"), Presentation("cccccccc", "main"))
+    second = (first[0], first[2], first[1], Presentation("cccccccc", "repeat"))
+    orders = {"ann": first, "ben": second}
+    made = RatingSet(tmp_path, "set-1", dict.fromkeys(CLIPS, 0.6), orders, new_tokens(["ann", "ben"]))
+    write_set(made)
+    return made
+
+
+@pytest.fixture
+def database(rating_set: RatingSet) -> Database:
+    return Database(rating_set.database)
+
+
+@pytest.fixture
+def server(rating_set: RatingSet, database: Database):
+    """The app on a free port of this machine, in a thread; yields its address."""
+    import uvicorn
+
+    from keybed.experiments.listening.app.server import build_app
+
+    config = uvicorn.Config(build_app(rating_set, database), log_level="warning", ws="none")
+    running = uvicorn.Server(config)
+    with socket.socket() as listening:  # kept open, so that nobody else gets the port in between
+        listening.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not running.started:
+            assert thread.is_alive(), "the server ended before it listened"
+            time.sleep(0.01)
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        running.should_exit = True
+        thread.join(timeout=1800)
+        assert not thread.is_alive()
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """A headless Chromium; where there is none, skipped with the reason, or failed in CI."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI") == "true":
+            pytest.fail("chromium is absent in CI")
+        pytest.skip("chromium is absent")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as play:
+        browser = play.chromium.launch(
+            executable_path=found,
+            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
+            timeout=1_800_000,  # ms
+        )
+        yield browser
+        browser.close()

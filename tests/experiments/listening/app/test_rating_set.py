@@ -1,0 +1,102 @@
+import dataclasses
+import json
+import stat
+
+import pytest
+from rich.console import Console
+
+from keybed.experiments.listening.app.limits import RateLimit
+from keybed.experiments.listening.app.offline import read_result, write_offline
+from keybed.experiments.listening.app.rating_set import NotARatingSet, new_tokens, read_set, write_set
+from keybed.experiments.listening.app.ratings import InvalidRating
+from keybed.experiments.listening.app.serving import ServeConfig, links, serve
+
+
+def test_a_set_reads_back(rating_set):
+    assert read_set(rating_set.folder) == rating_set
+    assert stat.S_IMODE((rating_set.folder / "private").stat().st_mode) == 0o700
+
+
+def test_a_folder_that_is_no_set_says_what_to_do(tmp_path):
+    with pytest.raises(NotARatingSet, match="phase5 select"):
+        read_set(tmp_path)
+
+
+def test_clip_codes_cannot_be_paths(rating_set):
+    for code in ("../../etc/passwd", "a/b", "AAAA", ""):
+        with pytest.raises(NotARatingSet, match="not plain"):
+            write_set(dataclasses.replace(rating_set, seconds={code: 1.0}))
+        with pytest.raises(KeyError):
+            rating_set.audio(code)
+
+
+def test_missing_sound_is_found_before_a_rater_finds_it(rating_set):
+    rating_set.audio("bbbbbbbb").unlink()
+    with pytest.raises(NotARatingSet, match="absent"):
+        read_set(rating_set.folder)
+
+
+def test_tokens_are_long_and_their_own():
+    tokens = new_tokens([f"r{i}" for i in range(50)])
+    assert len(set(tokens.values())) == 50
+    assert min(map(len, tokens.values())) >= 22
+    for bad in (["a", "a"], [], ["../x"], ["<b>"]):
+        with pytest.raises(ValueError):
+            new_tokens(bad)
+
+
+def test_links_name_the_public_address(rating_set):
+    found = links(ServeConfig(rating_set.folder, public_url="https://ratings.example/x/"), rating_set)
+    assert found["ann"] == f"https://ratings.example/x/r/{rating_set.tokens['ann']}/"
+
+
+def test_the_offline_page_holds_everything_and_its_data_cannot_break_out(rating_set):
+    evil = dataclasses.replace(rating_set, set_id="</script><script>alert(1)</script>")
+    folder = write_offline(evil, rating_set.folder / "static")["ben"]
+    page = (folder / "index.html").read_text()
+    assert "alert(1)</script>" not in page
+    assert "../../page/" not in page
+    assert sorted(p.name for p in (folder / "audio").iterdir()) == ["1.flac", "2.flac", "3.flac", "4.flac"]
+
+
+def test_serve_static_writes_the_folders_and_says_what_is_next(rating_set):
+    console = Console(record=True, width=300)
+    for _ in range(2):
+        serve(ServeConfig(rating_set.folder, static=True), console)
+    assert (rating_set.folder / "static" / "ann" / "index.html").is_file()
+    assert "phase5 ingest" in console.export_text()
+
+
+def test_results_of_other_sets_and_broken_ones_are_refused(rating_set, tmp_path):
+    good = {
+        "format": "keybed-ratings-1",
+        "set_id": "set-1",
+        "rater": "ann",
+        "token": rating_set.tokens["ann"],
+        "ratings": {},
+    }
+    file = tmp_path / "result.json"
+    for change, error in [
+        ({"set_id": "other"}, NotARatingSet),
+        ({"token": "guess"}, NotARatingSet),
+        ({"format": "x"}, InvalidRating),
+        ({"ratings": {"99": {}}}, InvalidRating),
+        ({"ratings": {"1": {"scores": {}}}}, InvalidRating),
+    ]:
+        file.write_text(json.dumps(good | change))
+        with pytest.raises(error):
+            read_result(file, rating_set)
+    file.write_text("{")
+    with pytest.raises(InvalidRating, match="not JSON"):
+        read_result(file, rating_set)
+
+
+def test_a_bucket_refills_and_forgets():
+    now = [0.0]
+    limit = RateLimit(per_s=2, burst=3, keys=2, clock=lambda: now[0])
+    assert [limit.allows("a") for _ in range(4)] == [True, True, True, False]
+    now[0] = 0.5
+    assert [limit.allows("a") for _ in range(2)] == [True, False]
+    for key in "bcd":
+        limit.allows(key)
+    assert limit.allows("a")  # forgotten, so it begins anew

@@ -1,0 +1,168 @@
+import json
+import shutil
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from keybed.experiments.evaluation.gates import read_gate
+from keybed.experiments.listening.against_experts import Heard, centred_mean, labels_against, model_against
+from keybed.experiments.listening.answer_key import read_answers
+from keybed.experiments.listening.app.ratings import InvalidRating
+from keybed.experiments.listening.gate import advise, phase5_gate
+from keybed.experiments.listening.ingest import IngestConfig, ingest
+from keybed.experiments.listening.rater_agreement import intraclass
+from keybed.experiments.listening.rating_table import NoRatings, collect, read_ratings
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
+
+
+def read(simulated, name):
+    return json.loads((simulated.folder / "result" / name).read_text())
+
+
+def test_the_report_says_what_recorded_sound_can_show(simulated) -> None:
+    assert "only the tone axis touches it" in (simulated.folder / "result" / "report.html").read_text()
+
+
+def test_planted_correlations_come_back(simulated) -> None:
+    found = read(simulated, "results.json")["dimensions"]
+    intervals = [found[name]["labels"]["true_r"] for name in DIMENSIONS]
+    held = [i["low"] <= rho <= i["high"] for i, rho in zip(intervals, simulated.planted, strict=True)]
+    assert sum(held) >= 5  # the count itself is measured over fifty simulations below
+    assert np.corrcoef([i["value"] for i in intervals], simulated.planted)[0, 1] > 0.8
+
+
+def test_planted_habits_come_back(simulated) -> None:
+    raters = read(simulated, "results.json")["dimensions"]["note_accuracy"]["raters"]
+    bias = np.array([r["bias"] for r in raters.values()])
+    assert bias - bias.mean() == pytest.approx([-0.5, 11.5, -10.5, -0.5], abs=3)
+    assert raters["rater 1"]["drift"] == pytest.approx(-8, abs=8)
+    assert raters["rater 3"]["self"]["sd"] > raters["rater 2"]["self"]["sd"]
+    assert raters["rater 3"]["gain"] > raters["rater 2"]["gain"]
+
+
+def test_the_gate_counts_dimensions_and_rests_on_the_ratings(simulated) -> None:
+    gate = read_gate(simulated.folder / "result")
+    results = read(simulated, "results.json")["dimensions"]
+    holding = [
+        name
+        for name in AXIS_DIMENSIONS
+        if results[name]["labels"]["r"]["value"] > 0.5 and results[name]["labels"]["specific"]["value"] > 0.3
+    ]
+    assert gate.criteria[0].value == len(holding)
+    assert gate.verdict == ("GO" if len(holding) >= 3 else "NO-GO")
+    assert set(gate.rests_on) == {"ratings.json", "results.json"}
+    page = (simulated.folder / "result" / "report.html").read_text()
+    assert gate.verdict in page
+    assert "http" not in page.replace("http://www.w3.org", "")
+
+
+def test_halo_passes_for_nothing(make_rows) -> None:
+    """A rater who hears only the overall impression has no specific r, though plain r may look well where labels correlate."""
+    rows = make_rows(seed=3)
+    rng = np.random.default_rng(0)
+    pick = rng.choice(len(rows), 600, replace=False)
+    impression = rows.score[pick, 7].astype(float)
+    ratings = impression[:, None, None] + rng.normal(0, 2, (600, 3, 8))
+    heard = Heard(ratings, centred_mean(ratings), np.ones(8))
+    columns = (
+        rows.score[pick].astype(float),
+        rows.valid[pick],
+        rows.tier[pick].astype(int),
+        rows.piece[pick],
+        rows.segment[pick],
+    )
+    found = labels_against(heard, *columns, replicates=200)
+    planted = rng.normal(0, 2, (600, 3, 8)) + rows.score[pick][:, None, :]
+    honest = labels_against(Heard(planted, centred_mean(planted), np.ones(8)), *columns, replicates=200)
+    assert min(honest[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
+    assert max(found[d].r.value for d in AXIS_DIMENSIONS) > 0.4
+    assert all(found[d].specific.value < honest[d].specific.value for d in AXIS_DIMENSIONS)
+
+
+def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) -> None:
+    rows = make_rows(seed=4)
+    rng = np.random.default_rng(0)
+    pick = rng.choice(len(rows), 300, replace=False)
+    score = rows.score[pick].astype(float)
+    ratings = score[:, None, :] + rng.normal(0, 12, (300, 4, 8))
+    heard = Heard(ratings, centred_mean(ratings), np.ones(8))
+    piece, segment = rows.piece[pick], rows.segment[pick]
+    everything = np.ones((300, 8), bool)
+    labels = labels_against(heard, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
+    as_good = model_against(heard, score, piece, segment, replicates=200)
+    deaf = model_against(heard, rng.normal(size=score.shape), piece, segment, replicates=200)
+    for name in DIMENSIONS:
+        r, true_r = as_good[name]
+        assert (r.value, r.low) == pytest.approx((labels[name].r.value, labels[name].r.low), abs=1e-5)
+        assert r.value < 0.95
+        assert true_r.value == pytest.approx(1, abs=0.07)  # raters' noise taken out, a perfect model is perfect
+        assert deaf[name][0].low < 0.15
+        assert abs(deaf[name][0].value) < 0.2
+
+
+def test_reliability_is_the_consistency_icc(simulated) -> None:
+    answers = read_answers(simulated.folder)
+    collected = collect(simulated.rating_set, read_ratings(simulated.rating_set), answers.codes)
+    found = read(simulated, "results.json")["dimensions"]["tone_quality"]["labels"]["reliability"]
+    known = answers.valid[:, DIMENSIONS.index("tone_quality")]
+    assert found == pytest.approx(intraclass(collected.first[known, :, DIMENSIONS.index("tone_quality")]).consistency)
+
+
+def test_advice_follows_the_interval() -> None:
+    from keybed.experiments.evaluation.intervals import Interval
+    from keybed.experiments.listening.against_experts import Agreement
+
+    def agreement(value, low, high, ceiling=0.9):
+        r = Interval(value, low, high)
+        return Agreement(r, r, r, r, ceiling, ceiling**2, 100)
+
+    assert advise(agreement(0.7, 0.6, 0.8)).word == "transfers"
+    assert advise(agreement(0.2, 0.1, 0.3)).word == "needs full annotation"
+    open_case = advise(agreement(0.6, 0.4, 0.7))
+    assert open_case.word == "undecided"
+    assert open_case.n_to_decide == 189  # (1.96 / (atanh 0.6 − atanh 0.5))² + 3
+    assert "more raters" in advise(agreement(0.2, 0.1, 0.3, ceiling=0.5)).reason
+    passing = {d: agreement(0.6, 0.5, 0.7) for d in DIMENSIONS}
+    failing = {d: agreement(0.4, 0.3, 0.5) for d in DIMENSIONS}
+    mixed = {d: (passing if i < 2 else failing)[d] for i, d in enumerate(DIMENSIONS)}
+    assert phase5_gate(passing, {}).verdict == "GO"
+    assert phase5_gate(mixed, {}).verdict == "NO-GO"
+
+
+def test_unknown_and_doubled_ratings_are_refused(simulated, tmp_path) -> None:
+    folder = tmp_path / "set"
+    shutil.copytree(simulated.folder, folder)
+    (folder / "returned").mkdir()
+    sent = {
+        "format": "keybed-ratings-1",
+        "set_id": simulated.rating_set.set_id,
+        "rater": "rater 0",
+        "token": simulated.rating_set.tokens["rater 0"],
+        "ratings": {},
+    }
+    (folder / "returned" / "a.json").write_text(json.dumps(sent))
+    with pytest.raises(InvalidRating, match="keep one"):
+        ingest(IngestConfig(folder), Console(quiet=True))
+    (folder / "returned" / "a.json").unlink()
+    for name in ("ratings.sqlite", "ratings.sqlite-wal", "ratings.sqlite-shm"):
+        (folder / name).unlink(missing_ok=True)
+    with pytest.raises(NoRatings, match="phase5 serve"):
+        ingest(IngestConfig(folder), Console(quiet=True))
+
+
+@pytest.mark.long
+@pytest.mark.slow
+def test_intervals_cover_what_was_planted_in_fifty_simulations(run_simulation, tmp_path) -> None:
+    held = np.zeros((50, 8), bool)
+    for i in range(50):
+        simulation = run_simulation(tmp_path / f"set-{i}", i)
+        ingest(IngestConfig(simulation.folder, replicates=600), Console(quiet=True))
+        found = read(simulation, "results.json")["dimensions"]
+        for k, (name, rho) in enumerate(zip(DIMENSIONS, simulation.planted, strict=True)):
+            interval = found[name]["labels"]["true_r"]
+            held[i, k] = interval["low"] <= rho <= interval["high"]
+        shutil.rmtree(simulation.folder)
+    print("coverage", held.mean(), dict(zip(DIMENSIONS, held.mean(axis=0), strict=True)))
+    assert held.mean() >= 0.90
+    assert held.mean(axis=0).min() >= 0.84  # 0.90 less two binomial standard errors of 50 trials

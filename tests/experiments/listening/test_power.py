@@ -1,0 +1,37 @@
+import math
+
+import numpy as np
+import pytest
+
+from keybed.experiments.listening.power import fisher_interval, n_to_decide, power
+
+
+def test_power_agrees_with_cohens_table() -> None:
+    # Cohen (1988), two-sided 5 %, power 0.80: r = 0.1, 0.3, 0.5 need 783, 85 and 28 pairs.
+    for n, r in [(783, 0.1), (85, 0.3), (28, 0.5)]:
+        assert power(n).smallest_r == pytest.approx(r, abs=0.01)
+
+
+def test_rater_noise_raises_what_must_be_there() -> None:
+    assert power(100, 0.64).smallest_true_r == pytest.approx(power(100).smallest_r / 0.8)
+
+
+def test_power_is_what_a_simulation_finds() -> None:
+    n, random = 60, np.random.default_rng(0)
+    r = power(n).smallest_r
+    x = random.normal(size=(4000, n))
+    y = r * x + math.sqrt(1 - r**2) * random.normal(size=(4000, n))
+    found = [np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]
+    told = np.mean([fisher_interval(f, n)[0] > 0 for f in found])
+    assert told == pytest.approx(0.8, abs=0.02)
+
+
+def test_n_to_decide_is_where_the_interval_lets_go_of_the_threshold() -> None:
+    n = n_to_decide(0.6, 0.5)
+    assert fisher_interval(0.6, n)[0] > 0.5 > fisher_interval(0.6, n - 1)[0]
+    assert n_to_decide(0.5, 0.5) == math.inf
+
+
+def test_nonsense_is_refused() -> None:
+    with pytest.raises(ValueError, match="no power"):
+        power(3)

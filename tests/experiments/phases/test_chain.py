@@ -1,0 +1,62 @@
+"""Phases 2, 3 and 4 in sequence on signals that are known, with an override on record; then runs compared."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from keybed.experiments.evaluation.gates import GateRefused, read_gate
+from keybed.experiments.phases.compare import NotComparable, compare
+from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
+from keybed.experiments.phases.phase3 import Phase3Config, run_phase3
+from keybed.experiments.phases.phase4 import Phase4Config, run_phase4
+
+pytestmark = pytest.mark.slow
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def runs(make_store: Callable[..., Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    store, out = make_store(12, 6), tmp_path_factory.mktemp("chain")
+    run_phase2(Phase2Config(store=store, out=out / "two", epochs=5, seeds=2, hidden=16, folds=3), QUIET)
+    if read_gate(out / "two").verdict != "GO":
+        with pytest.raises(GateRefused):
+            run_phase3(Phase3Config(store=store, after=out / "two", out=out / "three"), QUIET)
+    three = Phase3Config(store, out / "two", out / "three", override="a test", epochs=4, width=16, hidden=32)
+    run_phase3(three, QUIET)
+    four = Phase4Config(store, out / "three", out / "four", override="a test too", epochs=4, seeds=2)
+    run_phase4(four, QUIET)
+    return {"store": store, **{name: out / name for name in ("two", "three", "four")}}
+
+
+def test_every_override_is_shown_in_every_later_report(runs: dict[str, Path]) -> None:
+    shown = [o.reason for o in read_gate(runs["four"]).overrides]
+    page = (runs["four"] / "report.html").read_text()
+    for gate, reason in ((read_gate(runs["two"]), "a test"), (read_gate(runs["three"]), "a test too")):
+        if gate.verdict != "GO":
+            assert reason in shown
+            assert f"“{reason}”" in page
+
+
+def test_alignment_rises_with_training(runs: dict[str, Path]) -> None:
+    found = json.loads((runs["three"] / "results.json").read_text())["alignment"]
+    assert found["after"]["value"] > found["before"]["value"]
+    assert -0.1 < found["before"]["value"] < 0.6
+
+
+def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Path]) -> None:
+    twice = compare([runs["two"], runs["two"]])
+    for rows in twice["judges"].values():
+        assert rows[1]["difference"].value == 0
+    assert set(compare([runs["two"], runs["three"]])["judges"]) >= {"audio", "midi", "best_fusion"}
+    with pytest.raises(NotComparable):
+        compare([runs["two"]])
+
+
+def test_uncertainty_covers_about_what_it_asks(runs: dict[str, Path]) -> None:
+    found = json.loads((runs["four"] / "results.json").read_text())["uncertainty"]["dimensions"]
+    assert all(0.75 <= u["coverage"] <= 1.0 for u in found.values())

@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from keybed.extract.corpus.metadata import COLUMNS, CorpusError, read_corpus
+
+HEADER = ",".join(COLUMNS)
+LINE = "Clara Schumann,Romance,train,2004,2004/a.midi,2004/a.wav,61.5"
+
+
+def written(folder: Path, *lines: str, header: str = HEADER) -> Path:
+    (folder / "maestro-v3.0.0.csv").write_text("\n".join((header, *lines)) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_reads_maestro_v3(shared_data: Path) -> None:
+    corpus = read_corpus(shared_data / "maestro-v3.0.0.csv")
+    assert len(corpus.recordings) == 1276
+    assert sum(recording.duration_s for recording in corpus.recordings) / 3600 == pytest.approx(198.65, abs=0.01)
+    assert corpus.recordings[0].composer == "Alban Berg"
+
+
+def test_reads_a_folder_and_its_only_csv(tmp_path: Path) -> None:
+    written(tmp_path, LINE).joinpath("maestro-v3.0.0.csv").rename(tmp_path / "mine.csv")
+    (recording,) = read_corpus(tmp_path).recordings
+    assert (recording.midi, recording.audio, recording.duration_s) == ("2004/a.midi", "2004/a.wav", 61.5)
+
+
+@pytest.mark.parametrize("column", COLUMNS)
+def test_names_the_missing_column(tmp_path: Path, column: str) -> None:
+    header = ",".join(c for c in COLUMNS if c != column)
+    with pytest.raises(CorpusError, match=f"no column {column};"):
+        read_corpus(written(tmp_path, "a,b,train,2004,x.midi,1", header=header))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (LINE.replace("train", "dev"), "line 3: split 'dev'"),
+        (LINE.replace("61.5", "long"), "line 3: duration 'long'"),
+        (LINE.replace("61.5", "nan"), "line 3: duration 'nan'"),
+        (LINE.replace("61.5", "-3"), "line 3: duration '-3'"),
+        (LINE.replace("2004/a.midi", ""), "line 3: no midi_filename"),
+        (LINE.replace("2004/a.midi", "../a.midi"), "line 3: '../a.midi' leaves"),
+        (LINE.replace("2004/a.midi", "2004/../../a.midi"), "leaves"),
+        (LINE.replace("2004/a.midi", "/etc/a.midi"), "leaves"),
+        (LINE.replace("2004/a.midi", "C:a.midi"), "leaves"),
+        (LINE.replace("2004/a.midi", "..\\a.midi"), "leaves"),
+        (LINE.replace("2004/a.wav", "../../a.wav"), "leaves"),
+        (LINE, "already named for recording 0"),
+        (LINE + ",8,9", "line 3: 7 columns in the header"),
+        ("a,b", "line 3: 7 columns in the header"),
+        ('"' + "a" * 200_000 + '"' + LINE, "after line 2: not CSV as MAESTRO writes it"),
+    ],
+)
+def test_refuses_a_line_and_names_it(tmp_path: Path, line: str, message: str) -> None:
+    with pytest.raises(CorpusError, match=message):
+        read_corpus(written(tmp_path, LINE, line))
+
+
+def test_refuses_what_is_no_corpus(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="no such folder"):
+        read_corpus(tmp_path / "absent")
+    with pytest.raises(CorpusError, match="holds no maestro"):
+        read_corpus(tmp_path)
+    with pytest.raises(CorpusError, match="no recordings"):
+        read_corpus(written(tmp_path))
+    (tmp_path / "maestro-v3.0.0.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(CorpusError, match="not UTF-8"):
+        read_corpus(tmp_path)
+
+
+def test_names_the_columns_that_the_header_has(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="line 2: 8 columns in the header"):
+        read_corpus(written(tmp_path, LINE, header=HEADER + ",remark"))
+
+
+def test_a_csv_that_cannot_be_read_is_a_named_error(tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").mkdir()
+    with pytest.raises(CorpusError, match=r"mine\.csv: cannot be read \(Is a directory\)"):
+        read_corpus(tmp_path)

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import pytest
+
+from keybed.extract.encoders import describe
+from keybed.extract.encoders.errors import UnknownEncoder
+from keybed.extract.planning.estimate import COMPUTING_BYTES, MEASURED, TORCH_BYTES, encoders_ram
+from keybed.store.format.recipe import EncoderSpec
+
+WITHOUT_WEIGHTS = TORCH_BYTES + COMPUTING_BYTES
+
+
+def _spec(name: str, weights: str | None = None, compute_dtype: str = "float32") -> EncoderSpec:
+    return describe(name, weights=weights, n_bins=20, window_s=10.0, compute_dtype=compute_dtype)[0]
+
+
+def test_baselines_need_no_memory_of_their_own() -> None:
+    assert encoders_ram([_spec("logmel"), _spec("expressive")]) == 0
+
+
+@pytest.mark.parametrize(
+    ("weights", "parameters"),
+    [
+        ("random", 94_371_712),
+        ("random:330M", 315_438_720),
+    ],  # hubert-base and hubert-large, which differ from MERT by some biases
+)
+def test_float32_weights_take_four_bytes_a_parameter(weights: str, parameters: int) -> None:
+    assert encoders_ram([_spec("mert", weights)]) - WITHOUT_WEIGHTS == pytest.approx(4 * parameters, rel=0.02)
+
+
+def test_bfloat16_keeps_half_but_passes_through_float32() -> None:
+    one, both = ([_spec(name, "random", "bfloat16") for name in names] for names in (["mert"], ["mert", "midibert"]))
+    assert encoders_ram(one) - TORCH_BYTES == pytest.approx(6 * 94_371_712, rel=0.02)
+    # The second is loaded after the first has shed its float32.
+    assert encoders_ram(both) - encoders_ram(one) == pytest.approx(2 * 94_371_712, rel=0.02)
+
+
+def test_rates_that_somebody_measured_replace_ours_and_are_named() -> None:
+    rates = MEASURED.given({"render": 20.0, "gpu:mert": 900.0, "logmel": 50.0})
+    assert rates.render_rows_per_core_s == 20
+    assert rates.gpu_encoder_rows_per_s == {**MEASURED.gpu_encoder_rows_per_s, "mert": 900.0}
+    assert rates.cpu_encoder_rows_per_core_s == {**MEASURED.cpu_encoder_rows_per_core_s, "logmel": 50.0}
+    assert rates.machine.startswith("given: render 20, gpu:mert 900, logmel 50; the rest: CPU: measured")
+    assert MEASURED.given({}) is MEASURED
+    with pytest.raises(UnknownEncoder, match="no rate 'gpu:mrt'"):
+        MEASURED.given({"gpu:mrt": 900.0})

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keybed import store as stores
+from keybed.extract.audio.fluidsynth import NotASoundfont
+from keybed.extract.audio.render import default_soundfont
+from keybed.extract.degrade import draw_levels
+from keybed.extract.planning.plan import PlanConfig, PlanError, dry_run, plan
+from keybed.store.errors import NoRoom, NotAStore, RecipeMismatch
+from keybed.store.format.vocabulary import SPLITS, Status
+
+PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
+
+
+def config_for(corpus: Path, store: Path, **changes: object) -> PlanConfig:
+    defaults: dict[str, object] = {"encoders": PLACEHOLDERS, "limit": 10, "shard_rows": 8, "jobs": 1}
+    return PlanConfig(corpus, store, **{**defaults, **changes})  # type: ignore[arg-type]
+
+
+def rewritten(corpus: Path, target: Path, change: dict[str, dict[str, str]]) -> Path:
+    """A copy of the corpus whose CSV lines are changed by MIDI name."""
+    shutil.copytree(corpus, target)
+    path = target / "maestro-v3.0.0.csv"
+    lines = list(csv.DictReader(path.read_text().splitlines()))
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, lines[0])
+        writer.writeheader()
+        for line in lines:
+            writer.writerow({**line, **change.get(line["midi_filename"], {})})
+    return target
+
+
+def midi_names(corpus: Path) -> list[str]:
+    return [line["midi_filename"] for line in csv.DictReader((corpus / "maestro-v3.0.0.csv").read_text().splitlines())]
+
+
+def test_full_maestro_from_metadata_alone(shared_data: Path, tmp_path: Path) -> None:
+    csv_path = shared_data / "maestro-v3.0.0.csv"
+    report = dry_run(PlanConfig(csv_path, tmp_path / "store", metadata_only=True, check_room=False))
+    assert (report.n_recordings, report.n_segments, report.n_rows) == (1276, 113_934, 455_736)
+    assert report.estimate.n_shards == 446  # ceil(455736 / 1024)
+    assert report.estimate.array_bytes["audio/mert/layers"] == 455_736 * 2 * 13 * 768 * 2
+    assert report.estimate.array_bytes["audio/mert/frames"] == 455_736 * 20 * 2 * 768 * 2
+    assert report.estimate.total_bytes <= 90e9
+    assert report.estimate.n_files < 20_000
+    assert 1 <= report.estimate.tasks <= 1000
+    text = "\n".join(report.lines())
+    for words in (
+        "113,934 segments",
+        "455,736 rows",
+        "GPU-hours",
+        "CPU-core-hours",
+        "inodes",
+        "K. 466",
+        "rows/s a core",
+    ):
+        assert words in text
+    assert not (tmp_path / "store").exists()
+
+
+def test_full_maestro_from_metadata_alone_takes_little_memory(shared_data: Path, tmp_path: Path) -> None:
+    command = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from keybed.extract.planning.plan import PlanConfig, dry_run\n"
+        "dry_run(PlanConfig(Path(sys.argv[1]), Path(sys.argv[2]), metadata_only=True, check_room=False))\n"
+        "print(next(x.split()[1] for x in Path('/proc/self/status').read_text().splitlines() if x.startswith('VmHWM')))\n"
+    )
+    # Not ru_maxrss: a child is born with its parent's, and the tests before this one may have been large.
+    arguments = [str(shared_data / "maestro-v3.0.0.csv"), str(tmp_path / "store")]
+    done = subprocess.run([sys.executable, "-c", command, *arguments], capture_output=True, text=True, check=True)
+    assert int(done.stdout) < 2_000_000  # KiB
+
+
+def test_metadata_only_cannot_make_a_store(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="--dry-run"):
+        plan(config_for(tiny_corpus, tmp_path / "store", metadata_only=True))
+
+
+def test_the_planned_columns(planned_store: Path) -> None:
+    store = stores.open(planned_store)
+    columns = store.columns(0, store.n_rows)
+    assert (store.n_rows, store.n_shards) == (40, 5)
+    # Of 10, 4 and 5 windows, ten in proportion are 5.3, 2.1 and 2.6.
+    assert store.splits == {"train": (0, 20), "validation": (20, 28), "test": (28, 40)}
+    assert np.array_equal(columns["tier"], np.tile(np.arange(4), 10))
+    recordings = store.recordings
+    for row in range(store.n_rows):
+        entry = recordings[columns["recording"][row]]
+        assert entry["piece"] == columns["piece"][row]
+        assert SPLITS.index(entry["split"]) == columns["split"][row]
+        assert store.notes_path(int(columns["recording"][row])).is_file()
+        expected = draw_levels(
+            0, int(columns["recording"][row]), float(columns["start_s"][row]), int(columns["tier"][row]), "mixed"
+        )
+        np.testing.assert_array_equal(columns["level_drawn"][row], expected)
+
+
+def test_the_recipe_names_no_place(planned_store: Path, tiny_corpus: Path) -> None:
+    store = stores.open(planned_store)
+    text = json.dumps(store.recipe.to_json())
+    assert str(tiny_corpus) not in text
+    assert "/" not in str(store.recipe.audio["soundfont"])
+    assert store.places["maestro"] == str(tiny_corpus)
+    assert Path(store.places["soundfont"]).is_file()
+
+
+def test_planning_again_changes_nothing_and_otherwise_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
+    plan(config_for(tiny_corpus, tmp_path / "store"))
+    before = {p: p.read_bytes() for p in sorted((tmp_path / "store").rglob("*")) if p.is_file()}
+    plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert before == {p: p.read_bytes() for p in sorted((tmp_path / "store").rglob("*")) if p.is_file()}
+    with pytest.raises(RecipeMismatch, match=r"degradation\.seed"):
+        plan(config_for(tiny_corpus, tmp_path / "store", seed=1))
+    with pytest.raises(RecipeMismatch, match=r"segments\.limit"):
+        plan(config_for(tiny_corpus, tmp_path / "store", limit=9))
+
+
+def test_a_changed_midi_file_is_another_recipe(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    plan(config_for(corpus, tmp_path / "store"))
+    midi = corpus / midi_names(corpus)[0]
+    midi.write_bytes(midi.read_bytes().replace(b"\x90", b"\x91"))
+    with pytest.raises(RecipeMismatch, match="midi_sha256"):
+        plan(config_for(corpus, tmp_path / "store"))
+
+
+def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    absent, empty, truncated, other = (corpus / name for name in midi_names(corpus))
+    absent.unlink()
+    empty.write_bytes(b"")
+    truncated.write_bytes(truncated.read_bytes()[: truncated.stat().st_size // 2])
+    other.write_bytes(b"RIFF, this is no MIDI file at all")
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    assert report.n_recordings_used == 4
+    assert len(report.problems) == 4
+    said = ("No such file", "an empty file", "cut short", "not a MIDI file")
+    for path, words, problem in zip((absent, empty, truncated, other), said, report.problems, strict=True):
+        assert problem.startswith(f"{path.parent.name}/{path.name}: {words}")
+        assert str(corpus) not in problem
+    assert all(problem in "\n".join(report.lines()) for problem in report.problems)
+    entries = stores.open(tmp_path / "store").recordings
+    assert [bool(entry["midi_problem"]) for entry in entries] == [True] * 4
+    assert entries[0]["midi_sha256"] == "absent"
+
+
+def test_a_folder_without_any_of_its_files_is_a_wrong_folder(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = tmp_path / "metadata"
+    corpus.mkdir()
+    shutil.copy(tiny_corpus / "maestro-v3.0.0.csv", corpus)
+    with pytest.raises(PlanError, match=r"metadata: none of the 4 MIDI files that maestro-v3.0.0.csv names is there"):
+        plan(config_for(corpus, tmp_path / "store"))
+    with pytest.raises(PlanError, match=r"none of the 4 sound files .* --audio rendered"):
+        plan(config_for(tiny_corpus, tmp_path / "store", audio="recorded"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_nothing_is_planned_into_what_is_no_store(tiny_corpus: Path, tmp_path: Path) -> None:
+    (tmp_path / "a file").touch()
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    told: list[str] = []
+    for name, said in (("a file", "is a file; give the store"), ("photos", "holds other things and is no store")):
+        with pytest.raises(NotAStore, match=said):
+            plan(config_for(tiny_corpus, tmp_path / name), lambda what, done, total: told.append(what))
+    assert told == [], "refused before any work"
+    assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
+    (tmp_path / "empty").mkdir()
+    plan(config_for(tiny_corpus, tmp_path / "empty"))
+    assert stores.open(tmp_path / "empty").n_rows == 40
+
+
+def test_a_soundfont_cut_short_is_found_when_planning(tiny_corpus: Path, tmp_path: Path) -> None:
+    hollow = tmp_path / "hollow.sf2"
+    hollow.write_bytes(default_soundfont().read_bytes()[:4000])
+    with pytest.raises(NotASoundfont, match=r"hollow\.sf2: not a soundfont with a piano"):
+        plan(config_for(tiny_corpus, tmp_path / "store", soundfont=hollow))
+    assert not (tmp_path / "store").exists()
+
+
+def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corpus: Path, tmp_path: Path) -> None:
+    first, second, third, *_ = midi_names(tiny_corpus)
+    changes = {first: {"duration": "9.5"}, second: {"duration": "70.0"}, third: {"duration": "20.0"}}
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", changes)
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    assert report.too_short == (f"{first}: 9.5 s",)
+    longer, shorter = report.problems
+    assert "the CSV says 70.0 s" in longer
+    assert "without notes become rows with status NO_NOTES" in longer
+    assert "the CSV says 20.0 s" in shorter
+    assert re.search(r"the last \d\d\.\d s of the MIDI are in none", shorter)
+    columns = stores.open(tmp_path / "store").columns(0, report.n_rows)
+    assert 0 not in columns["recording"]
+    assert columns["start_s"].max() == pytest.approx(9 * 6.2)
+
+
+def test_float32_is_named_with_what_it_costs(tiny_corpus: Path, tmp_path: Path) -> None:
+    both = {"encoders": ("mert", "expressive"), "weights": {"mert": "random:tiny"}}
+    said = {
+        d: dry_run(config_for(tiny_corpus, tmp_path / "s", **both, compute_dtype=d)).lines()
+        for d in ("float32", "bfloat16")
+    }
+    assert [line for line in said["float32"] if line.startswith("arithmetic: float32 for mert; `--dtype bfloat16`")]
+    assert not [line for line in said["bfloat16"] if line.startswith("arithmetic")]
+
+
+def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(PlanError, match="no recording is as long"):
+        plan(config_for(tiny_corpus, tmp_path / "store", window_s=500.0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"profile": "harsh"}, "profile 'harsh'"),
+        ({"limit": 0}, "--limit 0"),
+        ({"shard_rows": 6}, "--shard-rows 6"),
+        ({"window_s": 0.0}, "--window 0: a length of 1 s or more"),
+        ({"window_s": float("nan")}, "--window nan"),
+        ({"hop_s": 0.0}, "--hop 0: seconds"),
+        ({"hop_s": float("inf")}, "--hop inf"),
+        ({"n_bins": 0}, "--bins 0"),
+        ({"n_bins": 101}, r"--bins 101: .*100 in a window of 10 s"),
+        ({"encoders": ("placeholder-midi", "placeholder-midi")}, "named twice"),
+    ],
+)
+def test_settings_that_cannot_be_meant(
+    tiny_corpus: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(PlanError, match=message):
+        plan(config_for(tiny_corpus, tmp_path / "store", **changes))
+    assert not (tmp_path / "store").exists()
+
+
+def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(
+        "keybed.extract.planning.disk_space.shutil.disk_usage", lambda folder: usage._replace(free=10_000)
+    )
+    with pytest.raises(NoRoom, match=r"0\.01 MB free, but .* may need \d\.\d\d MB more"):
+        plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+    said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
+    assert any(line.startswith("NO ROOM: ") for line in said)
+    plan(config_for(tiny_corpus, tmp_path / "store", check_room=False))
+
+
+def test_no_room_for_the_notes_that_are_read_is_said_in_words(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("keybed.extract.corpus.parse.save_notes", full)
+    with pytest.raises(NoRoom, match=r"no room left .* while writing .*keybed-notes-"):
+        plan(config_for(tiny_corpus, tmp_path / "store"))
+    assert not (tmp_path / "store").exists()
+
+
+def test_one_and_several_processes_plan_the_same(tiny_corpus: Path, tmp_path: Path) -> None:
+    # 8 recordings are the least that are worth a pool.
+    from keybed.extract.demo.corpus import write_demo_corpus
+
+    corpus = write_demo_corpus(tmp_path / "corpus", n_pieces=4, n_players=2, seconds=24)
+    for jobs in (1, 2):
+        plan(config_for(corpus, tmp_path / f"store{jobs}", limit=None, jobs=jobs))
+    one, two = (
+        {
+            p.relative_to(tmp_path / f"store{n}"): p.read_bytes()
+            for p in (tmp_path / f"store{n}").rglob("*")
+            if p.is_file()
+        }
+        for n in (1, 2)
+    )
+    assert one == two
+
+
+def test_an_empty_store_knows_nothing_yet(planned_store: Path) -> None:
+    store = stores.open(planned_store)
+    assert store.committed == frozenset()
+    assert Status.NOT_MADE == 255

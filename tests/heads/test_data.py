@@ -1,0 +1,123 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from keybed.heads.data import ArrayData, Resident, read_ahead, segment_order
+from keybed.heads.errors import BadInput
+from keybed.heads.inputs import concatenate, from_arrays, pad_rows, take_rows, tier_weights
+from keybed.heads.train_loop import FitConfig
+
+
+def test_read_ahead_keeps_order_and_hands_errors_over():
+    assert list(read_ahead(range(50), 3)) == list(range(50))
+    assert list(read_ahead(range(5), 0)) == list(range(5))
+
+    def broken():
+        yield 1
+        raise OSError("disk gone")
+
+    stream = read_ahead(broken(), 2)
+    assert next(stream) == 1
+    with pytest.raises(OSError, match="disk gone"):
+        next(stream)
+
+
+def test_read_ahead_is_bounded_and_leaves_no_thread():
+    taken = []
+
+    def items():
+        for i in range(1000):
+            taken.append(i)
+            yield i
+
+    stream = read_ahead(items(), 2)
+    assert next(stream) == 0
+    stream.close()
+    assert len(taken) <= 5
+    assert not [t for t in threading.enumerate() if t.name == "read-ahead"]
+
+
+def test_epochs_are_permutations_that_keep_segments_together(small_data):
+    rows = [concatenate(list(small_data.train(e))) for e in (0, 0, 1)]
+    np.testing.assert_array_equal(rows[0].row_B, rows[1].row_B)
+    assert not np.array_equal(rows[0].row_B, rows[2].row_B)
+    np.testing.assert_array_equal(np.sort(rows[2].row_B), np.arange(240))
+    np.testing.assert_array_equal(rows[2].row_B.reshape(-1, 4) // 4, rows[2].segment_B.reshape(-1, 4))
+    i = rows[2].row_B[5]
+    np.testing.assert_array_equal(rows[2].midi_BxTxC[5], small_data.train_rows.midi_BxTxC[i])
+    validation = concatenate(list(small_data.validation()))
+    np.testing.assert_array_equal(validation.row_B, np.arange(100))
+    assert len(segment_order(np.zeros(0, int), np.random.default_rng(0))) == 0
+
+
+def test_resident_epochs_hold_every_row_once(small_data):
+    resident = Resident.load(small_data, FitConfig(batch_rows=32), True)
+    index = resident.epoch(3)
+    np.testing.assert_array_equal(np.asarray(resident.rows.row_B)[:240], resident.row)
+    assert index.shape == (8, 32)
+    np.testing.assert_array_equal(np.sort(index[index >= 0]), np.arange(240))
+    assert (index[-1, 16:] == -1).all()
+    assert Resident.load(small_data, FitConfig(batch_rows=32, resident_bytes=1000), True) is None
+    assert Resident.load(small_data, FitConfig(batch_rows=32), False) is None
+
+
+def test_resident_epochs_are_the_streamed_ones(small_data):
+    """The same rows in the same order as ArrayData gives them, by its seed; rows of padding on the way leave no gap."""
+
+    class Filled(ArrayData):
+        """As folds of unequal size come: rows of padding after the first batch and at the end."""
+
+        def train(self, epoch):
+            for i, batch in enumerate(super().train(epoch)):
+                yield pad_rows(take_rows(batch, slice(0, 28)), 32) if i == 0 else batch
+                if i == 0:
+                    yield take_rows(batch, slice(28, 32))
+            yield pad_rows(take_rows(batch, slice(0, 0)), 16)
+
+    orders = []
+    for seed in (0, 1):
+        data = Filled(small_data.train_rows, small_data.validation_rows, 32, seed)
+        resident = Resident.load(data, FitConfig(batch_rows=32), True)
+        streamed = concatenate(list(ArrayData(small_data.train_rows, small_data.validation_rows, 32, seed).train(2)))
+        index = resident.epoch(2)
+        taken = take_rows(resident.rows, index[index >= 0])
+        for name in ("row_B", "audio_BxTxC", "midi_mask_BxT", "score_BxK"):
+            np.testing.assert_array_equal(getattr(taken, name), getattr(streamed, name))
+        orders.append(streamed.row_B)
+    assert not np.array_equal(*orders)
+
+
+def test_padding_marks_its_rows(small_data):
+    batch = next(small_data.validation())
+    padded = pad_rows(batch, 40)
+    assert padded.n_rows == 40
+    assert not padded.valid_BxK[32:].any()
+    assert not padded.midi_mask_BxT[32:].any()
+    assert (padded.weight_B[32:] == 0).all()
+    assert (padded.row_B[32:] == -1).all()
+    assert padded.audio_BxTxC.dtype == np.float16
+    with pytest.raises(BadInput, match="32 rows came where at most 16"):
+        pad_rows(batch, 16)
+
+
+def test_arrays_as_a_store_keeps_them():
+    frames = np.arange(2 * 3 * 2 * 4).reshape(2, 3, 2, 4).astype(np.float16)
+    layers = np.arange(2 * 2 * 5 * 4).reshape(2, 2, 5, 4).astype(np.float16)
+    labels = {"score": np.zeros((2, 8)), "valid": np.ones((2, 8)), "segment": np.zeros(2), "row": np.arange(2)}
+    batch = from_arrays(audio_frames=frames, audio_layers=layers, **labels)
+    assert batch.audio_BxTxC.shape == (2, 3, 8)
+    np.testing.assert_array_equal(batch.audio_BxTxC[1, 2, 4:], frames[1, 2, 1])
+    assert batch.audio_layers_BxSxC.shape == (2, 5, 8)
+    np.testing.assert_array_equal(batch.audio_layers_BxSxC[0, 3, 4:], layers[0, 1, 3])
+    assert batch.audio_mask_BxT.all()
+    assert batch.midi_BxTxC is None
+    with pytest.raises(BadInput, match="row has 2 rows but audio_frames has 3"):
+        from_arrays(audio_frames=np.zeros((3, 2, 4)), **labels)
+
+
+def test_tier_weights_are_the_shares_with_mean_one():
+    weight = tier_weights(np.array([0, 1, 2, 3]), (0.30, 0.30, 0.25, 0.15))
+    np.testing.assert_allclose(weight, [1.2, 1.2, 1.0, 0.6], rtol=1e-6)

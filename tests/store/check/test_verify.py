@@ -1,0 +1,313 @@
+"""Status, verify and repair say what is wrong and what to do."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+import os
+import shlex
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from keybed import store
+from keybed.store import errors
+from keybed.store.check.status import render, status
+from keybed.store.check.verify import VerifyConfig, verify
+from keybed.store.write.claims import claim
+from keybed.store.write.create import update_places
+
+
+def shown(report):
+    console = Console(width=140, file=io.StringIO())
+    console.print(render(report))
+    return console.file.getvalue()
+
+
+@contextmanager
+def claim_of_another(opened, shard):
+    """A young claim by a task on another machine."""
+    path = opened.path / "claims" / f"{shard:06d}.json"
+    known = dict.fromkeys(("token", "host", "boot", "namespace", "started", "time"), "elsewhere")
+    path.write_text(json.dumps({"shard": shard, "pid": 1, **known}))
+    yield
+    path.unlink()
+
+
+def test_a_sound_store_says_so(whole_store):
+    seen = []
+    report = verify(VerifyConfig(whole_store.path), progress=lambda done, of: seen.append((done, of)))
+    assert report.sound
+    assert report.lines() == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
+    assert dataclasses.replace(report, n_shards=1).lines()[-1].startswith("the one shard is whole and sound")
+    assert seen[-1] == (5, 5)
+
+
+def test_a_plan_that_was_killed_while_it_said_where_things_lie_leaves_litter(filled):
+    cut = filled.path / "places.json.0123456789ab.partial"
+    cut.write_bytes(b"{")
+    assert verify(VerifyConfig(filled.path)).litter == (cut,)
+    assert verify(VerifyConfig(filled.path, repair=True)).litter == (cut,)
+    assert not cut.exists()
+    places = filled.path / "places.json"
+    before = places.stat()
+    update_places(filled, filled.places)
+    assert places.stat().st_ino == before.st_ino, "nothing new, nothing written"
+    update_places(filled, {**filled.places, "corpus": "/elsewhere"})
+    assert store.open(filled.path).places["corpus"] == "/elsewhere"
+
+
+def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):
+    for shard in (1, 3):
+        file = filled.path / f"features.zarr/audio/a/frames/c.{shard}.0.0.0"
+        file.write_bytes(file.read_bytes()[:-7])
+    (filled.path / "commits" / "000004.json").unlink()
+    report = verify(VerifyConfig(filled.path))
+    assert report.bad == (1, 3)
+    assert report.missing == (4,)
+    assert report.sbatch_line() == f"sbatch --array=1,3-4 slurm/extract.sbatch {filled.path} 5"
+    assert report.extract_line() == f"keybed extract {filled.path} --shards 1,3-4"
+    two_tasks = verify(VerifyConfig(filled.path, tasks=2))
+    assert two_tasks.sbatch_line() == f"sbatch --array=0-1 slurm/extract.sbatch {filled.path} 2"
+    assert f"first: keybed verify {filled.path} --repair   (un-commits bad shards)" in report.lines()
+
+
+def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, made, snapshot):
+    before = snapshot(filled.path)
+    broken = filled.path / "features.zarr/midi/m/layers/c.2.0.0.0"
+    broken.write_bytes(broken.read_bytes()[:-1] + b"?")
+    (filled.path / "features.zarr/midi/m/layers/c.2.0.0.0.0123.partial").write_bytes(b"half")
+    (filled.path / "commits/000003.json.0123.partial").write_bytes(b"half")
+    (filled.path / "claims/000001.0123.stale").write_bytes(b"")
+    (filled.path / "commits/000000.json").unlink()
+    assert verify(VerifyConfig(filled.path)).litter
+    report = verify(VerifyConfig(filled.path, repair=True))
+    assert report.redo == (0, 2)
+    opened = store.open(filled.path)
+    assert opened.committed == {1, 3, 4}
+    left = {path.name for path in (filled.path / "features.zarr/audio").rglob("c.*")}
+    assert left == {f"c.{shard}.0.0.0" for shard in (1, 3, 4)}
+    made.fill(opened, [0, 2])
+    assert snapshot(filled.path) == before
+    assert verify(VerifyConfig(filled.path)).sound
+
+
+def test_repair_keeps_away_from_a_live_task(tmp_path, made):
+    opened = made.fill(made.create(tmp_path / "S"), [1])
+    partial = opened.path / "features.zarr/row/score/c.0.0.0123.partial"
+    with claim(opened, 0) as held:
+        partial.write_bytes(b"being written")
+        verify(VerifyConfig(opened.path, repair=True))
+        assert partial.exists()
+        held.check()
+    assert verify(VerifyConfig(opened.path, repair=True)).litter == (partial,)
+    assert not partial.exists()
+
+
+def test_repair_keeps_away_from_data_that_a_live_task_has_not_proved_yet(filled, made, snapshot):
+    before = snapshot(filled.path)
+    with claim_of_another(filled, 0):
+        (filled.path / "commits/000000.json").unlink()  # the moment between publishing and the commit
+        assert not verify(VerifyConfig(filled.path)).litter
+        assert not verify(VerifyConfig(filled.path, repair=True)).litter
+        (filled.path / "commits/000000.json").write_bytes(before["commits/000000.json"])
+    assert snapshot(filled.path) == before
+    (filled.path / "commits/000000.json").unlink()
+    assert len(verify(VerifyConfig(filled.path, repair=True)).litter) == 12
+    made.fill(store.open(filled.path), [0])
+    assert snapshot(filled.path) == before
+
+
+def test_repair_does_not_take_a_bad_shard_from_under_someone(filled):
+    file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
+    file.write_bytes(file.read_bytes()[:-7])
+    with claim_of_another(filled, 2), pytest.raises(errors.ShardBusy, match="shard 2 is being made by"):
+        verify(VerifyConfig(filled.path, repair=True))
+    assert 2 in filled.committed
+    assert verify(VerifyConfig(filled.path, repair=True)).redo == (2,)
+
+
+def test_a_repair_cut_short_leaves_no_commit_without_its_data(filled, monkeypatch):
+    """Killed after the very first removal, the shard is already trusted by nobody."""
+    file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
+    file.write_bytes(file.read_bytes()[:-7])
+
+    class Killed(BaseException):
+        pass
+
+    unlink = Path.unlink
+
+    def unlink_and_die(path, missing_ok=False):
+        unlink(path, missing_ok=missing_ok)
+        if path.parent.name != "claims":
+            raise Killed
+
+    monkeypatch.setattr(Path, "unlink", unlink_and_die)
+    with pytest.raises(Killed):
+        verify(VerifyConfig(filled.path, repair=True))
+    monkeypatch.undo()
+    assert store.open(filled.path).committed == {0, 1, 3, 4}
+
+
+def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_asked_for(filled):
+    (filled.path / "commits/000009.json").write_bytes((filled.path / "commits/000001.json").read_bytes())
+    report = verify(VerifyConfig(filled.path, repair=True))
+    assert report.bad == (9,)
+    assert report.redo == ()
+    assert not any("--shards" in line for line in report.lines())
+    assert verify(VerifyConfig(filled.path)).sound
+
+
+def test_the_printed_line_survives_a_shell(tmp_path, made):
+    opened = made.create(tmp_path / "a store")
+    report = verify(VerifyConfig(opened.path, script="my scripts/extract.sbatch"))
+    assert shlex.split(report.sbatch_line()) == [
+        "sbatch",
+        "--array=0-4",
+        "my scripts/extract.sbatch",
+        str(opened.path),
+        "5",
+    ]
+    assert shlex.split(report.extract_line()) == ["keybed", "extract", str(opened.path), "--shards", "0-4"]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        ({"row/status": (1, 6)}, r"status counts"),
+        ({"audio/a/layers": (1, np.nan)}, "must be finite; rows [1]"),
+        ({"audio/a/frames": (1, 3.0)}, "1 rows hold one number throughout, e.g. [1]"),
+        ({"audio/a/frames": (slice(None), None)}, "the encoder did not listen"),
+    ],
+)
+def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spoil, message):
+    """A writer without its rules stands for an older version with a fault."""
+    from keybed.store.write import commit as writer
+    from keybed.store.write import rules as shard_rules
+
+    opened = made.create(tmp_path / "S")
+
+    def lax(specs, arrays, failures, *, shard, start, stop):
+        ready = {s.path: shard_rules._cast(s, np.asarray(arrays[s.path]), stop - start, "") for s in specs}
+        for path, (row, value) in spoil.items():
+            ready[path][row] = ready[path][0] if value is None else value
+        return ready
+
+    monkeypatch.setattr(writer, "checked_arrays", lax)
+    made.fill(opened, [3])
+    if "row/status" in spoil:
+        path = opened.path / "commits/000003.json"
+        path.write_text(path.read_text().replace('"OK": 31', '"OK": 32').replace('"NOT_FINITE": 1', '"NO_NOTES": 0'))
+    report = verify(VerifyConfig(opened.path))
+    assert report.bad == (3,)
+    assert any(message in str(problem).replace("[97]", "[1]") for problem in report.problems), report.problems
+
+
+def test_a_changed_plan_is_nobodys_shard_but_is_said(filled):
+    file = filled.path / "features.zarr/row/tier/c.0"
+    file.write_bytes(file.read_bytes() + b"x")
+    report = verify(VerifyConfig(filled.path))
+    assert [str(problem) for problem in report.problems] == [
+        "plan: features.zarr/row/tier/c.0 is not what was planned (sha256 differs)"
+    ]
+    assert "plan a new store" in "\n".join(report.lines())
+
+
+def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
+    def again(shard, rows, gain=1.0, shift=0.0):
+        start, stop = filled.shard_range(shard)
+        arrays = {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+        arrays["audio/a/layers"] = arrays["audio/a/layers"] * np.float32(gain)
+        arrays["row/score"] = arrays["row/score"] + np.float32(shift)
+        return arrays
+
+    same = verify(VerifyConfig(filled.path, recompute_rows=20), again)
+    assert same.sound
+    assert same.drift.n_rows == 20
+    assert same.drift.features["audio/a/layers"] == (0.0, 0.0)
+    near = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.005))
+    assert near.sound
+    assert near.drift.features["audio/a/layers"][0] == pytest.approx(0.005, rel=0.1)
+    far = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.02))
+    assert not far.sound
+    wrong = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, shift=1.0))
+    assert not wrong.sound
+    assert len(wrong.drift.labels["row/score"]) == 20
+    with pytest.raises(errors.StoreError, match=r"keybed\[extract\]"):
+        verify(VerifyConfig(filled.path, recompute_rows=20))
+
+
+def test_recompute_names_the_kinds_of_machine(filled, made):
+    def again(shard, rows):
+        start, stop = filled.shard_range(shard)
+        return {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+
+    for shard in range(5):
+        log = filled.path / f"logs/{shard:06d}.json"
+        log.write_text(json.dumps({**json.loads(log.read_text()), "machine": {"gpu": "none", "torch": "2.13"}}))
+    same = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "none", "torch": "2.13"})
+    assert same.lines()[0] == "stored by this kind of machine"
+    other = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "H200", "torch": "2.13"})
+    assert other.lines()[0] == "stored by another kind of machine (there | here): gpu: none | H200"
+
+
+def test_status_puts_every_shard_in_one_place(tmp_path, made):
+    opened = made.fill(made.create(tmp_path / "S"), [0, 2])
+    for shard, ended in ((0, "00:01:00"), (2, "00:02:00")):
+        path = opened.path / f"logs/{shard:06d}.json"
+        log = json.loads(path.read_text())
+        log["began"], log["committed"] = "2026-01-01T00:00:00+00:00", f"2026-01-01T{ended}+00:00"
+        path.write_text(json.dumps(log))
+    with pytest.raises(RuntimeError), claim(opened, 4):
+        raise RuntimeError("CUDA out of memory")
+    with claim(opened, 1), claim(opened, 3) as stale:
+        os.utime(stale.path, (time.time() - 3600, time.time() - 3600))
+        report = status(opened)
+    assert report.done == (0, 2)
+    assert [entry.shard for entry in report.running] == [1]
+    assert [(entry.shard, entry.reason) for entry in report.failed] == [(4, "RuntimeError: CUDA out of memory")]
+    assert report.missing == (3,)
+    assert report.failed_rows == {"SILENT_AUDIO": 2}
+    assert report.reasons == {"peak below −60 dBFS": 2}
+    assert report.rows_per_s == pytest.approx(64 / 120)
+    assert report.time_left_s == pytest.approx((150 - 64) / (64 / 120))
+    text = shown(report)
+    assert "64 of 150 rows, 42.7%" in text
+    assert "0.5 rows/s lately, 2 min 41 s left" in text
+    assert "shard 4 failed: RuntimeError: CUDA out of memory" in text
+    assert f"next: keybed extract {opened.path} --shards 1,3-4" in shown(status(opened))
+
+
+def test_a_finished_store_tells_what_comes_next(whole_store):
+    report = status(whole_store)
+    assert report.complete
+    text = shown(report)
+    assert f"next: keybed verify {whole_store.path}" in text
+    assert "left" not in text, "nothing is left to wait for"
+
+
+def test_each_part_of_the_status_stands_on_its_own_line(whole_store):
+    lines = shown(status(whole_store)).splitlines()
+    assert lines[0].endswith("150 of 150 rows, 100.0%")
+    assert set(lines[1].strip()) == {"━"}
+    assert lines[2].split() == ["shards", "number", "which"]
+
+
+def test_reasons_that_are_not_shown_are_counted(filled):
+    path = filled.path / "commits" / "000000.json"
+    commit = json.loads(path.read_text())
+    rows = range(commit["start"], commit["start"] + 12)
+    commit["failures"] = {f"{row:09d}": f"2004/{row}.midi: an empty file; copy it again" for row in rows}
+    commit["statuses"] = {"OK": commit["stop"] - commit["start"] - 12, "MIDI_UNREADABLE": 12}
+    path.write_text(json.dumps(commit))
+    opened = store.open(filled.path)
+    reasons = {reason for shard in opened.committed for reason in opened.commit(shard).failures.values()}
+    report = status(opened)
+    assert (len(report.reasons), report.more_reasons) == (10, len(reasons) - 10)
+    assert report.more_reasons >= 2
+    assert f"and {report.more_reasons} other reasons" in shown(report)

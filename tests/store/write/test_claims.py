@@ -1,0 +1,157 @@
+"""Claims: one holder at a time, old ones taken over, ghosts shut out."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from keybed.store import errors
+from keybed.store.check.leftovers import live_claims
+from keybed.store.format.layout import Layout
+from keybed.store.write.claims import claim, read_holder
+from keybed.store.write.task_failures import read_failures
+
+
+def claim_file(opened, shard):
+    return Layout(opened.path).claim_of(shard)
+
+
+def foreign(path, **changes):
+    """Make a claim look like another host's, so that nothing but its age speaks."""
+    path.write_text(json.dumps({**json.loads(path.read_text()), "boot": "elsewhere", **changes}))
+
+
+def age(path, seconds):
+    then = time.time() - seconds
+    os.utime(path, (then, then))
+
+
+def test_a_young_claim_is_busy_and_names_its_holder(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    with claim(opened, 1):
+        busy = rf"shard 1 is being made by process {os.getpid()} on"
+        with pytest.raises(errors.ShardBusy, match=busy), claim(opened, 1):
+            pass
+        with claim(opened, 2):
+            assert live_claims(Layout(opened.path)) == {1, 2}
+    assert not list((opened.path / "claims").iterdir())
+
+
+def test_a_committed_shard_cannot_be_claimed(filled):
+    with pytest.raises(errors.AlreadyCommitted), claim(filled, 0):
+        pass
+    assert not list((filled.path / "claims").iterdir())
+    assert read_failures(Layout(filled.path)) == {}
+
+
+def test_an_old_claim_is_taken_over_and_the_ghost_cannot_commit(tmp_path, made, snapshot):
+    opened = made.create(tmp_path / "S")
+    with claim(opened, 0) as ghost:
+        foreign(ghost.path, token=ghost.holder.token)
+        age(ghost.path, 601)
+        with claim(opened, 0) as heir:
+            with pytest.raises(errors.ClaimLost, match="taken over"):
+                ghost.refresh()
+            with pytest.raises(errors.ClaimLost, match=f"process {os.getpid()} on .* holds it now"):
+                made.commit(opened, 0, ghost)
+            assert opened.committed == frozenset()
+            heir.check()
+            made.commit(opened, 0, heir)
+        assert opened.committed == {0}
+        before = snapshot(opened.path)
+        with pytest.raises(errors.ClaimLost, match="it is gone"):
+            made.commit(opened, 0, ghost)
+    assert snapshot(opened.path) == before
+
+
+def test_the_ghost_of_a_released_claim_cannot_commit(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    with claim(opened, 0) as held:
+        pass
+    with pytest.raises(errors.ClaimLost):
+        made.commit(opened, 0, held)
+    assert not (opened.path / "features.zarr" / "row" / "score" / "c.0.0").exists()
+
+
+def test_a_claim_is_kept_young_while_it_is_held(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    with claim(opened, 0, refresh_s=0.05) as held:
+        age(held.path, 3600)
+        deadline = time.monotonic() + 60
+        while time.time() - held.path.stat().st_mtime > 60:
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+
+
+def test_the_claim_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    script = (
+        "import os, store; from keybed.store.write.claims import claim\n"
+        f"with claim(store.open({str(opened.path)!r}), 0): os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False)
+    assert read_holder(claim_file(opened, 0)) is not None
+    with claim(opened, 0) as held:
+        assert held.holder.pid == os.getpid()
+
+
+def test_a_young_claim_of_another_machine_is_never_presumed_dead(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    with claim(opened, 0) as held:
+        foreign(held.path, pid=2**22 + 1)
+        with pytest.raises(errors.ShardBusy), claim(opened, 0):
+            pass
+
+
+def test_a_claim_cut_short_by_a_crash_ages_like_any_other(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    claim_file(opened, 0).touch()
+    with pytest.raises(errors.ShardBusy, match="just starting"), claim(opened, 0):
+        pass
+    age(claim_file(opened, 0), 601)
+    with claim(opened, 0):
+        pass
+
+
+def test_of_many_takers_of_an_old_claim_one_succeeds(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    for _ in range(20):
+        claim_file(opened, 0).write_text("")
+        age(claim_file(opened, 0), 601)
+        start, done, winners = threading.Barrier(4, timeout=60), threading.Barrier(4, timeout=60), []
+
+        def take(start=start, done=done, winners=winners):
+            start.wait()
+            try:
+                with claim(opened, 0) as held:
+                    winners.append(held.holder.token)
+                    done.wait()
+            except errors.ShardBusy:
+                done.wait()
+
+        threads = [threading.Thread(target=take) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(winners) == 1
+        assert not list((opened.path / "claims").iterdir())
+
+
+def test_an_error_in_a_held_shard_is_logged_and_an_interruption_is_not(tmp_path, made):
+    opened = made.create(tmp_path / "S")
+    with pytest.raises(ZeroDivisionError), claim(opened, 3):
+        _ = 1 / 0
+    with pytest.raises(KeyboardInterrupt), claim(opened, 4):
+        raise KeyboardInterrupt
+    failures = read_failures(Layout(opened.path))
+    assert list(failures) == [3]
+    assert failures[3].reason == "ZeroDivisionError: division by zero"
+    made.fill(opened, [3])
+    assert read_failures(Layout(opened.path)) == {}
