@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keybed.extract.music.midi import MidiError, midi_sha256, read_midi
-from keybed.extract.music.notes_file import load_notes, save_notes
+from keybed.extract.music.midi import MidiError, read_midi
+from keybed.extract.music.notes_file import load_notes, midi_sha256, save_notes
 from keybed.extract.music.performance import Performance, problems, tidy
 from tests.extract.degrade.examples import performances
 
