@@ -47,7 +47,7 @@ class NoSuchFeature(StoreError):
     """The store holds no such array; the message lists those it has."""
 
 
-class NoRoom(StoreError):
+class NoDiskSpace(StoreError):
     """The disk has less room than the store will need."""
 
 

@@ -132,7 +132,7 @@ def measure(config: Config, console: Console | None = None) -> Measured:
     n = min(config.segments, len(jobs))
     jobs = [jobs[i * len(jobs) // n] for i in range(n)]
     found, pieces = [], []
-    with MakingPool(setting_of(store, store.places), config.workers) as pool:
+    with MakingPool(setting_of(store, store.machine_paths), config.workers) as pool:
         waiting: deque[SegmentJob] = deque(jobs)
         futures = deque((job, pool.submit(job)) for job in _take(waiting, 1 + 2 * config.workers))
         for _ in track(range(n), "making rows", console=console, disable=console is None):

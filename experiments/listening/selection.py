@@ -201,7 +201,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
     from keybed.extract.run.check_recipe import setting_of
     from keybed.extract.run.row_maker import Maker, SegmentJob
 
-    maker = Maker(setting_of(store, store.places))
+    maker = Maker(setting_of(store, store.machine_paths))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     for code, i in track(sorted(codes.items(), key=lambda item: item[1]), "rendering", console=console, transient=True):
         job = SegmentJob(

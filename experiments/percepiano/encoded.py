@@ -42,12 +42,12 @@ def encoded(
         from keybed.store import open as open_store
 
         opened = open_store(store)
-        setting = setting_of(opened, opened.places)
+        setting = setting_of(opened, opened.machine_paths)
         if setting.soundfont is None:
             raise KeybedError(
                 f"{store}: its audio is recorded, and PercePiano has no recordings; give a rendered store"
             )
-        built = encoders_of(opened.recipe, opened.places)
+        built = encoders_of(opened.recipe, opened.machine_paths)
         soundfont, window_s, n_bins = setting.soundfont, setting.window_s, built[0].spec.n_bins
     for name in wanted:
         if name in {e.spec.name for e in built}:

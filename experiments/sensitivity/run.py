@@ -90,7 +90,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
         families,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
-        soundfont=store.places.get("soundfont"),
+        soundfont=store.machine_paths.get("soundfont"),
         workers=config.workers,
     )
     views = [view for spec in store.recipe.encoders for view in _views(store, spec, config.states)]
@@ -164,7 +164,7 @@ def _over_bins(frames_BxTxSxC: np.ndarray, mask_BxT: np.ndarray) -> np.ndarray:
 def _views(store: Store, spec: EncoderSpec, states: tuple[int, ...]) -> Iterator[_View]:
     from keybed.extract import encoders
 
-    place = store.places.get(f"weights/{spec.name}")
+    place = store.machine_paths.get(f"weights/{spec.name}")
     kept = [state for state in states if state < spec.n_states]
     of_states: list[tuple[tuple[int, ...], str]] = [((state,), str(state)) for state in kept]
     of_states = of_states or [(spec.frame_states, _named(spec.frame_states))]

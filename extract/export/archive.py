@@ -35,7 +35,7 @@ from keybed.extract.run.check_recipe import check_same_code, setting_of
 from keybed.extract.run.row_maker import RowMade, SegmentJob, jobs_of
 from keybed.extract.run.row_pool import MakingPool
 from keybed.store import Store
-from keybed.store.errors import KeybedError, NoRoom
+from keybed.store.errors import KeybedError, NoDiskSpace
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, SPLITS, TIERS, WAVEFORM_MEASURES, Status
 
 FOLDER = "maestro_with_variance"
@@ -87,14 +87,14 @@ class ExportReport:
 def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     """Write the archive and, beside it, its checksum. Nothing of the store but its plan is read.
 
-    Raises ExportError for unknown tiers or an existing file, NoRoom, and NotAsPlanned where the soundfont is another.
+    Raises ExportError for unknown tiers or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont is another.
     """
     store = stores.open(config.store)
     check_same_code(store.recipe)
     jobs = _jobs(store, config)
     n_rows = sum(len(job.tiers) for _, job in jobs)
     _check_out(config.out, n_rows, config.audio_format)
-    setting = setting_of(store, {**store.places, **config.places})
+    setting = setting_of(store, {**store.machine_paths, **config.places})
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     partial = config.out.with_name(f"{config.out.name}.partial")
     try:
@@ -143,7 +143,7 @@ def _check_out(out: Path, n_rows: int, audio_format: str) -> None:
         raise ExportError(f"{out.parent}: no such folder")
     free, needed = shutil.disk_usage(out.parent).free, n_rows * _ROW_BYTES[audio_format]
     if free < needed:
-        raise NoRoom(f"{out.parent}: {free / 1e9:.1f} GB free, {n_rows:,} rows may need {needed / 1e9:.1f} GB")
+        raise NoDiskSpace(f"{out.parent}: {free / 1e9:.1f} GB free, {n_rows:,} rows may need {needed / 1e9:.1f} GB")
 
 
 def _write(

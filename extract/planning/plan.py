@@ -22,11 +22,11 @@ from keybed.extract.planning.estimate import Estimate, estimate
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import Draft, PlanConfig, PlanError, draft_of, drawn_levels
 from keybed.extract.progress import Progress, silent
-from keybed.store.errors import NoRoom
+from keybed.store.errors import NoDiskSpace
 from keybed.store.format.array_specs import shard_rows_for
 from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
 from keybed.store.format.vocabulary import SPLITS
-from keybed.store.write.create import refuse_foreign, update_places
+from keybed.store.write.create import refuse_foreign, update_machine_paths
 
 __all__ = ["PlanConfig", "PlanError", "dry_run", "plan"]
 
@@ -35,7 +35,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """Read the corpus, decide every row, and make the empty store; an equal plan made again changes nothing.
 
     Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NotAStore (other things lie there),
-    NoRoom, and encoders' errors.
+    NoDiskSpace, and encoders' errors.
     """
     if config.metadata_only:
         raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
@@ -63,7 +63,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
             places,
             write_notes=partial(_copy_notes, Path(folder)),
         )
-        update_places(stores.open(config.store), places)
+        update_machine_paths(stores.open(config.store), places)
         progress("making the store", 1, 1)
     return _report(config, draft, specs, parsed, costs, created=True)
 
@@ -85,7 +85,7 @@ def _no_room(config: PlanConfig, costs: Estimate) -> str | None:
     try:
         if config.check_room:
             check_room(config.store, costs)
-    except NoRoom as error:
+    except NoDiskSpace as error:
         return str(error)
     return None
 

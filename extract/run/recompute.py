@@ -48,6 +48,6 @@ class Recomputer:
 
 def recomputer(store: Store, places: Mapping[str, str] | None = None) -> Recomputer:
     """A recomputer whose soundfont, weights and code are checked against the recipe. Raises NotAsPlanned."""
-    found = {**store.places, **(places or {})}
+    found = {**store.machine_paths, **(places or {})}
     check_same_code(store.recipe)
     return Recomputer(store, encoders_of(store.recipe, found), Maker(setting_of(store, found)))

@@ -113,7 +113,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     if todo:
         if config.scratch is not None and not config.scratch.is_dir():
             raise ExtractError(f"--scratch {config.scratch}: no such folder")
-        places = {**store.places, **config.places}
+        places = {**store.machine_paths, **config.places}
         check_same_code(store.recipe)
         setting = setting_of(store, places)
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers

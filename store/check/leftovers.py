@@ -14,7 +14,7 @@ from keybed.store.write.claims import STALE_AFTER_S, read_holder
 _SHARD = re.compile(r"(?:c\.)?(\d+)\.")
 
 
-def find_litter(layout: Layout) -> list[Path]:
+def find_leftovers(layout: Layout) -> list[Path]:
     """Files cut short, claims of dead tasks, clock probes; never anything of a shard under a live claim."""
     found = list(layout.features.rglob(f"*{PARTIAL}"))
     for folder in (layout.root, layout.commits, layout.logs):

@@ -12,7 +12,7 @@ from keybed.store.format.layout import Layout
 from keybed.store.read.store import Store
 
 
-def broken_seals(store: Store) -> Iterator[str]:
+def plan_problems(store: Store) -> Iterator[str]:
     """Everything that is wrong with recipe, recordings, notes, array metadata and plan-written columns."""
     layout = Layout(store.path)
     try:

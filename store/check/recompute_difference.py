@@ -30,7 +30,7 @@ class Recompute(Protocol):
 
 
 @dataclass(frozen=True)
-class Drift:
+class RecomputeDifference:
     """What differs between rows stored and made again.
 
     features: path → (mean, largest) over rows of ‖new − stored‖ / ‖stored‖. labels: path → rows that differ at all.
@@ -60,14 +60,14 @@ class Drift:
         return said
 
 
-def measure_drift(
+def measure_recompute_difference(
     store: Store,
     good: Sequence[int],
     n_rows: int,
     recompute: Recompute,
     seed: int,
     here: Mapping[str, str] | None = None,
-) -> Drift:
+) -> RecomputeDifference:
     """Make n_rows rows of seeded random committed shards again and compare. Raises StoreError where none is sound.
 
     here: the kind of this machine, as the logs name it.
@@ -103,7 +103,7 @@ def measure_drift(
             break
     gathered = {path: np.concatenate(parts) for path, parts in relative.items()}
     features = {path: (float(v.mean()), float(v.max())) if len(v) else (0.0, 0.0) for path, v in gathered.items()}
-    return Drift(n_rows, features, labels, None if kinds is None else tuple(sorted(kinds)))
+    return RecomputeDifference(n_rows, features, labels, None if kinds is None else tuple(sorted(kinds)))
 
 
 def _machine(store: Store, shard: int) -> dict[str, str] | None:

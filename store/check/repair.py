@@ -6,13 +6,13 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from keybed.store.check.leftovers import find_litter, is_claim, objects_of, shard_of, uncommitted
+from keybed.store.check.leftovers import find_leftovers, is_claim, objects_of, shard_of, uncommitted
 from keybed.store.disk.commits import committed
 from keybed.store.disk.durable import disk_error, sync_folder
 from keybed.store.errors import ShardBusy
 from keybed.store.format.layout import Layout
 from keybed.store.read.store import Store
-from keybed.store.write.claims import hold
+from keybed.store.write.claims import claim_for_repair
 
 
 def repair(store: Store, bad: Iterable[int], derived: Iterable[str]) -> list[Path]:
@@ -23,15 +23,15 @@ def repair(store: Store, bad: Iterable[int], derived: Iterable[str]) -> list[Pat
     layout = Layout(store.path)
     gone = []
     for shard in bad:
-        with hold(store, shard):
+        with claim_for_repair(store, shard):
             _remove([layout.commit_of(shard)])  # durably and first of all: what has no commit is trusted by nobody
             store.forget(shard)
             gone += _remove([*objects_of(store, shard), layout.log_of(shard)])
-    litter = find_litter(layout)
+    litter = find_leftovers(layout)
     dead = {shard_of(path) for path in litter if is_claim(layout, path)}
     for shard in sorted({*uncommitted(store), *(shard for shard in dead if shard is not None)}):
         try:
-            with hold(store, shard):  # a dead claim goes with it
+            with claim_for_repair(store, shard):  # a dead claim goes with it
                 if shard not in committed(layout):
                     gone += _remove(objects_of(store, shard))
         except ShardBusy:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
-from keybed.store.check.leftovers import find_litter, find_unproven
-from keybed.store.check.plan_checksums import broken_seals
-from keybed.store.check.recompute_difference import Drift, Recompute, measure_drift
+from keybed.store.check.leftovers import find_leftovers, find_unproven
+from keybed.store.check.plan_checksums import plan_problems
+from keybed.store.check.recompute_difference import Recompute, RecomputeDifference, measure_recompute_difference
 from keybed.store.check.repair import repair
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.durable import sha256_of
@@ -61,8 +61,8 @@ class VerifyReport:
     n_shards: int
     problems: tuple[Problem, ...]
     missing: tuple[int, ...]
-    litter: tuple[Path, ...]
-    drift: Drift | None
+    leftovers: tuple[Path, ...]
+    recompute_difference: RecomputeDifference | None
     repaired: bool
     stale: tuple[str, ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
@@ -76,7 +76,7 @@ class VerifyReport:
     def sound(self) -> bool:
         """True where the store is complete and nothing is wrong with it."""
         return not (self.problems or self.missing or self.stale or self.damaged) and (
-            self.drift is None or self.drift.acceptable
+            self.recompute_difference is None or self.recompute_difference.acceptable
         )
 
     @property
@@ -103,11 +103,11 @@ class VerifyReport:
             said.append(
                 f"not committed: {len(self.missing)} of {self.n_shards} shards ({shards.as_ranges(self.missing)})"
             )
-        if self.litter:
+        if self.leftovers:
             did = "removed" if self.repaired else "left by killed tasks (--repair removes it)"
-            said.append(f"litter, {did}: {len(self.litter)} files, e.g. {self.litter[0]}")
-        if self.drift is not None:
-            said += self.drift.lines()
+            said.append(f"litter, {did}: {len(self.leftovers)} files, e.g. {self.leftovers[0]}")
+        if self.recompute_difference is not None:
+            said += self.recompute_difference.lines()
         if any(problem.shard is None for problem in self.problems):
             said.append("the plan-written part is damaged: copy it again from a good copy, or plan a new store")
         said += [f"{path}: {what}{', removed' if self.repaired else ''}" for path, what in self.damaged.items()]
@@ -143,7 +143,7 @@ def verify(
     """
     store = open_store(config.store, even_if_damaged=True)
     layout = Layout(store.path)
-    problems = [Problem(None, what) for what in broken_seals(store)]
+    problems = [Problem(None, what) for what in plan_problems(store)]
     done = sorted(store.committed)
     for shard in (shard for shard in done if shard >= store.n_shards):
         problems.append(Problem(shard, "a commit for a shard that this store does not have"))
@@ -157,12 +157,12 @@ def verify(
         if recompute is None:
             raise StoreError("--recompute needs the extraction's packages: install keybed[extract]")
         good = [shard for shard in done if shard not in bad]
-        drift = measure_drift(store, good, config.recompute_rows, recompute, config.seed, here)
+        drift = measure_recompute_difference(store, good, config.recompute_rows, recompute, config.seed, here)
     stale: list[str] = []
     damaged: dict[str, str] = {}
     if not problems and len(done) == store.n_shards:
         stale, damaged = _derived(store)
-    litter = [*find_litter(layout), *find_unproven(store)]
+    litter = [*find_leftovers(layout), *find_unproven(store)]
     if config.repair:
         litter = repair(store, sorted(bad), damaged)
     missing = sorted(set(range(store.n_shards)) - set(done))

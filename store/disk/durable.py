@@ -11,7 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from keybed.store.errors import NoRoom, ReadOnlyStore, ShardDamaged, StoreError
+from keybed.store.errors import NoDiskSpace, ReadOnlyStore, ShardDamaged, StoreError
 
 PARTIAL = ".partial"
 """Suffix of a file that is still being written; left behind only by a kill."""
@@ -27,7 +27,9 @@ def canonical(data: Any) -> bytes:
 def disk_error(error: OSError, path: Path) -> StoreError:
     """The named error for an OSError met while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return NoRoom(f"no room left (disk or quota) while writing {path}: free some, then run the same command again")
+        return NoDiskSpace(
+            f"no room left (disk or quota) while writing {path}: free some, then run the same command again"
+        )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ReadOnlyStore(
             f"{path} cannot be written ({error.strerror}): is the store read-only, or owned by another?"
@@ -68,7 +70,7 @@ def sha256_of(path: Path) -> str:
 def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
     """Write next to `path`, fsync, read back past the page cache, compare sha256. Returns (partial file, sha256).
 
-    Raises NoRoom or ReadOnlyStore, ShardDamaged when what was read back differs; nothing is left behind then.
+    Raises NoDiskSpace or ReadOnlyStore, ShardDamaged when what was read back differs; nothing is left behind then.
     """
     partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
     digest = hashlib.sha256(data).hexdigest()

@@ -23,7 +23,7 @@ class Layout:
         return self.root / "recordings.json"
 
     @property
-    def places(self) -> Path:
+    def machine_paths(self) -> Path:
         """Where corpus, soundfont and weights were found on this machine; no part of the recipe."""
         return self.root / "places.json"
 

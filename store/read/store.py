@@ -55,9 +55,9 @@ class Store:
         return found
 
     @property
-    def places(self) -> dict[str, str]:
+    def machine_paths(self) -> dict[str, str]:
         """Where corpus, soundfont and weights were found on the machine that planned."""
-        found: dict[str, str] = json.loads(self._layout.places.read_bytes())
+        found: dict[str, str] = json.loads(self._layout.machine_paths.read_bytes())
         return found
 
     @property

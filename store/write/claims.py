@@ -127,7 +127,7 @@ def claim(
 
 
 @contextmanager
-def hold(store: Store, shard: int) -> Iterator[Claim]:
+def claim_for_repair(store: Store, shard: int) -> Iterator[Claim]:
     """Keep all tasks off a shard, committed or not, for the moments that mending it takes. Raises ShardBusy."""
     held = _acquire(Layout(store.path), shard, STALE_AFTER_S)
     try:

@@ -36,7 +36,7 @@ def commit_shard(
 
     arrays: every task-written array by its full path, with exactly the shard's rows; features float32 or float16.
     failures: store row → reason, for exactly the rows whose status is not OK. facts: reproducible JSON for the commit.
-    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, NoRoom, ShardDamaged.
+    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, NoDiskSpace, ShardDamaged.
     """
     layout = Layout(store.path)
     if claim.shard != shard or claim.layout.root != layout.root:

@@ -27,16 +27,16 @@ def create(
     planned: Mapping[str, np.ndarray],
     split_ranges: Mapping[str, tuple[int, int]],
     recordings: Sequence[Mapping[str, Any]],
-    places: Mapping[str, str],
+    machine_paths: Mapping[str, str],
     *,
     write_notes: Callable[[Path], None] | None = None,
 ) -> None:
     """Make a store in one step that a crash cannot split; nothing to do where one of the same recipe exists.
 
     planned: the plan-written columns without "row/". split_ranges: split → rows (start, stop), in the order train,
-    validation, test, without gaps. recordings: JSON, one a recording. places: where things lie on this machine.
+    validation, test, without gaps. recordings: JSON, one a recording. machine_paths: where things lie on this machine.
     write_notes: fills the folder it is given with `00017.npz` …; these are then sealed by checksum with all the rest.
-    Raises RecipeMismatch naming every difference, NotAStore where other things lie, PlanRefused, NoRoom.
+    Raises RecipeMismatch naming every difference, NotAStore where other things lie, PlanRefused, NoDiskSpace.
     """
     path = Path(path).absolute()
     specs = array_specs(recipe)
@@ -50,7 +50,7 @@ def create(
     except OSError as error:
         raise disk_error(error, path) from error
     try:
-        _fill(Layout(staging), recipe, specs, columns, split_ranges, recordings, places, write_notes)
+        _fill(Layout(staging), recipe, specs, columns, split_ranges, recordings, machine_paths, write_notes)
         sync_tree(staging)
         staging.rename(path)
         sync_folder(path.parent)
@@ -64,10 +64,10 @@ def create(
         raise
 
 
-def update_places(store: Store, places: Mapping[str, str]) -> None:
+def update_machine_paths(store: Store, machine_paths: Mapping[str, str]) -> None:
     """Say anew where things lie on this machine; the recipe does not change. Nothing is written where nothing is new."""
-    if store.places != dict(places):
-        write_durably(Layout(store.path).places, canonical(dict(places)))
+    if store.machine_paths != dict(machine_paths):
+        write_durably(Layout(store.path).machine_paths, canonical(dict(machine_paths)))
 
 
 def _fill(
@@ -77,7 +77,7 @@ def _fill(
     columns: Mapping[str, np.ndarray],
     split_ranges: Mapping[str, tuple[int, int]],
     recordings: Sequence[Mapping[str, Any]],
-    places: Mapping[str, str],
+    machine_paths: Mapping[str, str],
     write_notes: Callable[[Path], None] | None,
 ) -> None:
     import zarr
@@ -86,7 +86,7 @@ def _fill(
         folder.mkdir()
     layout.recipe.write_bytes(canonical({"fingerprint": recipe.fingerprint, "recipe": recipe.to_json()}))
     layout.recordings.write_bytes(canonical([dict(recording) for recording in recordings]))
-    layout.places.write_bytes(canonical(dict(places)))
+    layout.machine_paths.write_bytes(canonical(dict(machine_paths)))
 
     folder = zarr.storage.LocalStore(layout.features)
     about = {

@@ -69,7 +69,7 @@ def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_sto
     jobs = jobs_of(store.columns(0, 40))
 
     def lose_one() -> None:
-        with MakingPool(setting_of(store, store.places), 2) as pool:
+        with MakingPool(setting_of(store, store.machine_paths), 2) as pool:
             pool.submit(jobs[0]).result()
             assert pool._pool is not None
             os.kill(next(iter(pool._pool._processes)), signal.SIGKILL)

@@ -13,18 +13,18 @@ from pathlib import Path
 
 import pytest
 
-NURSERY = Path(__file__).with_name("nursery.py")
+FORK_SERVER = Path(__file__).with_name("fork_server.py")
 
 
-class Nursery:
-    """Starts `keybed …` processes within milliseconds (see nursery.py), kills them and says how they ended."""
+class ForkServer:
+    """Starts `keybed …` processes within milliseconds (see fork_server.py), kills them and says how they ended."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self._log = folder / "nursery.log"
+        self._log = folder / "fork_server.log"
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [sys.executable, NURSERY],
+                [sys.executable, FORK_SERVER],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -112,7 +112,7 @@ class Nursery:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """End the nursery; its children are over by then."""
+        """End the fork server; its children are over by then."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()
@@ -121,7 +121,7 @@ class Nursery:
 
 
 @pytest.fixture(scope="session")
-def nursery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Nursery]:
-    started = Nursery(tmp_path_factory.mktemp("nursery"))
+def fork_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
+    started = ForkServer(tmp_path_factory.mktemp("fork_server"))
     yield started
     started.stop()

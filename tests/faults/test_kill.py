@@ -14,13 +14,13 @@ import pytest
 KILLS_A_SEED = 12
 
 
-def start_and_kill(nursery, after_s, *arguments):
+def start_and_kill(fork_server, after_s, *arguments):
     """Kill the command after so many seconds; True where it was still running then."""
-    pid = nursery.start(*arguments)
+    pid = fork_server.start(*arguments)
     time.sleep(after_s)
-    status = nursery.kill(pid)
-    assert status in (0, -signal.SIGKILL), nursery.log(pid)
-    nursery.wait_for("its workers end with it", lambda: not nursery.left_running(pid))
+    status = fork_server.kill(pid)
+    assert status in (0, -signal.SIGKILL), fork_server.log(pid)
+    fork_server.wait_for("its workers end with it", lambda: not fork_server.left_running(pid))
     return status != 0
 
 
@@ -43,7 +43,7 @@ def assert_commits_are_true(store, reference):
     ],
 )
 def test_extraction(
-    seed, workers, nursery, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
+    seed, workers, fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
     draw = random.Random(f"extract {seed}")
     longest_s = 0.8 if workers == 0 else 4.0
@@ -51,7 +51,7 @@ def test_extraction(
     shutil.copytree(planned_placeholder_store, store)
     while kills < KILLS_A_SEED:
         before = commits_of(store)
-        kills += start_and_kill(nursery, draw.uniform(0, longest_s), "extract", store, "--workers", str(workers))
+        kills += start_and_kill(fork_server, draw.uniform(0, longest_s), "extract", store, "--workers", str(workers))
         after = commits_of(store)
         assert before == {shard: after[shard] for shard in before}, "a committed shard was made again, or lost"
         assert_commits_are_true(store, finished_placeholder_store)
@@ -59,8 +59,8 @@ def test_extraction(
             store, stores = tmp_path / str(stores), stores + 1
             shutil.copytree(planned_placeholder_store, store)
     before = commits_of(store)
-    nursery.run("extract", store, "--workers", "0")
-    nursery.run("verify", store, "--repair")
+    fork_server.run("extract", store, "--workers", "0")
+    fork_server.run("verify", store, "--repair")
     assert before == {shard: seen for shard, seen in commits_of(store).items() if shard in before}
     assert not differing(store, finished_placeholder_store)
 
@@ -69,12 +69,12 @@ def test_extraction(
     ("seed", "n_kills"),
     [(0, 4), pytest.param(1, 15, marks=pytest.mark.slow), pytest.param(2, 15, marks=pytest.mark.slow)],
 )
-def test_create(seed, n_kills, nursery, tiny_maestro, planned_placeholder_store, differing, tmp_path):
+def test_create(seed, n_kills, fork_server, tiny_maestro, planned_placeholder_store, differing, tmp_path):
     """`plan` killed while it reads the corpus or makes the store: there is no store, or a whole one."""
     draw = random.Random(f"create {seed}")
     options = ("--encoders", "placeholder-audio,placeholder-midi", "--limit", "15", "--shard-rows", "4", "--jobs", "1")
     began = time.monotonic()
-    nursery.run("plan", tiny_maestro, tmp_path / "warm", *options)
+    fork_server.run("plan", tiny_maestro, tmp_path / "warm", *options)
     whole_s = time.monotonic() - began
     kills, attempts, caught_in_the_making = 0, 0, False
     while kills < n_kills or (not caught_in_the_making and attempts < 10 * n_kills):
@@ -84,38 +84,38 @@ def test_create(seed, n_kills, nursery, tiny_maestro, planned_placeholder_store,
         attempts += 1
         plan = ("plan", tiny_maestro, store, *options)
         if kills % 2:
-            pid = nursery.start(*plan)
-            nursery.wait_for("making has begun", lambda folder=store.parent: any(folder.iterdir()))
+            pid = fork_server.start(*plan)
+            fork_server.wait_for("making has begun", lambda folder=store.parent: any(folder.iterdir()))
             time.sleep(draw.uniform(0, 0.2 * whole_s) if caught_in_the_making else 0)
-            kills += nursery.kill(pid) != 0
+            kills += fork_server.kill(pid) != 0
         else:
-            kills += start_and_kill(nursery, draw.uniform(0, whole_s), *plan)
+            kills += start_and_kill(fork_server, draw.uniform(0, whole_s), *plan)
         caught_in_the_making |= any(store.parent.glob(".store.*.creating"))
         if store.exists():
             assert not differing(store, planned_placeholder_store)
-        nursery.run(*plan)
+        fork_server.run(*plan)
         assert not differing(store, planned_placeholder_store)
         assert [path.name for path in store.parent.iterdir()] == ["store"], "what the killed one left is swept"
     assert caught_in_the_making, "not one kill fell into the making itself"
 
 
 def test_a_killed_renderer_is_an_error_that_says_what_to_do(
-    nursery, planned_placeholder_store, finished_placeholder_store, differing, tmp_path
+    fork_server, planned_placeholder_store, finished_placeholder_store, differing, tmp_path
 ):
     store = tmp_path / "store"
     shutil.copytree(planned_placeholder_store, store)
-    pid = nursery.start("extract", store, "--workers", "1")
+    pid = fork_server.start("extract", store, "--workers", "1")
 
     def renderers():
         """Grandchildren: children of the server that forks them."""
-        running = nursery.left_running(pid)
+        running = fork_server.left_running(pid)
         return [process for process, parent in running.items() if parent != pid and parent in running]
 
-    nursery.wait_for("rendering has begun", lambda: any((store / "claims").iterdir()) and renderers())
+    fork_server.wait_for("rendering has begun", lambda: any((store / "claims").iterdir()) and renderers())
     os.kill(renderers()[0], signal.SIGKILL)
-    assert nursery.wait(pid) == 1
-    assert "a process that renders rows was killed" in nursery.log(pid)
-    assert "run the same command again" in nursery.log(pid)
+    assert fork_server.wait(pid) == 1
+    assert "a process that renders rows was killed" in fork_server.log(pid)
+    assert "run the same command again" in fork_server.log(pid)
     assert not any((store / "claims").iterdir()), "claims of unfinished shards are given back"
-    nursery.run("extract", store, "--workers", "0")
+    fork_server.run("extract", store, "--workers", "0")
     assert not differing(store, finished_placeholder_store)

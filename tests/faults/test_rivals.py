@@ -12,85 +12,85 @@ import pytest
 
 
 def test_two_live_arrays_with_different_numbers_of_tasks(
-    nursery, planned_placeholder_store, finished_placeholder_store, differing, tmp_path
+    fork_server, planned_placeholder_store, finished_placeholder_store, differing, tmp_path
 ):
     store = tmp_path / "store"
     shutil.copytree(planned_placeholder_store, store)
     arrays = [(task, tasks) for tasks in (3, 2) for task in range(tasks)]
     running = [
-        nursery.start("extract", store, "--task", str(task), "--tasks", str(tasks), "--workers", "0")
+        fork_server.start("extract", store, "--task", str(task), "--tasks", str(tasks), "--workers", "0")
         for task, tasks in arrays
     ]
     for pid in running:
-        assert nursery.wait(pid) == 0, nursery.log(pid)
-        assert "Traceback" not in nursery.log(pid)
+        assert fork_server.wait(pid) == 0, fork_server.log(pid)
+        assert "Traceback" not in fork_server.log(pid)
     # What one array found claimed by the other may be left; the next run of either makes it.
-    nursery.run("extract", store, "--workers", "0")
+    fork_server.run("extract", store, "--workers", "0")
     assert not differing(store, finished_placeholder_store)
     assert not any((store / "claims").iterdir())
     made = [
-        int(text.partition(" shards")[0].rpartition(" ")[2]) for text in map(nursery.log, running) if "made" in text
+        int(text.partition(" shards")[0].rpartition(" ")[2]) for text in map(fork_server.log, running) if "made" in text
     ]
     assert sum(made) <= 15, "no shard was made twice"
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
 def test_the_ghost_of_a_requeued_task(
-    seed, nursery, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
+    seed, fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
     """A task that hangs for eleven minutes, is taken over, and wakes up in the middle of what it was doing."""
     draw = random.Random(f"ghost {seed}")
     store = tmp_path / "store"
     shutil.copytree(planned_placeholder_store, store)
-    ghost = nursery.start("extract", store, "--workers", "0")
-    nursery.wait_for("a claim", lambda: any((store / "claims").glob("[0-9]*.json")))
+    ghost = fork_server.start("extract", store, "--workers", "0")
+    fork_server.wait_for("a claim", lambda: any((store / "claims").glob("[0-9]*.json")))
     time.sleep(draw.uniform(0, 0.8))
 
     def frozen_with_work_in_hand():
         """Between two shards it holds none; then it may go on for a moment."""
-        nursery.freeze(ghost)
+        fork_server.freeze(ghost)
         finished = commits_of(store)
         claimed = [path for path in (store / "claims").glob("[0-9]*.json") if int(path.stem) not in finished]
         if not claimed:
             os.kill(ghost, signal.SIGCONT)
         return claimed
 
-    nursery.wait_for("it is stopped in the middle of its work", frozen_with_work_in_hand)
+    fork_server.wait_for("it is stopped in the middle of its work", frozen_with_work_in_hand)
     claims = sorted((store / "claims").glob("[0-9]*.json"))
 
-    heir = nursery.run_anyhow("extract", store, "--workers", "0")
+    heir = fork_server.run_anyhow("extract", store, "--workers", "0")
     named = (f"process {ghost} on", "a task that is just starting")
     assert any(name in heir for name in named), "a live claim is respected, and its holder named"
     eleven_minutes_ago = time.time() - 660
     for claim in claims:
         os.utime(claim, (eleven_minutes_ago, eleven_minutes_ago))
-    nursery.run("extract", store, "--workers", "0")
+    fork_server.run("extract", store, "--workers", "0")
     finished = commits_of(store)
     assert len(finished) == 15
 
     os.kill(ghost, signal.SIGCONT)
-    status = nursery.wait(ghost)
-    assert status in (0, 1), nursery.log(ghost)
-    assert "Traceback" not in nursery.log(ghost)
+    status = fork_server.wait(ghost)
+    assert status in (0, 1), fork_server.log(ghost)
+    assert "Traceback" not in fork_server.log(ghost)
     assert commits_of(store) == finished, "the ghost published nothing"
-    nursery.run("verify", store, "--repair")
+    fork_server.run("verify", store, "--repair")
     assert commits_of(store) == finished
     assert not differing(store, finished_placeholder_store)
 
 
 def test_sigterm_gives_the_claims_back_and_says_how_to_go_on(
-    nursery, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
+    fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
     store = tmp_path / "store"
     shutil.copytree(planned_placeholder_store, store)
-    pid = nursery.start("extract", store, "--task", "1", "--tasks", "2", "--workers", "0")
-    nursery.wait_for("a first commit", lambda: commits_of(store))
+    pid = fork_server.start("extract", store, "--task", "1", "--tasks", "2", "--workers", "0")
+    fork_server.wait_for("a first commit", lambda: commits_of(store))
     os.kill(pid, signal.SIGTERM)
-    status = nursery.wait(pid)
-    assert status == 143, nursery.log(pid)
-    assert f"keybed extract {store} --task 1 --tasks 2" in nursery.log(pid)
+    status = fork_server.wait(pid)
+    assert status == 143, fork_server.log(pid)
+    assert f"keybed extract {store} --task 1 --tasks 2" in fork_server.log(pid)
     assert not any((store / "claims").iterdir())
     before = commits_of(store)
-    nursery.run("extract", store, "--workers", "0")
+    fork_server.run("extract", store, "--workers", "0")
     assert before == {shard: seen for shard, seen in commits_of(store).items() if shard in before}
     assert not differing(store, finished_placeholder_store)

@@ -205,7 +205,7 @@ def test_stale_partials_disturb_nobody_and_are_swept(filled):
     opened = store.open(filled.path)
     assert len(opened.read("audio/a/frames", np.arange(150))) == 150
     report = verify(VerifyConfig(filled.path, repair=True))
-    assert len(report.litter) == 2
+    assert len(report.leftovers) == 2
     assert not report.problems
     assert not list(folder.glob("*.partial"))
 
@@ -228,7 +228,7 @@ def test_a_full_disk_stops_with_a_name_and_goes_on_after_room_is_made(small_disk
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(b"\0" * (free - 60_000))
-    with pytest.raises(errors.NoRoom, match=r"no room left.*run the same command again"):
+    with pytest.raises(errors.NoDiskSpace, match=r"no room left.*run the same command again"):
         made.fill(opened)
     done = opened.committed
     assert len(done) < 5
@@ -241,7 +241,7 @@ def test_a_full_disk_stops_with_a_name_and_goes_on_after_room_is_made(small_disk
 
 def test_a_full_disk_leaves_no_half_created_store(small_disk, made):
     (small_disk / "ballast").write_bytes(b"\0" * (shutil.disk_usage(small_disk).free - 40_000))
-    with pytest.raises(errors.NoRoom):
+    with pytest.raises(errors.NoDiskSpace):
         made.create(small_disk / "S")
     assert [path.name for path in small_disk.iterdir()] == ["ballast"]
 

@@ -16,7 +16,7 @@ from keybed.experiments.data.folds import split_fold
 from keybed.experiments.evaluation import alignment as aligning
 from keybed.heads.align import AlignConfig
 from keybed.heads.train_loop import FitConfig
-from keybed.store.errors import NoRoom
+from keybed.store.errors import NoDiskSpace
 
 
 def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,5 +93,5 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(NoRoom, match="no room left"):
+    with pytest.raises(NoDiskSpace, match="no room left"):
         aligning.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)

@@ -16,7 +16,7 @@ from keybed.extract.export.archive import FOLDER, ExportConfig, ExportError, exp
 from keybed.extract.music.performance import Performance
 from keybed.extract.run.check_recipe import setting_of
 from keybed.extract.run.row_maker import Maker, jobs_of
-from keybed.store.errors import NoRoom
+from keybed.store.errors import NoDiskSpace
 from keybed.store.format.vocabulary import DIMENSIONS, TIERS
 
 Unpacked = tuple[Path, list[dict]]
@@ -38,7 +38,7 @@ def unpacked(planned_store: Path, tmp_path_factory: pytest.TempPathFactory) -> U
 def test_round_trip_without_path_fixing(unpacked: Unpacked, planned_store: Path) -> None:
     folder, labels = unpacked
     store = stores.open(planned_store)
-    maker = Maker(setting_of(store, store.places))
+    maker = Maker(setting_of(store, store.machine_paths))
     made = [row for job in jobs_of(store.columns(0, 40)) for row in maker.make(job)]
     assert len(labels) == 40
     for label, row in zip(labels, made, strict=True):
@@ -157,6 +157,6 @@ def test_refusals_leave_nothing_behind(planned_store: Path, tmp_path: Path, monk
 
     usage = shutil.disk_usage(tmp_path)
     monkeypatch.setattr("keybed.extract.export.archive.shutil.disk_usage", lambda folder: usage._replace(free=1000))
-    with pytest.raises(NoRoom, match="40 rows may need"):
+    with pytest.raises(NoDiskSpace, match="40 rows may need"):
         export(ExportConfig(planned_store, tmp_path / "o.tar.gz"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["there.tar.gz"]

@@ -17,7 +17,7 @@ from keybed.extract.audio.fluidsynth import NotASoundfont
 from keybed.extract.audio.render import default_soundfont
 from keybed.extract.degrade import draw_levels
 from keybed.extract.planning.plan import PlanConfig, PlanError, dry_run, plan
-from keybed.store.errors import NoRoom, NotAStore, RecipeMismatch
+from keybed.store.errors import NoDiskSpace, NotAStore, RecipeMismatch
 from keybed.store.format.vocabulary import SPLITS, Status
 
 PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
@@ -112,8 +112,8 @@ def test_the_recipe_names_no_place(planned_store: Path, tiny_corpus: Path) -> No
     text = json.dumps(store.recipe.to_json())
     assert str(tiny_corpus) not in text
     assert "/" not in str(store.recipe.audio["soundfont"])
-    assert store.places["maestro"] == str(tiny_corpus)
-    assert Path(store.places["soundfont"]).is_file()
+    assert store.machine_paths["maestro"] == str(tiny_corpus)
+    assert Path(store.machine_paths["soundfont"]).is_file()
 
 
 def test_planning_again_changes_nothing_and_otherwise_is_refused(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -249,7 +249,7 @@ def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr(
         "keybed.extract.planning.disk_space.shutil.disk_usage", lambda folder: usage._replace(free=10_000)
     )
-    with pytest.raises(NoRoom, match=r"0\.01 MB free, but .* may need \d\.\d\d MB more"):
+    with pytest.raises(NoDiskSpace, match=r"0\.01 MB free, but .* may need \d\.\d\d MB more"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
     said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
@@ -264,7 +264,7 @@ def test_no_room_for_the_notes_that_are_read_is_said_in_words(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("keybed.extract.corpus.parse.save_notes", full)
-    with pytest.raises(NoRoom, match=r"no room left .* while writing .*keybed-notes-"):
+    with pytest.raises(NoDiskSpace, match=r"no room left .* while writing .*keybed-notes-"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 

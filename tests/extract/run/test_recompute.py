@@ -7,7 +7,7 @@ import numpy as np
 from keybed import store as stores
 from keybed.extract.run.recompute import recomputer
 from keybed.extract.run.task import ExtractConfig, extract
-from keybed.store.check.recompute_difference import measure_drift
+from keybed.store.check.recompute_difference import measure_recompute_difference
 
 
 def test_rows_made_again_are_what_is_stored(planned_store: Path, tmp_path: Path) -> None:
@@ -22,7 +22,7 @@ def test_rows_made_again_are_what_is_stored(planned_store: Path, tmp_path: Path)
         if spec.writer == "task":
             stored = store.read(spec.path, np.array([9, 12, 13]))
             np.testing.assert_array_equal(made[spec.path].astype(spec.dtype), stored)
-    drift = measure_drift(store, [1, 3], 6, again, seed=0)
+    drift = measure_recompute_difference(store, [1, 3], 6, again, seed=0)
     assert drift.acceptable
     assert drift.labels == {}
     assert all(largest == 0 for _, largest in drift.features.values())

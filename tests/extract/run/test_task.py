@@ -80,7 +80,7 @@ def test_progress_goes_up_to_every_shards_last_row(store_path: Path, workers: in
 
 def test_arrays_are_what_the_encoders_say_row_by_row(filled: Path) -> None:
     store = stores.open(filled)
-    setting = setting_of(store, store.places)
+    setting = setting_of(store, store.machine_paths)
     columns = store.columns(8, 16)
     jobs = jobs_of(columns)
     assert [len(job.tiers) for job in jobs] == [4, 4]
@@ -181,7 +181,7 @@ def test_arguments_that_cannot_be_meant(store_path: Path, config: dict[str, obje
 
 def test_another_soundfont_is_refused(store_path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sf2"
-    other.write_bytes(Path(stores.open(store_path).places["soundfont"]).read_bytes() + b"\0\0")
+    other.write_bytes(Path(stores.open(store_path).machine_paths["soundfont"]).read_bytes() + b"\0\0")
     with pytest.raises(NotAsPlanned, match="soundfont_sha256"):
         extract(ExtractConfig(store_path, workers=0, places={"soundfont": str(other)}))
     assert stores.open(store_path).committed == frozenset()
@@ -209,7 +209,7 @@ def test_a_stop_between_rows_keeps_commits_and_gives_claims_back(
 def test_rows_wait_for_nobody_once_stopped(store_path: Path) -> None:
     store = stores.open(store_path)
     asked = threading.Event()
-    with MakingPool(setting_of(store, store.places), 0) as pool:
+    with MakingPool(setting_of(store, store.machine_paths), 0) as pool:
         rows = ShardRows(store, 0, pool, stop=asked.is_set)
         assert rows[0] is not None
         asked.set()
@@ -247,7 +247,7 @@ from keybed.extract.run.row_maker import jobs_of
 from keybed.extract.run.row_pool import MakingPool
 if __name__ == "__main__":
     store = stores.open(Path({str(store_path)!r}))
-    with MakingPool(setting_of(store, store.places), 1) as pool:
+    with MakingPool(setting_of(store, store.machine_paths), 1) as pool:
         pool.submit(jobs_of(store.columns(0, 4))[0]).result()
         worker, = pool._pool._processes
         mapped = Path(f"/proc/{{worker}}/maps").read_text()

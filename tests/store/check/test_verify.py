@@ -20,7 +20,7 @@ from keybed.store import errors
 from keybed.store.check.status import render, status
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.write.claims import claim
-from keybed.store.write.create import update_places
+from keybed.store.write.create import update_machine_paths
 
 
 def shown(report):
@@ -51,15 +51,15 @@ def test_a_sound_store_says_so(whole_store):
 def test_a_plan_that_was_killed_while_it_said_where_things_lie_leaves_litter(filled):
     cut = filled.path / "places.json.0123456789ab.partial"
     cut.write_bytes(b"{")
-    assert verify(VerifyConfig(filled.path)).litter == (cut,)
-    assert verify(VerifyConfig(filled.path, repair=True)).litter == (cut,)
+    assert verify(VerifyConfig(filled.path)).leftovers == (cut,)
+    assert verify(VerifyConfig(filled.path, repair=True)).leftovers == (cut,)
     assert not cut.exists()
     places = filled.path / "places.json"
     before = places.stat()
-    update_places(filled, filled.places)
+    update_machine_paths(filled, filled.machine_paths)
     assert places.stat().st_ino == before.st_ino, "nothing new, nothing written"
-    update_places(filled, {**filled.places, "corpus": "/elsewhere"})
-    assert store.open(filled.path).places["corpus"] == "/elsewhere"
+    update_machine_paths(filled, {**filled.machine_paths, "corpus": "/elsewhere"})
+    assert store.open(filled.path).machine_paths["corpus"] == "/elsewhere"
 
 
 def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):
@@ -85,7 +85,7 @@ def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, ma
     (filled.path / "commits/000003.json.0123.partial").write_bytes(b"half")
     (filled.path / "claims/000001.0123.stale").write_bytes(b"")
     (filled.path / "commits/000000.json").unlink()
-    assert verify(VerifyConfig(filled.path)).litter
+    assert verify(VerifyConfig(filled.path)).leftovers
     report = verify(VerifyConfig(filled.path, repair=True))
     assert report.redo == (0, 2)
     opened = store.open(filled.path)
@@ -105,7 +105,7 @@ def test_repair_keeps_away_from_a_live_task(tmp_path, made):
         verify(VerifyConfig(opened.path, repair=True))
         assert partial.exists()
         held.check()
-    assert verify(VerifyConfig(opened.path, repair=True)).litter == (partial,)
+    assert verify(VerifyConfig(opened.path, repair=True)).leftovers == (partial,)
     assert not partial.exists()
 
 
@@ -113,12 +113,12 @@ def test_repair_keeps_away_from_data_that_a_live_task_has_not_proved_yet(filled,
     before = snapshot(filled.path)
     with claim_of_another(filled, 0):
         (filled.path / "commits/000000.json").unlink()  # the moment between publishing and the commit
-        assert not verify(VerifyConfig(filled.path)).litter
-        assert not verify(VerifyConfig(filled.path, repair=True)).litter
+        assert not verify(VerifyConfig(filled.path)).leftovers
+        assert not verify(VerifyConfig(filled.path, repair=True)).leftovers
         (filled.path / "commits/000000.json").write_bytes(before["commits/000000.json"])
     assert snapshot(filled.path) == before
     (filled.path / "commits/000000.json").unlink()
-    assert len(verify(VerifyConfig(filled.path, repair=True)).litter) == 12
+    assert len(verify(VerifyConfig(filled.path, repair=True)).leftovers) == 12
     made.fill(store.open(filled.path), [0])
     assert snapshot(filled.path) == before
 
@@ -228,16 +228,16 @@ def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
 
     same = verify(VerifyConfig(filled.path, recompute_rows=20), again)
     assert same.sound
-    assert same.drift.n_rows == 20
-    assert same.drift.features["audio/a/layers"] == (0.0, 0.0)
+    assert same.recompute_difference.n_rows == 20
+    assert same.recompute_difference.features["audio/a/layers"] == (0.0, 0.0)
     near = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.005))
     assert near.sound
-    assert near.drift.features["audio/a/layers"][0] == pytest.approx(0.005, rel=0.1)
+    assert near.recompute_difference.features["audio/a/layers"][0] == pytest.approx(0.005, rel=0.1)
     far = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, gain=1.02))
     assert not far.sound
     wrong = verify(VerifyConfig(filled.path, recompute_rows=20), lambda s, r: again(s, r, shift=1.0))
     assert not wrong.sound
-    assert len(wrong.drift.labels["row/score"]) == 20
+    assert len(wrong.recompute_difference.labels["row/score"]) == 20
     with pytest.raises(errors.StoreError, match=r"keybed\[extract\]"):
         verify(VerifyConfig(filled.path, recompute_rows=20))
 
