@@ -14,7 +14,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 
 @contextmanager
-def shown() -> Iterator[Progress]:
+def progress_bar() -> Iterator[Progress]:
     """A progress bar on the terminal, one line for every `what`."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar

@@ -21,7 +21,7 @@ import numpy as np
 
 from keybed.experiments.goal import goal_line
 from keybed.extract.audio.render import SAMPLE_RATE_HZ, Renderer
-from keybed.extract.degrade import Prepared, Variant, draw_levels, make_variant, prepare
+from keybed.extract.degrade import PreparedRecording, Variant, draw_levels, make_variant, prepare
 from keybed.extract.music.midi import read_midi
 from keybed.store.format.vocabulary import TIERS, Status
 
@@ -65,7 +65,7 @@ def measure(config: Config) -> Times:
     return times
 
 
-def _one_segment(prepared: Prepared, recording: int, start_s: float, renderer: Renderer, times: Times) -> None:
+def _one_segment(prepared: PreparedRecording, recording: int, start_s: float, renderer: Renderer, times: Times) -> None:
     for tier in range(len(TIERS)):
         t0 = time.process_time()
         aim = draw_levels(0, recording, start_s, tier, "mixed")

@@ -88,9 +88,9 @@ def _register_plan(subcommands: Any) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from keybed.extract.planning.estimate import MEASURED
+    from keybed.extract.planning.estimate import MEASURED_RATES
     from keybed.extract.planning.plan import PlanConfig, dry_run, plan
-    from keybed.extract.progress import shown
+    from keybed.extract.progress import progress_bar
 
     weights = {"mert": options.mert_weights, "midibert": options.midibert_weights}
     if options.weights:
@@ -114,12 +114,12 @@ def _plan(options: argparse.Namespace) -> int:
         threads=options.threads,
         jobs=options.jobs,
         metadata_only=options.metadata_only,
-        check_room=not options.no_room_check,
+        check_disk_space=not options.no_room_check,
         cores_per_task=options.cores_per_task,
         task_hours=options.task_hours,
-        rates=MEASURED.given(dict(options.rate)),
+        rates=MEASURED_RATES.with_measured(dict(options.rate)),
     )
-    with shown() as progress:
+    with progress_bar() as progress:
         report = dry_run(config, progress) if options.dry_run else plan(config, progress)
     console = Console(soft_wrap=True, highlight=False, markup=False)
     for line in report.lines():
@@ -142,7 +142,7 @@ def _register_extract(subcommands: Any) -> None:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    from keybed.extract.progress import shown
+    from keybed.extract.progress import progress_bar
     from keybed.extract.run.task import ExtractConfig, extract
 
     config = ExtractConfig(
@@ -154,7 +154,7 @@ def _extract(options: argparse.Namespace) -> int:
         workers=options.workers,
         places=given_places(options),
     )
-    with shown() as progress:
+    with progress_bar() as progress:
         report = extract(config, progress)
     print("\n".join(report.lines()))
     return STOPPED if report.interrupted else 0
@@ -204,7 +204,7 @@ def _register_export(subcommands: Any) -> None:
 
 def _export(options: argparse.Namespace) -> None:
     from keybed.extract.export.archive import ExportConfig, export
-    from keybed.extract.progress import shown
+    from keybed.extract.progress import progress_bar
 
     config = ExportConfig(
         store=options.store,
@@ -214,6 +214,6 @@ def _export(options: argparse.Namespace) -> None:
         audio_format=options.audio_format,
         workers=options.workers,
     )
-    with shown() as progress:
+    with progress_bar() as progress:
         report = export(config, progress)
     print("\n".join(report.lines()))

@@ -54,7 +54,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
-    from keybed.extract.progress import shown
+    from keybed.extract.progress import progress_bar
     from keybed.store.check.verify import VerifyConfig, verify
     from keybed.store.read.store import open_store
 
@@ -72,7 +72,7 @@ def _verify(options: argparse.Namespace) -> int:
 
         recompute = recomputer(open_store(options.store, even_if_damaged=True), given_places(options))
     here = None if recompute is None else recompute.machine
-    with shown() as progress:
+    with progress_bar() as progress:
         report = verify(config, recompute, lambda done, of: progress("shards read", done, of), here)
     print("\n".join(report.lines()))
     return 0 if report.sound else 1
@@ -94,7 +94,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _derive(options: argparse.Namespace) -> None:
-    from keybed.extract.progress import shown
+    from keybed.extract.progress import progress_bar
     from keybed.store.derive.derive import DeriveConfig, derive
 
     config = DeriveConfig(
@@ -105,6 +105,6 @@ def _derive(options: argparse.Namespace) -> None:
         pooled=not options.no_pooled,
         scheduler=options.scheduler,
     )
-    with shown() as progress:
+    with progress_bar() as progress:
         report = derive(config, progress)
     print("\n".join(report.lines()))

@@ -18,7 +18,7 @@ from rich.console import Console
 from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
 from keybed.extract.demo.corpus import write_demo_corpus
 from keybed.extract.planning.plan import PlanConfig, plan
-from keybed.extract.progress import shown
+from keybed.extract.progress import progress_bar
 from keybed.extract.run.task import ExtractConfig, extract
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS
@@ -55,7 +55,7 @@ def run_demo(config: DemoConfig, console: Console) -> int:
         corpus = config.maestro
         console.rule(f"1 of 4  the corpus is {corpus}")
     console.rule("2 of 4  keybed plan")
-    with shown() as progress:
+    with progress_bar() as progress:
         report = plan(
             PlanConfig(
                 maestro=corpus,
@@ -70,7 +70,7 @@ def run_demo(config: DemoConfig, console: Console) -> int:
         )
     console.print(report.lines()[0], highlight=False)
     console.rule("3 of 4  keybed extract")
-    with shown() as progress:
+    with progress_bar() as progress:
         extracted = extract(ExtractConfig(store=store), progress)
     for line in extracted.lines():
         console.print(line, highlight=False, markup=False)

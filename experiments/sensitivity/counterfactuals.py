@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from keybed.extract.audio.render import Renderer
-from keybed.extract.degrade import CURVES, UNTOUCHED, Prepared, Variant, make_variant, prepare
+from keybed.extract.degrade import CURVES, UNTOUCHED, PreparedRecording, Variant, make_variant, prepare
 from keybed.extract.encoders.base import Clip
 from keybed.extract.music.notes_file import load_notes
 from keybed.store.format.vocabulary import AXES, LEVELS, TIERS, Status
@@ -132,5 +132,5 @@ def _vary(member: Counterfactual, seed: int, window_s: float) -> Variant:
 
 
 @lru_cache(maxsize=4)
-def _prepared(notes: Path) -> Prepared:
+def _prepared(notes: Path) -> PreparedRecording:
     return prepare(load_notes(notes))

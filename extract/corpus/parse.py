@@ -22,7 +22,7 @@ DURATION_TOLERANCE_S = 2.0
 
 
 @dataclass(frozen=True)
-class Parsed:
+class ParsedRecording:
     """What one recording's files hold. `problem` and `audio_problem` are None where all is well."""
 
     recording: int
@@ -36,11 +36,11 @@ class Parsed:
 
 def parse_all(
     corpus: Corpus, wanted: Sequence[int], notes_folder: Path, *, recorded: bool, jobs: int, progress: Progress
-) -> dict[int, Parsed]:
+) -> dict[int, ParsedRecording]:
     """Parse the MIDI of these recordings into notes_folder; a file that cannot be read is a `problem`, not an error."""
     recordings = [corpus.recordings[index] for index in wanted]
     parse = partial(parse_one, corpus, notes_folder, recorded)
-    parsed: dict[int, Parsed] = {}
+    parsed: dict[int, ParsedRecording] = {}
     if jobs <= 1 or len(recordings) < 8:
         for recording in recordings:
             parsed[recording.index] = parse(recording)
@@ -54,7 +54,7 @@ def parse_all(
     return parsed
 
 
-def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Recording) -> Parsed:
+def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Recording) -> ParsedRecording:
     """Hash and parse one recording's files."""
     midi = corpus.midi_path(recording)
     sha256, n_notes, end_s, problem = "absent", 0, 0.0, None
@@ -74,7 +74,7 @@ def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Rec
         except OSError as error:
             raise disk_error(error, target) from error
     audio, audio_problem = _audio(corpus, recording) if recorded else (None, None)
-    return Parsed(recording.index, sha256, n_notes, end_s, problem, audio, audio_problem)
+    return ParsedRecording(recording.index, sha256, n_notes, end_s, problem, audio, audio_problem)
 
 
 def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None, str | None]:
@@ -98,7 +98,7 @@ def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None,
     return facts, None
 
 
-def complaints(recording: Recording, parsed: Parsed) -> list[str]:
+def file_problems(recording: Recording, parsed: ParsedRecording) -> list[str]:
     """Everything about a recording's files that a person should know, one line each."""
     found = [problem for problem in (parsed.problem, parsed.audio_problem) if problem]
     beyond_s = parsed.end_s - recording.duration_s

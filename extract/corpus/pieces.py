@@ -22,7 +22,7 @@ SPLIT_REPAIR_VERSION = 1
 
 
 @dataclass(frozen=True)
-class Repair:
+class SplitRepair:
     """A piece that the CSV has in more than one split."""
 
     piece: str
@@ -53,7 +53,7 @@ class Pieces:
     names: tuple[str, ...]
     piece_of: tuple[int, ...]
     split_of: tuple[str, ...]
-    repairs: tuple[Repair, ...]
+    repairs: tuple[SplitRepair, ...]
     vague: tuple[str, ...]
     """Titles that name no work ("Sonata in F"): nothing tells whether they are the same music as another title."""
 
@@ -125,8 +125,8 @@ def _split(group: Sequence[Recording]) -> str:
     return max(seconds, key=lambda split: (seconds[split], -SPLITS.index(split)))
 
 
-def _repair(name: str, group: Sequence[Recording], split: str) -> Repair:
-    return Repair(
+def _repair(name: str, group: Sequence[Recording], split: str) -> SplitRepair:
+    return SplitRepair(
         piece=name,
         titles=tuple(sorted({f"{recording.composer}: {recording.title}" for recording in group})),
         seconds=_seconds(group),

@@ -2,7 +2,7 @@
 
 from keybed.extract.degrade.curves import CURVES, UNTOUCHED
 from keybed.extract.degrade.draw import PROFILES, draw_levels
-from keybed.extract.degrade.excerpt import PRE_ROLL_S, Excerpt, Prepared, prepare
+from keybed.extract.degrade.excerpt import PRE_ROLL_S, Excerpt, PreparedRecording, prepare
 from keybed.extract.degrade.parameters import explain, parameters
 from keybed.extract.degrade.variant import Variant, make_variant
 
@@ -12,7 +12,7 @@ __all__ = [
     "PROFILES",
     "UNTOUCHED",
     "Excerpt",
-    "Prepared",
+    "PreparedRecording",
     "Variant",
     "draw_levels",
     "explain",

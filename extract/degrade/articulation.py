@@ -19,7 +19,7 @@ NOTE_TO_NOTE_CORRELATION = 0.3
 _PASSES = 6
 
 
-def uneven_lengths(
+def vary_lengths(
     onset_s: NDArray[np.float64],
     offset_s: NDArray[np.float64],
     pitch: NDArray[np.int16],
@@ -59,7 +59,7 @@ def _room(onset_s: NDArray[np.float64], offset_s: NDArray[np.float64], pitch: ND
     return np.asarray(np.maximum(room, offset_s) - onset_s)
 
 
-def heard_releases(p: Performance, window_s: float) -> NDArray[np.bool_]:
+def audible_releases(p: Performance, window_s: float) -> NDArray[np.bool_]:
     """Which notes (n,) were struck and released inside the window with the pedal up at the release."""
     inside = (p.onset_s >= 0) & (p.onset_s < window_s) & (p.offset_s < window_s)
     return np.asarray(inside & (value_at(p.pedal_s, p.pedal_value, p.offset_s) < SUSTAIN_ON))

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.degrade.labels import judgeable
+from keybed.extract.degrade.labels import valid_dimensions
 from keybed.extract.degrade.pedal import value_at
-from keybed.extract.music.beats import CONTEXT_S, Beats, track
+from keybed.extract.music.beats import CONTEXT_S, Beats, track_beats
 from keybed.extract.music.difficulty import covariates
 from keybed.extract.music.loudness_trend import loudness_trend
 from keybed.extract.music.performance import HIGHEST_PITCH, SUSTAIN_ON, Performance
@@ -33,7 +33,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True, eq=False)
-class Prepared:
+class PreparedRecording:
     """A recording made ready for any number of windows. Keeps the last windows cut, for variants come in fours."""
 
     performance: Performance
@@ -52,19 +52,19 @@ class Prepared:
         return self._cut[key]
 
 
-def prepare(performance: Performance) -> Prepared:
+def prepare(performance: Performance) -> PreparedRecording:
     """The recording-wide part of the work: loudness trend and the times at which notes fall silent. Milliseconds."""
     p = performance
     up = np.concatenate([p.pedal_s[p.pedal_value < SUSTAIN_ON], [np.inf]])
     held = value_at(p.pedal_s, p.pedal_value, p.offset_s) >= SUSTAIN_ON
     lifted = up[np.searchsorted(up, p.offset_s, side="right").clip(max=up.size - 1)]
-    return Prepared(p, loudness_trend(p.onset_s, p.velocity), np.where(held, lifted, p.offset_s))
+    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), np.where(held, lifted, p.offset_s))
 
 
-def _cut_out(prepared: Prepared, start_s: float, window_s: float) -> Excerpt:
+def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float) -> Excerpt:
     p = prepared.performance
     begin, end = np.searchsorted(p.onset_s, [start_s - CONTEXT_S, start_s + window_s + CONTEXT_S])
-    beats = track(p.onset_s[begin:end] - start_s, p.velocity[begin:end], window_s)
+    beats = track_beats(p.onset_s[begin:end] - start_s, p.velocity[begin:end], window_s)
     heard = (p.onset_s < start_s + window_s) & (prepared.key_up_s > start_s - PRE_ROLL_S)
     from_s = start_s - PRE_ROLL_S
     heard &= _last_of_their_key(p, from_s)
@@ -84,7 +84,7 @@ def _cut_out(prepared: Prepared, start_s: float, window_s: float) -> Excerpt:
         performance=cut,
         trend=trend,
         beats=beats,
-        valid=judgeable(cut, trend, tempo_sure=beats.sure, window_s=window_s),
+        valid=valid_dimensions(cut, trend, tempo_sure=beats.sure, window_s=window_s),
         difficulty=covariates(cut, beats, window_s),
         n_notes=int(inside.sum()),
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.degrade.articulation import heard_releases
+from keybed.extract.degrade.articulation import audible_releases
 from keybed.extract.degrade.curves import CURVES, PRISTINE_SCORE
 from keybed.extract.degrade.pedal import lifts
 from keybed.extract.music.performance import Performance
@@ -30,7 +30,9 @@ LEAST_SPREAD = 1.0
 _WEIGHT = np.array([OVERALL_WEIGHTS[name] for name in AXIS_DIMENSIONS])
 
 
-def judgeable(p: Performance, trend: NDArray[np.float64], *, tempo_sure: bool, window_s: float) -> NDArray[np.bool_]:
+def valid_dimensions(
+    p: Performance, trend: NDArray[np.float64], *, tempo_sure: bool, window_s: float
+) -> NDArray[np.bool_]:
     """Which dimensions (8,) the untouched window can show; the same for all of a segment's variants."""
     inside = (p.onset_s >= 0) & (p.onset_s < window_s)
     enough = int(inside.sum()) >= FEWEST_NOTES
@@ -39,7 +41,7 @@ def judgeable(p: Performance, trend: NDArray[np.float64], *, tempo_sure: bool, w
     axes = {
         "notes": enough,
         "timing": enough,
-        "articulation": int(heard_releases(p, window_s).sum()) >= FEWEST_RELEASES,
+        "articulation": int(audible_releases(p, window_s).sum()) >= FEWEST_RELEASES,
         "pedal": lifts(p.pedal_s, p.pedal_value, window_s) >= FEWEST_LIFTS,
         "tone": bool(inside.any()),
         "dynamics": deviates,

@@ -26,7 +26,7 @@ KIND_WEIGHTS = (0.40, 0.20, 0.15, 0.25)
 _CLEARANCE_S = 0.03
 
 
-class Pedalling(NamedTuple):
+class SpoiledPedal(NamedTuple):
     """Pedal events, the share of the window's changes that were spoiled, and how many changes there are."""
 
     pedal_s: NDArray[np.float64]
@@ -59,20 +59,20 @@ def lifts(pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16], window_s
     return int((~press & (when >= 0) & (when < window_s)).sum())
 
 
-def spoil(
+def spoil_pedal(
     pedal_s: NDArray[np.float64],
     pedal_value: NDArray[np.int16],
     share: float,
     window_s: float,
     rng: np.random.Generator,
-) -> Pedalling:
+) -> SpoiledPedal:
     """Spoil `share` of the window's pedal changes: whole ones, and one in part for what remains."""
     index, press = crossings(pedal_s, pedal_value)
     when = pedal_s[index]
     changes = np.flatnonzero(~press & (when >= 0) & (when < window_s))
     n = changes.size
     if share == 0.0 or n == 0:
-        return Pedalling(pedal_s, pedal_value, 0.0, n)
+        return SpoiledPedal(pedal_s, pedal_value, 0.0, n)
     depths = np.zeros(n)
     whole = min(int(share * n), n)
     chosen = rng.permutation(n)
@@ -95,7 +95,7 @@ def spoil(
     following = np.minimum(changes + 1, when.size - 1)
     shift = np.maximum(displaced[changes], np.where(following > changes, displaced[following], 0.0))
     done = np.where(never, 1.0, np.minimum(shift / FULL_SHIFT_S, 1.0))
-    return Pedalling(_warp(pedal_s, when, moved), value, float(done.mean()), n)
+    return SpoiledPedal(_warp(pedal_s, when, moved), value, float(done.mean()), n)
 
 
 def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.random.Generator) -> bool:

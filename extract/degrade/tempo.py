@@ -23,7 +23,7 @@ class TimeMap(NamedTuple):
         return np.where(outside, when_s, on_ticks(np.interp(when_s, self.old, self.new)))
 
 
-def stiffen(beats: Beats, share_kept: float, window_s: float) -> tuple[TimeMap | None, float]:
+def flatten_tempo(beats: Beats, share_kept: float, window_s: float) -> tuple[TimeMap | None, float]:
     """A map that keeps `share_kept` of the window's beat deviations, and the share realised.
 
     None and 1.0 where the tracker is unsure or nothing is asked. The window's first and last beat stay where they are,

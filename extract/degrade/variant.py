@@ -7,21 +7,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.degrade.articulation import heard_releases, uneven_lengths
+from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.curves import UNTOUCHED
 from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
-from keybed.extract.degrade.excerpt import Excerpt, Prepared
+from keybed.extract.degrade.excerpt import Excerpt, PreparedRecording
 from keybed.extract.degrade.labels import scores
-from keybed.extract.degrade.pedal import spoil
+from keybed.extract.degrade.pedal import spoil_pedal
 from keybed.extract.degrade.row_key import RowKey
-from keybed.extract.degrade.tempo import stiffen
+from keybed.extract.degrade.tempo import flatten_tempo
 from keybed.extract.degrade.timing import jitter
 from keybed.extract.degrade.tone import Noise, plan_noise
-from keybed.extract.degrade.wrong_notes import play_wrong
-from keybed.extract.music.performance import Performance, tidy
+from keybed.extract.degrade.wrong_notes import add_wrong_notes
+from keybed.extract.music.performance import Performance, playable
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, Status
 
-PRISTINE = TIERS.index("pristine")
+_PRISTINE = TIERS.index("pristine")
 ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "notes", "tone")
 """Each axis works on what the one before it left, and measures itself by the change that it made there.
 
@@ -54,7 +54,7 @@ class Variant:
 
 
 def make_variant(
-    prepared: Prepared,
+    prepared: PreparedRecording,
     start_s: float,
     window_s: float,
     level_drawn: NDArray[np.float32],
@@ -70,7 +70,7 @@ def make_variant(
     excerpt = prepared.excerpt(start_s, window_s)
     if excerpt.n_notes == 0:
         return _without_notes(excerpt, tier, start_s)
-    if tier == PRISTINE:
+    if tier == _PRISTINE:
         return _labelled(excerpt, excerpt.performance, tier, UNTOUCHED.copy(), Noise(), False, window_s)
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
     key = RowKey(seed, recording_id, start_s, tier)
@@ -89,7 +89,7 @@ def degrade(
     judged = (p.onset_s >= 0) & (p.onset_s < window_s)
     level: dict[str, float] = {}
 
-    time_map, level["tempo"] = stiffen(excerpt.beats, drawn["tempo"], window_s)
+    time_map, level["tempo"] = flatten_tempo(excerpt.beats, drawn["tempo"], window_s)
     onset, offset, pedal_s = p.onset_s, p.offset_s, p.pedal_s
     if time_map is not None:
         onset, offset, pedal_s = time_map(onset), time_map(offset), time_map(pedal_s)
@@ -98,8 +98,8 @@ def degrade(
     arch_change = velocity - p.velocity
     velocity, level["dynamics"] = flatten_dynamics(velocity, excerpt.trend + arch_change, drawn["dynamics"], judged)
 
-    heard = heard_releases(p, window_s)
-    offset, level["articulation"] = uneven_lengths(
+    heard = audible_releases(p, window_s)
+    offset, level["articulation"] = vary_lengths(
         onset,
         offset,
         p.pitch,
@@ -108,10 +108,10 @@ def degrade(
         key.generator("articulation"),
     )
     onset, offset, level["timing"] = jitter(onset, offset, p.pitch, drawn["timing"], window_s, key.generator("timing"))
-    pedalling = spoil(pedal_s, p.pedal_value, drawn["pedal"], window_s, key.generator("pedal"))
+    pedalling = spoil_pedal(pedal_s, p.pedal_value, drawn["pedal"], window_s, key.generator("pedal"))
     level["pedal"] = pedalling.share_spoiled
-    moved = tidy(onset, offset, p.pitch, velocity, pedalling.pedal_s, pedalling.pedal_value)
-    errors = play_wrong(moved, drawn["notes"], window_s, key.generator("notes"))
+    moved = playable(onset, offset, p.pitch, velocity, pedalling.pedal_s, pedalling.pedal_value)
+    errors = add_wrong_notes(moved, drawn["notes"], window_s, key.generator("notes"))
     level["notes"] = errors.rate
     return errors.performance, level, time_map is not None
 

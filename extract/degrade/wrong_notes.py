@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.music.harmony import clashes, local_key, scale_of
-from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, tidy
+from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
 
 INSERTION_WEIGHT, SUBSTITUTION_WEIGHT, OMISSION_WEIGHT, STUTTER_WEIGHT = 0.5, 1.0, 0.5, 0.5
 """An insertion's weight is multiplied by its velocity over that of its neighbour."""
@@ -42,7 +42,7 @@ CHORD_S = 0.03
 _KEY_RETURN_S = 0.01
 
 
-class Slip(NamedTuple):
+class NoteError(NamedTuple):
     """One error made: its kind, weight, index of the note it befell, the wrong pitch (-1 for none), does it clash."""
 
     kind: str
@@ -52,19 +52,19 @@ class Slip(NamedTuple):
     clash: bool
 
 
-class Errors(NamedTuple):
+class NoteErrors(NamedTuple):
     """The performance with errors, their weights' sum a note of the window, and what was done."""
 
     performance: Performance
     rate: float
-    slips: tuple[Slip, ...]
+    errors: tuple[NoteError, ...]
 
 
-def play_wrong(p: Performance, rate: float, window_s: float, rng: np.random.Generator) -> Errors:
+def add_wrong_notes(p: Performance, rate: float, window_s: float, rng: np.random.Generator) -> NoteErrors:
     """Make errors of weight `rate` times the number of notes struck in [0, window_s); outside it nothing changes."""
     inside = np.flatnonzero((p.onset_s >= 0) & (p.onset_s < window_s))
     if rate == 0.0 or inside.size == 0:
-        return Errors(p, 0.0, ())
+        return NoteErrors(p, 0.0, ())
     return _Hand(p, inside, window_s, rng).play(rate)
 
 
@@ -78,7 +78,7 @@ class _Hand:
         self.scale = scale_of(*local_key(p.pitch, p.offset_s - p.onset_s))
         self.order = self._likely_first()
         self.gone: set[int] = set()
-        self.slips: list[Slip] = []
+        self.errors: list[NoteError] = []
 
     def _likely_first(self) -> list[int]:
         """The window's notes, shuffled so that likelier ones tend to come first (Efraimidis & Spirakis 2006)."""
@@ -93,7 +93,7 @@ class _Hand:
         tickets = self.rng.random(self.inside.size) ** (1.0 / weight[self.inside])
         return [int(i) for i in self.inside[np.argsort(-tickets)]]
 
-    def play(self, rate: float) -> Errors:
+    def play(self, rate: float) -> NoteErrors:
         n = self.inside.size
         target = rate * n
         smallest = INSERTION_WEIGHT * GRAZE_LOUDNESS[0]
@@ -122,7 +122,7 @@ class _Hand:
             self._insert(note, min(left, INSERTION_WEIGHT), left)
 
     def _mass(self, *, clash_only: bool = False, kind: str | None = None) -> float:
-        chosen = (s for s in self.slips if (s.clash or not clash_only) and (kind is None or s.kind == kind))
+        chosen = (s for s in self.errors if (s.clash or not clash_only) and (kind is None or s.kind == kind))
         return sum(s.weight for s in chosen)
 
     def _sounding(self, start_s: float, end_s: float, without: int) -> list[int]:
@@ -132,7 +132,7 @@ class _Hand:
             if i != without and i not in self.gone and self.onset[i] < end_s and self.offset[i] > start_s
         ]
 
-    def _wrong_key(self, note: int, start_s: float, end_s: float, weight: float, *, replaced: bool) -> Slip | None:
+    def _wrong_key(self, note: int, start_s: float, end_s: float, weight: float, *, replaced: bool) -> NoteError | None:
         """Choose a key near `note` that nothing holds; it must clash where too little of the error mass does so far."""
         held = self._sounding(start_s - _KEY_RETURN_S, end_s + _KEY_RETURN_S, note)
         heard = self._sounding(start_s, start_s + 0.1, note) + ([] if replaced else [self.pitch[note]])
@@ -148,14 +148,14 @@ class _Hand:
             return None
         chance = np.array([c[1] for c in fitting])
         key, _, clash = fitting[int(self.rng.choice(len(fitting), p=chance / chance.sum()))]
-        return Slip("insertion", weight, note, key, clash)
+        return NoteError("insertion", weight, note, key, clash)
 
     def _substitute(self, note: int) -> bool:
         slip = self._wrong_key(note, self.onset[note], self.offset[note], SUBSTITUTION_WEIGHT, replaced=True)
         if slip is None:
             return False
         self.pitch[note] = slip.pitch
-        self.slips.append(slip._replace(kind="substitution"))
+        self.errors.append(slip._replace(kind="substitution"))
         return True
 
     def _insert(self, note: int, weight: float, left: float) -> bool:
@@ -178,7 +178,7 @@ class _Hand:
             (self.velocity, velocity),
         ):
             column.append(value)
-        self.slips.append(slip._replace(kind="graze" if graze else "insertion"))
+        self.errors.append(slip._replace(kind="graze" if graze else "insertion"))
         return True
 
     def _stutter(self, note: int) -> bool:
@@ -191,7 +191,7 @@ class _Hand:
         self.offset.append(end)
         self.pitch.append(self.pitch[note])
         self.velocity.append(self.velocity[note])
-        self.slips.append(Slip("stutter", STUTTER_WEIGHT, note, -1, False))
+        self.errors.append(NoteError("stutter", STUTTER_WEIGHT, note, -1, False))
         return True
 
     def _omit(self, note: int, target: float) -> bool:
@@ -199,16 +199,16 @@ class _Hand:
         if too_many or self._owed_after(OMISSION_WEIGHT) or len(self.gone) + 2 > self.inside.size:
             return False
         self.gone.add(note)
-        self.slips.append(Slip("omission", OMISSION_WEIGHT, note, -1, False))
+        self.errors.append(NoteError("omission", OMISSION_WEIGHT, note, -1, False))
         return True
 
     def _owed_after(self, weight: float) -> bool:
         """Would an error that does not clash leave too little of the mass clashing?"""
         return self._mass(clash_only=True) < CLASHING_SHARE * (self._mass() + weight)
 
-    def _result(self, n: int) -> Errors:
+    def _result(self, n: int) -> NoteErrors:
         kept = np.array([i not in self.gone for i in range(len(self.onset))])
-        performance = tidy(
+        performance = playable(
             np.array(self.onset)[kept],
             np.array(self.offset)[kept],
             np.array(self.pitch)[kept],
@@ -216,4 +216,4 @@ class _Hand:
             self.p.pedal_s,
             self.p.pedal_value,
         )
-        return Errors(performance, self._mass() / n, tuple(self.slips))
+        return NoteErrors(performance, self._mass() / n, tuple(self.errors))

@@ -45,7 +45,7 @@ class Beats(NamedTuple):
 _NONE = Beats(np.zeros(0), np.zeros(0), False)
 
 
-def track(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], window_s: float) -> Beats:
+def track_beats(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], window_s: float) -> Beats:
     """Beats of the notes around the window [0, window_s); onsets sorted, in window time, context included."""
     if onset_s.size < 4 or onset_s[-1] - onset_s[0] < 2 * LONGEST_BEAT_S:
         return _NONE

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, tidy
+from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
 from keybed.store.errors import KeybedError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def read_midi(path: str | Path) -> Performance:
     if not notes:
         raise MidiError(f"{path}: no piano note in it")
     onset, offset, pitch, velocity = (np.array(column) for column in zip(*notes, strict=True))
-    return tidy(
+    return playable(
         onset,
         offset,
         pitch,

@@ -52,7 +52,7 @@ class Performance:
         return int(self.onset_s.size)
 
 
-def tidy(
+def playable(
     onset_s: NDArray[Any],
     offset_s: NDArray[Any],
     pitch: NDArray[Any],

@@ -44,7 +44,7 @@ class Rates:
     gpu_encoder_rows_per_s: Mapping[str, float]
     """Encoders that are not named run on the CPU at their CPU rate."""
 
-    def given(self, rates: Mapping[str, float]) -> Rates:
+    def with_measured(self, rates: Mapping[str, float]) -> Rates:
         """The same with rates that somebody measured: `render`, an encoder's name (both a core), `gpu:` before its name.
 
         Raises UnknownEncoder for a name that is neither.
@@ -66,7 +66,7 @@ class Rates:
         )
 
 
-MEASURED = Rates(
+MEASURED_RATES = Rates(
     machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: reckoned, 230 GFLOP a MERT row at 14 TFLOP/s float32",
     render_rows_per_core_s=12.5,
     cpu_encoder_rows_per_core_s={"mert": 0.24, "midibert": 0.85, "logmel": 42.0, "expressive": 450.0},
@@ -107,13 +107,13 @@ class Estimate:
         wide = max(len(path) for path in self.array_bytes)
         features = {path: n_bytes for path, n_bytes in self.array_bytes.items() if not path.startswith("row/")}
         rows = sum(n_bytes for path, n_bytes in self.array_bytes.items() if path.startswith("row/"))
-        table = [f"  {path:<{wide}}  {size(n_bytes):>12}" for path, n_bytes in features.items()]
+        table = [f"  {path:<{wide}}  {human_size(n_bytes):>12}" for path, n_bytes in features.items()]
         return [
             "bytes (before compression):",
             *table,
-            f"  {'row/…':<{wide}}  {size(rows):>12}",
-            f"  {'notes/':<{wide}}  {size(self.notes_bytes):>12}",
-            f"  {'in all':<{wide}}  {size(self.total_bytes):>12}",
+            f"  {'row/…':<{wide}}  {human_size(rows):>12}",
+            f"  {'notes/':<{wide}}  {human_size(self.notes_bytes):>12}",
+            f"  {'in all':<{wide}}  {human_size(self.total_bytes):>12}",
             f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
             f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
             "(less with --scratch on a disk)",
@@ -133,7 +133,7 @@ class Estimate:
         ]
 
 
-def size(n_bytes: float) -> str:
+def human_size(n_bytes: float) -> str:
     """For a person: `83.86 GB`, or `0.48 MB` where it is less than a tenth of a GB."""
     return f"{n_bytes / _GB:.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:.2f} MB"
 

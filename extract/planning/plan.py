@@ -14,13 +14,13 @@ from keybed import store as stores
 from keybed.extract import degrade
 from keybed.extract.audio import render
 from keybed.extract.corpus.metadata import Corpus
-from keybed.extract.corpus.parse import Parsed, complaints, parse_all
+from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
 from keybed.extract.encoders import PRETRAINED, describe
-from keybed.extract.planning.disk_space import check_room
+from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import Estimate, estimate
 from keybed.extract.planning.report import PlanReport
-from keybed.extract.planning.row_plan import Draft, PlanConfig, PlanError, draft_of, drawn_levels
+from keybed.extract.planning.row_plan import PlanConfig, PlanError, RowPlan, draw_all_levels, plan_rows
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.array_specs import shard_rows_for
@@ -40,51 +40,53 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     if config.metadata_only:
         raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
     refuse_foreign(config.store)
-    draft = draft_of(config)
+    row_plan = plan_rows(config)
     specs, places = _encoders(config)
-    audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(draft.corpus)
-    places["maestro"] = str(draft.corpus.folder.absolute())
+    audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(row_plan.corpus)
+    places["maestro"] = str(row_plan.corpus.folder.absolute())
     if config.audio == "rendered":
         places["soundfont"] = str(render.opened_soundfont(config.soundfont).absolute())
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
-        parsed = _parse(config, draft, Path(folder), progress)
-        recipe = _recipe(config, draft, specs, audio, parsed)
-        costs = _estimate(config, draft, recipe)
-        if config.check_room:
-            check_room(config.store, costs)
-        planned = {**draft.order.columns, "level_drawn": drawn_levels(config, draft.order, progress)}
+        parsed = _parse(config, row_plan, Path(folder), progress)
+        recipe = _recipe(config, row_plan, specs, audio, parsed)
+        costs = _estimate(config, row_plan, recipe)
+        if config.check_disk_space:
+            check_disk_space(config.store, costs)
+        planned = {**row_plan.order.columns, "level_drawn": draw_all_levels(config, row_plan.order, progress)}
         progress("making the store", 0, 1)
         stores.create(
             config.store,
             recipe,
             planned,
-            draft.order.split_ranges,
-            _recordings(draft, parsed),
+            row_plan.order.split_ranges,
+            _recordings(row_plan, parsed),
             places,
             write_notes=partial(_copy_notes, Path(folder)),
         )
         update_machine_paths(stores.open(config.store), places)
         progress("making the store", 1, 1)
-    return _report(config, draft, specs, parsed, costs, created=True)
+    return _report(config, row_plan, specs, parsed, costs, created=True)
 
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """The same report without a store, without weights, and with `metadata_only` without files."""
-    draft = draft_of(config)
+    row_plan = plan_rows(config)
     specs, _ = _encoders(config, dry=True)
-    parsed: dict[int, Parsed] = {}
+    parsed: dict[int, ParsedRecording] = {}
     if not config.metadata_only:
         with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
-            parsed = _parse(config, draft, Path(folder), progress)
-    recipe = _recipe(config, draft, specs, {"source": config.audio}, parsed)
-    costs = _estimate(config, draft, recipe)
-    return _report(config, draft, specs, parsed, costs, created=False, no_room=_no_room(config, costs))
+            parsed = _parse(config, row_plan, Path(folder), progress)
+    recipe = _recipe(config, row_plan, specs, {"source": config.audio}, parsed)
+    costs = _estimate(config, row_plan, recipe)
+    return _report(
+        config, row_plan, specs, parsed, costs, created=False, disk_space_problem=_disk_space_problem(config, costs)
+    )
 
 
-def _no_room(config: PlanConfig, costs: Estimate) -> str | None:
+def _disk_space_problem(config: PlanConfig, costs: Estimate) -> str | None:
     try:
-        if config.check_room:
-            check_room(config.store, costs)
+        if config.check_disk_space:
+            check_disk_space(config.store, costs)
     except NoDiskSpace as error:
         return str(error)
     return None
@@ -117,20 +119,20 @@ def _recorded(corpus: Corpus) -> dict[str, Any]:
     return recorded.describe()
 
 
-def _parse(config: PlanConfig, draft: Draft, folder: Path, progress: Progress) -> dict[int, Parsed]:
+def _parse(config: PlanConfig, row_plan: RowPlan, folder: Path, progress: Progress) -> dict[int, ParsedRecording]:
     parsed = parse_all(
-        draft.corpus,
-        draft.used,
+        row_plan.corpus,
+        row_plan.used,
         folder,
         recorded=config.audio == "recorded",
         jobs=config.jobs or len(os.sched_getaffinity(0)),
         progress=progress,
     )
-    _check_something_is_there(draft.corpus, parsed, recorded=config.audio == "recorded")
+    _check_something_is_there(row_plan.corpus, parsed, recorded=config.audio == "recorded")
     return parsed
 
 
-def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, Parsed], *, recorded: bool) -> None:
+def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
     """One absent file is a row's trouble; all of them are a wrong folder."""
     first = corpus.recordings[next(iter(parsed))]
     if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
@@ -147,16 +149,16 @@ def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, Parsed], *, r
 
 def _recipe(
     config: PlanConfig,
-    draft: Draft,
+    row_plan: RowPlan,
     specs: tuple[EncoderSpec, ...],
     audio: dict[str, Any],
-    parsed: Mapping[int, Parsed],
+    parsed: Mapping[int, ParsedRecording],
 ) -> Recipe:
-    recordings = draft.corpus.recordings
-    n_rows = draft.order.columns["tier"].size
+    recordings = row_plan.corpus.recordings
+    n_rows = row_plan.order.columns["tier"].size
     return Recipe(
         corpus={
-            "csv_sha256": _sha256(draft.corpus.csv_bytes),
+            "csv_sha256": _sha256(row_plan.corpus.csv_bytes),
             "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
             "audio_headers_sha256": fingerprint(
                 {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
@@ -164,13 +166,13 @@ def _recipe(
                 else None
             ),
             "n_recordings": len(recordings),
-            "n_recordings_used": len(draft.used),
+            "n_recordings_used": len(row_plan.used),
         },
         segments={
             "window_s": config.window_s,
             "hop_s": config.hop_s,
             "limit": config.limit,
-            "n_segments": len(draft.segments),
+            "n_segments": len(row_plan.segments),
             "split_repair": SPLIT_REPAIR_VERSION,
         },
         degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
@@ -187,10 +189,10 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _recordings(draft: Draft, parsed: Mapping[int, Parsed]) -> list[dict[str, Any]]:
+def _recordings(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) -> list[dict[str, Any]]:
     entries = []
     for recording, piece, split in zip(
-        draft.corpus.recordings, draft.pieces.piece_of, draft.pieces.split_of, strict=True
+        row_plan.corpus.recordings, row_plan.pieces.piece_of, row_plan.pieces.split_of, strict=True
     ):
         found = parsed.get(recording.index)
         entries.append(
@@ -200,7 +202,7 @@ def _recordings(draft: Draft, parsed: Mapping[int, Parsed]) -> list[dict[str, An
                 "title": recording.title,
                 "year": recording.year,
                 "piece": piece,
-                "piece_name": draft.pieces.names[piece],
+                "piece_name": row_plan.pieces.names[piece],
                 "split": split,
                 "split_in_csv": recording.split,
                 "midi": recording.midi,
@@ -223,11 +225,11 @@ def _copy_notes(source: Path, target: Path) -> None:
         shutil.copyfile(file, target / file.name)
 
 
-def _estimate(config: PlanConfig, draft: Draft, recipe: Recipe) -> Estimate:
+def _estimate(config: PlanConfig, row_plan: RowPlan, recipe: Recipe) -> Estimate:
     return estimate(
         recipe,
-        seconds_of_notes=sum(draft.corpus.recordings[index].duration_s for index in draft.used),
-        n_notes_files=len(draft.used),
+        seconds_of_notes=sum(row_plan.corpus.recordings[index].duration_s for index in row_plan.used),
+        n_notes_files=len(row_plan.used),
         cores_per_task=config.cores_per_task,
         task_hours=config.task_hours,
         rates=config.rates,
@@ -236,29 +238,29 @@ def _estimate(config: PlanConfig, draft: Draft, recipe: Recipe) -> Estimate:
 
 def _report(
     config: PlanConfig,
-    draft: Draft,
+    row_plan: RowPlan,
     specs: tuple[EncoderSpec, ...],
-    parsed: Mapping[int, Parsed],
+    parsed: Mapping[int, ParsedRecording],
     costs: Estimate,
     *,
     created: bool,
-    no_room: str | None = None,
+    disk_space_problem: str | None = None,
 ) -> PlanReport:
-    recordings = draft.corpus.recordings
-    ranges = draft.order.split_ranges
+    recordings = row_plan.corpus.recordings
+    ranges = row_plan.order.split_ranges
     return PlanReport(
         store=config.store,
         created=created,
         n_recordings=len(recordings),
-        n_recordings_used=len(draft.used),
-        n_segments=len(draft.segments),
-        n_rows=int(draft.order.columns["tier"].size),
+        n_recordings_used=len(row_plan.used),
+        n_segments=len(row_plan.segments),
+        n_rows=int(row_plan.order.columns["tier"].size),
         rows_of_split={name: ranges[name][1] - ranges[name][0] for name in SPLITS},
-        pieces=draft.pieces,
-        too_short=draft.too_short,
-        problems=tuple(line for index in sorted(parsed) for line in complaints(recordings[index], parsed[index])),
+        pieces=row_plan.pieces,
+        too_short=row_plan.too_short,
+        problems=tuple(line for index in sorted(parsed) for line in file_problems(recordings[index], parsed[index])),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
         slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
         estimate=costs,
-        no_room=no_room,
+        disk_space_problem=disk_space_problem,
     )

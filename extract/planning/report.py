@@ -31,7 +31,7 @@ class PlanReport:
     slow_arithmetic: tuple[str, ...]
     """Encoders with weights that will compute in float32."""
     estimate: Estimate
-    no_room: str | None = None
+    disk_space_problem: str | None = None
     """What a dry run says of a disk that is too small; a plan refuses it."""
 
     def lines(self) -> list[str]:
@@ -47,8 +47,8 @@ class PlanReport:
             *_listed("recordings with something wrong; unreadable ones keep their rows, as failed", self.problems),
             *self.estimate.lines(),
         ]
-        if self.no_room:
-            lines.append(f"NO ROOM: {self.no_room}")
+        if self.disk_space_problem:
+            lines.append(f"NO ROOM: {self.disk_space_problem}")
         if self.slow_arithmetic:
             lines.append(
                 f"arithmetic: float32 for {', '.join(self.slow_arithmetic)}; `--dtype bfloat16` is faster on GPUs since Ampere "

@@ -16,16 +16,16 @@ from numpy.typing import NDArray
 from keybed.extract import degrade
 from keybed.extract.corpus.metadata import Corpus, read_corpus
 from keybed.extract.corpus.pieces import Pieces, find_pieces
-from keybed.extract.planning.estimate import MEASURED, Rates
+from keybed.extract.planning.estimate import MEASURED_RATES, Rates
 from keybed.extract.planning.segments import (
     HOP_S,
     WINDOW_S,
     RowOrder,
     Segments,
     all_segments,
-    limited,
+    choose_segments,
     n_windows,
-    rows_of,
+    order_rows,
 )
 from keybed.extract.processes import process_pool
 from keybed.extract.progress import Progress
@@ -72,15 +72,15 @@ class PlanConfig:
     """Processes that read MIDI; None: one a core."""
     metadata_only: bool = False
     """Count from the CSV alone, without the files; only for a dry run."""
-    check_room: bool = True
+    check_disk_space: bool = True
     cores_per_task: int = 8
     task_hours: float = 2.0
     """How long one task of the array should take at most, for the number of tasks that is proposed."""
-    rates: Rates = MEASURED
+    rates: Rates = MEASURED_RATES
 
 
 @dataclass(frozen=True, eq=False)
-class Draft:
+class RowPlan:
     """What follows from the CSV alone."""
 
     corpus: Corpus
@@ -91,7 +91,7 @@ class Draft:
     used: tuple[int, ...]
 
 
-def draft_of(config: PlanConfig) -> Draft:
+def plan_rows(config: PlanConfig) -> RowPlan:
     """Find pieces, cut segments and order the rows. Raises PlanError and CorpusError."""
     if config.profile not in degrade.PROFILES:
         raise PlanError(f"profile {config.profile!r}: choose one of {', '.join(degrade.PROFILES)}")
@@ -107,14 +107,14 @@ def draft_of(config: PlanConfig) -> Draft:
     every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
     if not len(every):
         raise PlanError(f"{corpus.csv_path}: no recording is as long as a window of {config.window_s:g} s")
-    segments = limited(every, config.limit, config.seed)
+    segments = choose_segments(every, config.limit, config.seed)
     too_short = tuple(
         f"{recording.midi}: {recording.duration_s:.1f} s"
         for recording in corpus.recordings
         if n_windows(recording.duration_s, config.window_s, config.hop_s) == 0
     )
     used = tuple(int(index) for index in np.unique(segments.recording))
-    return Draft(corpus, pieces, segments, rows_of(segments, config.seed), too_short, used)
+    return RowPlan(corpus, pieces, segments, order_rows(segments, config.seed), too_short, used)
 
 
 def _check_windows(config: PlanConfig) -> None:
@@ -129,7 +129,7 @@ def _check_windows(config: PlanConfig) -> None:
         )
 
 
-def drawn_levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[np.float32]:
+def draw_all_levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[np.float32]:
     """Every row's drawn levels, float32 (rows, 8); in worker processes where there are many."""
     columns = order.columns
     n_rows = columns["tier"].size

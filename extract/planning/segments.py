@@ -62,7 +62,7 @@ def all_segments(
     )
 
 
-def limited(segments: Segments, limit: int | None, seed: int) -> Segments:
+def choose_segments(segments: Segments, limit: int | None, seed: int) -> Segments:
     """At most `limit` segments, spread over splits, over each split's pieces, and over each piece's recordings.
 
     The same seed with a larger limit keeps what a smaller one chose wherever the splits' shares grow with it.
@@ -113,7 +113,7 @@ class RowOrder:
     split_ranges: dict[str, tuple[int, int]]
 
 
-def rows_of(segments: Segments, seed: int) -> RowOrder:
+def order_rows(segments: Segments, seed: int) -> RowOrder:
     """Rows in the order of the store: train, validation, test; segments permuted in each, their four tiers together."""
     order = []
     ranges: dict[str, tuple[int, int]] = {}

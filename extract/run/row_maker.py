@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.waveform import RenderedAudio
-from keybed.extract.degrade import Prepared, Variant, make_variant, prepare
+from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.music.performance import Performance
 from keybed.store.format.layout import Layout
@@ -75,7 +75,7 @@ class Maker:
         self.setting = setting
         self._renderer = Renderer(setting.soundfont) if setting.maestro is None else None
         self._recorder = Recorder()
-        self._prepared: OrderedDict[int, Prepared] = OrderedDict()
+        self._prepared: OrderedDict[int, PreparedRecording] = OrderedDict()
 
     def make(self, job: SegmentJob) -> list[RowMade]:
         """All rows of one segment, in order. Raises MidiError where a notes file is damaged."""
@@ -124,7 +124,7 @@ class Maker:
             audio_sha256=hashlib.sha256(np.ascontiguousarray(sound.audio).data).hexdigest() if ok else "",
         )
 
-    def _recording(self, recording: int) -> Prepared:
+    def _recording(self, recording: int) -> PreparedRecording:
         if recording not in self._prepared:
             while len(self._prepared) >= _KEPT_RECORDINGS:
                 self._prepared.popitem(last=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from hypothesis import strategies as st
 
-from keybed.extract.music.performance import Performance, tidy
+from keybed.extract.music.performance import Performance, playable
 
 WINDOW_S = 10.0
 
@@ -37,7 +37,7 @@ def performances(draw: st.DrawFn) -> Performance:
     length = rng.choice([0.001, 0.05, 0.5, 20.0], n)
     m = draw(st.integers(0, 40))
     pedal_s = np.round(rng.uniform(0, 14, m), draw(st.sampled_from([1, 6])))
-    return tidy(
+    return playable(
         onset,
         onset + length,
         21 + rng.integers(0, crowd, n) % 88 if draw(st.booleans()) else 108 - rng.integers(0, crowd, n) % 88,

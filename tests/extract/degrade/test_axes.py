@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keybed.extract.degrade.articulation import heard_releases, uneven_lengths
+from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
-from keybed.extract.degrade.pedal import spoil, value_at
+from keybed.extract.degrade.pedal import spoil_pedal, value_at
 from keybed.extract.degrade.timing import CHORD_S, jitter
 from keybed.extract.music.loudness_trend import loudness_trend
 from keybed.extract.music.performance import Performance
@@ -67,7 +67,7 @@ def test_timing_never_swaps_the_strokes_of_a_key() -> None:
 def test_articulation_reports_the_sd_of_log_length(log_sd: float) -> None:
     p = steady(every_s=0.15)
     judged = inside(p)
-    off, level = uneven_lengths(p.onset_s, p.offset_s, p.pitch, log_sd, judged, rng())
+    off, level = vary_lengths(p.onset_s, p.offset_s, p.pitch, log_sd, judged, rng())
     change = np.log((off - p.onset_s) / (p.offset_s - p.onset_s))[judged]
     assert level == pytest.approx(change.std(), rel=1e-9)
     assert level == pytest.approx(log_sd, rel=0.01)
@@ -83,7 +83,7 @@ def test_a_release_is_heard_only_with_the_pedal_up_and_inside_the_window() -> No
         pedal_s=np.array([1.5, 2.5]),
         pedal_value=np.array([64, 63], np.int16),
     )
-    assert heard_releases(p, WINDOW_S).tolist() == [False, False, True, False]
+    assert audible_releases(p, WINDOW_S).tolist() == [False, False, True, False]
 
 
 @pytest.mark.parametrize("share", [0.85, 0.6, 0.225])
@@ -135,7 +135,7 @@ def test_pedal_reports_the_share_of_lifts_displaced_or_gone(share: float) -> Non
     for seed in range(12):
         pedal_s = np.arange(0.2, 13.0, 0.05)
         value = np.clip(64 + 80 * np.sin(2 * np.pi * pedal_s / 1.1 + 0.2), 0, 127).astype(np.int16)
-        result = spoil(pedal_s, value, share, WINDOW_S, rng(seed))
+        result = spoil_pedal(pedal_s, value, share, WINDOW_S, rng(seed))
         before, after = crossings_of(pedal_s, value), crossings_of(result.pedal_s, result.pedal_value)
         assert (np.diff(result.pedal_s) >= 0).all()
         depth = []
@@ -155,7 +155,7 @@ def test_pedal_reports_the_share_of_lifts_displaced_or_gone(share: float) -> Non
 
 
 def test_a_pedal_without_changes_has_nothing_to_spoil() -> None:
-    result = spoil(np.array([-2.0, 1.0]), np.array([0, 127], np.int16), 0.5, WINDOW_S, rng())
+    result = spoil_pedal(np.array([-2.0, 1.0]), np.array([0, 127], np.int16), 0.5, WINDOW_S, rng())
     assert result.share_spoiled == 0.0
     assert result.n_changes == 0
     assert result.pedal_s.tolist() == [-2.0, 1.0]
@@ -165,9 +165,9 @@ def test_axes_at_zero_return_what_they_were_given() -> None:
     p = steady()
     trend = loudness_trend(p.onset_s, p.velocity)
     assert jitter(p.onset_s, p.offset_s, p.pitch, 0.0, WINDOW_S, rng()) == (p.onset_s, p.offset_s, 0.0)
-    assert uneven_lengths(p.onset_s, p.offset_s, p.pitch, 0.0, inside(p), rng()) == (p.offset_s, 0.0)
+    assert vary_lengths(p.onset_s, p.offset_s, p.pitch, 0.0, inside(p), rng()) == (p.offset_s, 0.0)
     assert flatten_dynamics(p.velocity, trend, 1.0, inside(p)) == (p.velocity, 1.0)
     assert flatten_arch(p.velocity, trend, 1.0, inside(p)) == (p.velocity, 1.0)
-    pedalling = spoil(p.pedal_s, p.pedal_value, 0.0, WINDOW_S, rng())
+    pedalling = spoil_pedal(p.pedal_s, p.pedal_value, 0.0, WINDOW_S, rng())
     assert pedalling.pedal_s is p.pedal_s
     assert pedalling.share_spoiled == 0.0

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keybed.extract.degrade import CURVES, UNTOUCHED, Prepared, Variant, draw_levels, make_variant, prepare
+from keybed.extract.degrade import CURVES, UNTOUCHED, PreparedRecording, Variant, draw_levels, make_variant, prepare
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import LEVELS
@@ -21,7 +21,7 @@ NOTES, TIMING, ARTICULATION, DYNAMICS, EXPRESSION, TEMPO = (
 class Row:
     """One row untouched, finished, and finished but for its wrong notes (each axis draws from a stream of its own)."""
 
-    def __init__(self, prepared: Prepared, recording: int, start_s: float, tier: int) -> None:
+    def __init__(self, prepared: PreparedRecording, recording: int, start_s: float, tier: int) -> None:
         self.start_s, self.whole = start_s, prepared.performance
         aim = draw_levels(0, recording, start_s, tier, "mixed")
 

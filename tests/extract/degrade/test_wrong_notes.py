@@ -8,23 +8,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keybed.extract.degrade.wrong_notes import Errors, play_wrong
+from keybed.extract.degrade.wrong_notes import NoteErrors, add_wrong_notes
 from keybed.extract.music.harmony import clashes, local_key, scale_of
 from keybed.extract.music.midi import read_midi
-from keybed.extract.music.performance import Performance, problems, tidy
+from keybed.extract.music.performance import Performance, playable, problems
 from tests.extract.degrade.examples import WINDOW_S, performances, steady
 
 WEIGHTS = {"substitution": 1.0, "omission": 0.5, "stutter": 0.5}
 
 
-def make(p: Performance, rate: float, seed: int = 0) -> Errors:
-    return play_wrong(p, rate, WINDOW_S, np.random.default_rng(seed))
+def make(p: Performance, rate: float, seed: int = 0) -> NoteErrors:
+    return add_wrong_notes(p, rate, WINDOW_S, np.random.default_rng(seed))
 
 
-def recount(p: Performance, errors: Errors) -> float:
+def recount(p: Performance, errors: NoteErrors) -> float:
     """The weights again, from the notes alone: what is new, what is gone, how loud, over the notes there were."""
     total = 0.0
-    for slip in errors.slips:
+    for slip in errors.errors:
         if slip.kind in WEIGHTS:
             total += WEIGHTS[slip.kind]
             continue
@@ -47,21 +47,21 @@ def test_the_rate_is_met_and_is_what_a_recount_finds(rate: float) -> None:
 
 def test_light_levels_are_grazes_alone() -> None:
     p = steady()
-    kinds = {slip.kind for seed in range(20) for slip in make(p, 0.005, seed).slips}
+    kinds = {slip.kind for seed in range(20) for slip in make(p, 0.005, seed).errors}
     assert kinds == {"graze"}
 
 
 def test_half_of_the_mass_clashes_and_omissions_stay_few() -> None:
     p = steady(n=100)
     p = replace(p, offset_s=p.onset_s + np.where(np.diff(p.pitch, append=0) == 0, 0.09, 0.3))
-    p = tidy(*(getattr(p, name) for name in Performance.__dataclass_fields__))
+    p = playable(*(getattr(p, name) for name in Performance.__dataclass_fields__))
     kinds: dict[str, float] = {}
     for seed in range(40):
-        slips = make(p, 0.05, seed).slips
-        mass = sum(s.weight for s in slips)
-        assert sum(s.weight for s in slips if s.clash) >= 0.5 * mass - 1e-9
-        assert sum(s.weight for s in slips if s.kind == "omission") <= 0.2 * mass + 0.05
-        for s in slips:
+        errors = make(p, 0.05, seed).errors
+        mass = sum(s.weight for s in errors)
+        assert sum(s.weight for s in errors if s.clash) >= 0.5 * mass - 1e-9
+        assert sum(s.weight for s in errors if s.kind == "omission") <= 0.2 * mass + 0.05
+        for s in errors:
             kinds[s.kind] = kinds.get(s.kind, 0.0) + s.weight
     assert set(kinds) == {"substitution", "insertion", "graze", "stutter", "omission"}
     assert kinds["substitution"] > 0.3 * sum(kinds.values())
@@ -71,7 +71,7 @@ def test_slips_said_to_clash_do_so_in_what_is_played() -> None:
     p = steady(n=100)
     scale = scale_of(*local_key(p.pitch, p.offset_s - p.onset_s))
     for seed in range(10):
-        for slip in make(p, 0.05, seed).slips:
+        for slip in make(p, 0.05, seed).errors:
             if slip.kind in ("graze", "insertion") and slip.clash:
                 at = p.onset_s[slip.note]
                 near = (p.onset_s < at + 0.13) & (p.offset_s > at - 0.02)

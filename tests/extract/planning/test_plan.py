@@ -47,7 +47,7 @@ def midi_names(corpus: Path) -> list[str]:
 
 def test_full_maestro_from_metadata_alone(shared_data: Path, tmp_path: Path) -> None:
     csv_path = shared_data / "maestro-v3.0.0.csv"
-    report = dry_run(PlanConfig(csv_path, tmp_path / "store", metadata_only=True, check_room=False))
+    report = dry_run(PlanConfig(csv_path, tmp_path / "store", metadata_only=True, check_disk_space=False))
     assert (report.n_recordings, report.n_segments, report.n_rows) == (1276, 113_934, 455_736)
     assert report.estimate.n_shards == 446  # ceil(455736 / 1024)
     assert report.estimate.array_bytes["audio/mert/layers"] == 455_736 * 2 * 13 * 768 * 2
@@ -74,7 +74,7 @@ def test_full_maestro_from_metadata_alone_takes_little_memory(shared_data: Path,
         "import sys\n"
         "from pathlib import Path\n"
         "from keybed.extract.planning.plan import PlanConfig, dry_run\n"
-        "dry_run(PlanConfig(Path(sys.argv[1]), Path(sys.argv[2]), metadata_only=True, check_room=False))\n"
+        "dry_run(PlanConfig(Path(sys.argv[1]), Path(sys.argv[2]), metadata_only=True, check_disk_space=False))\n"
         "print(next(x.split()[1] for x in Path('/proc/self/status').read_text().splitlines() if x.startswith('VmHWM')))\n"
     )
     # Not ru_maxrss: a child is born with its parent's, and the tests before this one may have been large.
@@ -254,7 +254,7 @@ def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "store").exists()
     said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
     assert any(line.startswith("NO ROOM: ") for line in said)
-    plan(config_for(tiny_corpus, tmp_path / "store", check_room=False))
+    plan(config_for(tiny_corpus, tmp_path / "store", check_disk_space=False))
 
 
 def test_no_room_for_the_notes_that_are_read_is_said_in_words(

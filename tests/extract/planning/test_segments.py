@@ -8,7 +8,7 @@ import pytest
 
 from keybed.extract.corpus.metadata import read_corpus
 from keybed.extract.corpus.pieces import find_pieces
-from keybed.extract.planning.segments import Segments, all_segments, limited, n_windows, rows_of
+from keybed.extract.planning.segments import Segments, all_segments, choose_segments, n_windows, order_rows
 from keybed.store.format.vocabulary import SPLITS
 
 
@@ -26,7 +26,7 @@ def mini(shared_data: Path) -> Segments:
 
 def test_maestro_has_113934_segments_and_455736_rows(maestro: Segments) -> None:
     assert len(maestro) == 113_934
-    assert rows_of(maestro, 0).columns["tier"].size == 455_736
+    assert order_rows(maestro, 0).columns["tier"].size == 455_736
 
 
 @pytest.mark.parametrize(("duration_s", "n"), [(9.99, 0), (10.0, 1), (16.19, 1), (16.2, 2), (45.2, 6)])
@@ -43,7 +43,7 @@ def test_every_window_lies_inside_its_recording(maestro: Segments, shared_data: 
 
 
 def test_rows_keep_splits_contiguous_and_variants_together(mini: Segments) -> None:
-    order = rows_of(mini, seed=3)
+    order = order_rows(mini, seed=3)
     columns = order.columns
     assert order.split_ranges["train"][0] == 0
     assert order.split_ranges["test"][1] == 4 * len(mini)
@@ -59,14 +59,14 @@ def test_rows_keep_splits_contiguous_and_variants_together(mini: Segments) -> No
 
 
 def test_the_order_hangs_on_the_seed_alone(mini: Segments) -> None:
-    a, b, c = (rows_of(mini, seed).columns["segment"] for seed in (0, 0, 1))
+    a, b, c = (order_rows(mini, seed).columns["segment"] for seed in (0, 0, 1))
     assert np.array_equal(a, b)
     assert not np.array_equal(a, c)
 
 
 @pytest.mark.parametrize("limit", [1, 7, 60, 500])
 def test_a_limit_is_kept_exactly_and_spread(mini: Segments, limit: int) -> None:
-    few = limited(mini, limit, seed=0)
+    few = choose_segments(mini, limit, seed=0)
     assert len(few) == limit
     assert np.unique(few.segment).size == limit
     for split in range(3):
@@ -80,27 +80,27 @@ def test_a_limit_is_kept_exactly_and_spread(mini: Segments, limit: int) -> None:
 
 
 def test_a_limit_spreads_over_a_pieces_recordings(mini: Segments) -> None:
-    few = limited(mini, 500, seed=0)
+    few = choose_segments(mini, 500, seed=0)
     piece = few.piece[few.split == 0][0]
     taken = few.recording[few.piece == piece]
     assert np.unique(taken).size == np.unique(mini.recording[mini.piece == piece]).size
 
 
 def test_a_larger_limit_keeps_what_a_smaller_one_chose(mini: Segments) -> None:
-    assert set(limited(mini, 60, 0).segment) <= set(limited(mini, 120, 0).segment)
+    assert set(choose_segments(mini, 60, 0).segment) <= set(choose_segments(mini, 120, 0).segment)
 
 
 def test_no_limit_and_too_large_a_limit_keep_everything(mini: Segments) -> None:
-    assert limited(mini, None, 0) is mini
-    assert limited(mini, 10**6, 0) is mini
+    assert choose_segments(mini, None, 0) is mini
+    assert choose_segments(mini, 10**6, 0) is mini
 
 
 def test_a_corpus_of_one_split_can_be_limited(mini: Segments) -> None:
     only = mini.take(np.flatnonzero(mini.split == 2))
-    assert len(limited(only, 10, 0)) == 10
+    assert len(choose_segments(only, 10, 0)) == 10
 
 
 def test_full_size_takes_seconds(maestro: Segments) -> None:
     began = time.process_time()
-    rows_of(limited(maestro, 100_000, 0), 0)
+    order_rows(choose_segments(maestro, 100_000, 0), 0)
     assert time.process_time() - began < 5
