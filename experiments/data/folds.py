@@ -31,7 +31,7 @@ class Fold:
     name: str
     train: Positions
     validation: Positions
-    judged: Positions
+    test: Positions
 
 
 def split_fold(rows: Rows) -> Fold:
@@ -44,13 +44,13 @@ def split_fold(rows: Rows) -> Fold:
 
 
 def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
-    """Folds over all pieces, balanced by rows: one part is judged, the next one chooses, the rest trains.
+    """Folds over all pieces, balanced by rows: one part is tested, the next one validates, the rest trains.
 
     Raises TooFewPieces below three pieces.
     """
     pieces, counts = np.unique(rows.piece, return_counts=True)
     if n_folds < 3:
-        raise TooFewPieces(f"{n_folds} folds: one is judged, one chooses, the rest trains; give --folds 3 or more")
+        raise TooFewPieces(f"{n_folds} folds: one is tested, one validates, the rest trains; give --folds 3 or more")
     n_folds = min(n_folds, len(pieces))
     if n_folds < 3:
         raise TooFewPieces(

@@ -31,7 +31,7 @@ _ASKED_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
-class Met:
+class Embeddings:
     """Unit-free embeddings of one fold's judged rows, each modality minus its mean over training rows, at length 1."""
 
     positions: Positions
@@ -99,7 +99,7 @@ def untrained(result: align.AlignResult, features: Features) -> align.AlignResul
     return replace(result, params=params)
 
 
-def meet(result: align.AlignResult, features: Features, fold: Fold, positions: Positions) -> Met:
+def embed(result: align.AlignResult, features: Features, fold: Fold, positions: Positions) -> Embeddings:
     """Embeddings of rows at `positions`, centred by the fold's training rows."""
     step = result.config.fit.batch_rows
     reference = align.project(result, features.batches(sample(fold.train), step))
@@ -107,10 +107,10 @@ def meet(result: align.AlignResult, features: Features, fold: Fold, positions: P
     audio, midi = (
         diagnostics.unit(x, mean.astype(np.float64).mean(0)) for x, mean in zip(here, reference, strict=True)
     )
-    return Met(positions, audio, midi)
+    return Embeddings(positions, audio, midi)
 
 
-def meet_by_cca(features: Features, fold: Fold, positions: Positions) -> Met:
+def embed_by_cca(features: Features, fold: Fold, positions: Positions) -> Embeddings:
     """The closed-form rival: canonical correlation on the pooled features, fitted on the fold's training rows."""
     found = {}
     fitted = {m: pooled(features, m, fold.train[:4096]) for m in ("audio", "midi")}
@@ -120,7 +120,7 @@ def meet_by_cca(features: Features, fold: Fold, positions: Positions) -> Met:
     maps = dict(zip(("audio", "midi"), diagnostics.cca(z["audio"], z["midi"]), strict=True))
     for m in ("audio", "midi"):
         found[m] = diagnostics.unit(((pooled(features, m, positions) - centre[m]) * scale[m]) @ maps[m], np.zeros(1))
-    return Met(positions, found["audio"], found["midi"])
+    return Embeddings(positions, found["audio"], found["midi"])
 
 
 def aligned_features(
@@ -154,11 +154,11 @@ def _on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:
         raise disk_error(error, folder) from error
 
 
-def alignment_interval(met: Sequence[Met], rows: Rows) -> Interval:
+def alignment_interval(embeddings: Sequence[Embeddings], rows: Rows) -> Interval:
     """Paired minus unpaired mean cosine, unpaired within a fold, with its interval over pieces."""
-    pieces = np.unique(np.concatenate([rows.piece[m.positions] for m in met]))
+    pieces = np.unique(np.concatenate([rows.piece[m.positions] for m in embeddings]))
     parts = []
-    for m in met:
+    for m in embeddings:
         at = np.searchsorted(pieces, rows.piece[m.positions])
         width = m.audio.shape[1]
         audio, midi = np.zeros((len(pieces), width)), np.zeros((len(pieces), width))
@@ -186,13 +186,13 @@ def alignment_interval(met: Sequence[Met], rows: Rows) -> Interval:
     return found
 
 
-def variant_recall(met: Sequence[Met], rows: Rows) -> tuple[Interval, float]:
+def variant_recall(embeddings: Sequence[Embeddings], rows: Rows) -> tuple[Interval, float]:
     """R@1 of a row's partner among its segment's own variants, both directions, and what chance would reach.
 
     Ties share the point.
     """
     hits, chance, piece = [], [], []
-    for m in met:
+    for m in embeddings:
         segment = rows.segment[m.positions]
         for s in np.unique(segment):
             at = np.flatnonzero(segment == s)
@@ -218,11 +218,14 @@ def _first(cosine: Floats) -> Floats:
     return np.diag(best) / best.sum(axis=1)
 
 
-def retrieval(met: Met, rows: Rows) -> dict[str, Any]:
+def retrieval(embeddings: Embeddings, rows: Rows) -> dict[str, Any]:
     """R@1, 5 and 10 both ways among all rows of one fold and among those of the same piece."""
-    n, piece = len(met.positions), rows.piece[met.positions]
+    n, piece = len(embeddings.positions), rows.piece[embeddings.positions]
     found: dict[str, Any] = {"rows": n}
-    for name, asking, answers in (("audio_to_midi", met.audio, met.midi), ("midi_to_audio", met.midi, met.audio)):
+    for name, asking, answers in (
+        ("audio_to_midi", embeddings.audio, embeddings.midi),
+        ("midi_to_audio", embeddings.midi, embeddings.audio),
+    ):
         better, better_inside = np.empty(n, np.int64), np.empty(n, np.int64)
         for start in range(0, n, _ASKED_AT_ONCE):
             here = np.arange(start, min(start + _ASKED_AT_ONCE, n))
@@ -235,19 +238,19 @@ def retrieval(met: Met, rows: Rows) -> dict[str, Any]:
     return found
 
 
-def spread(met: Met) -> dict[str, dict[str, float]]:
+def collapse_measures(embeddings: Embeddings) -> dict[str, dict[str, float]]:
     """Effective rank and uniformity of both modalities: a collapsed space has rank near 0 and uniformity near 0."""
-    chosen = sample(np.arange(len(met.positions)))
+    chosen = sample(np.arange(len(embeddings.positions)))
     return {
         m: {"effective_rank": diagnostics.effective_rank(x[chosen]), "uniformity": diagnostics.uniformity(x[chosen])}
-        for m, x in (("audio", met.audio), ("midi", met.midi))
+        for m, x in (("audio", embeddings.audio), ("midi", embeddings.midi))
     }
 
 
-def plane(met: Met, n_rows: int = 150) -> dict[str, list[list[float]]]:
+def project_2d(embeddings: Embeddings, n_rows: int = 150) -> dict[str, list[list[float]]]:
     """Both modalities on the two leading principal axes of all embeddings together."""
-    chosen = np.linspace(0, len(met.positions) - 1, min(n_rows, len(met.positions))).astype(int)
-    both = np.concatenate([met.audio[chosen], met.midi[chosen]])
+    chosen = np.linspace(0, len(embeddings.positions) - 1, min(n_rows, len(embeddings.positions))).astype(int)
+    both = np.concatenate([embeddings.audio[chosen], embeddings.midi[chosen]])
     _, _, axes = np.linalg.svd(both - both.mean(0), full_matrices=False)
     flat = np.round((both - both.mean(0)) @ axes[:2].T, 4)
     return {"audio": flat[: len(chosen)].tolist(), "midi": flat[len(chosen) :].tolist()}

@@ -1,6 +1,6 @@
 """One trial: heads trained on some pieces, chosen on others, and judged on the rest, with everything that judges them.
 
-All folds, swaps, composed judges and shortcuts end up as named predictions over the same rows (`Judged`), so that every
+All folds, swaps, composed judges and shortcuts end up as named predictions over the same rows (`Predictions`), so that every
 comparison after this is paired.
 """
 
@@ -18,16 +18,9 @@ from numpy.typing import NDArray
 from keybed.experiments.data.features import Features, FoldData, batch_rows_for, other_variant
 from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation import shortcuts
-from keybed.experiments.evaluation.model_selection import (
-    FUSIONS,
-    SINGLES,
-    SWAP_AUDIO,
-    SWAP_MIDI,
-    Choice,
-    choose,
-    compose,
-)
-from keybed.experiments.evaluation.predictions import Judged
+from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
+from keybed.experiments.evaluation.model_selection import Choice, choose, compose
+from keybed.experiments.evaluation.predictions import Predictions
 from keybed.heads import train
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HeadConfig
@@ -36,7 +29,7 @@ from keybed.heads.train_loop import FitConfig
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import TIERS
 
-Predictions = dict[str, NDArray[np.float32]]
+PredictionArrays = dict[str, NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -66,18 +59,18 @@ class Budget:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """What came out. judged: all heads, the composed judges, the best fusion with one modality swapped, shortcuts.
+class CrossValidation:
+    """What came out. predictions: all heads, the composed judges, the best fusion with one modality swapped, shortcuts.
 
-    rows: the judged rows, in the order of `judged`.
+    rows: the test rows, in the order of `predictions`.
     """
 
-    judged: Judged
+    predictions: Predictions
     rows: Rows
     folds: tuple[Fold, ...]
     choices: tuple[Choice, ...]
     fits: tuple[train.FitResult, ...]
-    validation: tuple[Judged, ...]
+    validation: tuple[Predictions, ...]
     """What every fold's heads said about its validation rows."""
 
 
@@ -108,7 +101,7 @@ def compiled_once() -> Iterator[None]:
             compilation_cache.reset_cache()
 
 
-def run_trial(
+def cross_validate(
     features: Features,
     folds: Sequence[Fold],
     heads: Mapping[str, HeadConfig],
@@ -118,13 +111,13 @@ def run_trial(
     n_train_rows: int | None = None,
     checkpoints: Path | None = None,
     progress: Listener | None = None,
-) -> Trial:
+) -> CrossValidation:
     """Train every fold and collect what its heads say about the rows that it judges.
 
     n_train_rows: shape of an epoch, at least that of the largest fold (shorter ones are filled with empty rows).
     checkpoints: a folder; a fold that was interrupted goes on from its last epoch.
     """
-    parts: list[Predictions] = []
+    parts: list[PredictionArrays] = []
     choices, fits, validation = [], [], []
     largest = max(len(fold.train) for fold in folds)
     n_train_rows = largest if n_train_rows is None else max(n_train_rows, largest)
@@ -135,22 +128,22 @@ def run_trial(
         result = train.fit(heads, data, config, store=fingerprint, progress=progress)
         step = config.batch_rows
         choosing = train.predict(result, data.validation())
-        chosen_on = judged_rows(features.rows.take(fold.validation), choosing)
+        chosen_on = scored_rows(features.rows.take(fold.validation), choosing)
         choice = choose(chosen_on)
         validation.append(chosen_on)
         parts.append(_say(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
         choices.append(choice)
         fits.append(result)
-    positions = np.concatenate([fold.judged for fold in folds])
-    fold_of = np.concatenate([np.full(len(fold.judged), i) for i, fold in enumerate(folds)])
+    positions = np.concatenate([fold.test for fold in folds])
+    fold_of = np.concatenate([np.full(len(fold.test), i) for i, fold in enumerate(folds)])
     order = np.argsort(positions, kind="stable")
     rows = features.rows.take(positions[order])
     together = {name: np.concatenate([part[name] for part in parts], axis=1)[:, order] for name in parts[0]}
-    judged = replace(judged_rows(rows, together), fold=fold_of[order] if len(folds) > 1 else None)
-    return Trial(judged, rows, tuple(folds), tuple(choices), tuple(fits), tuple(validation))
+    predictions = replace(scored_rows(rows, together), fold=fold_of[order] if len(folds) > 1 else None)
+    return CrossValidation(predictions, rows, tuple(folds), tuple(choices), tuple(fits), tuple(validation))
 
 
-def judged_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> Judged:
+def scored_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> Predictions:
     """Predictions with what is true of their rows; difficulty is that of the segment's pristine variant."""
     difficulty = rows.difficulty.copy()
     pristine = np.flatnonzero(rows.tier == TIERS.index("pristine"))
@@ -158,14 +151,14 @@ def judged_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> J
     for i, segment in enumerate(rows.segment.tolist()):
         if segment in own:
             difficulty[i] = rows.difficulty[own[segment]]
-    return Judged(predictions, rows.score, rows.valid, rows.tier, rows.segment, rows.piece, difficulty)
+    return Predictions(predictions, rows.score, rows.valid, rows.tier, rows.segment, rows.piece, difficulty)
 
 
-def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> Predictions:
-    said = train.predict(result, features.batches(fold.judged, step))
-    other = other_variant(features.rows, fold.judged)
-    swapped_audio = train.predict(result, features.batches(fold.judged, step, audio_from=other))
-    swapped_midi = train.predict(result, features.batches(fold.judged, step, midi_from=other))
+def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> PredictionArrays:
+    said = train.predict(result, features.batches(fold.test, step))
+    other = other_variant(features.rows, fold.test)
+    swapped_audio = train.predict(result, features.batches(fold.test, step, audio_from=other))
+    swapped_midi = train.predict(result, features.batches(fold.test, step, midi_from=other))
     return {
         **said,
         **compose(said, choice),
@@ -174,18 +167,15 @@ def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice
     }
 
 
-def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> Predictions:
+def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> PredictionArrays:
     rows, fitted_on, found = features.rows, fold.train, {}
     for name, seen in shortcuts.columns(rows, features.durations).items():
         predicted = shortcuts.fit_predict(
             seen[fitted_on],
-            seen[fold.judged],
+            seen[fold.test],
             rows.score[fitted_on],
             rows.valid[fitted_on],
             features.weight[fitted_on],
         )
-        found[f"shortcut: {name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
+        found[f"{SHORTCUT}{name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
     return found
-
-
-ALL_HEADS = (*SINGLES, *FUSIONS)

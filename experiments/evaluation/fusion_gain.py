@@ -15,14 +15,13 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.gates import Criterion, above_zero, at_least
 from keybed.experiments.evaluation.intervals import Interval, finite, intervals
-from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 SMALLEST_BASE = 0.15
 """Below this r of what fusion is compared with, a relative gain is a quotient of noises: undefined."""
 TONE = AXIS_DIMENSIONS.index("tone_quality")
-BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE = "best_fusion", "best_single", "best_single_without_tone"
-SPECIALISTS = "specialists"
 
 
 @dataclass(frozen=True)
@@ -53,13 +52,19 @@ class Gain:
 
 
 def gain(
-    judged: Judged, fusion: str, base: str, *, kind: str = "specific", without: int | None = None, seed: int = 0
+    predictions: Predictions,
+    fusion: str,
+    base: str,
+    *,
+    kind: str = "specific",
+    without: int | None = None,
+    seed: int = 0,
 ) -> Gain:
     """Relative gain in mean r of `fusion` over `base`, both names of `judged`, with paired intervals.
 
     kind "specific" (seven dimensions) or "plain" (eight, the plan's literal reading); without: a dimension left out.
     """
-    correlations = Correlations(judged.only((fusion, base)), "specific" if kind == "specific" else "plain")
+    correlations = Correlations(predictions.only((fusion, base)), "specific" if kind == "specific" else "plain")
     keep = [k for k in range(len(correlations.dimensions)) if k != without]
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -76,13 +81,13 @@ def gain(
     return result
 
 
-def gains(judged: Judged) -> dict[str, Gain]:
+def gains(predictions: Predictions) -> dict[str, Gain]:
     """(a), (b), (c) and "literal"; `judged` holds the four composed judges named above."""
     return {
-        "a": gain(judged, BEST_FUSION, BEST_SINGLE),
-        "b": gain(judged, BEST_FUSION, SPECIALISTS),
-        "c": gain(judged, BEST_FUSION, BEST_SINGLE_WITHOUT_TONE, without=TONE),
-        "literal": gain(judged, BEST_FUSION, BEST_SINGLE, kind="plain"),
+        "a": gain(predictions, BEST_FUSION, BEST_SINGLE),
+        "b": gain(predictions, BEST_FUSION, SPECIALISTS),
+        "c": gain(predictions, BEST_FUSION, BEST_SINGLE_WITHOUT_TONE, without=TONE),
+        "literal": gain(predictions, BEST_FUSION, BEST_SINGLE, kind="plain"),
     }
 
 

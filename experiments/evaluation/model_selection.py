@@ -9,19 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.evaluation.fusion_gain import (
+from keybed.experiments.evaluation.fusion_gain import TONE
+from keybed.experiments.evaluation.model_names import (
     BEST_FUSION,
     BEST_SINGLE,
     BEST_SINGLE_WITHOUT_TONE,
+    FUSIONS,
+    SINGLES,
     SPECIALISTS,
-    TONE,
 )
-from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
-
-SINGLES = ("audio", "midi")
-FUSIONS = ("concat", "cross", "gated")
-SWAP_AUDIO, SWAP_MIDI = "best_fusion, other audio", "best_fusion, other MIDI"
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Choice:
         return asdict(self) | {"specialists": dict(zip(DIMENSIONS, self.specialists, strict=True))}
 
 
-def choose(validation: Judged, fusions: Sequence[str] = FUSIONS) -> Choice:
+def choose(validation: Predictions, fusions: Sequence[str] = FUSIONS) -> Choice:
     """Best by mean specific r on validation rows; ties and undefined values go to the first name.
 
     overall_interpretation has no specific r: its specialist is the best single modality.

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.predictions import Judged
+from keybed.experiments.evaluation.predictions import Predictions
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, TIERS
 
 OVERALL = DIMENSIONS.index("overall_interpretation")
@@ -30,22 +30,24 @@ class Pairs:
     tone_difference: NDArray[np.float64]
 
 
-def pairs_within_segments(judged: Judged) -> Pairs:
+def pairs_within_segments(predictions: Predictions) -> Pairs:
     """Every pair of variants of one segment with different overall scores."""
-    order = np.lexsort((judged.tier, judged.segment))
+    order = np.lexsort((predictions.tier, predictions.segment))
     better, worse, tiers = [], [], []
     for step in range(1, len(TIERS)):
         first, second = order[:-step], order[step:]
-        same = judged.segment[first] == judged.segment[second]
+        same = predictions.segment[first] == predictions.segment[second]
         first, second = first[same], second[same]
-        difference = judged.score[first, OVERALL] - judged.score[second, OVERALL]
-        known = np.isfinite(difference) & (difference != 0) & (judged.tier[first] != judged.tier[second])
+        difference = predictions.score[first, OVERALL] - predictions.score[second, OVERALL]
+        known = np.isfinite(difference) & (difference != 0) & (predictions.tier[first] != predictions.tier[second])
         swap = difference[known] < 0
         better.append(np.where(swap, second[known], first[known]))
         worse.append(np.where(swap, first[known], second[known]))
-        tiers.append(np.stack([judged.tier[first[known]], judged.tier[second[known]]], axis=1).astype(np.int64))
+        tiers.append(
+            np.stack([predictions.tier[first[known]], predictions.tier[second[known]]], axis=1).astype(np.int64)
+        )
     b, w = np.concatenate(better), np.concatenate(worse)
-    tone = np.abs(judged.score[b, TONE].astype(np.float64) - judged.score[w, TONE])
+    tone = np.abs(predictions.score[b, TONE].astype(np.float64) - predictions.score[w, TONE])
     return Pairs(b, w, np.concatenate(tiers), tone)
 
 
@@ -86,13 +88,13 @@ def _ratio_of_sums(
     return list(intervals(statistic, len(pieces), values_SxM.shape[0]))
 
 
-def ordering(judged: Judged, name: str) -> dict[str, Interval]:
+def ordering(predictions: Predictions, name: str) -> dict[str, Interval]:
     """Ordering accuracy of one judge's overall prediction: each tier pair, and the two gated ones where tone is no help.
 
     Keys: "pristine>poor" …, and "pristine>poor, tone alike", "pristine>moderate, tone alike".
     """
-    pairs = pairs_within_segments(judged)
-    won = wins(judged.predictions[name][:, :, OVERALL], pairs)
+    pairs = pairs_within_segments(predictions)
+    won = wins(predictions.by_model[name][:, :, OVERALL], pairs)
     names, groups = [], []
     for a, b in TIER_PAIRS:
         names.append(f"{TIERS[a]}>{TIERS[b]}")
@@ -100,13 +102,13 @@ def ordering(judged: Judged, name: str) -> dict[str, Interval]:
     for b in (TIERS.index("poor"), TIERS.index("moderate")):
         names.append(f"pristine>{TIERS[b]}, tone alike")
         groups.append(lowest_tone_quintile(pairs, (pairs.tiers == (0, b)).all(1)))
-    found = _ratio_of_sums(won, judged.piece[pairs.better], judged.pieces, groups)
+    found = _ratio_of_sums(won, predictions.piece[pairs.better], predictions.pieces, groups)
     return {name: Interval(v.value, max(v.low, 0.0), min(v.high, 1.0)) for name, v in zip(names, found, strict=True)}
 
 
-def composite_difficulty(judged: Judged) -> NDArray[np.float64]:
+def composite_difficulty(predictions: Predictions) -> NDArray[np.float64]:
     """Mean of the standardised covariates of each row (row,); covariates that do not vary count as 0."""
-    z = standardised(judged.difficulty)
+    z = standardised(predictions.difficulty)
     return z.mean(axis=1)
 
 
@@ -118,14 +120,14 @@ def standardised(values_NxC: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.nan_to_num(z)
 
 
-def ordering_by_difficulty(judged: Judged, name: str, n_bins: int = 10) -> list[dict[str, float | int]]:
+def ordering_by_difficulty(predictions: Predictions, name: str, n_bins: int = 10) -> list[dict[str, float | int]]:
     """Accuracy of pristine over poor in each tenth of composite difficulty, easiest first."""
-    pairs = pairs_within_segments(judged)
+    pairs = pairs_within_segments(predictions)
     chosen = (pairs.tiers == (0, TIERS.index("poor"))).all(1)
     if not chosen.any():
         return []
-    won = wins(judged.predictions[name][:, :, OVERALL], pairs)[:, chosen].mean(0)
-    hard = composite_difficulty(judged)[pairs.better[chosen]]
+    won = wins(predictions.by_model[name][:, :, OVERALL], pairs)[:, chosen].mean(0)
+    hard = composite_difficulty(predictions)[pairs.better[chosen]]
     n_bins = min(n_bins, len(hard))
     parts = np.array_split(np.argsort(hard, kind="stable"), n_bins)
     return [
@@ -134,21 +136,21 @@ def ordering_by_difficulty(judged: Judged, name: str, n_bins: int = 10) -> list[
     ]
 
 
-def difficulty_slopes(judged: Judged, name: str) -> dict[str, Interval]:
+def difficulty_slopes(predictions: Predictions, name: str) -> dict[str, Interval]:
     """Slope of the overall prediction per sd of each covariate on pristine rows ÷ the mean pristine–poor gap (signed).
 
     NaN where the gap is not positive: then no part of it can be called small.
     """
-    quality = judged.predictions[name][:, :, OVERALL].astype(np.float64)
-    pristine = np.flatnonzero(judged.tier == TIERS.index("pristine"))
-    poor = np.flatnonzero(judged.tier == TIERS.index("poor"))
-    z = standardised(judged.difficulty[pristine])
-    pieces = judged.pieces
+    quality = predictions.by_model[name][:, :, OVERALL].astype(np.float64)
+    pristine = np.flatnonzero(predictions.tier == TIERS.index("pristine"))
+    poor = np.flatnonzero(predictions.tier == TIERS.index("poor"))
+    z = standardised(predictions.difficulty[pristine])
+    pieces = predictions.pieces
     n_pieces, n_seeds = len(pieces), len(quality)
 
     def by_piece(rows: NDArray[np.int64], values_RxM: NDArray[np.float64]) -> NDArray[np.float64]:
         sums = np.zeros((n_pieces, values_RxM.shape[1]))
-        np.add.at(sums, np.searchsorted(pieces, judged.piece[rows]), values_RxM)
+        np.add.at(sums, np.searchsorted(pieces, predictions.piece[rows]), values_RxM)
         return sums
 
     high, low = quality[:, pristine].T, quality[:, poor].T

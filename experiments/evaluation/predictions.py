@@ -1,6 +1,6 @@
 """What several judges said about the same rows, and correlations of it that can be recomputed for any weights.
 
-`Judged` is the one currency of the experiments: heads, swapped heads, specialists and shortcuts all become named
+`Predictions` is the one currency of the experiments: heads, swapped heads, specialists and shortcuts all become named
 predictions over the same rows. `Correlations` boils it down to sums a piece, so that a bootstrap of thousands of
 resamples costs seconds whatever the number of rows.
 """
@@ -21,14 +21,14 @@ Kind = Literal["specific", "plain", "within_tier"]
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
+class Predictions:
     """Predictions (seed, row, dimension) by name, and what is true of the rows.
 
     score and valid: (row, 8); piece, segment, tier: (row,). Every prediction has the same number of seeds; one that has
     no seed of its own (a shortcut) is repeated.
     """
 
-    predictions: Mapping[str, NDArray[np.float32]]
+    by_model: Mapping[str, NDArray[np.float32]]
     score: NDArray[np.float32]
     valid: NDArray[np.bool_]
     tier: NDArray[np.uint8]
@@ -40,28 +40,28 @@ class Judged:
 
     def __post_init__(self) -> None:
         wanted = (self.n_seeds, len(self.tier), len(DIMENSIONS))
-        for name, predicted in self.predictions.items():
+        for name, predicted in self.by_model.items():
             if predicted.shape != wanted:
                 raise ValueError(f"predictions of {name}: {predicted.shape}, not {wanted}")
 
     @property
     def n_seeds(self) -> int:
         """Seeds of every prediction."""
-        return next(iter(self.predictions.values())).shape[0]
+        return next(iter(self.by_model.values())).shape[0]
 
     @property
     def names(self) -> tuple[str, ...]:
-        """Names of the judges in order."""
-        return tuple(self.predictions)
+        """Names of the models in order."""
+        return tuple(self.by_model)
 
     @property
     def pieces(self) -> NDArray[np.int32]:
         """The distinct pieces, sorted: the order of every piece weight."""
         return np.unique(self.piece)
 
-    def only(self, names: tuple[str, ...]) -> Judged:
+    def only(self, names: tuple[str, ...]) -> Predictions:
         """The same rows with these judges alone."""
-        return replace(self, predictions={name: self.predictions[name] for name in names})
+        return replace(self, by_model={name: self.by_model[name] for name in names})
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,12 +89,12 @@ class Correlations:
     the folds' heads happen to be calibrated.
     """
 
-    def __init__(self, judged: Judged, kind: Kind) -> None:
-        self.names = judged.names
-        self.n_seeds = judged.n_seeds
-        self.n_pieces = len(judged.pieces)
+    def __init__(self, predictions: Predictions, kind: Kind) -> None:
+        self.names = predictions.names
+        self.n_seeds = predictions.n_seeds
+        self.n_pieces = len(predictions.pieces)
         self.dimensions = AXIS_DIMENSIONS if kind == "specific" else DIMENSIONS
-        self._sums = [_sums(judged, kind, k) for k in range(len(self.dimensions))]
+        self._sums = [_sums(predictions, kind, k) for k in range(len(self.dimensions))]
 
     def __call__(self, piece_weights_BxP: NDArray[np.float64]) -> NDArray[np.float64]:
         """r as (B, dimension, name, seed); NaN where a score or a prediction does not vary."""
@@ -102,34 +102,34 @@ class Correlations:
         return np.stack([_partial(s, piece_weights_BxP).reshape(shape) for s in self._sums], axis=1)
 
 
-def _sums(judged: Judged, kind: Kind, k: int) -> _Sums:
-    rows = judged.valid[:, k] & np.isfinite(judged.score[:, k])
+def _sums(predictions: Predictions, kind: Kind, k: int) -> _Sums:
+    rows = predictions.valid[:, k] & np.isfinite(predictions.score[:, k])
     if kind == "specific":
-        rows = rows & (judged.tier != TIERS.index("pristine"))
+        rows = rows & (predictions.tier != TIERS.index("pristine"))
     order = np.flatnonzero(rows)
-    order = order[np.argsort(judged.piece[order], kind="stable")]
-    scores = (judged.score[order].astype(np.float64) - 75) / 15
+    order = order[np.argsort(predictions.piece[order], kind="stable")]
+    scores = (predictions.score[order].astype(np.float64) - 75) / 15
     ones = np.ones((len(order), 1))
     if kind == "specific":
         others = [j for j in range(N_AXES) if j != k]
-        known = judged.valid[order][:, others] & np.isfinite(scores[:, others])
+        known = predictions.valid[order][:, others] & np.isfinite(scores[:, others])
         values = np.where(known, scores[:, others], 0.0)
         mean = values.sum(0) / np.maximum(known.sum(0), 1)
         missing = ~known[:, known.any(axis=0) & ~known.all(axis=0)]
         controls = np.hstack([ones, np.where(known, values, mean), missing])
     elif kind == "within_tier":
-        controls = (judged.tier[order, None] == np.arange(len(TIERS))).astype(np.float64)
+        controls = (predictions.tier[order, None] == np.arange(len(TIERS))).astype(np.float64)
     else:
         controls = ones
-    predicted = np.concatenate([p[:, order, k] for p in judged.predictions.values()]).T.astype(np.float64)
-    fold = np.zeros(len(order), np.int64) if judged.fold is None else judged.fold[order]
+    predicted = np.concatenate([p[:, order, k] for p in predictions.by_model.values()]).T.astype(np.float64)
+    fold = np.zeros(len(order), np.int64) if predictions.fold is None else predictions.fold[order]
     for f in np.unique(fold):
         part = predicted[fold == f]
         predicted[fold == f] = (part - part.mean(0)) / np.maximum(part.std(0), 1e-9)
     y = scores[:, k]
 
-    starts = np.searchsorted(judged.piece[order], judged.pieces)
-    stops = np.searchsorted(judged.piece[order], judged.pieces, side="right")
+    starts = np.searchsorted(predictions.piece[order], predictions.pieces)
+    stops = np.searchsorted(predictions.piece[order], predictions.pieces, side="right")
     parts = []
     for start, stop in zip(starts, stops, strict=True):
         c, p, t = controls[start:stop], predicted[start:stop], y[start:stop]

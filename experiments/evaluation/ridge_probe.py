@@ -1,7 +1,7 @@
 """The ridge probe: what a straight line can read from each state of each encoder.
 
 Every state's mean and sd over time; statistic and penalty are chosen on validation rows for each dimension, and rows of
-other pieces are judged. It is a floor for every trained head, and shows which layers know what.
+other pieces are predicted. It is a floor for every trained head, and shows which layers know what.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.data.folds import Fold
-from keybed.experiments.evaluation.cross_validation import judged_rows
-from keybed.experiments.evaluation.predictions import N_AXES, Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.cross_validation import scored_rows
+from keybed.experiments.evaluation.predictions import N_AXES, Correlations, Predictions, over_dimensions, over_seeds
 from keybed.heads.inputs import tier_weights
 from keybed.heads.ridge import RidgeProbe
 from keybed.store.format.rows import Rows
@@ -26,15 +26,15 @@ MOST_ROWS = 8192
 
 def ridge_probe(store: Store, audio: str, midi: str, fold: Fold, rows: Rows) -> dict[str, Any]:
     """{"layers": encoder -> mean specific r by state, "best": encoder -> {state, mean, specific}} on the judged rows."""
-    parts = [rows.take(p[:MOST_ROWS]) for p in (fold.train, fold.validation, fold.judged)]
+    parts = [rows.take(p[:MOST_ROWS]) for p in (fold.train, fold.validation, fold.test)]
     found: dict[str, Any] = {"layers": {}, "best": {}, "rows": len(parts[0])}
     for name in (audio, midi):
         spec = store.recipe.encoder(name)
         by_state, choosing = [], []
         for state in range(spec.n_states):
-            train, validation, judged = (store.read(f"{spec.group}/layers[state={state}]", p.index) for p in parts)
-            r, predicted = fit_line((train, validation, judged), parts)
-            by_state.append(specific(judged_rows(parts[2], {"ridge": predicted[None]})))
+            train, validation, test = (store.read(f"{spec.group}/layers[state={state}]", p.index) for p in parts)
+            r, predicted = fit_line((train, validation, test), parts)
+            by_state.append(specific(scored_rows(parts[2], {"ridge": predicted[None]})))
             choosing.append(r)
         best = int(np.argmax(np.nan_to_num(choosing, nan=-1)))
         found["layers"][name] = [mean for mean, _ in by_state]
@@ -55,9 +55,9 @@ def fit_line(features: tuple[NDArray, NDArray, NDArray], parts: list[Rows]) -> t
     return float(np.mean([0.0 if r is None else r for r in best])), solved.predict({"block": features[2]})
 
 
-def specific(judged: Judged) -> tuple[float, dict[str, float]]:
+def specific(predictions: Predictions) -> tuple[float, dict[str, float]]:
     """Mean specific r of the judge "ridge", and each dimension's."""
-    correlations = Correlations(judged.only(("ridge",)), "specific")
+    correlations = Correlations(predictions.only(("ridge",)), "specific")
     r = over_seeds(correlations(np.ones((1, correlations.n_pieces))), np.ones((1, correlations.n_seeds)))
     each = {DIMENSIONS[k]: float(r[0, k, 0]) for k in range(N_AXES)}
     return float(over_dimensions(r)[0, 0]), each

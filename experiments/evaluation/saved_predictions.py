@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.evaluation.cross_validation import Trial
-from keybed.experiments.evaluation.model_selection import SWAP_AUDIO, SWAP_MIDI
-from keybed.experiments.evaluation.tables import SHORTCUT
+from keybed.experiments.evaluation.cross_validation import CrossValidation
+from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
 from keybed.store.errors import KeybedError
 
 PREDICTIONS = "predictions.npz"
@@ -18,35 +17,35 @@ TRUTH = ("score", "valid", "tier", "segment", "piece", "difficulty")
 
 
 class RowsDiffer(KeybedError):
-    """Two runs judged different rows, so that their judgements cannot be paired."""
+    """Two runs predicted different rows, so that they cannot be paired."""
 
 
 @dataclass(frozen=True, eq=False)
-class Saved:
-    """index: store rows; fold: which fold judged them; said: judge -> (seed, row, 8)."""
+class SavedPredictions:
+    """index: store rows; fold: which fold judged them; by_model: model -> (seed, row, 8)."""
 
     index: NDArray[np.int64]
     fold: NDArray[np.int64]
-    said: dict[str, NDArray[np.float32]]
+    by_model: dict[str, NDArray[np.float32]]
     truth: dict[str, np.ndarray]
-    """What `Judged` needs to know of the rows, by its field names."""
+    """What `Predictions` needs to know of the rows, by its field names."""
 
 
-def save_predictions(run: Path, trial: Trial) -> Path:
+def save_predictions(run: Path, trial: CrossValidation) -> Path:
     """Write heads' and composed judges' predictions aside and rename; shortcuts and swaps are left out."""
     path = run / PREDICTIONS
     left_out = (SWAP_AUDIO, SWAP_MIDI)
-    said = {n: p for n, p in trial.judged.predictions.items() if n not in left_out and not n.startswith(SHORTCUT)}
-    fold = np.zeros(len(trial.rows), np.int64) if trial.judged.fold is None else trial.judged.fold
+    said = {n: p for n, p in trial.predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)}
+    fold = np.zeros(len(trial.rows), np.int64) if trial.predictions.fold is None else trial.predictions.fold
     aside = path.with_name("predictions.aside.npz")
-    truth = {f"truth/{name}": getattr(trial.judged, name) for name in TRUTH}
+    truth = {f"truth/{name}": getattr(trial.predictions, name) for name in TRUTH}
     arrays = {"index": trial.rows.index, "fold": fold} | truth | {f"said/{name}": p for name, p in said.items()}
     np.savez(aside, **arrays)  # type: ignore[arg-type]
     aside.replace(path)
     return path
 
 
-def load_predictions(run: Path) -> Saved:
+def load_predictions(run: Path) -> SavedPredictions:
     """Inverse of `save_predictions`. Raises KeybedError where the run has none."""
     path = run / PREDICTIONS
     if not path.is_file():
@@ -54,12 +53,12 @@ def load_predictions(run: Path) -> Saved:
     with np.load(path, allow_pickle=False) as arrays:
         said = {name.removeprefix("said/"): arrays[name] for name in arrays.files if name.startswith("said/")}
         truth = {name: arrays[f"truth/{name}"] for name in TRUTH}
-        return Saved(arrays["index"], arrays["fold"], said, truth)
+        return SavedPredictions(arrays["index"], arrays["fold"], said, truth)
 
 
-def same_rows(saved: Saved, index: NDArray[np.int64], where: Path) -> None:
+def same_rows(saved: SavedPredictions, index: NDArray[np.int64], where: Path) -> None:
     """Raises RowsDiffer unless the saved predictions are about exactly these rows in this order."""
     if not np.array_equal(saved.index, index):
         raise RowsDiffer(
-            f"{where} judged {len(saved.index)} rows, not the {len(index)} judged here: run it again on this store"
+            f"{where} predicted {len(saved.index)} rows, not the {len(index)} of this run: run it again on this store"
         )

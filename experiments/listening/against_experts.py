@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.predictions import Correlations, Judged
+from keybed.experiments.evaluation.predictions import Correlations, Predictions
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 
 Floats = NDArray[np.float64]
@@ -142,9 +142,9 @@ def _judged(
     known: NDArray[np.bool_],
     tier: NDArray[np.int64],
     group: NDArray[np.int64],
-) -> Judged:
+) -> Predictions:
     n = len(group)
-    return Judged(
+    return Predictions(
         {name: values[None].astype(np.float32) for name, values in said.items()},
         np.where(known, score, 0).astype(np.float32),
         known,

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION
+from keybed.experiments.evaluation.model_names import BEST_FUSION
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions
 from keybed.store.errors import KeybedError
 
@@ -30,13 +30,13 @@ def read_said(run: Path, rows: NDArray[np.int64], judge: str | None = None) -> S
     Raises KeybedError where the judge or some rows are missing.
     """
     saved = load_predictions(run)
-    judge = judge or next((name for name in JUDGES if name in saved.said), BEST_FUSION)
-    if judge not in saved.said:
-        raise KeybedError(f"{run / PREDICTIONS} has no judge {judge!r}; it has {', '.join(saved.said)}")
+    judge = judge or next((name for name in JUDGES if name in saved.by_model), BEST_FUSION)
+    if judge not in saved.by_model:
+        raise KeybedError(f"{run / PREDICTIONS} has no judge {judge!r}; it has {', '.join(saved.by_model)}")
     order = np.argsort(saved.index)
     known = saved.index[order]
     at = np.minimum(np.searchsorted(known, rows), max(known.size - 1, 0))
     if known.size == 0 or (known[at] != rows).any():
         raise KeybedError(f"{run / PREDICTIONS} lacks some test rows of this store; run its phase again on it")
-    chosen = saved.said[judge][:, order[at]].astype(np.float64)
+    chosen = saved.by_model[judge][:, order[at]].astype(np.float64)
     return Said(chosen.mean(axis=0), chosen.std(axis=0).mean(axis=1))

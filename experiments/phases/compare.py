@@ -2,7 +2,7 @@
 
     keybed compare RUN RUN…
 
-Every run after the first is compared with the first on the rows that all of them judged: mean specific r of each judge, and
+Every run after the first is compared with the first on the rows that all of them predictions: mean specific r of each judge, and
 the difference. Runs of one store alone can be compared; runs with different numbers of seeds are cut to the smaller.
 """
 
@@ -19,15 +19,15 @@ from rich.console import Console
 from rich.table import Table
 
 from keybed.experiments.data.run_folder import read_json, write_json
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, BEST_SINGLE, SPECIALISTS
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
-from keybed.experiments.evaluation.saved_predictions import Saved, load_predictions
+from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
+from keybed.experiments.evaluation.saved_predictions import SavedPredictions, load_predictions
 from keybed.experiments.reports.page import number
 from keybed.experiments.reports.plots import label
 from keybed.store.errors import KeybedError
 
-JUDGES = ("audio", "midi", "concat", "cross", "gated", BEST_FUSION, BEST_SINGLE, SPECIALISTS, "final fusion")
+MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 
 class NotComparable(KeybedError):
@@ -77,10 +77,10 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
         common = np.intersect1d(common, one.index)
     if not len(common):
         raise NotComparable("no row was judged by all of these runs")
-    n_seeds = min(next(iter(one.said.values())).shape[0] for one in saved)
+    n_seeds = min(next(iter(one.by_model.values())).shape[0] for one in saved)
     found: dict[str, Any] = {"rows": len(common), "runs": names, "seeds": n_seeds, "judges": {}}
-    for judge in JUDGES:
-        having = [(name, one) for name, one in zip(names, saved, strict=True) if judge in one.said]
+    for judge in MODELS:
+        having = [(name, one) for name, one in zip(names, saved, strict=True) if judge in one.by_model]
         if len(having) > 1:
             found["judges"][judge] = _paired(judge, dict(having), common, n_seeds)
     found["pieces"] = len(np.unique(_truth(saved[0], common)["piece"]))
@@ -94,20 +94,22 @@ def _names(runs: Sequence[Path]) -> list[str]:
     return [n if names.index(n) == i else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
-def _truth(saved: Saved, common: NDArray[np.int64]) -> dict[str, np.ndarray]:
+def _truth(saved: SavedPredictions, common: NDArray[np.int64]) -> dict[str, np.ndarray]:
     at = np.searchsorted(saved.index, common)
     return {name: values[at] for name, values in saved.truth.items()}
 
 
-def _paired(judge: str, runs: Mapping[str, Saved], common: NDArray[np.int64], n_seeds: int) -> list[dict[str, Any]]:
+def _paired(
+    judge: str, runs: Mapping[str, SavedPredictions], common: NDArray[np.int64], n_seeds: int
+) -> list[dict[str, Any]]:
     said, folds = {}, []
     for name, one in runs.items():
         at = np.searchsorted(one.index, common)
-        said[name] = one.said[judge][:n_seeds, at]
+        said[name] = one.by_model[judge][:n_seeds, at]
         folds.append(one.fold[at])
     _, fold = np.unique(np.stack(folds), axis=1, return_inverse=True)
     first = next(iter(runs.values()))
-    correlations = Correlations(Judged(said, **_truth(first, common), fold=fold.reshape(-1)), "specific")
+    correlations = Correlations(Predictions(said, **_truth(first, common), fold=fold.reshape(-1)), "specific")
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
         mean = over_dimensions(over_seeds(correlations(pieces), seeds))

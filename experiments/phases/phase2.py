@@ -23,26 +23,23 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from keybed import store as stores
 from keybed.experiments.data.features import Features, View, pair_of
 from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, TooFewPieces, n_test_pieces, out_of_fold, split_fold
 from keybed.experiments.data.run_folder import about_store, machine, start_run, write_json
-from keybed.experiments.evaluation import inspection as inside
-from keybed.experiments.evaluation import ordering
-from keybed.experiments.evaluation import tables as evidence
+from keybed.experiments.evaluation import inspection, ordering, tables
 from keybed.experiments.evaluation.cross_validation import (
-    ALL_HEADS,
     Budget,
-    Trial,
+    CrossValidation,
     compiled_once,
+    cross_validate,
     head_configs,
-    run_trial,
 )
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, SPECIALISTS, Gain, gain_criteria, gains, reading
+from keybed.experiments.evaluation.fusion_gain import Gain, gain_criteria, gains, reading
 from keybed.experiments.evaluation.gates import Criterion, Gate, at_least, below, make_gate, sha256_of, write_gate
 from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, SPECIALISTS, TIER_SHORTCUT
 from keybed.experiments.evaluation.model_selection import most_often
-from keybed.experiments.evaluation.predictions import Judged
+from keybed.experiments.evaluation.predictions import Predictions
 from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.reports.report import render
@@ -50,7 +47,7 @@ from keybed.experiments.reports.terminal import print_summary
 from keybed.heads import train
 from keybed.heads.progress import display
 from keybed.store.format.vocabulary import COVARIATES
-from keybed.store.read.store import Store
+from keybed.store.read.store import Store, open_store
 
 GAIN_THRESHOLD = 0.10
 USED_THRESHOLD = 0.02
@@ -87,7 +84,7 @@ class Phase2Config:
 def run_phase2(config: Phase2Config, console: Console) -> Path:
     """Run Phase 2 to its report; returns RUN/report.html. An interrupted run goes on where it stopped."""
     started = time.perf_counter()
-    store = stores.open(config.store)
+    store = open_store(config.store)
     audio, midi = pair_of(store, config.audio, config.midi)
     start_run(config.out, config, store.fingerprint)
     rows = store.rows()
@@ -102,11 +99,13 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     with compiled_once(), display(console) as progress:
         common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
         on_test = (
-            run_trial(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common) if own else None
+            cross_validate(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common)
+            if own
+            else None
         )
         trial = on_test
         if judging:
-            trial = run_trial(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
+            trial = cross_validate(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
     assert trial is not None
     train.save(config.out / "heads.npz", (on_test or trial).fits[0])
     console.print("judging: intervals, ordering, swaps, shortcuts …")
@@ -125,7 +124,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     }
     write_json(config.out / "results.json", results)
     save_predictions(config.out, trial)
-    gate = phase2_gate(trial.judged, results, store, config.out)
+    gate = phase2_gate(trial.predictions, results, store, config.out)
     write_gate(config.out, gate)
     report = render(config.out)
     print_summary(console, results, gate, report)
@@ -150,20 +149,20 @@ def _plan(features: Features, n_folds: int, console: Console) -> tuple[list[Fold
     return own, out_of_fold(rows, n_folds, seed=0)
 
 
-def judge(trial: Trial) -> dict[str, Any]:
+def judge(trial: CrossValidation) -> dict[str, Any]:
     """Every number of one trial that a report shows, as JSON-ready values."""
-    judged = trial.judged
-    names = tuple(name for name in SHOWN if name in judged.names)
-    specific, mean_specific = evidence.correlation_table(judged, names, "specific")
-    plain, mean_plain = evidence.correlation_table(judged, (*names, "shortcut: tier"), "plain")
-    within, mean_within = evidence.correlation_table(judged, names, "within_tier")
-    floor = plain.pop("shortcut: tier")
-    found = gains(judged)
+    predictions = trial.predictions
+    names = tuple(name for name in SHOWN if name in predictions.names)
+    specific, mean_specific = tables.correlation_table(predictions, names, "specific")
+    plain, mean_plain = tables.correlation_table(predictions, (*names, TIER_SHORTCUT), "plain")
+    within, mean_within = tables.correlation_table(predictions, names, "within_tier")
+    floor = plain.pop(TIER_SHORTCUT)
+    found = gains(predictions)
     return {
         "judged": {
-            "rows": len(judged.tier),
-            "pieces": len(judged.pieces),
-            "segments": len(np.unique(judged.segment)),
+            "rows": len(predictions.tier),
+            "pieces": len(predictions.pieces),
+            "segments": len(np.unique(predictions.segment)),
             "how": "test split" if len(trial.folds) == 1 else f"out of fold, {len(trial.folds)} folds by piece",
             "folds": len(trial.folds),
         },
@@ -177,49 +176,49 @@ def judge(trial: Trial) -> dict[str, Any]:
         "within_tier": within,
         "mean": {"specific": mean_specific, "plain": mean_plain, "within_tier": mean_within},
         "tier_floor": floor,
-        "points": evidence.point_table(judged, names),
+        "points": tables.point_table(predictions, names),
         "gain": found,
         "reading": reading(found),
-        "swap": evidence.swap_losses(judged),
-        "swap_by_dimension": evidence.swap_by_dimension(judged),
-        "ordering": {name: ordering.ordering(judged, name) for name in (*names, BEST_FUSION)},
+        "swap": tables.swap_losses(predictions),
+        "swap_by_dimension": tables.swap_by_dimension(predictions),
+        "ordering": {name: ordering.ordering(predictions, name) for name in (*names, BEST_FUSION)},
         "difficulty": {
-            "slopes": ordering.difficulty_slopes(judged, BEST_FUSION),
-            "by_decile": ordering.ordering_by_difficulty(judged, BEST_FUSION),
+            "slopes": ordering.difficulty_slopes(predictions, BEST_FUSION),
+            "by_decile": ordering.ordering_by_difficulty(predictions, BEST_FUSION),
         },
-        "audit": evidence.audit(judged, names),
-        "label_correlation": evidence.label_correlation(judged),
+        "audit": tables.audit(predictions, names),
+        "label_correlation": tables.label_correlation(predictions),
     }
 
 
-def _test_split(trial: Trial) -> dict[str, Any]:
+def _test_split(trial: CrossValidation) -> dict[str, Any]:
     """Plain and specific r on the test split's pieces only, without intervals where it has a single piece."""
-    names = tuple(name for name in SHOWN if name in trial.judged.names)
-    pieces = len(trial.judged.pieces)
+    names = tuple(name for name in SHOWN if name in trial.predictions.names)
+    pieces = len(trial.predictions.pieces)
     kinds: dict[str, Any] = {}
     for kind in ("plain", "specific"):
         if pieces > 1:
-            table, mean = evidence.correlation_table(trial.judged, names, kind)
+            table, mean = tables.correlation_table(trial.predictions, names, kind)
         else:
-            table, mean = evidence.point_correlations(trial.judged, names, kind)
+            table, mean = tables.point_correlations(trial.predictions, names, kind)
         kinds[kind] = {"table": table, "mean": mean}
-    return {"rows": len(trial.judged.tier), "pieces": pieces, **kinds}
+    return {"rows": len(trial.predictions.tier), "pieces": pieces, **kinds}
 
 
-def look_inside(trial: Trial, features: Features) -> dict[str, Any]:
+def look_inside(trial: CrossValidation, features: Features) -> dict[str, Any]:
     """Diagnostics of the first fold's heads on its judged rows."""
     fit, fold = trial.fits[0], trial.folds[0]
-    shown = inside.sample(fold.judged)
+    shown = inspection.sample(fold.test)
     return {
-        "attention": inside.attention(fit, "cross", features, shown),
-        "gate": inside.gate_weights(fit, features, shown),
-        "spaces": inside.spaces(features, inside.sample(fold.train), shown),
+        "attention": inspection.attention(fit, "cross", features, shown),
+        "gate": inspection.gate_weights(fit, features, shown),
+        "spaces": inspection.spaces(features, inspection.sample(fold.train), shown),
     }
 
 
-def phase2_gate(judged: Judged, results: dict[str, Any], store: Store, run: Path) -> Gate:
-    """The verdict with every criterion. On a tiered store only the plan's literal arithmetic is judged."""
-    found = gains(judged)
+def phase2_gate(predictions: Predictions, results: dict[str, Any], store: Store, run: Path) -> Gate:
+    """The verdict with every criterion. On a tiered store only the plan's literal arithmetic is predictions."""
+    found = gains(predictions)
     criteria = [
         *gain_criteria(found, GAIN_THRESHOLD),
         *used_criteria(results["swap"]),

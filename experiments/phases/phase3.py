@@ -24,21 +24,19 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from keybed import store as stores
 from keybed.experiments.data.features import Features, View
 from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, n_test_pieces, out_of_fold, split_fold
 from keybed.experiments.data.run_folder import about_store, machine, read_json, start_run, write_json
-from keybed.experiments.evaluation import alignment as aligning
+from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation.cross_validation import (
-    ALL_HEADS,
     Budget,
-    Trial,
+    CrossValidation,
     compiled_once,
+    cross_validate,
     head_configs,
-    judged_rows,
-    run_trial,
+    scored_rows,
 )
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, gain
+from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.gates import (
     Criterion,
     above_zero,
@@ -50,12 +48,13 @@ from keybed.experiments.evaluation.gates import (
     write_gate,
 )
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.model_selection import SINGLES, most_often
-from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, PHASE3_BEST_SINGLE, SINGLES
+from keybed.experiments.evaluation.model_selection import most_often
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.ridge_probe import fit_line
 from keybed.experiments.evaluation.saved_predictions import (
     PREDICTIONS,
-    Saved,
+    SavedPredictions,
     load_predictions,
     same_rows,
     save_predictions,
@@ -66,11 +65,11 @@ from keybed.heads.blocks import frame_block
 from keybed.heads.progress import display
 from keybed.heads.train_loop import FitConfig
 from keybed.store.errors import KeybedError
+from keybed.store.read.store import open_store
 
 ALIGNMENT_THRESHOLD, RETENTION_THRESHOLD, GAIN_THRESHOLD = 0.6, 0.95, 0.15
 LEAST_RANK, MOST_UNIFORMITY = 5.0, -0.5
 """Ours: below this effective rank, or above this uniformity (0 is one point), a space counts as collapsed."""
-SINGLE_ANYWHERE = "best_single, raw or aligned"
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ class Phase3Config:
     """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
 
 
-def judging_folds(features: Features, n_folds: int) -> list[Fold]:
+def outer_folds(features: Features, n_folds: int) -> list[Fold]:
     """The folds that Phase 2 judged by: the test split, or all pieces out of fold."""
     if n_test_pieces(features.rows) >= MIN_TEST_PIECES:
         return [split_fold(features.rows)]
@@ -109,7 +108,7 @@ def phase2_budget(run: Path) -> tuple[Budget, int]:
 def run_phase3(config: Phase3Config, console: Console) -> Path:
     """Run Phase 3 to its report. Raises GateRefused and ChainBroken where Phase 2 does not allow it."""
     started = time.perf_counter()
-    store = stores.open(config.store)
+    store = open_store(config.store)
     before, overrides = check_chain(config.after, 2, store.fingerprint, config.override)
     earlier = read_json(config.after / "results.json")
     pair = earlier["pair"]
@@ -119,7 +118,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     rows = store.rows()
     features = Features(store, View(pair["audio"], pair["midi"], pair["view"]), rows, memory_gib=config.memory_gib)
     budget, n_folds = phase2_budget(config.after)
-    folds = judging_folds(features, n_folds)
+    folds = outer_folds(features, n_folds)
     raw = load_predictions(config.after)
     n_train = max(len(fold.train) for fold in folds)
     batch_rows = config.batch_rows or (128 if n_train >= 20 * 128 else 64)
@@ -130,16 +129,16 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     wanted = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
     heads = head_configs(ALL_HEADS, budget.hidden, "frames")
     console.print(f"Phase 3 on {len(rows)} rows, {len(folds)} fold(s): projections, then Phase 2's heads again")
-    trials, met, met_before, met_cca, retention = [], [], [], [], []
+    trials, embeddings, embeddings_before, embeddings_cca, retention = [], [], [], [], []
     projections: list[AlignResult] = []
     with compiled_once(), display(console) as progress:
         for number, fold in enumerate(folds):
-            result = aligning.fit_projections(features, fold, wanted, store.fingerprint, config.out, progress)
-            there = aligning.aligned_features(
+            result = alignment.fit_projections(features, fold, wanted, store.fingerprint, config.out, progress)
+            there = alignment.aligned_features(
                 result, features, memory_gib=config.memory_gib, folder=config.out, say=console.print
             )
             trials.append(
-                run_trial(
+                cross_validate(
                     there,
                     [fold],
                     heads,
@@ -150,41 +149,47 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                     progress=progress,
                 )
             )
-            met.append(aligning.meet(result, features, fold, fold.judged))
-            met_before.append(aligning.meet(aligning.untrained(result, features), features, fold, fold.judged))
-            met_cca.append(aligning.meet_by_cca(features, fold, fold.judged))
+            embeddings.append(alignment.embed(result, features, fold, fold.test))
+            embeddings_before.append(alignment.embed(alignment.untrained(result, features), features, fold, fold.test))
+            embeddings_cca.append(alignment.embed_by_cca(features, fold, fold.test))
             retention.append(_lines(features, there, fold))
             projections.append(result)
             del there  # before the next fold makes its own
-    trial = joined(trials)
+    trial = merge_folds(trials)
     same_rows(raw, trial.rows.index, config.after)
-    judged = with_rivals(trial, raw, earlier)
-    recall, chance = aligning.variant_recall(met, rows)
+    predictions = with_raw_models(trial, raw, earlier)
+    recall, chance = alignment.variant_recall(embeddings, rows)
     results: dict[str, Any] = {
         "phase": 3,
         "store": about_store(store),
         "pair": pair,
         "budget": earlier["budget"],
         "after": {"run": config.after.name, "verdict": before.verdict},
-        "judged": {"rows": len(rows), "pieces": len(judged.pieces), "folds": len(folds)},
+        "judged": {"rows": len(rows), "pieces": len(predictions.pieces), "folds": len(folds)},
         "alignment": {
-            "after": aligning.alignment_interval(met, rows),
-            "before": aligning.alignment_interval(met_before, rows),
-            "cca": aligning.alignment_interval(met_cca, rows),
+            "after": alignment.alignment_interval(embeddings, rows),
+            "before": alignment.alignment_interval(embeddings_before, rows),
+            "cca": alignment.alignment_interval(embeddings_cca, rows),
         },
         "variant_recall": {
             "after": recall,
-            "before": aligning.variant_recall(met_before, rows)[0],
-            "cca": aligning.variant_recall(met_cca, rows)[0],
+            "before": alignment.variant_recall(embeddings_before, rows)[0],
+            "cca": alignment.variant_recall(embeddings_cca, rows)[0],
             "chance": chance,
         },
-        "retrieval": {"after": aligning.retrieval(met[0], rows), "before": aligning.retrieval(met_before[0], rows)},
-        "spread": {"after": aligning.spread(met[0]), "before": aligning.spread(met_before[0])},
+        "retrieval": {
+            "after": alignment.retrieval(embeddings[0], rows),
+            "before": alignment.retrieval(embeddings_before[0], rows),
+        },
+        "spread": {
+            "after": alignment.collapse_measures(embeddings[0]),
+            "before": alignment.collapse_measures(embeddings_before[0]),
+        },
         "retention": _retention(retention, trial),
-        "gain": {"aligned": gain(judged, BEST_FUSION, SINGLE_ANYWHERE), "phase2": earlier["gain"]["a"]},
+        "gain": {"aligned": gain(predictions, BEST_FUSION, PHASE3_BEST_SINGLE), "phase2": earlier["gain"]["a"]},
         "mean": {
-            name: _mean(judged, name)
-            for name in (*ALL_HEADS, *(f"raw {h}" for h in ALL_HEADS), BEST_FUSION, SINGLE_ANYWHERE)
+            name: _mean(predictions, name)
+            for name in (*ALL_HEADS, *(f"raw {h}" for h in ALL_HEADS), BEST_FUSION, PHASE3_BEST_SINGLE)
         },
         "chosen": {
             "fusion": most_often([c.fusion for c in trial.choices]),
@@ -201,7 +206,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         "steps": config.epochs * -(-n_train // projections[0].config.fit.batch_rows),
         "temperature": [p.temperature() for p in projections],
         "history": projections[0].history,
-        "plane": {"before": aligning.plane(met_before[0]), "after": aligning.plane(met[0])},
+        "plane": {"before": alignment.project_2d(embeddings_before[0]), "after": alignment.project_2d(embeddings[0])},
         "machine": machine(),
         "seconds": round(time.perf_counter() - started, 1),
     }
@@ -218,7 +223,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     return report
 
 
-def joined(trials: list[Trial]) -> Trial:
+def merge_folds(trials: list[CrossValidation]) -> CrossValidation:
     """Trials of one fold each, over different rows, as one."""
     if len(trials) == 1:
         return trials[0]
@@ -230,12 +235,12 @@ def joined(trials: list[Trial]) -> Trial:
     }
     rows = type(first)(**columns)
     said = {
-        name: np.concatenate([t.judged.predictions[name] for t in trials], axis=1)[:, order]
-        for name in trials[0].judged.names
+        name: np.concatenate([t.predictions.by_model[name] for t in trials], axis=1)[:, order]
+        for name in trials[0].predictions.names
     }
     fold = np.concatenate([np.full(len(t.rows), i) for i, t in enumerate(trials)])[order]
-    return Trial(
-        replace(judged_rows(rows, said), fold=fold),
+    return CrossValidation(
+        replace(scored_rows(rows, said), fold=fold),
         rows,
         tuple(f for t in trials for f in t.folds),
         tuple(c for t in trials for c in t.choices),
@@ -244,28 +249,28 @@ def joined(trials: list[Trial]) -> Trial:
     )
 
 
-def with_rivals(trial: Trial, raw: Saved, earlier: dict[str, Any]) -> Judged:
+def with_raw_models(trial: CrossValidation, raw: SavedPredictions, earlier: dict[str, Any]) -> Predictions:
     """The aligned heads beside the raw ones, and the best single modality of either kind, chosen on validation in each fold."""
-    judged = trial.judged
-    fold = np.zeros(len(judged.tier), np.int64) if judged.fold is None else judged.fold
-    more = {f"raw {name}": raw.said[name] for name in ALL_HEADS}
-    single = np.zeros_like(judged.predictions["audio"])
+    predictions = trial.predictions
+    fold = np.zeros(len(predictions.tier), np.int64) if predictions.fold is None else predictions.fold
+    more = {f"raw {name}": raw.by_model[name] for name in ALL_HEADS}
+    single = np.zeros_like(predictions.by_model["audio"])
     for f, (ours, theirs) in enumerate(zip(trial.choices, earlier["chosen"]["each_fold"], strict=True)):
         candidates = {name: ours.validation[name] for name in SINGLES}
         candidates |= {f"raw {name}": theirs["validation"][name] for name in SINGLES}
         best = max(candidates, key=lambda name: candidates[name])
-        said = more[best] if best.startswith("raw ") else judged.predictions[best]
+        said = more[best] if best.startswith("raw ") else predictions.by_model[best]
         single[:, fold == f] = said[:, fold == f]
-    return replace(judged, predictions={**judged.predictions, **more, SINGLE_ANYWHERE: single})
+    return replace(predictions, by_model={**predictions.by_model, **more, PHASE3_BEST_SINGLE: single})
 
 
 def _lines(raw: Features, there: Features, fold: Fold) -> dict[str, NDArray[np.float32]]:
     """Ridge predictions for the fold's judged rows from both modalities' raw and aligned frames."""
-    parts = [raw.rows.take(p[:8192]) for p in (fold.train, fold.validation, fold.judged)]
+    parts = [raw.rows.take(p[:8192]) for p in (fold.train, fold.validation, fold.test)]
     found = {}
     for name, features in (("raw", raw), ("aligned", there)):
         blocks = []
-        for positions in (fold.train[:8192], fold.validation[:8192], fold.judged[:8192]):
+        for positions in (fold.train[:8192], fold.validation[:8192], fold.test[:8192]):
             batch = features.batch(positions)
             sides = [
                 frame_block(m, np.asarray(getattr(batch, f"{m}_BxTxC")), np.asarray(getattr(batch, f"{m}_mask_BxT")))[m]
@@ -276,16 +281,16 @@ def _lines(raw: Features, there: Features, fold: Fold) -> dict[str, NDArray[np.f
     return found
 
 
-def _retention(lines: list[dict[str, NDArray[np.float32]]], trial: Trial) -> dict[str, Interval]:
+def _retention(lines: list[dict[str, NDArray[np.float32]]], trial: CrossValidation) -> dict[str, Interval]:
     """Mean specific r that a straight line reads from the projections ÷ from the raw features."""
-    order = np.argsort(np.concatenate([f.judged[:8192] for f in trial.folds]), kind="stable")
+    order = np.argsort(np.concatenate([f.test[:8192] for f in trial.folds]), kind="stable")
     said = {n: np.concatenate([part[n] for part in lines])[order][None] for n in ("raw", "aligned")}
-    kept = np.sort(np.concatenate([f.judged[:8192] for f in trial.folds]))
-    everything = np.sort(np.concatenate([f.judged for f in trial.folds]))
+    kept = np.sort(np.concatenate([f.test[:8192] for f in trial.folds]))
+    everything = np.sort(np.concatenate([f.test for f in trial.folds]))
     at = np.searchsorted(everything, kept)
-    fold = None if trial.judged.fold is None else trial.judged.fold[at]
-    judged = replace(judged_rows(trial.rows.take(at), said), fold=fold)
-    correlations = Correlations(judged, "specific")
+    fold = None if trial.predictions.fold is None else trial.predictions.fold[at]
+    predictions = replace(scored_rows(trial.rows.take(at), said), fold=fold)
+    correlations = Correlations(predictions, "specific")
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
         mean = over_dimensions(over_seeds(correlations(pieces), seeds))
@@ -296,8 +301,8 @@ def _retention(lines: list[dict[str, NDArray[np.float32]]], trial: Trial) -> dic
     return {"raw": raw, "aligned": there, "ratio": ratio}
 
 
-def _mean(judged: Judged, name: str) -> Interval:
-    correlations = Correlations(judged.only((name,)), "specific")
+def _mean(predictions: Predictions, name: str) -> Interval:
+    correlations = Correlations(predictions.only((name,)), "specific")
     found: Interval = intervals(
         lambda p, s: over_dimensions(over_seeds(correlations(p), s)), correlations.n_pieces, correlations.n_seeds
     )[0]

@@ -24,21 +24,20 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from keybed import store as stores
 from keybed.experiments.data.features import Features, View, pair_of
 from keybed.experiments.data.run_folder import about_store, machine, start_run, write_json
-from keybed.experiments.evaluation import tables as evidence
-from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs, run_trial
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, BEST_SINGLE
+from keybed.experiments.evaluation import tables
+from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.model_selection import most_often
-from keybed.experiments.phases.phase3 import judging_folds
+from keybed.experiments.phases.phase3 import outer_folds
 from keybed.experiments.reports.page import number
 from keybed.experiments.reports.report import render
 from keybed.heads.progress import display
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import fingerprint
-from keybed.store.read.store import Store
+from keybed.store.read.store import Store, open_store
 
 HEADS = ("audio", "midi", "concat", "cross")
 SHOWN = (*HEADS, BEST_SINGLE, BEST_FUSION)
@@ -66,7 +65,7 @@ class WindowCheckConfig:
 def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
     """Judge every store and write results.json and report.html; returns the report's path. Raises WindowsMixed."""
     started = time.perf_counter()
-    opened = sorted((stores.open(path) for path in config.stores), key=_window_s)
+    opened = sorted((open_store(path) for path in config.stores), key=_window_s)
     check_alike(opened)
     start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
     budget = Budget(config.epochs, config.seeds, config.hidden)
@@ -75,20 +74,20 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
         for store in opened:
             audio, midi = pair_of(store, config.audio, config.midi)
             features = Features(store, View(audio, midi), store.rows(), memory_gib=config.memory_gib)
-            folds = judging_folds(features, config.folds)
+            folds = outer_folds(features, config.folds)
             heads = head_configs(HEADS, config.hidden, "frames")
             where = config.out / "checkpoints" / f"{_window_s(store):g}-s"
-            trial = run_trial(
+            trial = cross_validate(
                 features, folds, heads, budget, fingerprint=store.fingerprint, checkpoints=where, progress=progress
             )
-            specific, mean = evidence.correlation_table(trial.judged, SHOWN, "specific")
+            specific, mean = tables.correlation_table(trial.predictions, SHOWN, "specific")
             found.append(
                 {
                     "window_s": _window_s(store),
                     "store": about_store(store),
                     "rows": len(trial.rows),
                     "judgeable": float(trial.rows.valid.mean()),
-                    "pieces": len(trial.judged.pieces),
+                    "pieces": len(trial.predictions.pieces),
                     "pair": {"audio": audio, "midi": midi, "view": "frames"},
                     "fusion": most_often([c.fusion for c in trial.choices]),
                     "specific": specific,

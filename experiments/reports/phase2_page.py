@@ -6,7 +6,7 @@ from typing import Any
 
 from keybed.experiments.evaluation.diagnostics import IN_WORDS
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.evaluation.model_selection import FUSIONS, SINGLES
+from keybed.experiments.evaluation.model_names import FUSIONS, SINGLES
 from keybed.experiments.evaluation.shortcuts import IN_WORDS as SHORTCUT_WORDS
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.evaluation.model_selection import FUSIONS, SINGLES
+from keybed.experiments.evaluation.model_names import FUSIONS, SINGLES
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
 from keybed.experiments.reports.plots import label

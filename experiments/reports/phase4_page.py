@@ -5,18 +5,18 @@ from __future__ import annotations
 from typing import Any
 
 from keybed.experiments.evaluation.gates import Gate
+from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
 from keybed.experiments.reports.plots import label
 from keybed.store.format.vocabulary import DIMENSIONS
 
 Json = Any
-FINAL, SINGLE = "final fusion", "best single, raw or aligned"
 
 
 def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
     """Lead lines, small lines under them, and sections."""
-    table = results["specific"][FINAL]
+    table = results["specific"][FINAL_FUSION]
     lead = [
         f"Technical: mean specific r {with_interval(results['technical'], 2)}, asked > 0.50.",
         f"Interpretive: musical expression {with_interval(table['musical_expression'], 2)}, asked > 0.35.",
@@ -29,7 +29,10 @@ def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section
         f"{number(overall['mean_of_seven'], 2)} from the mean of the seven predictions.",
         f"The plan’s literal targets in plain r: {gate.literal_verdict} (literal). After {results['after']['run']} ({results['after']['verdict']}).",
     ]
-    judges = {FINAL: results["specific"][FINAL], SINGLE: results["specific"][SINGLE]}
+    judges = {
+        FINAL_FUSION: results["specific"][FINAL_FUSION],
+        PHASE4_BEST_SINGLE: results["specific"][PHASE4_BEST_SINGLE],
+    }
     uncertainty: list[list[Cell]] = [
         [label(d), f"± {number(u['half_width'], 1)}", number(u["coverage"], 2)]
         for d, u in results["uncertainty"]["dimensions"].items()
@@ -74,9 +77,12 @@ def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section
             "The plan’s literal r",
             tables=[
                 Table(
-                    ["dimension", label(FINAL), label(SINGLE)],
+                    ["dimension", label(FINAL_FUSION), label(PHASE4_BEST_SINGLE)],
                     [
-                        [label(d), *[with_interval(results["plain"][n][d], 2) for n in (FINAL, SINGLE)]]
+                        [
+                            label(d),
+                            *[with_interval(results["plain"][n][d], 2) for n in (FINAL_FUSION, PHASE4_BEST_SINGLE)],
+                        ]
                         for d in DIMENSIONS
                     ],
                     numeric=(1, 2),

@@ -8,11 +8,8 @@ renders a finished run again without computing anything.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-from rich.console import Console
 
 from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.evaluation.gates import Gate, read_gate
@@ -26,23 +23,6 @@ Json = Any
 
 class NothingToReport(KeybedError):
     """The folder is a run of a kind that has no page."""
-
-
-@dataclass(frozen=True)
-class ReportConfig:
-    """A finished run."""
-
-    run: Path
-
-
-_WORDS = {"GO": "GO", "NO-GO": "NO-GO", "UNDEFINED": "UNDEFINED"}
-
-
-def run_report(config: ReportConfig, console: Console) -> Path:
-    """Render a finished run's page again; returns its path."""
-    path = render(config.run)
-    console.print(f"report: {path}", soft_wrap=True)
-    return path
 
 
 def render(run: Path) -> Path:
@@ -62,11 +42,7 @@ def render(run: Path) -> Path:
     page = Page(
         title=f"Keybed · Phase {gate.phase} · {results['title'] if 'title' in results else TITLES[gate.phase]}",
         verdict=gate.verdict,
-        word=_WORDS[gate.verdict]
-        if gate.verdict != "UNDEFINED"
-        else f"{gate.literal_verdict} (literal)"
-        if _tiered(results)
-        else "UNDEFINED",
+        word=f"{gate.literal_verdict} (literal)" if gate.verdict == "UNDEFINED" and _tiered(results) else gate.verdict,
         lead=lead,
         below=below,
         advice=gate.advice,

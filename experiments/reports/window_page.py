@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION, BEST_SINGLE
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.page import Cell, Section, Table, number, with_interval
 from keybed.experiments.reports.plots import label

@@ -11,8 +11,8 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.features import Features, FoldData, View, batch_rows_for, other_variant, pair_of
 from keybed.experiments.data.folds import TooFewPieces, out_of_fold, split_fold
-from keybed.experiments.evaluation import inspection as inside
-from keybed.experiments.evaluation.cross_validation import head_configs, judged_rows
+from keybed.experiments.evaluation import inspection
+from keybed.experiments.evaluation.cross_validation import head_configs, scored_rows
 from keybed.experiments.evaluation.ordering import (
     difficulty_slopes,
     ordering,
@@ -33,9 +33,9 @@ def filled(make_store: Callable[..., Path]) -> stores.Store:
 def test_folds_share_no_piece_and_judge_every_row_once(filled: stores.Store) -> None:
     rows = filled.rows()
     folds = out_of_fold(rows, 4, seed=0)
-    assert sorted(np.concatenate([f.judged for f in folds]).tolist()) == list(range(len(rows)))
+    assert sorted(np.concatenate([f.test for f in folds]).tolist()) == list(range(len(rows)))
     for fold in [*folds, split_fold(rows)]:
-        sides = [set(rows.piece[p].tolist()) for p in (fold.train, fold.validation, fold.judged)]
+        sides = [set(rows.piece[p].tolist()) for p in (fold.train, fold.validation, fold.test)]
         assert not (sides[0] & sides[1])
         assert not (sides[0] & sides[2])
         assert not (sides[1] & sides[2])
@@ -108,7 +108,7 @@ def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Stor
     features = Features(filled, View("ear", "eye", "layers"), filled.rows())
     data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
     fitted = train.fit(heads, data, FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
-    assert inside.attention(fitted, "cross", features, np.arange(8)) is None
+    assert inspection.attention(fitted, "cross", features, np.arange(8)) is None
 
 
 def test_batches_grow_with_the_training_rows() -> None:
@@ -119,8 +119,8 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
     rows = filled.rows()
     rng = np.random.default_rng(0)
     said = (np.nan_to_num(rows.score) + rng.normal(0, 20, (2, len(rows), 8))).round(-1).astype(np.float32)
-    judged = judged_rows(rows, {"judge": said})
-    found = ordering(judged, "judge")
+    predictions = scored_rows(rows, {"judge": said})
+    found = ordering(predictions, "judge")
     for a in range(4):
         for b in range(a + 1, 4):
             points = []
@@ -130,8 +130,8 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
                 if sign != 0:
                     points += ((sign * np.sign(said[:, i, 7] - said[:, j, 7]) + 1) / 2).tolist()
             assert found[f"{TIERS[a]}>{TIERS[b]}"].value == pytest.approx(np.mean(points))
-    assert sum(int(d["pairs"]) for d in ordering_by_difficulty(judged, "judge")) == len(np.unique(rows.segment))
-    assert len(pairs_within_segments(judged).better) == 6 * len(np.unique(rows.segment))
+    assert sum(int(d["pairs"]) for d in ordering_by_difficulty(predictions, "judge")) == len(np.unique(rows.segment))
+    assert len(pairs_within_segments(predictions).better) == 6 * len(np.unique(rows.segment))
 
 
 def test_a_judge_of_difficulty_alone_is_found_out(filled: stores.Store) -> None:
@@ -140,7 +140,7 @@ def test_a_judge_of_difficulty_alone_is_found_out(filled: stores.Store) -> None:
     z = (rows.difficulty[:, 1] - rows.difficulty[pristine, 1].mean()) / rows.difficulty[pristine, 1].std()
     said = np.zeros((1, len(rows), 8), np.float32)
     said[0, :, 7] = np.where(rows.tier == 3, 60.0, 90.0) - 6.0 * z
-    slopes = difficulty_slopes(judged_rows(rows, {"judge": said}), "judge")
+    slopes = difficulty_slopes(scored_rows(rows, {"judge": said}), "judge")
     gap = said[0, pristine, 7].mean() - said[0, rows.tier == 3, 7].mean()
     assert slopes["polyphony"].value == pytest.approx(-6.0 / gap, rel=1e-4)
 

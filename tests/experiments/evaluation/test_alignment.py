@@ -13,7 +13,7 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.features import Features, View
 from keybed.experiments.data.folds import split_fold
-from keybed.experiments.evaluation import alignment as aligning
+from keybed.experiments.evaluation import alignment
 from keybed.heads.align import AlignConfig
 from keybed.heads.train_loop import FitConfig
 from keybed.store.errors import NoDiskSpace
@@ -24,9 +24,9 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
     rng = np.random.default_rng(0)
     midi = rng.normal(size=(48, 6))
     audio = midi + rng.normal(size=(48, 6))
-    met = aligning.Met(np.arange(8, 56), audio, midi)
-    monkeypatch.setattr(aligning, "_ASKED_AT_ONCE", 7)
-    found = aligning.retrieval(met, rows)
+    embeddings = alignment.Embeddings(np.arange(8, 56), audio, midi)
+    monkeypatch.setattr(alignment, "_ASKED_AT_ONCE", 7)
+    found = alignment.retrieval(embeddings, rows)
     assert found["rows"] == 48
     piece = rows.piece[8:56]
     for name, asking, answers in (("audio_to_midi", audio, midi), ("midi_to_audio", midi, audio)):
@@ -49,8 +49,8 @@ def test_alignment_of_a_resample_against_the_plain_count(
     midi = rng.normal(size=(len(chosen), 6)) + rows.piece[chosen][:, None]
     audio = midi + rng.normal(size=midi.shape)
     seen = []
-    monkeypatch.setattr(aligning, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
-    aligning.alignment_interval([aligning.Met(chosen, audio, midi)], rows)
+    monkeypatch.setattr(alignment, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
+    alignment.alignment_interval([alignment.Embeddings(chosen, audio, midi)], rows)
     draws = [np.flatnonzero(rows.piece[chosen] == np.unique(rows.piece)[p]) for p in (0, 0, 1)]
     paired = [audio[i] @ midi[i] for draw in draws for i in draw]
     unpaired = [
@@ -73,10 +73,10 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
     features = Features(opened, View("ear", "eye"), opened.rows())
     fold = split_fold(features.rows)
     config = AlignConfig("infonce", 16, 8, 0.07, 10.0, FitConfig(epochs=1, batch_rows=32, seeds=(0,), patience=0))
-    result = aligning.fit_projections(features, fold, config, opened.fingerprint, tmp_path, None)
+    result = alignment.fit_projections(features, fold, config, opened.fingerprint, tmp_path, None)
     said: list[str] = []
     here, there = (
-        aligning.aligned_features(result, features, memory_gib=gib, folder=tmp_path, say=said.append)
+        alignment.aligned_features(result, features, memory_gib=gib, folder=tmp_path, say=said.append)
         for gib in (4.0, 0.0)
     )
     assert len(said) == 1
@@ -94,4 +94,4 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(NoDiskSpace, match="no room left"):
-        aligning.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)
+        alignment.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)

@@ -8,15 +8,7 @@ import numpy as np
 import pytest
 
 from keybed.experiments.evaluation import fusion_gain as gains_module
-from keybed.experiments.evaluation.fusion_gain import (
-    BEST_FUSION,
-    BEST_SINGLE,
-    BEST_SINGLE_WITHOUT_TONE,
-    SPECIALISTS,
-    gain_criteria,
-    gains,
-    reading,
-)
+from keybed.experiments.evaluation.fusion_gain import gain_criteria, gains, reading
 from keybed.experiments.evaluation.gates import (
     GateRefused,
     above_zero,
@@ -29,7 +21,8 @@ from keybed.experiments.evaluation.gates import (
     write_gate,
 )
 from keybed.experiments.evaluation.intervals import Interval
-from keybed.experiments.evaluation.predictions import Judged
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
+from keybed.experiments.evaluation.predictions import Predictions
 
 NAN = float("nan")
 
@@ -84,7 +77,7 @@ def test_a_tiered_store_never_says_go_by_itself() -> None:
     assert (gate.verdict, gate.literal_verdict) == ("UNDEFINED", "GO")
 
 
-def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0) -> Judged:
+def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0) -> Predictions:
     """Judges that know dimension k with strength knows[name][k]; independent noise."""
     rng = np.random.default_rng(0)
     n = n_pieces * 24
@@ -92,7 +85,7 @@ def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0
     z = (score - 75) / 12
     said = {name: (k * z + noise * rng.normal(size=(3, n, 8))).astype(np.float32) for name, k in knows.items()}
     piece = np.repeat(np.arange(n_pieces), 24).astype(np.int32)
-    return Judged(
+    return Predictions(
         said,
         score,
         np.ones((n, 8), bool),
@@ -105,8 +98,8 @@ def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0
 
 def test_complementary_is_not_fused() -> None:
     audio, both = np.array([0, 0, 0, 0, 1, 1, 1, 0.5]), np.array([1, 1, 1, 1, 1, 1, 1, 1.0])
-    judged = _judged({BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both})
-    found = gains(judged)
+    predictions = _judged({BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both})
+    found = gains(predictions)
     a, b, _ = gain_criteria(found, 0.10)
     assert (a.outcome, b.outcome) == ("pass", "fail")
     assert reading(found).startswith("complementary, not fused")
@@ -114,8 +107,8 @@ def test_complementary_is_not_fused() -> None:
 
 def test_fused_beats_the_specialists_too() -> None:
     half, whole = np.full(8, 0.5), np.full(8, 1.0)
-    judged = _judged({BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half})
-    found = gains(judged)
+    predictions = _judged({BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half})
+    found = gains(predictions)
     expected = (1 / np.sqrt(2)) / (0.5 / np.sqrt(1.25)) - 1
     assert found["a"].relative.value == pytest.approx(expected, abs=0.06)
     assert reading(found).startswith("fused")
@@ -123,8 +116,8 @@ def test_fused_beats_the_specialists_too() -> None:
 
 def test_a_base_near_zero_makes_the_gain_undefined() -> None:
     weak, strong = np.full(8, 0.05), np.full(8, 0.5)
-    judged = _judged({BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak})
-    found = gains(judged)
+    predictions = _judged({BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak})
+    found = gains(predictions)
     assert found["a"].base.value < gains_module.SMALLEST_BASE
     assert np.isnan(found["a"].relative.value)
     assert gain_criteria(found, 0.10)[0].outcome == "undefined"

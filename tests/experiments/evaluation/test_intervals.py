@@ -7,13 +7,13 @@ import pytest
 
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.intervals import intervals, resample
-from keybed.experiments.evaluation.predictions import Correlations, Judged, over_dimensions, over_seeds
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.heads import metrics
 
 
 def simulate(
     rng: np.random.Generator, n_pieces: int, n_seeds: int, *, rows: int = 20, edge: float = 0.6, seed_sd: float = 0.05
-) -> Judged:
+) -> Predictions:
     """Two judges whose knowledge varies by piece, by seed and by row; the second knows 0.5, the first `edge`."""
     n = n_pieces * rows
     piece = np.repeat(np.arange(n_pieces), rows).astype(np.int32)
@@ -25,7 +25,7 @@ def simulate(
         own = knows * z + by_piece + rng.normal(size=(n, 8))
         each = 0.5 * rng.normal(size=(n_seeds, n, 8)) + seed_sd * rng.normal(size=(n_seeds, 1, 1)) * z
         said[name] = (own + each).astype(np.float32)
-    return Judged(
+    return Predictions(
         said,
         score.astype(np.float32),
         np.ones((n, 8), bool),
@@ -36,8 +36,8 @@ def simulate(
     )
 
 
-def _statistic(judged: Judged):  # type: ignore[no-untyped-def]
-    correlations = Correlations(judged, "specific")
+def _statistic(predictions: Predictions):  # type: ignore[no-untyped-def]
+    correlations = Correlations(predictions, "specific")
 
     def values(pieces, seeds):  # type: ignore[no-untyped-def]
         mean = over_dimensions(over_seeds(correlations(pieces), seeds))
@@ -48,64 +48,66 @@ def _statistic(judged: Judged):  # type: ignore[no-untyped-def]
 
 def test_specific_r_equals_the_heads_own_and_a_residual_by_hand() -> None:
     rng = np.random.default_rng(0)
-    judged = simulate(rng, 9, 2)
-    score = judged.score @ (0.7 * np.eye(8) + 0.05)
+    predictions = simulate(rng, 9, 2)
+    score = predictions.score @ (0.7 * np.eye(8) + 0.05)
     valid = rng.random(score.shape) < 0.85
-    judged = Judged(
-        judged.predictions,
+    predictions = Predictions(
+        predictions.by_model,
         score.astype(np.float32),
         valid,
-        judged.tier,
-        judged.segment,
-        judged.piece,
-        judged.difficulty,
+        predictions.tier,
+        predictions.segment,
+        predictions.piece,
+        predictions.difficulty,
     )
-    r = Correlations(judged, "specific")(np.ones((1, 9)))[0]
-    rows = judged.tier > 0
-    for n, name in enumerate(judged.names):
+    r = Correlations(predictions, "specific")(np.ones((1, 9)))[0]
+    rows = predictions.tier > 0
+    for n, name in enumerate(predictions.names):
         for s in range(2):
-            expected = metrics.specific_r(judged.predictions[name][s][rows], judged.score[rows], valid[rows])
+            expected = metrics.specific_r(predictions.by_model[name][s][rows], predictions.score[rows], valid[rows])
             np.testing.assert_allclose(r[:, n, s], np.array(expected[:7], float), atol=1e-6)
 
-    complete = Judged(
-        judged.predictions,
-        judged.score,
+    complete = Predictions(
+        predictions.by_model,
+        predictions.score,
         np.ones_like(valid),
-        judged.tier,
-        judged.segment,
-        judged.piece,
-        judged.difficulty,
+        predictions.tier,
+        predictions.segment,
+        predictions.piece,
+        predictions.difficulty,
     )
-    controls = np.column_stack([np.ones(rows.sum()), np.delete(judged.score[rows, :7].astype(float), 3, axis=1)])
+    controls = np.column_stack([np.ones(rows.sum()), np.delete(predictions.score[rows, :7].astype(float), 3, axis=1)])
     left = [
         x - controls @ np.linalg.lstsq(controls, x, rcond=None)[0]
-        for x in (judged.predictions["first"][0][rows, 3].astype(float), judged.score[rows, 3].astype(float))
+        for x in (predictions.by_model["first"][0][rows, 3].astype(float), predictions.score[rows, 3].astype(float))
     ]
     by_hand = np.corrcoef(left)[0, 1]
     assert Correlations(complete, "specific")(np.ones((1, 9)))[0, 3, 0, 0] == pytest.approx(by_hand, abs=1e-6)
 
 
 def test_plain_and_within_tier_r_equal_the_heads_own() -> None:
-    judged = simulate(np.random.default_rng(1), 6, 1)
+    predictions = simulate(np.random.default_rng(1), 6, 1)
     ones = np.ones((1, 6))
-    plain, within = (Correlations(judged, kind)(ones)[0, :, 0, 0] for kind in ("plain", "within_tier"))
-    said = judged.predictions["first"][0]
-    np.testing.assert_allclose(plain, [metrics.pearson(said[:, k], judged.score[:, k]) for k in range(8)], atol=1e-6)
-    expected = metrics.within_tier_r(said, judged.score, judged.valid, judged.tier)
+    plain, within = (Correlations(predictions, kind)(ones)[0, :, 0, 0] for kind in ("plain", "within_tier"))
+    said = predictions.by_model["first"][0]
+    np.testing.assert_allclose(
+        plain, [metrics.pearson(said[:, k], predictions.score[:, k]) for k in range(8)], atol=1e-6
+    )
+    expected = metrics.within_tier_r(said, predictions.score, predictions.valid, predictions.tier)
     np.testing.assert_allclose(within, np.array(expected, float), atol=1e-6)
 
 
 def test_weights_are_repetitions() -> None:
-    judged = simulate(np.random.default_rng(2), 5, 1)
+    predictions = simulate(np.random.default_rng(2), 5, 1)
     weights = np.array([[2.0, 0, 1, 1, 1]])
-    rows = np.concatenate([np.flatnonzero(judged.piece == p) for p in (0, 0, 2, 3, 4)])
+    rows = np.concatenate([np.flatnonzero(predictions.piece == p) for p in (0, 0, 2, 3, 4)])
     repeated = metrics.specific_r(
-        judged.predictions["first"][0][rows][judged.tier[rows] > 0],
-        judged.score[rows][judged.tier[rows] > 0],
-        judged.valid[rows][judged.tier[rows] > 0],
+        predictions.by_model["first"][0][rows][predictions.tier[rows] > 0],
+        predictions.score[rows][predictions.tier[rows] > 0],
+        predictions.valid[rows][predictions.tier[rows] > 0],
     )
     np.testing.assert_allclose(
-        Correlations(judged, "specific")(weights)[0, :, 0, 0], np.array(repeated[:7], float), atol=1e-5
+        Correlations(predictions, "specific")(weights)[0, :, 0, 0], np.array(repeated[:7], float), atol=1e-5
     )
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from keybed.experiments.evaluation.fusion_gain import BEST_FUSION
+from keybed.experiments.evaluation.model_names import BEST_FUSION
 from keybed.experiments.evaluation.saved_predictions import TRUTH
 from keybed.experiments.listening.model_predictions import read_said
 from keybed.store.errors import KeybedError
