@@ -4,7 +4,7 @@ from keybed.extract.degrade.curves import CURVES, UNTOUCHED
 from keybed.extract.degrade.draw import PROFILES, draw_levels
 from keybed.extract.degrade.excerpt import PRE_ROLL_S, Excerpt, PreparedRecording, prepare
 from keybed.extract.degrade.parameters import explain, parameters
-from keybed.extract.degrade.variant import Variant, make_variant
+from keybed.extract.degrade.variant import Variant, make_variant, unlabelled_variant
 
 __all__ = [
     "CURVES",
@@ -19,4 +19,5 @@ __all__ = [
     "make_variant",
     "parameters",
     "prepare",
+    "unlabelled_variant",
 ]

@@ -1,8 +1,8 @@
-"""One row: a window of a recording, degraded on every axis, with the labels of what was done."""
+"""One row: a window of a recording, degraded on every axis, with its labels."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,26 +19,26 @@ from keybed.extract.degrade.timing import jitter
 from keybed.extract.degrade.tone import Noise, plan_noise
 from keybed.extract.degrade.wrong_notes import add_wrong_notes
 from keybed.extract.music.performance import Performance, playable
-from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, Status
+from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, TIERS, Status
 
 _PRISTINE = TIERS.index("pristine")
 ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "notes", "tone")
-"""Each axis works on what the one before it left, and measures itself by the change that it made there.
+"""The order in which axes are applied. Each starts from the result of the one before and measures its own change.
 
-So no axis moves another's label. What one does to another's notes afterwards is not counted: where timing strikes a key again
-too early, the stroke before it ends there. Lengths measured on finished notes differ from articulation's label by 0.1 points of
-score on average, by more than 1 in 3 of 100 rows (346 rows of real music); tests hold the tolerance.
+So no axis changes another's label. Later side effects are not counted: where timing moves a note onto an earlier note of the
+same key, the earlier note is cut short. Note lengths measured on finished notes therefore differ from the articulation label,
+by 0.1 points of score on average and by more than 1 point in 3 of 100 rows (346 rows of real music). Tests hold this tolerance.
 """
 
 
 @dataclass(frozen=True, eq=False)
 class Variant:
-    """A degraded window and everything that is true of it.
+    """One row: a degraded window with its labels and status.
 
-    performance: window time; notes that sound into the window have negative onsets; the pedal begins with the value
-    in force 2 s before it. level (8,), score (8,) float32, valid (8,) bool, difficulty (6,) float32 of the untouched
-    segment. n_notes: onsets in the window as it is now. noise: what the waveform still needs (tone).
-    level, score and difficulty are NaN and valid false where status is not OK.
+    performance: window time; notes that sound into the window have negative onsets; the pedal begins with the value in
+    force 2 s before it. level (8,), score (8,) float32, valid (8,) bool, difficulty (6,) float32 of the undegraded
+    segment. n_notes: onsets in the degraded window. noise: what rendering adds to the waveform (the tone axis).
+    Where status is not OK, valid is false everywhere and reason says what failed.
     """
 
     performance: Performance
@@ -52,6 +52,26 @@ class Variant:
     status: Status = Status.OK
     reason: str = ""
 
+    def failed(self, status: Status, reason: str) -> Variant:
+        """This row marked as failed after its notes were made: labels kept, no dimension valid."""
+        return replace(self, status=status, reason=reason, valid=np.zeros_like(self.valid))
+
+
+def unlabelled_variant(tier: int, status: Status, reason: str, performance: Performance | None = None) -> Variant:
+    """A row that failed before degradation: level, score and difficulty NaN, no dimension valid, 0 notes."""
+    return Variant(
+        performance=Performance.empty() if performance is None else performance,
+        tier=tier,
+        level=np.full(len(LEVELS), np.nan, np.float32),
+        score=np.full(len(DIMENSIONS), np.nan, np.float32),
+        valid=np.zeros(len(DIMENSIONS), bool),
+        difficulty=np.full(len(COVARIATES), np.nan, np.float32),
+        n_notes=0,
+        noise=Noise(),
+        status=status,
+        reason=reason,
+    )
+
 
 def make_variant(
     prepared: PreparedRecording,
@@ -63,13 +83,14 @@ def make_variant(
     recording_id: int,
     tier: int,
 ) -> Variant:
-    """Degrade one window to the drawn levels (8,); a pristine row is untouched whatever they are.
+    """Degrade one window to the drawn levels, float32 (8,). A pristine row ignores them and stays untouched.
 
-    The same arguments give the same bytes in any process and order. A window without notes has status NO_NOTES.
+    Equal arguments give equal bytes in any process and any order. A window without notes gets status NO_NOTES.
     """
     excerpt = prepared.excerpt(start_s, window_s)
     if excerpt.n_notes == 0:
-        return _without_notes(excerpt, tier, start_s)
+        reason = f"no note is struck in the window at {start_s:.2f} s"
+        return unlabelled_variant(tier, Status.NO_NOTES, reason, excerpt.performance)
     if tier == _PRISTINE:
         return _labelled(excerpt, excerpt.performance, tier, UNTOUCHED.copy(), Noise(), False, window_s)
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
@@ -84,9 +105,12 @@ def make_variant(
 def degrade(
     excerpt: Excerpt, drawn: dict[str, float], window_s: float, key: RowKey
 ) -> tuple[Performance, dict[str, float], bool]:
-    """All axes that touch notes and pedal, in ORDER; returns the levels realised and whether the tempo was changed."""
+    """Apply every axis except tone, in ORDER.
+
+    Returns the performance, the realised level by name (all of LEVELS but tone), and whether the tempo was changed.
+    """
     p = excerpt.performance
-    judged = (p.onset_s >= 0) & (p.onset_s < window_s)
+    in_window = (p.onset_s >= 0) & (p.onset_s < window_s)
     level: dict[str, float] = {}
 
     time_map, level["tempo"] = flatten_tempo(excerpt.beats, drawn["tempo"], window_s)
@@ -94,26 +118,26 @@ def degrade(
     if time_map is not None:
         onset, offset, pedal_s = time_map(onset), time_map(offset), time_map(pedal_s)
 
-    velocity, level["expression"] = flatten_arch(p.velocity, excerpt.trend, drawn["expression"], judged)
+    velocity, level["expression"] = flatten_arch(p.velocity, excerpt.trend, drawn["expression"], in_window)
     arch_change = velocity - p.velocity
-    velocity, level["dynamics"] = flatten_dynamics(velocity, excerpt.trend + arch_change, drawn["dynamics"], judged)
+    velocity, level["dynamics"] = flatten_dynamics(velocity, excerpt.trend + arch_change, drawn["dynamics"], in_window)
 
-    heard = audible_releases(p, window_s)
+    audible = audible_releases(p, window_s)
     offset, level["articulation"] = vary_lengths(
         onset,
         offset,
         p.pitch,
         drawn["articulation"],
-        heard if heard.sum() > 1 else judged,
+        audible if audible.sum() > 1 else in_window,
         key.generator("articulation"),
     )
     onset, offset, level["timing"] = jitter(onset, offset, p.pitch, drawn["timing"], window_s, key.generator("timing"))
-    pedalling = spoil_pedal(pedal_s, p.pedal_value, drawn["pedal"], window_s, key.generator("pedal"))
-    level["pedal"] = pedalling.share_spoiled
-    moved = playable(onset, offset, p.pitch, velocity, pedalling.pedal_s, pedalling.pedal_value)
-    errors = add_wrong_notes(moved, drawn["notes"], window_s, key.generator("notes"))
-    level["notes"] = errors.rate
-    return errors.performance, level, time_map is not None
+    pedal = spoil_pedal(pedal_s, p.pedal_value, drawn["pedal"], window_s, key.generator("pedal"))
+    level["pedal"] = pedal.share_spoiled
+    cleaned = playable(onset, offset, p.pitch, velocity, pedal.pedal_s, pedal.pedal_value)
+    wrong = add_wrong_notes(cleaned, drawn["notes"], window_s, key.generator("notes"))
+    level["notes"] = wrong.rate
+    return wrong.performance, level, time_map is not None
 
 
 def _labelled(
@@ -134,19 +158,4 @@ def _labelled(
         difficulty=excerpt.difficulty,
         n_notes=int(((performance.onset_s >= 0) & (performance.onset_s < window_s)).sum()),
         noise=noise,
-    )
-
-
-def _without_notes(excerpt: Excerpt, tier: int, start_s: float) -> Variant:
-    return Variant(
-        performance=excerpt.performance,
-        tier=tier,
-        level=np.full(len(LEVELS), np.nan, np.float32),
-        score=np.full(len(DIMENSIONS), np.nan, np.float32),
-        valid=np.zeros(len(DIMENSIONS), bool),
-        difficulty=excerpt.difficulty,
-        n_notes=0,
-        noise=Noise(),
-        status=Status.NO_NOTES,
-        reason=f"no note is struck in the window at {start_s:.2f} s",
     )

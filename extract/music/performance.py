@@ -19,10 +19,6 @@ SUSTAIN_ON = 64
 """FluidSynth and MIDI's convention: the dampers are up at values from here on."""
 
 
-def _empty(dtype: type) -> NDArray:  # type: ignore[type-arg]
-    return np.zeros(0, dtype)
-
-
 @dataclass(frozen=True, eq=False)
 class Performance:
     """Piano notes and sustain-pedal events, times in seconds.
@@ -36,8 +32,8 @@ class Performance:
     offset_s: NDArray[np.float64]
     pitch: NDArray[np.int16]
     velocity: NDArray[np.int16]
-    pedal_s: NDArray[np.float64] = field(default_factory=lambda: _empty(np.float64))
-    pedal_value: NDArray[np.int16] = field(default_factory=lambda: _empty(np.int16))
+    pedal_s: NDArray[np.float64] = field(default_factory=lambda: np.zeros(0))
+    pedal_value: NDArray[np.int16] = field(default_factory=lambda: np.zeros(0, np.int16))
 
     def __post_init__(self) -> None:
         n = self.onset_s.shape
@@ -45,6 +41,11 @@ class Performance:
             raise ValueError("onset_s, offset_s, pitch and velocity must be vectors of one length")
         if self.pedal_s.shape != self.pedal_value.shape:
             raise ValueError("pedal_s and pedal_value must have one length")
+
+    @classmethod
+    def empty(cls) -> Performance:
+        """No notes and no pedal."""
+        return cls(np.zeros(0), np.zeros(0), np.zeros(0, np.int16), np.zeros(0, np.int16))
 
     @property
     def n_notes(self) -> int:

@@ -9,7 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keybed.extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_variant, parameters, prepare
+from keybed.extract.degrade import (
+    CURVES,
+    UNTOUCHED,
+    Variant,
+    draw_levels,
+    make_variant,
+    parameters,
+    prepare,
+    unlabelled_variant,
+)
 from keybed.extract.degrade.labels import OVERALL_WEIGHTS
 from keybed.extract.degrade.parameters import explain
 from keybed.extract.music.midi import read_midi
@@ -293,3 +302,25 @@ def test_every_public_constant_of_the_degradation_is_in_the_recipe() -> None:
             if isinstance(name, ast.Name) and name.id.isupper() and not name.id.startswith("_")
         }
         assert set(names) == assigned, group
+
+
+def test_a_row_that_fails_after_degradation_keeps_its_labels_and_no_valid_dimension() -> None:
+    made = make(steady(n=300), WORST, start_s=3.0)
+    failed = made.failed(Status.SILENT_AUDIO, "silent")
+    assert (failed.status, failed.reason, failed.valid.tolist()) == (Status.SILENT_AUDIO, "silent", [False] * 8)
+    assert failed.n_notes == made.n_notes
+    np.testing.assert_array_equal(failed.score, made.score)
+    assert made.valid.any()
+
+
+def test_a_row_that_fails_before_degradation_has_no_label() -> None:
+    failed = unlabelled_variant(2, Status.MIDI_UNREADABLE, "an empty file")
+    assert (failed.status, failed.reason, failed.tier, failed.n_notes) == (
+        Status.MIDI_UNREADABLE,
+        "an empty file",
+        2,
+        0,
+    )
+    assert [np.isnan(part).all() and part.size for part in (failed.level, failed.score, failed.difficulty)] == [8, 8, 6]
+    assert not failed.valid.any()
+    assert failed.performance.n_notes == 0
