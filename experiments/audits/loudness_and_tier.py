@@ -27,10 +27,10 @@ from scipy.signal import lfilter
 
 from keybed import store as stores
 from keybed.experiments.goal import goal_line
-from keybed.extract.audio.render import SAMPLE_RATE_HZ
-from keybed.extract.run.check_recipe import setting_of
-from keybed.extract.run.row_maker import SegmentJob, jobs_of
-from keybed.extract.run.row_pool import MakingPool
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.row_maker import SegmentJob, segment_jobs
+from keybed.extract.run.row_pool import RowPool
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS, Status
 
@@ -127,12 +127,12 @@ def measure(config: Config, console: Console | None = None) -> Measured:
     """Make the rows and measure them; segments of which a row cannot be made are left out. Raises TooFewRows."""
     store = stores.open(config.store)
     columns = store.columns(0, store.n_rows)
-    jobs = [job for job in jobs_of(columns) if len(job.tiers) == len(TIERS)]
+    jobs = [job for job in segment_jobs(columns) if len(job.tiers) == len(TIERS)]
     piece_of = dict(zip(columns["recording"].tolist(), columns["piece"].tolist(), strict=True))
     n = min(config.segments, len(jobs))
     jobs = [jobs[i * len(jobs) // n] for i in range(n)]
     found, pieces = [], []
-    with MakingPool(setting_of(store, store.machine_paths), config.workers) as pool:
+    with RowPool(render_config(store, store.machine_paths), config.workers) as pool:
         waiting: deque[SegmentJob] = deque(jobs)
         futures = deque((job, pool.submit(job)) for job in _take(waiting, 1 + 2 * config.workers))
         for _ in track(range(n), "making rows", console=console, disable=console is None):

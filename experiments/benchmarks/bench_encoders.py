@@ -32,8 +32,9 @@ import psutil
 
 from keybed.experiments.benchmarks import encoders_on_gpu
 from keybed.experiments.goal import goal_line
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import build, describe
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
+from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.music.performance import Performance
 

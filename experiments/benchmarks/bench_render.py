@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 
 from keybed.experiments.goal import goal_line
-from keybed.extract.audio.render import SAMPLE_RATE_HZ, Renderer
+from keybed.extract.audio.render import Renderer
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.degrade import PreparedRecording, Variant, draw_levels, make_variant, prepare
 from keybed.extract.music.midi import read_midi
 from keybed.store.format.vocabulary import TIERS, Status

@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 
 from keybed.experiments.goal import goal_line
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import describe
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.mert.spec import ARCHITECTURES
 
 PRODUCT_ROWS = 64

@@ -152,7 +152,7 @@ def _extract(options: argparse.Namespace) -> int:
         shards=options.shards,
         scratch=options.scratch,
         workers=options.workers,
-        places=given_places(options),
+        paths=given_places(options),
     )
     with progress_bar() as progress:
         report = extract(config, progress)

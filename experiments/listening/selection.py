@@ -198,10 +198,10 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
     """Write every clip's FLAC, made exactly as extraction made the row. Raises SelectRefused where a row comes out otherwise."""
     import soundfile
 
-    from keybed.extract.run.check_recipe import setting_of
-    from keybed.extract.run.row_maker import Maker, SegmentJob
+    from keybed.extract.run.check_recipe import render_config
+    from keybed.extract.run.row_maker import RowMaker, SegmentJob
 
-    maker = Maker(setting_of(store, store.machine_paths))
+    maker = RowMaker(render_config(store, store.machine_paths))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     for code, i in track(sorted(codes.items(), key=lambda item: item[1]), "rendering", console=console, transient=True):
         job = SegmentJob(
@@ -212,7 +212,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
             raise SelectRefused(
                 f"row {rows.index[i]} comes out with other labels than the store's; run `keybed verify {store.path}`"
             )
-        sound = maker.sound(variant, job).audio.astype(np.float64)
+        sound = maker.render(variant, job).audio.astype(np.float64)
         n = round(_FADE_S * 24_000)
         ramp = np.linspace(0, 1, n)
         sound[:n] *= ramp

@@ -38,17 +38,17 @@ def encoded(
     soundfont, window_s, n_bins = None, 10.0, 20
     wanted = ("logmel", "expressive") if names is None and store is None else names or ()
     if store is not None:
-        from keybed.extract.run.check_recipe import encoders_of, setting_of
+        from keybed.extract.run.check_recipe import planned_encoders, render_config
         from keybed.store import open as open_store
 
         opened = open_store(store)
-        setting = setting_of(opened, opened.machine_paths)
-        if setting.soundfont is None:
+        config = render_config(opened, opened.machine_paths)
+        if config.soundfont is None:
             raise KeybedError(
                 f"{store}: its audio is recorded, and PercePiano has no recordings; give a rendered store"
             )
-        built = encoders_of(opened.recipe, opened.machine_paths)
-        soundfont, window_s, n_bins = setting.soundfont, setting.window_s, built[0].spec.n_bins
+        built = planned_encoders(opened.recipe, opened.machine_paths)
+        soundfont, window_s, n_bins = config.soundfont, config.window_s, built[0].spec.n_bins
     for name in wanted:
         if name in {e.spec.name for e in built}:
             continue

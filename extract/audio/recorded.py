@@ -9,8 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.audio import waveform as loudness
-from keybed.extract.audio.render import SAMPLE_RATE_HZ
-from keybed.extract.audio.waveform import RenderedAudio, failed, normalise
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedAudio, failed, normalise
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
 from keybed.store.errors import KeybedError

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from keybed.extract.audio import fluidsynth as synthesiser
 from keybed.extract.audio import waveform as loudness
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
-from keybed.extract.audio.waveform import RenderedAudio, failed, normalise
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedAudio, failed, normalise
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 from keybed.store.format.vocabulary import Status
 
-SAMPLE_RATE_HZ = 24_000
 CODE_VERSION = 1
 _DEFAULT_SOUNDFONT = "TimGM6mb.sf2"
 _RELEASE, _PEDAL, _STRIKE = range(3)
@@ -56,7 +55,7 @@ def resolve_soundfont(soundfont: str | Path | None) -> Path:
     return path
 
 
-def opened_soundfont(soundfont: str | Path | None) -> Path:
+def check_soundfont(soundfont: str | Path | None) -> Path:
     """Its path, once FluidSynth has opened it: a file cut short is told when planning, not by every task.
 
     Raises NotASoundfont, SynthesiserMissing.

@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from keybed.store.format.vocabulary import WAVEFORM_MEASURES, Status
 
+SAMPLE_RATE_HZ = 24_000
+"""Rate of every waveform in Keybed (mono), the rate that MERT takes."""
 TARGET_RMS_DBFS = -26.0
 PEAK_CEILING_DBFS = -0.5
 """Where the target would pass this peak, the gain stops here and the clip stays softer; nothing is clipped."""

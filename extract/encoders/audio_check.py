@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError
 from keybed.store.format.recipe import EncoderSpec
 
 
-def audio_of(spec: EncoderSpec, clip: Clip, row: int) -> NDArray[np.float32]:
+def checked_waveform(spec: EncoderSpec, clip: Clip, row: int) -> NDArray[np.float32]:
     """The clip's waveform, float32 (window_s × 24000,).
 
     row: of the shard. Raises EncoderError for another length (a sample short, another sample rate), another type or

@@ -13,9 +13,6 @@ from numpy.typing import NDArray
 from keybed.extract.music.performance import Performance
 from keybed.store.format.recipe import EncoderSpec
 
-SAMPLE_RATE_HZ = 24_000
-"""Every waveform in Keybed is 24 kHz mono, MERT's own rate."""
-
 
 @dataclass(frozen=True, eq=False)
 class Clip:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
@@ -24,13 +25,25 @@ class _Weightless:
 @dataclass(frozen=True)
 class _Pretrained:
     describe: Callable[..., tuple[EncoderSpec, str | None]]
-    build: Callable[[EncoderSpec, str | None], Encoder]
+    build: Callable[[EncoderSpec, Path | None], Encoder]
     default_weights: str | None
 
 
+def _build_mert(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.mert.model import Mert
+
+    return Mert(spec, file)
+
+
+def _build_midibert(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.midibert.model import MidiBert
+
+    return MidiBert(spec, file)
+
+
 _REGISTRY: dict[str, _Weightless | _Pretrained] = {
-    "mert": _Pretrained(mert.describe, mert.build, mert.DEFAULT_WEIGHTS),
-    "midibert": _Pretrained(midibert.describe, midibert.build, None),
+    "mert": _Pretrained(mert.describe, _build_mert, mert.DEFAULT_WEIGHTS),
+    "midibert": _Pretrained(midibert.describe, _build_midibert, None),
     "logmel": _Weightless(logmel.describe, logmel.LogMel),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
     "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
@@ -78,19 +91,21 @@ def describe(
     )
 
 
-def build(spec: EncoderSpec, place: str | None) -> Encoder:
-    """The encoder of a spec; place is what `describe` gave, on the machine that extracts. Touches no network.
+def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
+    """Build the encoder of a spec, without any network access; torch is imported here and not before.
+
+    checkpoint_path: what `describe` returned, or where the same file lies on this machine; None without a checkpoint.
 
     Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture.
     """
     entry = _entry(spec.name)
     if isinstance(entry, _Weightless):
         return entry.build(spec)
-    if place is None and not spec.random_weights:
+    if checkpoint_path is None and not spec.random_weights:
         raise WeightsUnreachable(
             f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
         )
-    return entry.build(spec, place)
+    return entry.build(spec, None if checkpoint_path is None else Path(checkpoint_path))
 
 
 def _entry(name: str) -> _Weightless | _Pretrained:

@@ -26,14 +26,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed import store as stores
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.export.readme import readme
 from keybed.extract.music.midi_writer import midi_bytes
 from keybed.extract.music.performance import Performance
 from keybed.extract.progress import Progress, silent
-from keybed.extract.run.check_recipe import check_same_code, setting_of
-from keybed.extract.run.row_maker import RowMade, SegmentJob, jobs_of
-from keybed.extract.run.row_pool import MakingPool
+from keybed.extract.run.check_recipe import check_same_code, render_config
+from keybed.extract.run.row_maker import RenderedRow, SegmentJob, segment_jobs
+from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
 from keybed.store.errors import KeybedError, NoDiskSpace
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, SPLITS, TIERS, WAVEFORM_MEASURES, Status
@@ -61,7 +61,7 @@ class ExportConfig:
     audio_format: Literal["flac", "wav"] = "flac"
     workers: int | None = None
     """Processes that render; None: one a core, 0: none."""
-    places: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -94,11 +94,11 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     jobs = _jobs(store, config)
     n_rows = sum(len(job.tiers) for _, job in jobs)
     _check_out(config.out, n_rows, config.audio_format)
-    setting = setting_of(store, {**store.machine_paths, **config.places})
+    rendering = render_config(store, {**store.machine_paths, **config.paths})
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     partial = config.out.with_name(f"{config.out.name}.partial")
     try:
-        with partial.open("wb") as raw, tempfile.TemporaryFile() as labels, MakingPool(setting, workers) as pool:
+        with partial.open("wb") as raw, tempfile.TemporaryFile() as labels, RowPool(rendering, workers) as pool:
             n_failed = _write(raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _AHEAD)
             raw.flush()
             os.fsync(raw.fileno())
@@ -120,7 +120,7 @@ def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:
     wanted = {TIERS.index(tier) for tier in tiers}
     jobs = []
     row = 0
-    for job in jobs_of(store.columns(0, store.n_rows)):
+    for job in segment_jobs(store.columns(0, store.n_rows)):
         kept = [place for place, tier in enumerate(job.tiers) if tier in wanted]
         chosen = replace(job, tiers=tuple(job.tiers[place] for place in kept), level_drawn=job.level_drawn[kept])
         jobs.append((row, chosen))
@@ -151,7 +151,7 @@ def _write(
     labels: IO[bytes],
     store: Store,
     jobs: Sequence[tuple[int, SegmentJob]],
-    pool: MakingPool,
+    pool: RowPool,
     config: ExportConfig,
     progress: Progress,
     n_rows: int,
@@ -190,9 +190,9 @@ def _write(
 
 
 def _in_order(
-    pool: MakingPool, jobs: Sequence[tuple[int, SegmentJob]], ahead: int
-) -> Iterator[tuple[int, SegmentJob, list[RowMade]]]:
-    waiting: deque[tuple[int, SegmentJob, Future[list[RowMade]]]] = deque()
+    pool: RowPool, jobs: Sequence[tuple[int, SegmentJob]], ahead: int
+) -> Iterator[tuple[int, SegmentJob, list[RenderedRow]]]:
+    waiting: deque[tuple[int, SegmentJob, Future[list[RenderedRow]]]] = deque()
     for row, job in jobs:
         waiting.append((row, job, pool.submit(job)))
         if len(waiting) > ahead:
@@ -255,7 +255,7 @@ def _label(
     segment: int,
     tier: int,
     drawn: NDArray[np.float32],
-    made: RowMade,
+    made: RenderedRow,
     store: Store,
 ) -> dict[str, Any]:
     assert entry["split"] in SPLITS

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import NAMES
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ
 from keybed.extract.encoders.errors import UnknownEncoder
 from keybed.store.format import shards
 from keybed.store.format.array_specs import ArraySpec, array_specs

@@ -45,7 +45,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(row_plan.corpus)
     places["maestro"] = str(row_plan.corpus.folder.absolute())
     if config.audio == "rendered":
-        places["soundfont"] = str(render.opened_soundfont(config.soundfont).absolute())
+        places["soundfont"] = str(render.check_soundfont(config.soundfont).absolute())
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, row_plan, Path(folder), progress)
         recipe = _recipe(config, row_plan, specs, audio, parsed)

@@ -10,7 +10,7 @@ from typing import Any
 from keybed.extract import degrade, encoders
 from keybed.extract.audio import render
 from keybed.extract.encoders.base import Encoder
-from keybed.extract.run.row_maker import Setting
+from keybed.extract.run.row_maker import RenderConfig
 from keybed.store import Store
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec, Recipe, differences
@@ -26,7 +26,7 @@ def check_same_code(recipe: Recipe) -> None:
     _refuse("degradation", planned, degrade.parameters(), "install the version of Keybed that planned the store")
 
 
-def setting_of(store: Store, places: Mapping[str, str]) -> Setting:
+def render_config(store: Store, places: Mapping[str, str]) -> RenderConfig:
     """What the renderers need, its soundfont and synthesiser checked against the recipe."""
     recorded = store.recipe.audio["source"] == "recorded"
     soundfont = maestro = None
@@ -43,7 +43,7 @@ def setting_of(store: Store, places: Mapping[str, str]) -> Setting:
     planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
     _refuse("audio", planned, found, "give the planned soundfont with --soundfont FILE, or plan another store")
     entries = store.recordings
-    return Setting(
+    return RenderConfig(
         store=store.path,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
@@ -54,7 +54,7 @@ def setting_of(store: Store, places: Mapping[str, str]) -> Setting:
     )
 
 
-def encoders_of(recipe: Recipe, places: Mapping[str, str]) -> list[Encoder]:
+def planned_encoders(recipe: Recipe, places: Mapping[str, str]) -> list[Encoder]:
     """The recipe's encoders, built from the weights that lie here; refused where these or the code are others."""
     built = []
     for spec in recipe.encoders:

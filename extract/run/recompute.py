@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from keybed.extract.encoders.base import Clip, Encoder
-from keybed.extract.run.check_recipe import check_same_code, encoders_of, setting_of
+from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.machine import machine_kind
-from keybed.extract.run.row_maker import Maker, jobs_of
+from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.extract.run.shard import feature_arrays, label_arrays
 from keybed.store import Store
 
@@ -21,7 +21,7 @@ class Recomputer:
     the difference is rounding.
     """
 
-    def __init__(self, store: Store, encoders: Sequence[Encoder], maker: Maker) -> None:
+    def __init__(self, store: Store, encoders: Sequence[Encoder], maker: RowMaker) -> None:
         self._store, self._encoders, self._maker = store, encoders, maker
 
     @property
@@ -34,8 +34,8 @@ class Recomputer:
         start, stop = self._store.shard_range(shard)
         places = np.asarray(rows) - start
         columns = {name: column[places] for name, column in self._store.columns(start, stop).items()}
-        made = [row for job in jobs_of(columns) for row in self._maker.make(job)]
-        window_s = self._maker.setting.window_s
+        made = [row for job in segment_jobs(columns) for row in self._maker.make(job)]
+        window_s = self._maker.config.window_s
         clips = [
             None if row.audio is None or row.performance is None else Clip(row.audio, row.performance, window_s)
             for row in made
@@ -50,4 +50,4 @@ def recomputer(store: Store, places: Mapping[str, str] | None = None) -> Recompu
     """A recomputer whose soundfont, weights and code are checked against the recipe. Raises NotAsPlanned."""
     found = {**store.machine_paths, **(places or {})}
     check_same_code(store.recipe)
-    return Recomputer(store, encoders_of(store.recipe, found), Maker(setting_of(store, found)))
+    return Recomputer(store, planned_encoders(store.recipe, found), RowMaker(render_config(store, found)))

@@ -23,7 +23,7 @@ _KEPT_RECORDINGS = 32
 
 
 @dataclass(frozen=True)
-class Setting:
+class RenderConfig:
     """What all segments of a store share."""
 
     store: Path
@@ -51,7 +51,7 @@ class SegmentJob:
 
 
 @dataclass(eq=False)
-class RowMade:
+class RenderedRow:
     """One finished row before encoding. `performance` and `audio` are None where status is not OK; whoever moves the
     audio elsewhere sets it to None too."""
 
@@ -68,19 +68,19 @@ class RowMade:
     audio_sha256: str
 
 
-class Maker:
+class RowMaker:
     """Makes rows of one store. Keeps the last recordings' notes, so that a process reads each file seldom."""
 
-    def __init__(self, setting: Setting) -> None:
-        self.setting = setting
-        self._renderer = Renderer(setting.soundfont) if setting.maestro is None else None
+    def __init__(self, config: RenderConfig) -> None:
+        self.config = config
+        self._renderer = Renderer(config.soundfont) if config.maestro is None else None
         self._recorder = Recorder()
         self._prepared: OrderedDict[int, PreparedRecording] = OrderedDict()
 
-    def make(self, job: SegmentJob) -> list[RowMade]:
+    def make(self, job: SegmentJob) -> list[RenderedRow]:
         """All rows of one segment, in order. Raises MidiError where a notes file is damaged."""
-        if job.recording in self.setting.midi_problems:
-            return [_unreadable(self.setting.midi_problems[job.recording]) for _ in job.tiers]
+        if job.recording in self.config.midi_problems:
+            return [_unreadable(self.config.midi_problems[job.recording]) for _ in job.tiers]
         return [self._row(variant, job) for variant in self.variants(job)]
 
     def variants(self, job: SegmentJob) -> list[Variant]:
@@ -90,27 +90,27 @@ class Maker:
             make_variant(
                 prepared,
                 job.start_s,
-                self.setting.window_s,
+                self.config.window_s,
                 level,
-                seed=self.setting.seed,
+                seed=self.config.seed,
                 recording_id=job.recording,
                 tier=tier,
             )
             for tier, level in zip(job.tiers, job.level_drawn, strict=True)
         ]
 
-    def sound(self, variant: Variant, job: SegmentJob) -> RenderedAudio:
+    def render(self, variant: Variant, job: SegmentJob) -> RenderedAudio:
         """The finished waveform of one variant."""
         if self._renderer is not None:
-            return self._renderer.render(variant, self.setting.window_s)
-        assert self.setting.maestro is not None
-        path = self.setting.maestro / self.setting.sounds[job.recording]
-        return self._recorder.render(variant, self.setting.window_s, path, job.start_s)
+            return self._renderer.render(variant, self.config.window_s)
+        assert self.config.maestro is not None
+        path = self.config.maestro / self.config.sounds[job.recording]
+        return self._recorder.render(variant, self.config.window_s, path, job.start_s)
 
-    def _row(self, variant: Variant, job: SegmentJob) -> RowMade:
-        sound = self.sound(variant, job)
+    def _row(self, variant: Variant, job: SegmentJob) -> RenderedRow:
+        sound = self.render(variant, job)
         ok = sound.status == Status.OK
-        return RowMade(
+        return RenderedRow(
             status=sound.status,
             reason=sound.reason,
             n_notes=variant.n_notes,
@@ -128,16 +128,16 @@ class Maker:
         if recording not in self._prepared:
             while len(self._prepared) >= _KEPT_RECORDINGS:
                 self._prepared.popitem(last=False)
-            self._prepared[recording] = prepare(load_notes(Layout(self.setting.store).notes_of(recording)))
+            self._prepared[recording] = prepare(load_notes(Layout(self.config.store).notes_of(recording)))
         self._prepared.move_to_end(recording)
         return self._prepared[recording]
 
 
-def _unreadable(problem: str) -> RowMade:
+def _unreadable(problem: str) -> RenderedRow:
     def unknown(n: int) -> NDArray[np.float32]:
         return np.full(n, np.nan, np.float32)
 
-    return RowMade(
+    return RenderedRow(
         status=Status.MIDI_UNREADABLE,
         reason=problem,
         n_notes=0,
@@ -152,7 +152,7 @@ def _unreadable(problem: str) -> RowMade:
     )
 
 
-def jobs_of(columns: dict[str, NDArray]) -> list[SegmentJob]:
+def segment_jobs(columns: dict[str, NDArray]) -> list[SegmentJob]:
     """Consecutive rows of planned columns, grouped by segment."""
     segment = columns["segment"]
     starts = np.flatnonzero(np.r_[True, segment[1:] != segment[:-1]]) if segment.size else np.zeros(0, np.intp)

@@ -7,7 +7,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from keybed.extract.processes import process_pool
-from keybed.extract.run.row_maker import Maker, RowMade, SegmentJob, Setting
+from keybed.extract.run.row_maker import RenderConfig, RenderedRow, RowMaker, SegmentJob
 from keybed.store.errors import KeybedError
 
 
@@ -15,21 +15,21 @@ class WorkerDied(KeybedError):
     """A process that makes rows ended without an answer."""
 
 
-class MakingPool:
+class RowPool:
     """Makes segments in `workers` processes, or in this one where workers is 0 (the same bytes either way)."""
 
-    def __init__(self, setting: Setting, workers: int) -> None:
-        self._maker = Maker(setting) if workers == 0 else None
-        self._pool = process_pool(workers, _start, (setting,)) if workers else None
+    def __init__(self, config: RenderConfig, workers: int) -> None:
+        self._maker = RowMaker(config) if workers == 0 else None
+        self._pool = process_pool(workers, _start, (config,)) if workers else None
 
-    def submit(self, job: SegmentJob) -> Future[list[RowMade]]:
+    def submit(self, job: SegmentJob) -> Future[list[RenderedRow]]:
         """A future of the segment's rows. In-process work is done when the result is asked for."""
         if self._pool is not None:
             return self._pool.submit(_make, job)
         assert self._maker is not None
         return _Later(self._maker, job)
 
-    def __enter__(self) -> MakingPool:
+    def __enter__(self) -> RowPool:
         return self
 
     def __exit__(
@@ -44,27 +44,27 @@ class MakingPool:
             ) from error
 
 
-class _Later(Future[list[RowMade]]):
+class _Later(Future[list[RenderedRow]]):
     """Made on first demand, in the asking thread."""
 
-    def __init__(self, maker: Maker, job: SegmentJob) -> None:
+    def __init__(self, maker: RowMaker, job: SegmentJob) -> None:
         super().__init__()
         self._maker, self._job = maker, job
 
-    def result(self, timeout: float | None = None) -> list[RowMade]:
+    def result(self, timeout: float | None = None) -> list[RenderedRow]:
         if not self.done():
             self.set_result(self._maker.make(self._job))
         return super().result(timeout)
 
 
-_maker: Maker | None = None
+_maker: RowMaker | None = None
 
 
-def _start(setting: Setting) -> None:
+def _start(config: RenderConfig) -> None:
     global _maker
-    _maker = Maker(setting)
+    _maker = RowMaker(config)
 
 
-def _make(job: SegmentJob) -> list[RowMade]:
+def _make(job: SegmentJob) -> list[RenderedRow]:
     assert _maker is not None
     return _maker.make(job)

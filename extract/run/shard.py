@@ -17,9 +17,10 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder
-from keybed.extract.run.row_maker import RowMade, jobs_of
-from keybed.extract.run.row_pool import MakingPool
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.encoders.base import Clip, Encoder
+from keybed.extract.run.row_maker import RenderedRow, segment_jobs
+from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
 from keybed.store.format.vocabulary import Status
 
@@ -41,7 +42,7 @@ class ShardRows(Sequence[Clip | None]):
         self,
         store: Store,
         shard: int,
-        pool: MakingPool,
+        pool: RowPool,
         *,
         scratch: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
@@ -51,9 +52,9 @@ class ShardRows(Sequence[Clip | None]):
         self.shard = shard
         self.window_s = float(store.recipe.segments["window_s"])
         self._stop, self._on_row = stop, on_row
-        jobs = jobs_of(store.columns(self.start, self.stop_row))
+        jobs = segment_jobs(store.columns(self.start, self.stop_row))
         self._job_of = [(number, place) for number, job in enumerate(jobs) for place in range(len(job.tiers))]
-        self._made: dict[int, list[RowMade]] = {}
+        self._made: dict[int, list[RenderedRow]] = {}
         self._told = 0
         self._lock = threading.Lock()
         self._closed = False
@@ -90,7 +91,7 @@ class ShardRows(Sequence[Clip | None]):
     def __iter__(self) -> Iterator[Clip | None]:
         return (self[row] for row in range(len(self)))
 
-    def row(self, row: int) -> RowMade:
+    def row(self, row: int) -> RenderedRow:
         """The finished row, its `audio` moved out; raises Stopped when the task is to end."""
         if self._stop():
             raise Stopped
@@ -108,12 +109,12 @@ class ShardRows(Sequence[Clip | None]):
             self._on_row(done)
         return self._made[number][place]
 
-    def _arrive(self, number: int, future: Future[list[RowMade]]) -> None:
+    def _arrive(self, number: int, future: Future[list[RenderedRow]]) -> None:
         """Called in the pool's own thread: rows that nobody has asked for yet leave memory for the shard's file."""
         if not future.cancelled() and future.exception() is None:
             self._take(number, future.result())
 
-    def _take(self, number: int, rows: list[RowMade]) -> None:
+    def _take(self, number: int, rows: list[RenderedRow]) -> None:
         with self._lock:
             if self._closed or number in self._made:
                 return
@@ -134,7 +135,7 @@ class ShardRows(Sequence[Clip | None]):
 
 
 @dataclass(frozen=True, eq=False)
-class ShardMade:
+class EncodedShard:
     """What `commit_shard` takes, and how long each encoder took (waiting for rows included)."""
 
     arrays: Mapping[str, np.ndarray]
@@ -143,7 +144,7 @@ class ShardMade:
     seconds: Mapping[str, float] = field(default_factory=dict)
 
 
-def make_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> ShardMade:
+def encode_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> EncodedShard:
     """Every task-written array of one shard. Each encoder gets all rows at once, in row order."""
     features: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
@@ -154,7 +155,7 @@ def make_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> ShardMade:
     made = [rows.row(row) for row in range(len(rows))]
     failures = {rows.start + i: row.reason for i, row in enumerate(made) if row.status != Status.OK}
     heard = hashlib.sha256("".join(row.audio_sha256 for row in made).encode()).hexdigest()
-    return ShardMade({**features, **label_arrays(made)}, failures, {"audio_sha256": heard}, seconds)
+    return EncodedShard({**features, **label_arrays(made)}, failures, {"audio_sha256": heard}, seconds)
 
 
 def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, np.ndarray]:
@@ -164,7 +165,7 @@ def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, 
     return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
 
 
-def label_arrays(made: Sequence[RowMade]) -> dict[str, np.ndarray]:
+def label_arrays(made: Sequence[RenderedRow]) -> dict[str, np.ndarray]:
     """The task-written columns by their paths in the store."""
     arrays = {f"row/{label}": np.stack([getattr(row, label) for row in made]) for label in _LABELS}
     arrays["row/status"] = np.array([row.status for row in made], np.uint8)

@@ -20,10 +20,10 @@ from types import FrameType
 from keybed import store as stores
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.progress import Progress, silent
-from keybed.extract.run.check_recipe import check_same_code, encoders_of, setting_of
+from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.machine import machine_kind
-from keybed.extract.run.row_pool import MakingPool
-from keybed.extract.run.shard import ShardMade, ShardRows, Stopped, make_shard
+from keybed.extract.run.row_pool import RowPool
+from keybed.extract.run.shard import EncodedShard, ShardRows, Stopped, encode_shard
 from keybed.store import Store
 from keybed.store.errors import AlreadyCommitted, KeybedError, ShardBusy
 from keybed.store.format.shards import as_ranges, shards_of_task
@@ -49,7 +49,7 @@ class ExtractConfig:
     """A folder on a local disk for waveforms; memory where it is None."""
     workers: int | None = None
     """Processes that render; None: one a core, 0: none, all work in this process."""
-    places: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = field(default_factory=dict)
     """Where things lie here, if not where the plan found them: "maestro", "soundfont", "weights/<encoder>"."""
 
 
@@ -108,19 +108,19 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     done_before = store.committed
     todo = [shard for shard in wanted if shard not in done_before]
     skipped: dict[int, str] = {}
-    made: list[tuple[int, ShardMade]] = []
+    made: list[tuple[int, EncodedShard]] = []
     interrupted = False
     if todo:
         if config.scratch is not None and not config.scratch.is_dir():
             raise ExtractError(f"--scratch {config.scratch}: no such folder")
-        places = {**store.machine_paths, **config.places}
+        places = {**store.machine_paths, **config.paths}
         check_same_code(store.recipe)
-        setting = setting_of(store, places)
+        rendering = render_config(store, places)
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-        with _stop_signals() as stop, MakingPool(setting, workers) as pool:
+        with _stop_signals() as stop, RowPool(rendering, workers) as pool:
             task = _Task(store, pool, todo, config.scratch, stop, progress, skipped)
             try:
-                task.run(encoders_of(store.recipe, places), made)
+                task.run(planned_encoders(store.recipe, places), made)
             except Stopped:
                 interrupted = True
     counts = {status.name: 0 for status in Status if status not in (Status.OK, Status.NOT_MADE)}
@@ -160,7 +160,7 @@ def _arguments(config: ExtractConfig) -> str:
 
 
 @dataclass(eq=False)
-class _Held:
+class _ClaimedShard:
     """A claimed shard whose rows are being rendered."""
 
     shard: int
@@ -179,7 +179,7 @@ class _Task:
     def __init__(
         self,
         store: Store,
-        pool: MakingPool,
+        pool: RowPool,
         todo: Sequence[int],
         scratch: Path | None,
         stop: threading.Event,
@@ -192,7 +192,7 @@ class _Task:
         self._progress, self._skipped = progress, skipped
         self._machine: dict[str, str] = {}
 
-    def run(self, encoders: Sequence[Encoder], made: list[tuple[int, ShardMade]]) -> None:
+    def run(self, encoders: Sequence[Encoder], made: list[tuple[int, EncodedShard]]) -> None:
         """Make every shard; `made` grows with each commit."""
         self._machine = machine_kind(encoders)
         writing: Future[None] | None = None
@@ -202,7 +202,7 @@ class _Task:
                 held = self._begin_next()
                 while held is not None:
                     coming = self._begin_next()
-                    shard_made = make_shard(held.rows, encoders)
+                    shard_made = encode_shard(held.rows, encoders)
                     held.rows.close()
                     if writing is not None:
                         writing.result()
@@ -216,7 +216,7 @@ class _Task:
                         unfinished.give_back(error)
                 raise
 
-    def _begin_next(self) -> _Held | None:
+    def _begin_next(self) -> _ClaimedShard | None:
         """Claim the next free shard and send its rows to the renderers; None after the last one."""
         for shard in self._todo:
             if self._stop.is_set():
@@ -237,14 +237,14 @@ class _Task:
                 on_row=self._show(shard, self._n_begun),
             )
             on_exit.callback(rows.close)
-            return _Held(shard, held_claim, rows, on_exit)
+            return _ClaimedShard(shard, held_claim, rows, on_exit)
         return None
 
-    def _show(self, shard: int, number: int) -> _Shown:
+    def _show(self, shard: int, number: int) -> _ShardProgress:
         start, stop = self._store.shard_range(shard)
-        return _Shown(self._progress, f"shard {shard} ({number} of {self._n_todo})", stop - start)
+        return _ShardProgress(self._progress, f"shard {shard} ({number} of {self._n_todo})", stop - start)
 
-    def _commit(self, held: _Held, made: ShardMade, committed: list[tuple[int, ShardMade]]) -> None:
+    def _commit(self, held: _ClaimedShard, made: EncodedShard, committed: list[tuple[int, EncodedShard]]) -> None:
         """In the writing thread; the claim ends with it, well or badly."""
         with held.on_exit:
             commit_shard(
@@ -257,11 +257,11 @@ class _Task:
                 log={"machine": self._machine, "encode_seconds": dict(made.seconds)},
             )
         kept = {"row/status": made.arrays["row/status"]}
-        committed.append((held.shard, ShardMade(kept, made.failures, made.facts, made.seconds)))
+        committed.append((held.shard, EncodedShard(kept, made.failures, made.facts, made.seconds)))
 
 
 @dataclass(frozen=True)
-class _Shown:
+class _ShardProgress:
     """Tells the progress of one shard's rows."""
 
     progress: Progress

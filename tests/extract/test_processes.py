@@ -13,9 +13,9 @@ import pytest
 
 from keybed import store as stores
 from keybed.extract.processes import process_pool
-from keybed.extract.run.check_recipe import setting_of
-from keybed.extract.run.row_maker import jobs_of
-from keybed.extract.run.row_pool import MakingPool, WorkerDied
+from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.row_maker import segment_jobs
+from keybed.extract.run.row_pool import RowPool, WorkerDied
 
 EXTRACT = """
 import sys
@@ -66,10 +66,10 @@ def test_a_signal_to_the_whole_group_stops_in_good_order(planned_store: Path, tm
 
 def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_store: Path) -> None:
     store = stores.open(planned_store)
-    jobs = jobs_of(store.columns(0, 40))
+    jobs = segment_jobs(store.columns(0, 40))
 
     def lose_one() -> None:
-        with MakingPool(setting_of(store, store.machine_paths), 2) as pool:
+        with RowPool(render_config(store, store.machine_paths), 2) as pool:
             pool.submit(jobs[0]).result()
             assert pool._pool is not None
             os.kill(next(iter(pool._pool._processes)), signal.SIGKILL)

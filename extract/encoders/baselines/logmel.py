@@ -20,9 +20,10 @@ import numpy as np
 import scipy.fft
 from numpy.typing import NDArray
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.audio_check import audio_of
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.audio_check import checked_waveform
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.store.format.recipe import EncoderSpec
 
 CODE_VERSION = 1
@@ -83,7 +84,7 @@ class LogMel(Encoder):
         for row, clip in enumerate(clips):
             if clip is None:
                 continue
-            channels = spectral_channels(audio_of(spec, clip, row))
+            channels = spectral_channels(checked_waveform(spec, clip, row))
             centres = pooling.frame_centres_s(len(channels), HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
             bins = pooling.bins_of(centres, spec.n_bins, clip.window_s)
             layers[row, :, 0] = pooling.time_stats(channels)

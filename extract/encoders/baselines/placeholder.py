@@ -11,9 +11,10 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.audio_check import audio_of
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.audio_check import checked_waveform
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.store.format.recipe import EncoderSpec
 
 CODE_VERSION = 1
@@ -72,7 +73,7 @@ class PlaceholderAudio(Encoder):
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode."""
         rows = enumerate(clips)
-        steps = [None if clip is None else self._steps(audio_of(self.spec, clip, row)) for row, clip in rows]
+        steps = [None if clip is None else self._steps(checked_waveform(self.spec, clip, row)) for row, clip in rows]
         return _encode(self.spec, steps)
 
     def _steps(self, audio: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.intp]]:

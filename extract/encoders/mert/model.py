@@ -16,9 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.audio_check import audio_of
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip, Encoder, Pooled
+from keybed.extract.encoders.audio_check import checked_waveform
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.mert.convolutions import BlockedPosition, Convolutions
 from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
@@ -127,7 +128,7 @@ class Mert(Encoder):
         for index, clip in enumerate(clips):
             if clip is None:
                 continue
-            audio = audio_of(self.spec, clip, first_row + index)
+            audio = checked_waveform(self.spec, clip, first_row + index)
             here = self._normalise and not self._normalise_there
             waveforms_BxS[index] = normalise(audio) if here else audio
 

@@ -1,4 +1,4 @@
-"""MERT: what its checkpoint says about itself, read without torch. The model is in `mert_model`.
+"""MERT: what its checkpoint says about itself, read without torch. The model is in `mert/model.py`.
 
 MERT-v1 (Li et al., arXiv 2306.00107) is a HuBERT on 24 kHz music. Its 95M and 330M checkpoints load into transformers'
 own Hubert classes; the authors' remote code is never run.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling, weights
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Encoder
 from keybed.extract.encoders.errors import WeightsRefused
 from keybed.store.format.recipe import EncoderSpec
 
@@ -72,7 +72,7 @@ def describe(
 
     Raises WeightsRefused, WeightsUnreachable.
     """
-    place: str | None = None
+    checkpoint_path: str | None = None
     kind, _, size = where.partition(":")
     if kind == weights.RANDOM:
         architecture = weights.random_architecture(NAME, size or "95M", ARCHITECTURES)
@@ -83,7 +83,7 @@ def describe(
         found = weights.resolve(NAME, where, revision, CHECKPOINTS, CONFIGS)
         architecture = architecture_of(weights.read_json(NAME, found.folder / "config.json"), found.folder)
         do_normalize = _do_normalize(weights.read_json(NAME, found.folder / "preprocessor_config.json"), found.folder)
-        source, found_revision, digest, place = found.source, found.revision, found.sha256, str(found.file)
+        source, found_revision, digest, checkpoint_path = found.source, found.revision, found.sha256, str(found.file)
     n_states = architecture["num_hidden_layers"] + 1
     spec = EncoderSpec(
         name=NAME,
@@ -106,14 +106,7 @@ def describe(
         compute_dtype=compute_dtype,
         threads=threads,
     )
-    return spec, place
-
-
-def build(spec: EncoderSpec, place: str | None) -> Encoder:
-    """The encoder itself; imports torch."""
-    from keybed.extract.encoders.mert.model import Mert
-
-    return Mert(spec, None if place is None else Path(place))
+    return spec, checkpoint_path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -135,7 +128,7 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     kernels, strides = architecture["conv_kernel"], architecture["conv_stride"]
     if not len(architecture["conv_dim"]) == len(kernels) == len(strides):
         raise WeightsRefused(f"{NAME}: {folder}/config.json lists conv_dim, conv_kernel, conv_stride of other lengths")
-    # What mert_model computes is this kind of feature extractor and no other.
+    # mert/model.py computes this kind of feature extractor and no other.
     fixed: dict[str, Any] = {key: _BASE[key] for key in ("feat_extract_norm", "feat_extract_activation", "conv_bias")}
     other = {key: architecture[key] for key, value in fixed.items() if architecture[key] != value}
     if other or any(not stride <= kernel <= 2 * stride for stride, kernel in zip(strides, kernels, strict=True)):

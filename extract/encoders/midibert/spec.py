@@ -1,4 +1,4 @@
-"""MIDIBert: what must be known of a checkpoint before it is opened, without torch. The model is in `midibert_model`.
+"""MIDIBert: what must be known of a checkpoint before it is opened, without torch. The model is in `midibert/model.py`.
 
 Chou et al., "MidiBERT-Piano: Large-scale Pre-training for Symbolic Music Understanding", arXiv 2107.05223. The authors
 publish their checkpoints on a drive, not on the hub: give the downloaded file, or a folder that holds it alone.
@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from keybed.extract.encoders import pooling, weights
-from keybed.extract.encoders.base import Encoder
 from keybed.extract.encoders.errors import WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.store.format.recipe import EncoderSpec
@@ -46,7 +45,7 @@ def describe(
     The authors' checkpoints carry no configuration: theirs is assumed unless a bert_config.json lies beside; `build`
     compares every tensor with it. Raises WeightsRefused, WeightsUnreachable.
     """
-    place: str | None = None
+    checkpoint_path: str | None = None
     kind, _, size = where.partition(":")
     if kind == weights.RANDOM:
         architecture = weights.random_architecture(NAME, size or "base", ARCHITECTURES)
@@ -56,7 +55,7 @@ def describe(
         found = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
         beside = found.folder / CONFIG
         architecture = architecture_of(weights.read_json(NAME, beside) if beside.exists() else {}, found.folder)
-        source, found_revision, digest, place = found.source, found.revision, found.sha256, str(found.file)
+        source, found_revision, digest, checkpoint_path = found.source, found.revision, found.sha256, str(found.file)
     n_states = architecture["num_hidden_layers"] + 1
     spec = EncoderSpec(
         name=NAME,
@@ -82,7 +81,7 @@ def describe(
         compute_dtype=compute_dtype,
         threads=threads,
     )
-    return spec, place
+    return spec, checkpoint_path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
@@ -103,10 +102,3 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"windows are read {cp_tokens.MAX_NOTES} notes at a time"
         )
     return architecture
-
-
-def build(spec: EncoderSpec, place: str | None) -> Encoder:
-    """The encoder itself; imports torch."""
-    from keybed.extract.encoders.midibert.model import MidiBert
-
-    return MidiBert(spec, None if place is None else Path(place))

@@ -11,13 +11,13 @@ import pytest
 from keybed.extract.audio import fluidsynth
 from keybed.extract.audio.fluidsynth import NotASoundfont
 from keybed.extract.audio.render import (
-    SAMPLE_RATE_HZ,
     Renderer,
+    check_soundfont,
     default_soundfont,
     describe,
-    opened_soundfont,
     synthesise,
 )
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make_variant, prepare
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance
@@ -186,7 +186,7 @@ def test_what_is_not_a_soundfont_is_refused_by_name(tmp_path: Path) -> None:
         describe(text)
     hollow = tmp_path / "hollow.sf2"
     hollow.write_bytes(default_soundfont().read_bytes()[:4000])
-    for look in (Renderer, opened_soundfont):
+    for look in (Renderer, check_soundfont):
         with pytest.raises(NotASoundfont, match=r"hollow\.sf2: not a soundfont with a piano"):
             look(hollow)
 

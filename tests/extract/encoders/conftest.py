@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from keybed.extract.encoders.base import SAMPLE_RATE_HZ, Clip
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.encoders.base import Clip
 from keybed.extract.music.performance import Performance
 
 MakeClip = Callable[..., Clip]

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from keybed.extract.encoders import PRETRAINED, build, describe
-from keybed.extract.encoders.audio_check import audio_of
+from keybed.extract.encoders.audio_check import checked_waveform
 from keybed.extract.encoders.errors import EncoderError
 
 GRID = {"n_bins": 4, "window_s": 2.0}
@@ -16,7 +16,7 @@ GRID = {"n_bins": 4, "window_s": 2.0}
 def test_a_sound_clip_is_passed_on(make_clip: Any) -> None:
     spec, _ = describe("logmel", **GRID)
     clip = make_clip(window_s=2.0)
-    assert audio_of(spec, clip, 0) is clip.audio
+    assert checked_waveform(spec, clip, 0) is clip.audio
 
 
 @pytest.mark.parametrize("name", ["mert", "logmel", "placeholder-audio"])

@@ -14,8 +14,8 @@ import soundfile
 from keybed import store as stores
 from keybed.extract.export.archive import FOLDER, ExportConfig, ExportError, export, from_window_start
 from keybed.extract.music.performance import Performance
-from keybed.extract.run.check_recipe import setting_of
-from keybed.extract.run.row_maker import Maker, jobs_of
+from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.vocabulary import DIMENSIONS, TIERS
 
@@ -38,8 +38,8 @@ def unpacked(planned_store: Path, tmp_path_factory: pytest.TempPathFactory) -> U
 def test_round_trip_without_path_fixing(unpacked: Unpacked, planned_store: Path) -> None:
     folder, labels = unpacked
     store = stores.open(planned_store)
-    maker = Maker(setting_of(store, store.machine_paths))
-    made = [row for job in jobs_of(store.columns(0, 40)) for row in maker.make(job)]
+    maker = RowMaker(render_config(store, store.machine_paths))
+    made = [row for job in segment_jobs(store.columns(0, 40)) for row in maker.make(job)]
     assert len(labels) == 40
     for label, row in zip(labels, made, strict=True):
         audio, rate = soundfile.read(folder / label["audio"], dtype="float32")

@@ -17,11 +17,11 @@ import soundfile
 from keybed import store as stores
 from keybed.extract.encoders import build
 from keybed.extract.planning.plan import PlanConfig, plan
-from keybed.extract.run.check_recipe import NotAsPlanned, setting_of
+from keybed.extract.run.check_recipe import NotAsPlanned, render_config
 from keybed.extract.run.recompute import recomputer
-from keybed.extract.run.row_maker import Maker, jobs_of
-from keybed.extract.run.row_pool import MakingPool
-from keybed.extract.run.shard import ShardRows, Stopped, make_shard
+from keybed.extract.run.row_maker import RowMaker, segment_jobs
+from keybed.extract.run.row_pool import RowPool
+from keybed.extract.run.shard import ShardRows, Stopped, encode_shard
 from keybed.extract.run.task import ExtractConfig, ExtractError, extract
 from keybed.store.format.vocabulary import Status
 from keybed.store.write.claims import claim
@@ -80,11 +80,11 @@ def test_progress_goes_up_to_every_shards_last_row(store_path: Path, workers: in
 
 def test_arrays_are_what_the_encoders_say_row_by_row(filled: Path) -> None:
     store = stores.open(filled)
-    setting = setting_of(store, store.machine_paths)
+    setting = render_config(store, store.machine_paths)
     columns = store.columns(8, 16)
-    jobs = jobs_of(columns)
+    jobs = segment_jobs(columns)
     assert [len(job.tiers) for job in jobs] == [4, 4]
-    made = [row for job in jobs for row in Maker(setting).make(job)]
+    made = [row for job in jobs for row in RowMaker(setting).make(job)]
     from keybed.extract.encoders.base import Clip
 
     clips = [Clip(row.audio, row.performance, 10.0) for row in made]  # type: ignore[arg-type]
@@ -183,7 +183,7 @@ def test_another_soundfont_is_refused(store_path: Path, tmp_path: Path) -> None:
     other = tmp_path / "other.sf2"
     other.write_bytes(Path(stores.open(store_path).machine_paths["soundfont"]).read_bytes() + b"\0\0")
     with pytest.raises(NotAsPlanned, match="soundfont_sha256"):
-        extract(ExtractConfig(store_path, workers=0, places={"soundfont": str(other)}))
+        extract(ExtractConfig(store_path, workers=0, paths={"soundfont": str(other)}))
     assert stores.open(store_path).committed == frozenset()
 
 
@@ -209,12 +209,12 @@ def test_a_stop_between_rows_keeps_commits_and_gives_claims_back(
 def test_rows_wait_for_nobody_once_stopped(store_path: Path) -> None:
     store = stores.open(store_path)
     asked = threading.Event()
-    with MakingPool(setting_of(store, store.machine_paths), 0) as pool:
+    with RowPool(render_config(store, store.machine_paths), 0) as pool:
         rows = ShardRows(store, 0, pool, stop=asked.is_set)
         assert rows[0] is not None
         asked.set()
         with pytest.raises(Stopped):
-            make_shard(rows, [build(spec, None) for spec in store.recipe.encoders])
+            encode_shard(rows, [build(spec, None) for spec in store.recipe.encoders])
         rows.close()
 
 
