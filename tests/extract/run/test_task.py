@@ -241,14 +241,14 @@ def test_render_processes_load_no_torch_and_die_with_their_parent(store_path: Pa
     script = f"""
 import sys, time
 from pathlib import Path
-import store as stores
-from keybed.extract.run.check_recipe import setting_of
-from keybed.extract.run.row_maker import jobs_of
-from keybed.extract.run.row_pool import MakingPool
+from keybed import store as stores
+from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.row_maker import segment_jobs
+from keybed.extract.run.row_pool import RowPool
 if __name__ == "__main__":
     store = stores.open(Path({str(store_path)!r}))
-    with MakingPool(setting_of(store, store.machine_paths), 1) as pool:
-        pool.submit(jobs_of(store.columns(0, 4))[0]).result()
+    with RowPool(render_config(store, store.machine_paths), 1) as pool:
+        pool.submit(segment_jobs(store.columns(0, 4))[0]).result()
         worker, = pool._pool._processes
         mapped = Path(f"/proc/{{worker}}/maps").read_text()
         print(worker, "libtorch" in mapped, "torch" in sys.modules, flush=True)
