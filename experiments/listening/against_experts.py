@@ -19,7 +19,7 @@ _SMALLEST_RELIABILITY = 0.05
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class ExpertRatings:
     """What experts say of the clips: (clip, dimension), NaN where nobody could tell; ratings: (clip, rater, dimension).
 
     robust and robust_reliability (dimension,) come from the rater model.
@@ -47,7 +47,7 @@ def centred_mean(ratings_CxRxK: Floats) -> Floats:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class ExpertCorrelation:
     """One dimension. `r` is with the raters' mean, `robust_r` with the rater model's quality; `true_r` is r freed of rater noise.
 
     specific is r given the other six axis labels, on clips that are not pristine; none for the overall dimension.
@@ -64,7 +64,7 @@ class Agreement:
 
 
 def labels_against(
-    heard: Heard,
+    experts: ExpertRatings,
     score: Floats,
     valid: NDArray[np.bool_],
     tier: NDArray[np.int64],
@@ -73,14 +73,14 @@ def labels_against(
     *,
     replicates: int = 2000,
     seed: int = 0,
-) -> dict[str, Agreement]:
+) -> dict[str, ExpertCorrelation]:
     """Labels (clip, 8) against experts, by dimension."""
-    experts = {"mean": heard.mean, "robust": heard.robust}
-    known = valid & np.isfinite(score) & np.isfinite(heard.mean) & np.isfinite(heard.robust)
+    targets = {"mean": experts.mean, "robust": experts.robust}
+    known = valid & np.isfinite(score) & np.isfinite(experts.mean) & np.isfinite(experts.robust)
     group = _groups(piece, segment)
-    judged = _judged({k: np.where(known, v, 0) for k, v in experts.items()}, score, known, tier, group)
+    judged = _as_predictions({k: np.where(known, v, 0) for k, v in targets.items()}, score, known, tier, group)
     plain, specific = Correlations(judged, "plain"), Correlations(judged, "specific")
-    reliability = _Reliability(heard.ratings, known, group)
+    reliability = _Reliability(experts.ratings, known, group)
     n_axes, n_all = len(AXIS_DIMENSIONS), len(DIMENSIONS)
 
     def statistic(weights: Floats, _: Floats) -> Floats:
@@ -95,7 +95,7 @@ def labels_against(
     one = np.ones((1, plain.n_pieces))
     reliable = reliability(one)[0]
     return {
-        name: Agreement(
+        name: ExpertCorrelation(
             r=found[k],
             robust_r=found[n_all + k],
             true_r=found[2 * n_all + k],
@@ -109,7 +109,7 @@ def labels_against(
 
 
 def model_against(
-    heard: Heard,
+    experts: ExpertRatings,
     predicted: Floats,
     piece: NDArray[np.int64],
     segment: NDArray[np.int64],
@@ -118,11 +118,13 @@ def model_against(
     seed: int = 0,
 ) -> dict[str, tuple[Interval, Interval]]:
     """A model's predictions (clip, 8) against the raters' mean: (r, r freed of rater noise) by dimension."""
-    known = np.isfinite(heard.mean) & np.isfinite(predicted)
+    known = np.isfinite(experts.mean) & np.isfinite(predicted)
     group = _groups(piece, segment)
     tier = np.full(len(piece), TIERS.index("good"))
-    judged = _judged({"model": np.where(known, predicted, 0)}, np.where(known, heard.mean, 0), known, tier, group)
-    plain, reliability = Correlations(judged, "plain"), _Reliability(heard.ratings, known, group)
+    judged = _as_predictions(
+        {"model": np.where(known, predicted, 0)}, np.where(known, experts.mean, 0), known, tier, group
+    )
+    plain, reliability = Correlations(judged, "plain"), _Reliability(experts.ratings, known, group)
 
     def statistic(weights: Floats, _: Floats) -> Floats:
         r = plain(weights)[:, :, 0, 0]
@@ -136,7 +138,7 @@ def _groups(piece: NDArray[np.int64], segment: NDArray[np.int64]) -> NDArray[np.
     return piece if np.unique(piece).size >= FEW_PIECES else segment
 
 
-def _judged(
+def _as_predictions(
     said: Mapping[str, Floats],
     score: Floats,
     known: NDArray[np.bool_],

@@ -15,7 +15,7 @@ from keybed.store.format.vocabulary import DIMENSIONS
 
 
 @dataclass(frozen=True, eq=False)
-class Answers:
+class AnswerKey:
     """One entry a rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
 
     about: store fingerprint, recipe facts, run and overrides, for the reports.
@@ -32,7 +32,7 @@ class Answers:
     about: Mapping[str, Any]
 
 
-def write_answers(folder: Path, answers: Answers) -> Path:
+def write_answer_key(folder: Path, answers: AnswerKey) -> Path:
     """Write SET/private/answers.json, readable by its owner alone."""
     plain = {
         "dimensions": list(DIMENSIONS),
@@ -58,8 +58,8 @@ def write_answers(folder: Path, answers: Answers) -> Path:
     return path
 
 
-def read_answers(folder: Path) -> Answers:
-    """Inverse of `write_answers`. Raises KeybedError where there is none."""
+def read_answer_key(folder: Path) -> AnswerKey:
+    """Inverse of `write_answer_key`. Raises KeybedError where there is none."""
     data = read_json(folder / "private" / "answers.json")
     clips = data["clips"]
 
@@ -70,7 +70,7 @@ def read_answers(folder: Path) -> Answers:
         return np.array([[np.nan if x is None else x for x in c[name]] for c in clips.values()], np.float64)
 
     known = all(c["predicted"] is not None for c in clips.values())
-    return Answers(
+    return AnswerKey(
         tuple(clips),
         column("row", np.int64),
         column("segment", np.int64),

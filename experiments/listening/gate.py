@@ -8,12 +8,12 @@ from typing import Literal
 
 from keybed.experiments.evaluation.gates import Criterion, Gate, Override, above_zero, at_least, make_gate, more_than
 from keybed.experiments.evaluation.intervals import Interval, finite
-from keybed.experiments.listening.against_experts import Agreement
+from keybed.experiments.listening.against_experts import ExpertCorrelation
 from keybed.experiments.listening.power import n_to_decide
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 SMALLEST_R = 0.5
-SMALLEST_SPECIFIC = 0.3
+SMALLEST_SPECIFIC_R = 0.3
 ENOUGH_DIMENSIONS = 3
 Transfer = Literal["transfers", "needs full annotation", "undecided"]
 
@@ -27,22 +27,24 @@ class Advice:
     n_to_decide: float
 
 
-def advise(agreement: Agreement) -> Advice:
+def advise(correlation: ExpertCorrelation) -> Advice:
     """Transfers where the whole interval of r lies above 0.5; full annotation where it lies below; else undecided."""
-    r = agreement.r
+    r = correlation.r
     if finite(r.value) is None or finite(r.low) is None:
         return Advice("undecided", "no interval: too few clips, or nothing varies", float("inf"))
     n = n_to_decide(r.value, SMALLEST_R)
     if r.low > SMALLEST_R:
         return Advice("transfers", f"r is at least {r.low:.2f}", n)
     if r.high < SMALLEST_R:
-        noisy = agreement.ceiling < SMALLEST_R + 0.1
-        why = f"; but raters allow no more than {agreement.ceiling:.2f}: more raters first" if noisy else ""
+        noisy = correlation.ceiling < SMALLEST_R + 0.1
+        why = f"; but raters allow no more than {correlation.ceiling:.2f}: more raters first" if noisy else ""
         return Advice("needs full annotation", f"r is at most {r.high:.2f}{why}", n)
     return Advice("undecided", f"{SMALLEST_R:g} lies inside {r.low:.2f} to {r.high:.2f}", n)
 
 
-def phase5_gate(found: Mapping[str, Agreement], rests_on: dict[str, str], overrides: tuple[Override, ...] = ()) -> Gate:
+def phase5_gate(
+    found: Mapping[str, ExpertCorrelation], rests_on: dict[str, str], overrides: tuple[Override, ...] = ()
+) -> Gate:
     """GO where at least 3 axis dimensions have r > 0.5 with the experts and specific r > 0.3, both on the same dimension."""
     passing = [name for name in AXIS_DIMENSIONS if _holds(found[name])]
     count = Interval(float(len(passing)), float("nan"), float("nan"))
@@ -52,21 +54,21 @@ def phase5_gate(found: Mapping[str, Agreement], rests_on: dict[str, str], overri
             "axis dimensions on which labels agree with experts",
             count,
             ENOUGH_DIMENSIONS,
-            f"r > {SMALLEST_R:g} and specific r > {SMALLEST_SPECIFIC:g} on {len(passing)} of {len(AXIS_DIMENSIONS)}{named}",
+            f"r > {SMALLEST_R:g} and specific r > {SMALLEST_SPECIFIC_R:g} on {len(passing)} of {len(AXIS_DIMENSIONS)}{named}",
         )
     ]
     for name in AXIS_DIMENSIONS:
-        agreement = found[name]
-        assert agreement.specific is not None
+        correlation = found[name]
+        assert correlation.specific is not None
         words = f"{name.replace('_', ' ')}"
         criteria.append(
-            more_than(f"{words}: r", agreement.r, SMALLEST_R, "labels with the raters' mean", required=False)
+            more_than(f"{words}: r", correlation.r, SMALLEST_R, "labels with the raters' mean", required=False)
         )
         criteria.append(
             more_than(
                 f"{words}: specific r",
-                agreement.specific,
-                SMALLEST_SPECIFIC,
+                correlation.specific,
+                SMALLEST_SPECIFIC_R,
                 "given the other six labels, clips that are not pristine",
                 required=False,
             )
@@ -85,6 +87,9 @@ def phase5_gate(found: Mapping[str, Agreement], rests_on: dict[str, str], overri
     return make_gate(5, criteria, literal, rests_on, overrides=overrides)
 
 
-def _holds(agreement: Agreement) -> bool:
-    r, specific = finite(agreement.r.value), None if agreement.specific is None else finite(agreement.specific.value)
-    return r is not None and specific is not None and r > SMALLEST_R and specific > SMALLEST_SPECIFIC
+def _holds(correlation: ExpertCorrelation) -> bool:
+    r, specific = (
+        finite(correlation.r.value),
+        None if correlation.specific is None else finite(correlation.specific.value),
+    )
+    return r is not None and specific is not None and r > SMALLEST_R and specific > SMALLEST_SPECIFIC_R

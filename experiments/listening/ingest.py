@@ -15,18 +15,18 @@ from keybed.experiments.data.run_folder import plain, write_json
 from keybed.experiments.evaluation.gates import Gate, Override, sha256_of, write_gate
 from keybed.experiments.listening.against_experts import (
     FEW_PIECES,
-    Agreement,
-    Heard,
+    ExpertCorrelation,
+    ExpertRatings,
     centred_mean,
     labels_against,
     model_against,
 )
-from keybed.experiments.listening.answer_key import Answers, read_answers
+from keybed.experiments.listening.answer_key import AnswerKey, read_answer_key
 from keybed.experiments.listening.app.rating_set import read_set
 from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.rater_agreement import intraclass, krippendorff_alpha, self_agreement
 from keybed.experiments.listening.rater_model import RaterFit, fit_raters
-from keybed.experiments.listening.rating_table import Collected, collect, read_ratings
+from keybed.experiments.listening.rating_table import RatingTable, make_rating_table, read_ratings
 from keybed.store.format.vocabulary import DIMENSIONS
 
 
@@ -43,26 +43,26 @@ class IngestConfig:
 class Analysis:
     """All that the ratings say."""
 
-    labels: Mapping[str, Agreement]
+    labels: Mapping[str, ExpertCorrelation]
     fits: Mapping[str, RaterFit | None]
-    heard: Heard
+    experts: ExpertRatings
 
 
 def ingest(config: IngestConfig, console: Console) -> Gate:
     """Analyse and write folder/result/{ratings,results,gate}.json and report.html. Raises NoRatings, InvalidRating."""
     from keybed.experiments.listening.ingest_page import write_ingest_page
 
-    rating_set, answers = read_set(config.folder), read_answers(config.folder)
+    rating_set, answer_key = read_set(config.folder), read_answer_key(config.folder)
     ratings = read_ratings(rating_set)
-    collected = collect(rating_set, ratings, answers.codes)
-    analysis = analyse(collected, answers, replicates=config.replicates, seed=config.seed)
+    table = make_rating_table(rating_set, ratings, answer_key.codes)
+    analysis = analyse(table, answer_key, replicates=config.replicates, seed=config.seed)
     out = config.folder / "result"
     out.mkdir(exist_ok=True)
     kept = {rater: {str(p): r.to_json() for p, r in sorted(given.items())} for rater, given in ratings.items()}
     rests_on = {"ratings.json": sha256_of(write_json(out / "ratings.json", kept))}
-    results = summarise(collected, answers, analysis, config)
+    results = summarise(table, answer_key, analysis, config)
     rests_on["results.json"] = sha256_of(write_json(out / "results.json", results))
-    overrides = tuple(Override(**o) for o in answers.about["overrides"])
+    overrides = tuple(Override(**o) for o in answer_key.about["overrides"])
     gate = phase5_gate(analysis.labels, rests_on, overrides)
     write_gate(out, gate)
     write_ingest_page(plain(results), gate, out / "report.html")
@@ -74,32 +74,32 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     return gate
 
 
-def analyse(collected: Collected, answers: Answers, *, replicates: int = 2000, seed: int = 0) -> Analysis:
+def analyse(table: RatingTable, answer_key: AnswerKey, *, replicates: int = 2000, seed: int = 0) -> Analysis:
     """Rater model of every dimension, then labels against experts."""
-    n_clips, _, n_dimensions = collected.first.shape
+    n_clips, _, n_dimensions = table.first.shape
     robust, reliability = np.full((n_clips, n_dimensions), np.nan), np.full(n_dimensions, np.nan)
     fits: dict[str, RaterFit | None] = {}
     for k, name in enumerate(DIMENSIONS):
-        fit = _fit(collected.first[:, :, k], collected.time)
+        fit = _fit(table.first[:, :, k], table.time)
         fits[name] = fit
         if fit is not None:
-            rated = ~np.isnan(collected.first[:, :, k]).all(axis=1)
+            rated = ~np.isnan(table.first[:, :, k]).all(axis=1)
             robust[:, k] = np.where(rated, fit.quality, np.nan)
             reliability[k] = fit.reliability
         else:
-            robust[:, k] = centred_mean(collected.first[:, :, k : k + 1])[:, 0]
-    heard = Heard(collected.first, robust, reliability)
+            robust[:, k] = centred_mean(table.first[:, :, k : k + 1])[:, 0]
+    experts = ExpertRatings(table.first, robust, reliability)
     labels = labels_against(
-        heard,
-        answers.score,
-        answers.valid,
-        answers.tier,
-        answers.piece,
-        answers.segment,
+        experts,
+        answer_key.score,
+        answer_key.valid,
+        answer_key.tier,
+        answer_key.piece,
+        answer_key.segment,
         replicates=replicates,
         seed=seed,
     )
-    return Analysis(labels, fits, heard)
+    return Analysis(labels, fits, experts)
 
 
 def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> RaterFit | None:
@@ -110,21 +110,21 @@ def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> Rat
     return fit_raters(ratings_CxR, time_CxR)
 
 
-def summarise(collected: Collected, answers: Answers, analysis: Analysis, config: IngestConfig) -> dict[str, Any]:
+def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, config: IngestConfig) -> dict[str, Any]:
     """Plain numbers for results.json and the page."""
     model: Mapping[str, Any] = {}
-    if answers.predicted is not None:
+    if answer_key.predicted is not None:
         model = model_against(
-            analysis.heard,
-            answers.predicted,
-            answers.piece,
-            answers.segment,
+            analysis.experts,
+            answer_key.predicted,
+            answer_key.piece,
+            answer_key.segment,
             replicates=config.replicates,
             seed=config.seed,
         )
     dimensions = {}
     for k, name in enumerate(DIMENSIONS):
-        first, second = collected.first[:, :, k], collected.second[:, :, k]
+        first, second = table.first[:, :, k], table.second[:, :, k]
         fit = analysis.fits[name]
         icc = intraclass(first)
         dimensions[name] = {
@@ -147,20 +147,20 @@ def summarise(collected: Collected, answers: Answers, analysis: Analysis, config
                     "gain": None if fit is None else fit.gain[r],
                     "noise": None if fit is None else fit.noise[r],
                 }
-                for r, rater in enumerate(collected.raters)
+                for r, rater in enumerate(table.raters)
             },
         }
-    n_pieces = int(np.unique(answers.piece).size)
+    n_pieces = int(np.unique(answer_key.piece).size)
     return {
-        "about": answers.about,
-        "n_clips": len(answers.codes),
+        "about": answer_key.about,
+        "n_clips": len(answer_key.codes),
         "n_pieces": n_pieces,
         "resampled": "pieces" if n_pieces >= FEW_PIECES else "segments",
-        "raters": {rater: {"rated": done, "of": of} for rater, (done, of) in collected.finished.items()},
+        "raters": {rater: {"rated": done, "of": of} for rater, (done, of) in table.finished.items()},
         "dimensions": dimensions,
     }
 
 
-def asdict_intervals(agreement: Agreement) -> dict[str, Any]:
+def asdict_intervals(correlation: ExpertCorrelation) -> dict[str, Any]:
     """Fields of an Agreement, intervals kept as such."""
-    return {name: getattr(agreement, name) for name in agreement.__dataclass_fields__}
+    return {name: getattr(correlation, name) for name in correlation.__dataclass_fields__}

@@ -1,4 +1,4 @@
-"""What the model of an earlier run said about the test rows."""
+"""Predictions of the test rows by the model of an earlier run."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from keybed.experiments.evaluation.model_names import BEST_FUSION
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions
 from keybed.store.errors import KeybedError
 
-JUDGES = ("final fusion", BEST_FUSION)
-"""Phase 4's last word, then any phase's."""
+PREFERRED_MODELS = ("final fusion", BEST_FUSION)
+"""Phase 4's model, then the best fusion of any phase."""
 
 
 @dataclass(frozen=True, eq=False)
-class Said:
-    """prediction: (row, dimension), mean over seeds; spread: (row,), how far seeds disagree, mean over dimensions."""
+class ModelPredictions:
+    """prediction: (row, dimension), mean over seeds; spread: (row,), standard deviation over seeds, mean over dimensions."""
 
     prediction: NDArray[np.float64]
     spread: NDArray[np.float64]
 
 
-def read_said(run: Path, rows: NDArray[np.int64], judge: str | None = None) -> Said:
-    """A judge's predictions of these rows, from RUN/predictions.npz; None: the first of JUDGES that is there.
+def read_model_predictions(run: Path, rows: NDArray[np.int64], model: str | None = None) -> ModelPredictions:
+    """Read a model's predictions of these rows from RUN/predictions.npz; None: the first of PREFERRED_MODELS in the file.
 
-    Raises KeybedError where the judge or some rows are missing.
+    Raises KeybedError where the file has no such model or lacks some of the rows.
     """
     saved = load_predictions(run)
-    judge = judge or next((name for name in JUDGES if name in saved.by_model), BEST_FUSION)
-    if judge not in saved.by_model:
-        raise KeybedError(f"{run / PREDICTIONS} has no judge {judge!r}; it has {', '.join(saved.by_model)}")
+    model = model or next((name for name in PREFERRED_MODELS if name in saved.by_model), BEST_FUSION)
+    if model not in saved.by_model:
+        raise KeybedError(f"{run / PREDICTIONS} has no model {model!r}; it has {', '.join(saved.by_model)}")
     order = np.argsort(saved.index)
     known = saved.index[order]
-    at = np.minimum(np.searchsorted(known, rows), max(known.size - 1, 0))
-    if known.size == 0 or (known[at] != rows).any():
+    positions = np.minimum(np.searchsorted(known, rows), max(known.size - 1, 0))
+    if known.size == 0 or (known[positions] != rows).any():
         raise KeybedError(f"{run / PREDICTIONS} lacks some test rows of this store; run its phase again on it")
-    chosen = saved.by_model[judge][:, order[at]].astype(np.float64)
-    return Said(chosen.mean(axis=0), chosen.std(axis=0).mean(axis=1))
+    by_seed = saved.by_model[model][:, order[positions]].astype(np.float64)
+    return ModelPredictions(by_seed.mean(axis=0), by_seed.std(axis=0).mean(axis=1))

@@ -18,7 +18,7 @@ _NAN = float("nan")
 
 
 @dataclass(frozen=True)
-class Agreement:
+class Intraclass:
     """Intraclass correlations of one dimension; n_clips counts those that every rater judged.
 
     single: ICC(2,1), mean: ICC(2,k), both absolute agreement with raters drawn from many. consistency: ICC(3,k), the
@@ -32,7 +32,7 @@ class Agreement:
     n_raters: int
 
 
-def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Agreement:
+def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Intraclass:
     """ICC(2,1), ICC(2,k) and ICC(3,k) of the clips that every rater judged.
 
     Shrout and Fleiss, Psychol. Bull. 86 (1979); interval: McGraw and Wong, Psychol. Methods 1 (1996), table 7. NaN where
@@ -40,7 +40,7 @@ def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Agreement:
     """
     whole = ratings_CxR[~np.isnan(ratings_CxR).any(axis=1)]
     n, k = whole.shape
-    nothing = Agreement(Interval(_NAN, _NAN, _NAN), Interval(_NAN, _NAN, _NAN), _NAN, n, k)
+    nothing = Intraclass(Interval(_NAN, _NAN, _NAN), Interval(_NAN, _NAN, _NAN), _NAN, n, k)
     if n < 3 or k < 2:
         return nothing
     clips, raters, error = _mean_squares(whole)
@@ -48,7 +48,7 @@ def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Agreement:
         return nothing
     single = (clips - error) / (clips + (k - 1) * error + k * (raters - error) / n)
     low, high = _absolute_interval(clips, raters, error, single, n, k, level)
-    return Agreement(
+    return Intraclass(
         Interval(single, low, high),
         Interval((clips - error) / (clips + (raters - error) / n), _stepped_up(low, k), _stepped_up(high, k)),
         (clips - error) / clips,

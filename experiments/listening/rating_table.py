@@ -25,7 +25,7 @@ class NoRatings(KeybedError):
 
 
 @dataclass(frozen=True, eq=False)
-class Collected:
+class RatingTable:
     """first, second: (clip, rater, dimension), NaN where not rated or "cannot tell"; second is a repeat's.
 
     time: (clip, rater), 0..1, when in the session the first hearing came. finished: rater → (rated, of how many).
@@ -58,7 +58,7 @@ def read_ratings(rating_set: RatingSet) -> dict[str, dict[int, Rating]]:
     return {rater: found.get(rater, {}) for rater in rating_set.orders}
 
 
-def collect(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> Collected:
+def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> RatingTable:
     """Arrays over the given clips; only ratings marked done count, practice never. Raises NoRatings where none is."""
     raters = tuple(r for r in rating_set.orders if any(rating.done for rating in ratings[r].values()))
     if not raters:
@@ -83,4 +83,4 @@ def collect(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> Co
             else:
                 first[i, r], time[i, r] = values, (position - 1) / max(len(order) - 1, 1)
         finished[rater] = (done, sum(p.role != "anchor" for p in order))
-    return Collected(tuple(codes), raters, first, second, time, finished)
+    return RatingTable(tuple(codes), raters, first, second, time, finished)

@@ -14,9 +14,9 @@ from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import GateRefused, Override, check_chain
-from keybed.experiments.listening.answer_key import Answers, write_answers
+from keybed.experiments.listening.answer_key import AnswerKey, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
-from keybed.experiments.listening.model_predictions import Said, read_said
+from keybed.experiments.listening.model_predictions import ModelPredictions, read_model_predictions
 from keybed.experiments.listening.power import power
 from keybed.experiments.listening.presentation_order import presentations
 from keybed.experiments.listening.selection_page import write_selection_page
@@ -73,15 +73,15 @@ def select(config: SelectConfig, console: Console) -> Path:
         )
     overrides = _permission(config, store)
     rows = store.rows(split="test")
-    said = None if config.after is None else read_said(config.after, rows.index)
+    predictions = None if config.after is None else read_model_predictions(config.after, rows.index)
     rng = np.random.default_rng(config.seed)
-    candidates = _candidates(rows, said)
+    candidates = _candidates(rows, predictions)
     chosen = draw(candidates, config.n, rng, max_label_r=config.max_label_r, max_pristine=config.max_pristine)
     anchors = _anchors(rows, candidates, chosen, config.anchors)
-    design = make_set(config, rows, chosen, anchors, rng, said, _about(store, overrides))
+    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _about(store, overrides))
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
     write_set(design.rating_set)
-    facts = _facts(config, candidates, chosen, anchors, said) | {"audio_source": store.recipe.audio["source"]}
+    facts = _facts(config, candidates, chosen, anchors, predictions) | {"audio_source": store.recipe.audio["source"]}
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
     r = facts["largest_label_correlation"]
@@ -105,9 +105,9 @@ def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
     return (Override(4, "absent", config.override.strip(), "no run"),)
 
 
-def _candidates(rows: Rows, said: Said | None) -> Candidates:
+def _candidates(rows: Rows, predictions: ModelPredictions | None) -> Candidates:
     n_axes = len(AXIS_DIMENSIONS)
-    spread = np.zeros(len(rows)) if said is None else said.spread
+    spread = np.zeros(len(rows)) if predictions is None else predictions.spread
     order = np.argsort(np.argsort(spread, kind="stable"), kind="stable")
     return Candidates(
         rows.score[:, :n_axes].astype(np.float64),
@@ -148,13 +148,13 @@ class Design:
     practice: Mapping[str, int]
 
 
-def make_set(
+def make_rating_set(
     config: SelectConfig,
     rows: Rows,
     chosen: NDArray[np.int64],
     anchors: NDArray[np.int64],
     rng: np.random.Generator,
-    said: Said | None,
+    predictions: ModelPredictions | None,
     about: Mapping[str, Any],
 ) -> Design:
     """Codes, orders and answers; writes the answers, and no sound."""
@@ -168,7 +168,7 @@ def make_set(
     window_s = float(about["window_s"])
     seconds = dict.fromkeys((*practice, *codes), window_s)
     config.out.mkdir(parents=True, exist_ok=True)
-    answers = Answers(
+    answer_key = AnswerKey(
         tuple(codes),
         rows.index[chosen],
         rows.segment[chosen].astype(np.int64),
@@ -176,10 +176,10 @@ def make_set(
         rows.tier[chosen].astype(np.int64),
         rows.score[chosen].astype(np.float64),
         rows.valid[chosen],
-        None if said is None else said.prediction[chosen],
+        None if predictions is None else predictions.prediction[chosen],
         about,
     )
-    write_answers(config.out, answers)
+    write_answer_key(config.out, answer_key)
     rating_set = RatingSet(config.out, rng.bytes(6).hex(), seconds, orders, new_tokens(config.raters))
     return Design(rating_set, codes, practice)
 
@@ -225,7 +225,7 @@ def _facts(
     candidates: Candidates,
     chosen: NDArray[np.int64],
     anchors: NDArray[np.int64],
-    said: Said | None,
+    predictions: ModelPredictions | None,
 ) -> dict[str, Any]:
     r = label_correlations(candidates.score[chosen], candidates.valid[chosen])
     before = label_correlations(candidates.score, candidates.valid)
@@ -240,7 +240,7 @@ def _facts(
         "repeats": config.repeats,
         "raters": list(config.raters),
         "seed": config.seed,
-        "model_known": said is not None,
+        "model_known": predictions is not None,
         "pristine_share": float(candidates.pristine[chosen].mean()),
         "label_correlations": r,
         "largest_label_correlation": float(np.abs(r[off]).max()),

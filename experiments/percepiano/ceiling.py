@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.percepiano.reader import RATERS_A_SEGMENT, Ratings
-from keybed.experiments.percepiano.within import demeaned
+from keybed.experiments.percepiano.within import less_passage_mean
 
 Floats = NDArray[np.float64]
 
@@ -19,7 +19,7 @@ def ceilings(ratings: Ratings, raters: int = RATERS_A_SEGMENT) -> dict[str, Floa
     """
     error = np.nanmean(ratings.sd**2, axis=0) / (raters - 1)
     total = ratings.rating.var(axis=0)
-    around = demeaned(ratings.rating, ratings.passage, ratings.human)[ratings.human]
+    around = less_passage_mean(ratings.rating, ratings.passage, ratings.human)[ratings.human]
     n, passages = len(around), np.unique(ratings.passage[ratings.human]).size
     inside = (around**2).sum(axis=0) / max(n - passages, 1)
     human_error = np.nanmean(ratings.sd[ratings.human] ** 2, axis=0) / (raters - 1)

@@ -68,9 +68,9 @@ def heads_on_ratings(
         if name in masked:
             arrays[f"{modality}_mask"] = windows.mask[name]
     human = inputs.ratings.human
-    plain = _Together(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, said)
+    plain = _HeadsOnOneTarget(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, said)
     apart = {k: a if k.endswith("_mask") else _less_passage(a, windows.item, inputs) for k, a in arrays.items()}
-    relative = _Together(apart, windows.item, inputs, inputs.target, human, heads, plan, said)
+    relative = _HeadsOnOneTarget(apart, windows.item, inputs, inputs.target, human, heads, plan, said)
     return {f"head: {kind}": plain.model(kind) for kind in heads} | {
         f"comparative head: {kind}": relative.model(kind) for kind in heads
     }
@@ -87,7 +87,7 @@ def _less_passage(frames: NDArray[np.float32], item: NDArray[np.int64], inputs: 
     return out
 
 
-class _Together:
+class _HeadsOnOneTarget:
     """All kinds of heads on one target, fitted once a fold."""
 
     def __init__(
@@ -107,16 +107,16 @@ class _Together:
 
     def model(self, kind: str) -> Model:
         """One kind of head as a model of its own."""
-        return lambda train, judged: self.fold(train, judged)[kind]
+        return lambda train, test: self.fold(train, test)[kind]
 
-    def fold(self, train: Positions, judged: Positions) -> dict[str, Floats]:
+    def fold(self, train: Positions, test: Positions) -> dict[str, Floats]:
         """Predictions of the judged performances by every kind of head."""
-        key = (train.tobytes(), judged.tobytes())
+        key = (train.tobytes(), test.tobytes())
         if key not in self.known:
-            self.known[key] = self._fit(train, judged)
+            self.known[key] = self._fit(train, test)
         return self.known[key]
 
-    def _fit(self, train: Positions, judged: Positions) -> dict[str, Floats]:
+    def _fit(self, train: Positions, test: Positions) -> dict[str, Floats]:
         from keybed.heads import train as training
         from keybed.heads.data import ArrayData
         from keybed.heads.train_loop import FitConfig
@@ -138,10 +138,10 @@ class _Together:
         data = ArrayData(self._batch(learnt, True), self._batch(chosen, True), batch_rows)
         fit = training.fit(dict(self.heads), data, config)
         self.said(f"{len(learnt)} windows learnt; best epochs {fit.best_epoch}")
-        asked = self._rows(judged)
+        asked = self._rows(test)
         parts = [self._batch(asked[i : i + batch_rows], False) for i in range(0, len(asked), batch_rows)]
-        place = np.searchsorted(np.sort(judged), self.item[asked])
-        back_to = np.argsort(np.argsort(judged))
+        place = np.searchsorted(np.sort(test), self.item[asked])
+        back_to = np.argsort(np.argsort(test))
         return {
             kind: by_item(p.mean(axis=0), place)[back_to] / _POINTS for kind, p in training.predict(fit, parts).items()
         }

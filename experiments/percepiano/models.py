@@ -16,11 +16,11 @@ from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
 from sklearn.preprocessing import StandardScaler
 
-from keybed.experiments.percepiano.departures import departures
 from keybed.experiments.percepiano.note_statistics import note_statistics
+from keybed.experiments.percepiano.passage_deviations import passage_deviations
 from keybed.experiments.percepiano.protocols import Fold, Positions
 from keybed.experiments.percepiano.reader import Ratings
-from keybed.experiments.percepiano.within import Within, demeaned
+from keybed.experiments.percepiano.within import Within, less_passage_mean
 
 Floats = NDArray[np.float64]
 Model = Callable[[Positions, Positions], Floats]
@@ -43,14 +43,14 @@ class Inputs:
     plain: Floats
     beside: Floats
     around: Floats
-    departures: Floats
+    deviations: Floats
     encoders: Mapping[str, Floats]
     trusted: str | None
 
     @property
     def target(self) -> Floats:
         """Ratings less their passage's human mean."""
-        return demeaned(self.ratings.rating, self.ratings.passage, self.ratings.human)
+        return less_passage_mean(self.ratings.rating, self.ratings.passage, self.ratings.human)
 
 
 def make_inputs(ratings: Ratings, encoders: Mapping[str, Floats] | None = None, trusted: str | None = None) -> Inputs:
@@ -59,13 +59,13 @@ def make_inputs(ratings: Ratings, encoders: Mapping[str, Floats] | None = None, 
     apart = np.zeros((len(ratings), 0))
     for name in np.unique(ratings.passage):
         here = np.flatnonzero(ratings.passage == name)
-        found = departures([ratings.performances[i] for i in here], _reference(ratings, here))
+        found = passage_deviations([ratings.performances[i] for i in here], _reference(ratings, here))
         rows = np.array([list(numbers.values()) for numbers in found])
         if apart.shape[1] == 0:
             apart = np.zeros((len(ratings), rows.shape[1]))
         apart[here] = rows
-    around = demeaned(plain, ratings.passage, ratings.human)
-    return Inputs(ratings, plain, beside_others(plain, ratings), around, apart, dict(encoders or {}), trusted)
+    around = less_passage_mean(plain, ratings.passage, ratings.human)
+    return Inputs(ratings, plain, standardise_by_passage(plain, ratings), around, apart, dict(encoders or {}), trusted)
 
 
 def _reference(ratings: Ratings, here: Positions) -> int:
@@ -77,7 +77,7 @@ def _reference(ratings: Ratings, here: Positions) -> int:
     return int(np.argsort(counts, kind="stable")[len(counts) // 2])
 
 
-def beside_others(values: Floats, ratings: Ratings) -> Floats:
+def standardise_by_passage(values: Floats, ratings: Ratings) -> Floats:
     """Values less the human mean of their passage, over its human spread (drawn to the overall one)."""
     out = np.zeros_like(values)
     floor = _SHRINK * values[ratings.human].std(axis=0) + 1e-9
@@ -91,10 +91,10 @@ def beside_others(values: Floats, ratings: Ratings) -> Floats:
 def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None, max_features: float = 0.4) -> Model:
     """Extremely randomised trees (Geurts et al. 2006); human: learn from these performances alone."""
 
-    def fit(train: Positions, judged: Positions) -> Floats:
+    def fit(train: Positions, test: Positions) -> Floats:
         used = train if human is None else train[human[train]]
         model = ExtraTreesRegressor(N_TREES, min_samples_leaf=2, max_features=max_features, n_jobs=1, random_state=0)
-        return np.asarray(model.fit(features[used], target[used]).predict(features[judged]))
+        return np.asarray(model.fit(features[used], target[used]).predict(features[test]))
 
     return fit
 
@@ -102,23 +102,23 @@ def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = No
 def ridge(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None) -> Model:
     """Ridge regression, one penalty a scale, chosen by leave-one-out inside the training performances."""
 
-    def fit(train: Positions, judged: Positions) -> Floats:
+    def fit(train: Positions, test: Positions) -> Floats:
         used = train if human is None else train[human[train]]
         scale = StandardScaler().fit(features[used])
         model = RidgeCV(PENALTIES, alpha_per_target=True).fit(scale.transform(features[used]), target[used])
-        return np.asarray(model.predict(scale.transform(features[judged])))
+        return np.asarray(model.predict(scale.transform(features[test])))
 
     return fit
 
 
-def remembered(model: Model) -> Model:
+def cached(model: Model) -> Model:
     """The same model, fitted once for each fold however many others are built on it."""
     known: dict[tuple[bytes, bytes], Floats] = {}
 
-    def fit(train: Positions, judged: Positions) -> Floats:
-        key = (train.tobytes(), judged.tobytes())
+    def fit(train: Positions, test: Positions) -> Floats:
+        key = (train.tobytes(), test.tobytes())
         if key not in known:
-            known[key] = model(train, judged)
+            known[key] = model(train, test)
         return known[key]
 
     return fit
@@ -126,28 +126,28 @@ def remembered(model: Model) -> Model:
 
 def mean_of(*models: Model) -> Model:
     """Plain average of predictions."""
-    return lambda train, judged: np.asarray(sum(m(train, judged) for m in models) / len(models))
+    return lambda train, test: np.asarray(sum(m(train, test) for m in models) / len(models))
 
 
 def two_level(level: Model, inside: Model, passage: NDArray[np.str_]) -> Model:
     """Half the level model, half its passage means with the comparative model's departures put on them."""
 
-    def fit(train: Positions, judged: Positions) -> Floats:
-        base, apart = level(train, judged), inside(train, judged)
-        everybody = np.ones(len(judged), bool)
-        means = base - demeaned(base, passage[judged], everybody)
+    def fit(train: Positions, test: Positions) -> Floats:
+        base, apart = level(train, test), inside(train, test)
+        everybody = np.ones(len(test), bool)
+        means = base - less_passage_mean(base, passage[test], everybody)
         return (base + means + apart) / 2
 
     return fit
 
 
-def lookup(ratings: Ratings, target: Floats, *, by_composition: bool) -> Model:
+def player_means(ratings: Ratings, target: Floats, *, by_composition: bool) -> Model:
     """A table that hears no music: the player's mean in training, of the same composition where asked."""
     key = np.char.add(np.char.add(ratings.player, "|"), ratings.composition) if by_composition else ratings.player
 
-    def fit(train: Positions, judged: Positions) -> Floats:
-        out = np.tile(target[train].mean(axis=0), (len(judged), 1))
-        for row, i in enumerate(judged):
+    def fit(train: Positions, test: Positions) -> Floats:
+        out = np.tile(target[train].mean(axis=0), (len(test), 1))
+        for row, i in enumerate(test):
             known = train[key[train] == key[i]]
             if known.size:
                 out[row] = target[known].mean(axis=0)
@@ -164,46 +164,48 @@ PLAYER_TABLE = "player table (hears nothing)"
 
 
 def all_models(inputs: Inputs, candidates: Mapping[str, Model] | None = None) -> dict[str, Model]:
-    """Every model by name. Those with `comparative` in the name foretell departures from the passage, not levels."""
+    """Every model by name. Those with "comparative" in the name foretell departures from the passage, not levels."""
     ratings, target = inputs.ratings, inputs.target
-    everything = np.hstack([inputs.plain, inputs.beside, inputs.departures])
-    apart = np.hstack([inputs.around, inputs.departures])
-    wide = remembered(trees(everything, ratings.rating))
+    everything = np.hstack([inputs.plain, inputs.beside, inputs.deviations])
+    apart = np.hstack([inputs.around, inputs.deviations])
+    wide = cached(trees(everything, ratings.rating))
     found: dict[str, Model] = {
-        TABLE: lookup(ratings, ratings.rating, by_composition=True),
-        PLAYER_TABLE: lookup(ratings, target, by_composition=False),
+        TABLE: player_means(ratings, ratings.rating, by_composition=True),
+        PLAYER_TABLE: player_means(ratings, target, by_composition=False),
         PLAIN_TREES: trees(inputs.plain, ratings.rating),
         "plain ridge": ridge(inputs.plain, ratings.rating),
         "trees, passage in view": wide,
-        **(comparative(inputs) if candidates is None else candidates),
+        **(comparative_models(inputs) if candidates is None else candidates),
         "two levels": two_level(wide, mean_of(ridge(inputs.beside, target), trees(apart, target)), ratings.passage),
     }
     for name, features in inputs.encoders.items():
         found[f"ridge on {name}"] = ridge(features, ratings.rating)
         found[f"trees on {name}"] = trees(features, ratings.rating, max_features=_OF_MANY)
         if name != inputs.trusted:
-            found[f"comparative ridge on {name}"] = ridge(beside_others(features, ratings), target, ratings.human)
+            found[f"comparative ridge on {name}"] = ridge(
+                standardise_by_passage(features, ratings), target, ratings.human
+            )
     return found
 
 
-def comparative(inputs: Inputs) -> dict[str, Model]:
-    """The candidates among which `chosen` decides; all learn from human performances alone."""
+def comparative_models(inputs: Inputs) -> dict[str, Model]:
+    """The candidates among which `choose_in_folds` decides; all learn from human performances alone."""
     target, human = inputs.target, inputs.ratings.human
-    apart = np.hstack([inputs.around, inputs.departures])
-    own = remembered(ridge(inputs.beside, target, human))
-    grown = remembered(trees(apart, target, human))
+    apart = np.hstack([inputs.around, inputs.deviations])
+    own = cached(ridge(inputs.beside, target, human))
+    grown = cached(trees(apart, target, human))
     found = {
         "comparative ridge": own,
         "comparative ridge, with departures": ridge(
-            np.hstack([inputs.beside, beside_others(inputs.departures, inputs.ratings)]), target, human
+            np.hstack([inputs.beside, standardise_by_passage(inputs.deviations, inputs.ratings)]), target, human
         ),
         "comparative trees": grown,
         BLEND: mean_of(own, grown),
     }
     if inputs.trusted is not None:
-        heard = beside_others(inputs.encoders[inputs.trusted], inputs.ratings)
+        heard = standardise_by_passage(inputs.encoders[inputs.trusted], inputs.ratings)
         found[f"comparative ridge on {inputs.trusted}"] = ridge(heard, target, human)
-        both = remembered(ridge(np.hstack([inputs.beside, heard]), target, human))
+        both = cached(ridge(np.hstack([inputs.beside, heard]), target, human))
         found["comparative ridge, with encoders"] = both
         found[f"{BLEND}, with encoders"] = mean_of(both, grown)
     return found
@@ -212,18 +214,20 @@ def comparative(inputs: Inputs) -> dict[str, Model]:
 def out_of_fold(model: Model, folds: tuple[Fold, ...], n: int, k: int) -> Floats:
     """Predictions (n, k) of every performance by the fold that judges it."""
     found = np.full((n, k), np.nan)
-    for train, judged in folds:
-        found[judged] = model(train, judged)
+    for train, test in folds:
+        found[test] = model(train, test)
     return found
 
 
-def chosen(candidates: Mapping[str, Model], ratings: Ratings, folds: tuple[Fold, ...]) -> tuple[Floats, list[str]]:
+def choose_in_folds(
+    candidates: Mapping[str, Model], ratings: Ratings, folds: tuple[Fold, ...]
+) -> tuple[Floats, list[str]]:
     """In every fold the candidate with the best human within-passage r on training compositions held out in turn.
 
     Returns predictions and each fold's choice. The judged composition has no part in it.
     """
     found, names = np.full(ratings.rating.shape, np.nan), []
-    for train, judged in folds:
+    for train, test in folds:
         compositions = np.unique(ratings.composition[train])
         among = np.zeros(len(ratings), bool)
         among[train] = ratings.human[train]
@@ -238,5 +242,5 @@ def chosen(candidates: Mapping[str, Model], ratings: Ratings, folds: tuple[Fold,
             if r > best_r:
                 best, best_r = name, r
         names.append(best)
-        found[judged] = candidates[best](train, judged)
+        found[test] = candidates[best](train, test)
     return found, names

@@ -61,9 +61,9 @@ def scores(predicted: NDArray[np.float64], rating: NDArray[np.float64]) -> Mappi
     """R² and r by scale, over all performances of all folds together."""
     left = ((rating - predicted) ** 2).sum(axis=0)
     around = ((rating - rating.mean(axis=0)) ** 2).sum(axis=0)
-    r = np.array([_r(a, b) for a, b in zip(predicted.T, rating.T, strict=True)])
+    r = np.array([_pearson(a, b) for a, b in zip(predicted.T, rating.T, strict=True)])
     return {"r2": 1 - left / around, "r": r}
 
 
-def _r(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
+def _pearson(a: NDArray[np.float64], b: NDArray[np.float64]) -> float:
     return float(np.corrcoef(a, b)[0, 1]) if a.std() > 0 and b.std() > 0 else 0.0

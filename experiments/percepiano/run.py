@@ -21,22 +21,22 @@ from rich.console import Console
 
 from keybed.experiments.data.run_folder import plain, write_json
 from keybed.experiments.percepiano import models
-from keybed.experiments.percepiano.after_run import said_by
 from keybed.experiments.percepiano.ceiling import ceilings
-from keybed.experiments.percepiano.encoded import encoded, pooled_rows
+from keybed.experiments.percepiano.encoder_features import encode_performances, pooled_features
 from keybed.experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings
 from keybed.experiments.percepiano.models import (
     Inputs,
     Model,
     all_models,
-    chosen,
-    comparative,
+    choose_in_folds,
+    comparative_models,
     make_inputs,
     out_of_fold,
 )
 from keybed.experiments.percepiano.page import write_percepiano_page
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
 from keybed.experiments.percepiano.reader import SCALES, Ratings, read
+from keybed.experiments.percepiano.run_predictions import run_predictions
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval
 from keybed.experiments.percepiano.zero_shot import answer
@@ -76,7 +76,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
         f"{len(ratings)} rated performances, {ratings.human.sum()} human; {len(ratings.problems)} remarks on the files"
     )
     config.out.mkdir(parents=True, exist_ok=True)
-    windows, specs = encoded(
+    windows, specs = encode_performances(
         ratings,
         config.store,
         config.encoders,
@@ -85,7 +85,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
         cache=config.out,
         console=console,
     )
-    pooled, trusted = ({}, None) if windows is None else pooled_rows(windows, specs)
+    pooled, trusted = ({}, None) if windows is None else pooled_features(windows, specs)
     inputs = make_inputs(ratings, pooled, trusted)
     heads = {}
     if windows is not None and config.heads is not None:
@@ -105,7 +105,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     }
     report = _write(config.out, results)
     for name, protocol in protocols(ratings).items():
-        results["protocols"][name] = _judge(protocol, inputs, heads, config, console)
+        results["protocols"][name] = _evaluate(protocol, inputs, heads, config, console)
         report = _write(config.out, results)  # stopping early leaves what is done
     console.print(f"Report: {report}", highlight=False)
     return report
@@ -136,7 +136,7 @@ def _zero_shot(
 ) -> dict[str, Any] | None:
     if config.after is None or windows is None:
         return None
-    pair, said = said_by(config.after, config.store, windows, specs)
+    pair, said = run_predictions(config.after, config.store, windows, specs)
     if config.head not in said:
         raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(said)}")
     answers = answer(ratings, said[config.head], replicates=config.replicates, seed=config.seed)
@@ -160,21 +160,21 @@ def _zero_shot(
     }
 
 
-def _judge(
+def _evaluate(
     protocol: Protocol, inputs: Inputs, heads: Mapping[str, Model], config: PercepianoConfig, console: Console
 ) -> dict[str, Any]:
     """Every model under one protocol, with paired intervals against plain trees."""
     ratings = inputs.ratings
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
-    candidates = comparative(inputs)
+    candidates = comparative_models(inputs)
     for name, model in {**all_models(inputs, candidates), **heads}.items():
         console.print(f"{protocol.name}: {name}", highlight=False)
         predicted[name] = out_of_fold(model, protocol.folds, n, k)
     choices: list[str] = []
     if protocol.name == ONE_COMPOSITION_OUT and len(protocol.folds) > 2:
         console.print(f"{protocol.name}: {models.CHOSEN}", highlight=False)
-        predicted[models.CHOSEN], choices = chosen(candidates, ratings, protocol.folds)
+        predicted[models.CHOSEN], choices = choose_in_folds(candidates, ratings, protocol.folds)
     within = Within(ratings, ratings.human)
     everybody = Within(ratings, np.ones(n, bool))
     drawn = within.compare(list(predicted.values()), replicates=config.replicates, seed=config.seed)

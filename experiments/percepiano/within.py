@@ -17,7 +17,7 @@ from keybed.experiments.percepiano.reader import Ratings
 Floats = NDArray[np.float64]
 
 
-def demeaned(values: Floats, passage: NDArray[np.str_], among: NDArray[np.bool_]) -> Floats:
+def less_passage_mean(values: Floats, passage: NDArray[np.str_], among: NDArray[np.bool_]) -> Floats:
     """Values (n, k) less the passage's mean over the performances `among`; less the mean of all where it has none."""
     out = np.asarray(values, np.float64).copy()
     for name in np.unique(passage):

@@ -44,7 +44,7 @@ class Counterfactual:
 
 
 @dataclass(frozen=True, eq=False)
-class Heard:
+class RenderedTwin:
     """One counterfactual as encoders get it, with the level realised on its axis and whether the axis can be judged."""
 
     of: Counterfactual
@@ -89,9 +89,9 @@ def family(store: Store, segment: tuple[int, int, float]) -> list[Counterfactual
     ]
 
 
-def heard_families(
+def render_families(
     families: Sequence[Sequence[Counterfactual]], *, seed: int, window_s: float, soundfont: str | None, workers: int
-) -> Iterator[list[Heard] | None]:
+) -> Iterator[list[RenderedTwin] | None]:
     """Each family degraded and rendered, in order; None where a member cannot be made (no notes, silence).
 
     Worker processes render; only a few families are in memory at a time.
@@ -100,26 +100,28 @@ def heard_families(
     with ProcessPoolExecutor(workers, mp_context=context) as pool:
         waiting = []
         for members in families:
-            waiting.append(pool.submit(_hear, list(members), seed, window_s, soundfont))
+            waiting.append(pool.submit(_render, list(members), seed, window_s, soundfont))
             if len(waiting) > 2 * workers:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
 
-def _hear(members: list[Counterfactual], seed: int, window_s: float, soundfont: str | None) -> list[Heard] | None:
+def _render(
+    members: list[Counterfactual], seed: int, window_s: float, soundfont: str | None
+) -> list[RenderedTwin] | None:
     found = []
     for member in members:
-        variant = _vary(member, seed, window_s)
+        variant = _variant(member, seed, window_s)
         sound = Renderer(soundfont).render(variant, window_s)
         if variant.status != Status.OK or sound.status != Status.OK:
             return None
         clip = Clip(sound.audio, variant.performance, window_s)
-        found.append(Heard(member, clip, variant.level, variant.valid))
+        found.append(RenderedTwin(member, clip, variant.level, variant.valid))
     return found
 
 
-def _vary(member: Counterfactual, seed: int, window_s: float) -> Variant:
+def _variant(member: Counterfactual, seed: int, window_s: float) -> Variant:
     return make_variant(
         _prepared(member.notes),
         member.start_s,

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from keybed.experiments.reports.heat_map import heat_map
 from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
+from keybed.experiments.sensitivity.probes import ProbeResult
 from keybed.store.format.vocabulary import AXES
-
-if TYPE_CHECKING:
-    from keybed.experiments.sensitivity.run import Cell
 
 HEARD = 0.3
 """An r from which on this report calls a mistake seen."""
@@ -21,7 +19,7 @@ FEW_SEGMENTS = 50
 """Below, luck looks like seeing: for wrong notes of real performances 12 segments gave r 0.34 where 100 gave 0.28."""
 
 
-def write_report(cells: Sequence[Cell], results: Mapping[str, Any], path: Path) -> Path:
+def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path: Path) -> Path:
     """Self-contained HTML: findings first, then the two heat maps, then every number."""
     best = {
         axis: max((c for c in cells if c.axis == axis), key=lambda c: c.r if c.r is not None else -1.0) for axis in AXES
@@ -102,7 +100,7 @@ def write_report(cells: Sequence[Cell], results: Mapping[str, Any], path: Path) 
     return write_page(page, path)
 
 
-def _matrix(cells: Sequence[Cell], names: Sequence[tuple[str, str, str]], what: str) -> np.ndarray:
+def _matrix(cells: Sequence[ProbeResult], names: Sequence[tuple[str, str, str]], what: str) -> np.ndarray:
     matrix = np.full((len(names), len(AXES)), np.nan)
     for cell in cells:
         value = getattr(cell, what)
@@ -111,7 +109,7 @@ def _matrix(cells: Sequence[Cell], names: Sequence[tuple[str, str, str]], what: 
     return matrix
 
 
-def _table(cells: Sequence[Cell], scores: Sequence[float]) -> Table:
+def _table(cells: Sequence[ProbeResult], scores: Sequence[float]) -> Table:
     head = ["encoder", "state", "pooling", "axis", "segments", "r"]
     head += [f"AUC at {score:g}" for score in scores] + [f"movement at {score:g}" for score in scores]
     rows = [

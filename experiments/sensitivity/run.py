@@ -28,8 +28,15 @@ from rich.console import Console
 from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.linear_probe import area_under_roc, out_of_fold
-from keybed.experiments.sensitivity.counterfactuals import LEVEL_SCORES, Heard, choose_segments, family, heard_families
+from keybed.experiments.sensitivity.counterfactuals import (
+    LEVEL_SCORES,
+    RenderedTwin,
+    choose_segments,
+    family,
+    render_families,
+)
+from keybed.experiments.sensitivity.probes import ProbeResult, probe
+from keybed.experiments.sensitivity.report import write_report
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import AXES
@@ -37,8 +44,6 @@ from keybed.store.read.store import Store, open_store
 
 MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW = "20 bins, mean", "20 bins, mean + sd", "50 bins, mean", "window, mean + sd"
 POOLINGS = (MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW)
-LARGEST_MOVEMENT = 3.0
-"""No feature counts as having moved further than this."""
 _FAMILIES_AT_ONCE = 2
 
 
@@ -56,26 +61,8 @@ class SensitivityConfig:
     workers: int = 2
 
 
-@dataclass(frozen=True)
-class Cell:
-    """One axis as one encoder's state sees it through one pooling."""
-
-    encoder: str
-    state: str
-    pooling: str
-    axis: str
-    movement: float
-    """At the poor tier's level."""
-    movement_by_level: tuple[float, ...]
-    r: float | None
-    auc_by_level: tuple[float | None, ...]
-    n_segments: int
-
-
 def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     """Measure, write results.json and report.html into the run's folder, and return the report's path."""
-    from keybed.experiments.sensitivity.report import write_report
-
     started = time.monotonic()
     store = open_store(config.store)
     if store.recipe.audio["source"] != "rendered":
@@ -86,7 +73,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     table = _Table()
     segments = choose_segments(store, config.segments, config.seed)
     families = [family(store, segment) for segment in segments]
-    heard = heard_families(
+    heard = render_families(
         families,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
@@ -94,7 +81,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
         workers=config.workers,
     )
     views = [view for spec in store.recipe.encoders for view in _views(store, spec, config.states)]
-    block: list[list[Heard]] = []
+    block: list[list[RenderedTwin]] = []
     n_left_out = 0
     for members in track(heard, "segments, 22 twins each", total=len(families), console=console):
         if members is None:
@@ -142,7 +129,7 @@ class _View:
     reads: tuple[tuple[str, str], ...]
     """(state, pooling) for each feature vector that this run gives."""
 
-    def features(self, heard: list[Heard]) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+    def features(self, heard: list[RenderedTwin]) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
         pooled = self.encoder.encode([h.clip for h in heard])
         for state, pooling in self.reads:
             if pooling == WINDOW:
@@ -204,7 +191,7 @@ class _Table:
     def n_cells(self) -> int:
         return len(self._vectors) * len(AXES)
 
-    def add(self, block: list[list[Heard]], views: list[_View]) -> None:
+    def add(self, block: list[list[RenderedTwin]], views: list[_View]) -> None:
         flat = [heard for members in block for heard in members]
         for members in block:
             self._pieces.append(members[0].of.piece)
@@ -215,56 +202,17 @@ class _Table:
                 key = (view.spec.name, state, pooling)
                 self._vectors.setdefault(key, []).append(vectors.reshape(len(block), -1, vectors.shape[-1]))
 
-    def cells(self, folds: int) -> Iterator[Cell]:
+    def cells(self, folds: int) -> Iterator[ProbeResult]:
         piece, level_NxMxA, valid_NxD = np.array(self._pieces), np.stack(self._level), np.stack(self._valid)
         for (encoder, state, pooling), parts in self._vectors.items():
             vectors_NxMxF = np.concatenate(parts).astype(np.float64)
             for axis in range(len(AXES)):
                 kept = valid_NxD[:, axis]
                 members = [0, *range(1 + axis * len(LEVEL_SCORES), 1 + (axis + 1) * len(LEVEL_SCORES))]
-                yield _judge(
+                yield probe(
                     (encoder, state, pooling, AXES[axis]),
                     vectors_NxMxF[kept][:, members],
                     level_NxMxA[kept][:, members, axis],
                     piece[kept],
                     folds,
                 )
-
-
-def _judge(
-    key: tuple[str, str, str, str], vectors_NxMxF: np.ndarray, level_NxM: np.ndarray, piece_N: np.ndarray, folds: int
-) -> Cell:
-    n, m, width = vectors_NxMxF.shape
-    movement = _movement(vectors_NxMxF)
-    if len(np.unique(piece_N)) < folds or max(movement) < 1e-6:
-        # Unmoved features tell nothing: no r, and degraded against untouched is a coin toss.
-        auc: tuple[float | None, ...] = tuple([0.5 if n else None] * (m - 1))
-        return Cell(
-            *key,
-            movement=movement[-1],
-            movement_by_level=movement,
-            r=0.0 if n else None,
-            auc_by_level=auc,
-            n_segments=n,
-        )
-    # Dynamics and expression count what is kept: turned round, so that more is always worse.
-    worse = level_NxM if level_NxM[:, -1].mean() > level_NxM[:, 0].mean() else -level_NxM
-    predicted = out_of_fold(
-        vectors_NxMxF.reshape(n * m, width), worse.astype(np.float64).ravel(), np.repeat(piece_N, m), folds
-    ).reshape(n, m)
-    spread = predicted.std() * worse.std()
-    r = float(np.mean((predicted - predicted.mean()) * (worse - worse.mean())) / spread) if spread > 0 else 0.0
-    aucs = tuple(area_under_roc(predicted[:, k], predicted[:, 0]) for k in range(1, m))
-    return Cell(*key, movement=movement[-1], movement_by_level=movement, r=r, auc_by_level=aucs, n_segments=n)
-
-
-def _movement(vectors_NxMxF: np.ndarray) -> tuple[float, ...]:
-    untouched = vectors_NxMxF[:, 0]
-    if len(untouched) < 2:
-        return tuple([0.0] * (vectors_NxMxF.shape[1] - 1))
-    spread = untouched.std(0)
-    kept = spread > 1e-6 * np.maximum(1.0, np.abs(untouched).mean(0))
-    change = (vectors_NxMxF[:, 1:, kept] - untouched[:, None, kept]) / spread[kept]
-    # A feature that is all but constant in clean playing would drown the others.
-    moved_MxF = np.minimum(np.sqrt((change**2).mean(0) / 2), LARGEST_MOVEMENT)
-    return tuple(float(x) for x in np.sqrt((moved_MxF**2).mean(1)))

@@ -15,7 +15,7 @@ from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.rating_set import RatingSet, write_set
 from keybed.experiments.listening.app.server import build_app
 from keybed.experiments.listening.ingest import IngestConfig, ingest
-from keybed.experiments.listening.selection import Design, SelectConfig, _anchors, _candidates, make_set
+from keybed.experiments.listening.selection import Design, SelectConfig, _anchors, _candidates, make_rating_set
 from keybed.experiments.listening.stratified_sample import draw
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -90,7 +90,7 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     candidates = _candidates(rows, None)
     chosen = draw(candidates, n, np.random.default_rng(seed))
     about = {"store": "0" * 64, "audio_source": "recorded", "window_s": 10.0, "random_encoders": [], "overrides": []}
-    design = make_set(
+    design = make_rating_set(
         config, rows, chosen, _anchors(rows, candidates, chosen, 4), np.random.default_rng(seed), None, about
     )
     (folder / "audio").mkdir()
@@ -112,8 +112,8 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
         for position, presentation in enumerate(order, start=1):
             q = quality.get(presentation.clip, np.zeros(8))
             t = (position - 1) / (len(order) - 1)
-            said = 60 + habit.bias + habit.drift * (t - 0.5) + 11 * habit.gain * q + habit.noise * rng.normal(size=8)
-            scores = dict(zip(DIMENSIONS, np.clip(np.round(said), 0, 100).astype(int).tolist(), strict=True))
+            rating = 60 + habit.bias + habit.drift * (t - 0.5) + 11 * habit.gain * q + habit.noise * rng.normal(size=8)
+            scores = dict(zip(DIMENSIONS, np.clip(np.round(rating), 0, 100).astype(int).tolist(), strict=True))
             body = {
                 "save_id": f"save-{position:05d}",
                 "edit": 1,

@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from keybed.experiments.evaluation.gates import read_gate
-from keybed.experiments.listening.against_experts import Heard, centred_mean, labels_against, model_against
-from keybed.experiments.listening.answer_key import read_answers
+from keybed.experiments.listening.against_experts import ExpertRatings, centred_mean, labels_against, model_against
+from keybed.experiments.listening.answer_key import read_answer_key
 from keybed.experiments.listening.app.ratings import InvalidRating
 from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.ingest import IngestConfig, ingest
 from keybed.experiments.listening.rater_agreement import intraclass
-from keybed.experiments.listening.rating_table import NoRatings, collect, read_ratings
+from keybed.experiments.listening.rating_table import NoRatings, make_rating_table, read_ratings
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 
@@ -64,7 +64,7 @@ def test_halo_passes_for_nothing(make_rows) -> None:
     pick = rng.choice(len(rows), 600, replace=False)
     impression = rows.score[pick, 7].astype(float)
     ratings = impression[:, None, None] + rng.normal(0, 2, (600, 3, 8))
-    heard = Heard(ratings, centred_mean(ratings), np.ones(8))
+    experts = ExpertRatings(ratings, centred_mean(ratings), np.ones(8))
     columns = (
         rows.score[pick].astype(float),
         rows.valid[pick],
@@ -72,9 +72,9 @@ def test_halo_passes_for_nothing(make_rows) -> None:
         rows.piece[pick],
         rows.segment[pick],
     )
-    found = labels_against(heard, *columns, replicates=200)
+    found = labels_against(experts, *columns, replicates=200)
     planted = rng.normal(0, 2, (600, 3, 8)) + rows.score[pick][:, None, :]
-    honest = labels_against(Heard(planted, centred_mean(planted), np.ones(8)), *columns, replicates=200)
+    honest = labels_against(ExpertRatings(planted, centred_mean(planted), np.ones(8)), *columns, replicates=200)
     assert min(honest[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
     assert max(found[d].r.value for d in AXIS_DIMENSIONS) > 0.4
     assert all(found[d].specific.value < honest[d].specific.value for d in AXIS_DIMENSIONS)
@@ -86,12 +86,12 @@ def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) 
     pick = rng.choice(len(rows), 300, replace=False)
     score = rows.score[pick].astype(float)
     ratings = score[:, None, :] + rng.normal(0, 12, (300, 4, 8))
-    heard = Heard(ratings, centred_mean(ratings), np.ones(8))
+    experts = ExpertRatings(ratings, centred_mean(ratings), np.ones(8))
     piece, segment = rows.piece[pick], rows.segment[pick]
     everything = np.ones((300, 8), bool)
-    labels = labels_against(heard, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
-    as_good = model_against(heard, score, piece, segment, replicates=200)
-    deaf = model_against(heard, rng.normal(size=score.shape), piece, segment, replicates=200)
+    labels = labels_against(experts, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
+    as_good = model_against(experts, score, piece, segment, replicates=200)
+    deaf = model_against(experts, rng.normal(size=score.shape), piece, segment, replicates=200)
     for name in DIMENSIONS:
         r, true_r = as_good[name]
         assert (r.value, r.low) == pytest.approx((labels[name].r.value, labels[name].r.low), abs=1e-5)
@@ -102,20 +102,20 @@ def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) 
 
 
 def test_reliability_is_the_consistency_icc(simulated) -> None:
-    answers = read_answers(simulated.folder)
-    collected = collect(simulated.rating_set, read_ratings(simulated.rating_set), answers.codes)
+    answer_key = read_answer_key(simulated.folder)
+    table = make_rating_table(simulated.rating_set, read_ratings(simulated.rating_set), answer_key.codes)
     found = read(simulated, "results.json")["dimensions"]["tone_quality"]["labels"]["reliability"]
-    known = answers.valid[:, DIMENSIONS.index("tone_quality")]
-    assert found == pytest.approx(intraclass(collected.first[known, :, DIMENSIONS.index("tone_quality")]).consistency)
+    known = answer_key.valid[:, DIMENSIONS.index("tone_quality")]
+    assert found == pytest.approx(intraclass(table.first[known, :, DIMENSIONS.index("tone_quality")]).consistency)
 
 
 def test_advice_follows_the_interval() -> None:
     from keybed.experiments.evaluation.intervals import Interval
-    from keybed.experiments.listening.against_experts import Agreement
+    from keybed.experiments.listening.against_experts import ExpertCorrelation
 
     def agreement(value, low, high, ceiling=0.9):
         r = Interval(value, low, high)
-        return Agreement(r, r, r, r, ceiling, ceiling**2, 100)
+        return ExpertCorrelation(r, r, r, r, ceiling, ceiling**2, 100)
 
     assert advise(agreement(0.7, 0.6, 0.8)).word == "transfers"
     assert advise(agreement(0.2, 0.1, 0.3)).word == "needs full annotation"

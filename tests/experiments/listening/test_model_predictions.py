@@ -3,7 +3,7 @@ import pytest
 
 from keybed.experiments.evaluation.model_names import BEST_FUSION
 from keybed.experiments.evaluation.saved_predictions import TRUTH
-from keybed.experiments.listening.model_predictions import read_said
+from keybed.experiments.listening.model_predictions import read_model_predictions
 from keybed.store.errors import KeybedError
 
 
@@ -14,10 +14,10 @@ def test_predictions_are_those_of_the_asked_rows(tmp_path) -> None:
     np.savez(
         tmp_path / "predictions.npz", **{"index": index, "fold": np.zeros(3), f"said/{BEST_FUSION}": said, **truth}
     )
-    found = read_said(tmp_path, np.array([10, 30]))
+    found = read_model_predictions(tmp_path, np.array([10, 30]))
     assert found.prediction == pytest.approx(said[:, [1, 0]].mean(axis=0))
     assert found.spread == pytest.approx([12, 12])  # two seeds 24 apart
     with pytest.raises(KeybedError, match="lacks some test rows"):
-        read_said(tmp_path, np.array([11]))
+        read_model_predictions(tmp_path, np.array([11]))
     with pytest.raises(KeybedError, match="absent"):
-        read_said(tmp_path / "nowhere", np.array([10]))
+        read_model_predictions(tmp_path / "nowhere", np.array([10]))

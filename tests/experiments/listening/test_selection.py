@@ -9,7 +9,7 @@ import soundfile
 from rich.console import Console
 
 from keybed.experiments.evaluation.gates import GateRefused
-from keybed.experiments.listening.answer_key import read_answers
+from keybed.experiments.listening.answer_key import read_answer_key
 from keybed.experiments.listening.app.rating_set import read_set
 from keybed.experiments.listening.selection import SelectConfig, SelectRefused, select
 
@@ -61,10 +61,10 @@ def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
         override="a test",
     )
     made = read_set(select(config, QUIET))
-    answers = read_answers(tmp_path / "set")
+    answer_key = read_answer_key(tmp_path / "set")
     assert len(made.seconds) == 12
     assert len(made.orders["ann"]) == 15
-    assert set(answers.codes) < set(made.seconds)
+    assert set(answer_key.codes) < set(made.seconds)
     for clip in made.seconds:
         sound, rate = soundfile.read(made.audio(clip))
         assert (rate, sound.size) == (24_000, 240_000)
@@ -75,7 +75,7 @@ def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     assert design["largest_label_correlation"] < 0.4
     assert all(sum(shares) == pytest.approx(1) for shares in design["score_ranges"].values())
     assert (tmp_path / "set" / "design.html").read_text().count("<svg") == 3
-    assert answers.about["overrides"][0]["reason"] == "a test"
+    assert answer_key.about["overrides"][0]["reason"] == "a test"
 
     (tmp_path / "set" / "ratings.sqlite").write_bytes(b"")
     with pytest.raises(SelectRefused, match="holds ratings"):

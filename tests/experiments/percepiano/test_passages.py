@@ -3,8 +3,8 @@ import dataclasses
 import numpy as np
 import pytest
 
-from keybed.experiments.percepiano.departures import departures
 from keybed.experiments.percepiano.note_statistics import note_statistics
+from keybed.experiments.percepiano.passage_deviations import passage_deviations
 from keybed.experiments.percepiano.passages import chords, match_notes
 from keybed.extract.music.performance import Performance
 
@@ -64,10 +64,10 @@ def test_statistics_know_what_was_changed(piece) -> None:
 def test_departures_are_against_the_others(piece) -> None:
     louder = dataclasses.replace(piece, velocity=(piece.velocity + 12).astype(np.int16))
     slower = stretched(piece, 1.25)
-    same, loud, slow = departures([piece, louder, slower], 0)
+    same, loud, slow = passage_deviations([piece, louder, slower], 0)
     assert loud["loud_away"] == pytest.approx(12)
     assert slow["tempo_ratio"] == pytest.approx(np.log(1.25), abs=0.01)
     assert slow["tempo_away_sd"] == pytest.approx(0, abs=0.01)
     assert slow["length_ratio"] == pytest.approx(np.log(1.25), abs=1e-6)
     assert same["missing_share"] == same["extra_share"] == 0
-    assert departures([piece, without(piece, [3])], 0)[1]["missing_share"] == pytest.approx(1 / piece.n_notes)
+    assert passage_deviations([piece, without(piece, [3])], 0)[1]["missing_share"] == pytest.approx(1 / piece.n_notes)

@@ -5,11 +5,11 @@ from keybed.experiments.percepiano.models import (
     BLEND,
     PLAIN_TREES,
     all_models,
-    chosen,
-    comparative,
-    lookup,
+    choose_in_folds,
+    comparative_models,
     make_inputs,
     out_of_fold,
+    player_means,
     ridge,
 )
 from keybed.experiments.percepiano.protocols import (
@@ -19,7 +19,7 @@ from keybed.experiments.percepiano.protocols import (
     protocols,
     scores,
 )
-from keybed.experiments.percepiano.within import Within, demeaned
+from keybed.experiments.percepiano.within import Within, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import answer, holm
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -59,7 +59,7 @@ def test_within_passage_r_is_that_of_centred_columns(ratings) -> None:
     assert within.r(predicted[h]) == pytest.approx(slow)
     assert within.r(np.zeros_like(predicted[h])) == pytest.approx(np.zeros(19))
     # Passage means, however good, are worth nothing.
-    level = predicted - demeaned(predicted, ratings.passage, h)
+    level = predicted - less_passage_mean(predicted, ratings.passage, h)
     assert within.r(level[h]) == pytest.approx(np.zeros(19), abs=1e-6)
 
 
@@ -88,7 +88,7 @@ def test_no_model_learns_from_ratings_that_it_is_judged_on(inputs, ratings) -> N
 def test_comparative_models_find_what_was_planted(inputs, ratings) -> None:
     protocol = protocols(ratings)[ONE_COMPOSITION_OUT]
     within = Within(ratings, ratings.human)
-    said = out_of_fold(comparative(inputs)[BLEND], protocol.folds, *ratings.rating.shape)
+    said = out_of_fold(comparative_models(inputs)[BLEND], protocol.folds, *ratings.rating.shape)
     assert within.r(said[within.kept]).mean() > 0.75
     plain = out_of_fold(all_models(inputs)[PLAIN_TREES], protocol.folds, *ratings.rating.shape)
     assert within.r(said[within.kept]).mean() > within.r(plain[within.kept]).mean()
@@ -101,13 +101,13 @@ def test_the_choice_never_sees_the_judged_composition(inputs, ratings) -> None:
         "noise": ridge(noise, inputs.target, ratings.human),
         "statistics": ridge(inputs.beside, inputs.target, ratings.human),
     }
-    said, names = chosen(candidates, ratings, folds)
+    said, names = choose_in_folds(candidates, ratings, folds)
     assert names == ["statistics"] * 3
     assert np.isfinite(said).all()
 
 
 def test_the_table_hears_nothing(ratings) -> None:
-    table = lookup(ratings, ratings.rating, by_composition=True)
+    table = player_means(ratings, ratings.rating, by_composition=True)
     train, judged = protocols(ratings)[SEGMENT_GROUPED].folds[0]
     said = table(train, judged)
     i = judged[0]

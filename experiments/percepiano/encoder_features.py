@@ -18,7 +18,7 @@ from keybed.store.format.recipe import EncoderSpec
 Floats = NDArray[np.float64]
 
 
-def encoded(
+def encode_performances(
     ratings: Ratings,
     store: Path | None,
     names: Sequence[str] | None,
@@ -68,7 +68,7 @@ def encoded(
     return found, [e.spec for e in built]
 
 
-def pooled_rows(windows: Windows, specs: Sequence[EncoderSpec]) -> tuple[dict[str, Floats], str | None]:
+def pooled_features(windows: Windows, specs: Sequence[EncoderSpec]) -> tuple[dict[str, Floats], str | None]:
     """A row's name → (n, channels): mean and sd over time, states averaged, then the mean over a performance's windows.
 
     Every encoder by itself and all together; those with random weights once, all together and marked. Also the name of

@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 from keybed.experiments.sensitivity.counterfactuals import LEVEL_SCORES, Counterfactual
+from keybed.experiments.sensitivity.probes import LARGEST_MOVEMENT, ProbeResult, movement_by_level, probe
 from keybed.experiments.sensitivity.report import write_report
-from keybed.experiments.sensitivity.run import LARGEST_MOVEMENT, Cell, _judge, _movement, _over_bins
+from keybed.experiments.sensitivity.run import _over_bins
 from keybed.extract.degrade import CURVES, UNTOUCHED
 from keybed.store.format.vocabulary import AXES, LEVELS
 
@@ -26,15 +27,15 @@ def test_movement_is_one_when_a_twin_moves_as_far_as_another_segment_lies():
     rng = np.random.default_rng(0)
     untouched = rng.normal(5.0, 3.0, (4000, 6))
     elsewhere = rng.normal(5.0, 3.0, (4000, 6))
-    (moved,) = _movement(np.stack([untouched, elsewhere], 1))
+    (moved,) = movement_by_level(np.stack([untouched, elsewhere], 1))
     assert moved == pytest.approx(1.0, rel=0.02)
-    assert _movement(np.stack([untouched, untouched], 1)) == (0.0,)
+    assert movement_by_level(np.stack([untouched, untouched], 1)) == (0.0,)
 
 
 def test_one_nearly_constant_feature_does_not_drown_the_others():
     rng = np.random.default_rng(0)
     untouched = np.c_[rng.normal(size=(50, 3)), rng.normal(0, 1e-3, 50) + 7]
-    (moved,) = _movement(np.stack([untouched, untouched + np.array([0, 0, 0, 100.0])], 1))
+    (moved,) = movement_by_level(np.stack([untouched, untouched + np.array([0, 0, 0, 100.0])], 1))
     assert moved == pytest.approx(LARGEST_MOVEMENT / 2)
 
 
@@ -61,19 +62,19 @@ def test_a_visible_mistake_is_told_and_an_invisible_one_is_not(sign):
     rng = np.random.default_rng(0)
     piece = np.arange(60) // 3
     vectors, level = _family(60, 1.0, rng)
-    cell = _judge(("e", "0", "p", "timing"), vectors, sign * level, piece, 5)
+    cell = probe(("e", "0", "p", "timing"), vectors, sign * level, piece, 5)
     assert cell.r > 0.85
     assert cell.auc_by_level[-1] > 0.97
     assert list(cell.auc_by_level) == sorted(cell.auc_by_level)
     vectors, level = _family(60, 0.0, rng)
-    cell = _judge(("e", "0", "p", "timing"), vectors, sign * level, piece, 5)
+    cell = probe(("e", "0", "p", "timing"), vectors, sign * level, piece, 5)
     assert abs(cell.r) < 0.25
 
 
 def test_unmoved_features_tell_nothing():
     rng = np.random.default_rng(0)
     vectors = np.repeat(rng.normal(size=(30, 1, 8)), 4, axis=1)
-    cell = _judge(("e", "0", "p", "tone"), vectors, np.tile([0, 1.0, 2, 3], (30, 1)), np.arange(30), 5)
+    cell = probe(("e", "0", "p", "tone"), vectors, np.tile([0, 1.0, 2, 3], (30, 1)), np.arange(30), 5)
     assert cell.movement == 0.0
     assert cell.r == 0.0
     assert cell.auc_by_level == (0.5, 0.5, 0.5)
@@ -83,7 +84,7 @@ def test_unmoved_features_tell_nothing():
 @pytest.mark.parametrize(("n_segments", "warned"), [(12, True), (50, False)])
 def test_few_segments_are_warned_of(n_segments, warned, tmp_path):
     auc = (0.5, 0.5, 0.5)
-    cells = [Cell("e", "0", "p", axis, 0.1, (0.0, 0.1, 0.1), 0.4, auc, n_segments) for axis in AXES]
+    cells = [ProbeResult("e", "0", "p", axis, 0.1, (0.0, 0.1, 0.1), 0.4, auc, n_segments) for axis in AXES]
     results = {
         "encoders": [],
         "n_segments": n_segments,

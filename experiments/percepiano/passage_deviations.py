@@ -14,7 +14,7 @@ from keybed.extract.music.performance import Performance
 _FLOOR_S = 0.01
 
 
-def departures(performances: Sequence[Performance], reference: int) -> list[Numbers]:
+def passage_deviations(performances: Sequence[Performance], reference: int) -> list[Numbers]:
     """One dictionary a performance of the passage, each against the mean of the other ones.
 
     `reference` is the performance whose notes index the passage (a score rendering, or any whole one).

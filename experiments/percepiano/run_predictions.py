@@ -17,7 +17,7 @@ from keybed.store.format.recipe import EncoderSpec
 Floats = NDArray[np.float64]
 
 
-def said_by(
+def run_predictions(
     run: Path, store: Path | None, windows: Windows, specs: Sequence[EncoderSpec]
 ) -> tuple[dict[str, str], dict[str, Floats]]:
     """The run's encoder pair, and head → scores (performance, 8), mean over seeds and over a performance's windows.
