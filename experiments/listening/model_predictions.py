@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.evaluation.model_names import BEST_FUSION
+from keybed.experiments.evaluation.model_names import BEST_FUSION, FINAL_FUSION
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions
 from keybed.store.errors import KeybedError
 
-PREFERRED_MODELS = ("final fusion", BEST_FUSION)
+PREFERRED_MODELS = (FINAL_FUSION, BEST_FUSION)
 """Phase 4's model, then the best fusion of any phase."""
 
 
