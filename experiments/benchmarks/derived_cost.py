@@ -31,7 +31,6 @@ from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, SPLITS, TIER_SHARES
-from keybed.store.read.derived import check_fresh, from_int8
 from keybed.store.read.store import Store
 
 TURNS = 3
@@ -90,7 +89,7 @@ def views_of(store: Store, encoder: EncoderSpec) -> dict[str, str]:
     for path in store.features:
         name = path.removeprefix(prefix)
         if name != path and (name == "int8" or (name.startswith("pca") and name[3:].isdigit())):
-            check_fresh(store, path)
+            store.check_fresh(path)
             found[name] = path
     return found
 
@@ -104,7 +103,7 @@ def _reading(store: Store, path: str, rows: Rows) -> float:
 
 def _read(store: Store, path: str, index: NDArray[np.int64]) -> NDArray:
     values = store.read(path, index)
-    return from_int8(store, path, values) if values.dtype == np.int8 else values
+    return store.from_int8(path, values) if values.dtype == np.int8 else values
 
 
 def _bytes(store: Store, path: str) -> int:

@@ -21,7 +21,6 @@ from keybed.heads.inputs import HeadInput, from_arrays, pad_rows, tier_weights
 from keybed.store.errors import NoSuchFeature
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import TIER_SHARES
-from keybed.store.read.derived import check_fresh, from_int8
 from keybed.store.read.store import Store
 
 Positions = NDArray[np.int64]
@@ -81,7 +80,7 @@ class View:
                 wanted = f"derived/{name}/frames_pca{everything}"
         if wanted not in store.features:
             raise NoSuchFeature(f"{store.path} holds no {wanted}; make it with `keybed derive {store.path}`")
-        check_fresh(store, wanted)
+        store.check_fresh(wanted)
         return wanted
 
     @property
@@ -144,7 +143,7 @@ class Features:
 
     def _read(self, path: str, index: NDArray[np.int64]) -> np.ndarray:
         values = self.store.read(path, index)
-        return from_int8(self.store, path, values).astype(np.float16) if values.dtype == np.int8 else values
+        return self.store.from_int8(path, values).astype(np.float16) if values.dtype == np.int8 else values
 
     def replaced(self, audio_frames: np.ndarray, midi_frames: np.ndarray) -> Features:
         """The same rows with other frames (row, bin, width), e.g. aligned ones, held in memory; masks stay."""

@@ -20,7 +20,7 @@ from keybed.store.format import shards
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.vocabulary import Status
-from keybed.store.read.derived import check_fresh, damage, derived_arrays
+from keybed.store.read.derived import damage, derived_arrays
 from keybed.store.read.store import Store, open_store
 from keybed.store.write.rules import broken_rules
 
@@ -198,13 +198,13 @@ def shard_problems(store: Store, shard: int) -> list[str]:
 def _derived(store: Store) -> tuple[list[str], dict[str, str]]:
     """(paths of stale derived arrays, path → damage of the others)."""
     stale, damaged = [], {}
-    for path in derived_arrays(store):
+    for path in derived_arrays(store.reader):
         try:
-            check_fresh(store, path)
+            store.check_fresh(path)
         except StaleDerived:
             stale.append(path)
             continue
-        if (found := damage(store, path)) is not None:
+        if (found := damage(store.reader, path)) is not None:
             damaged[path] = found
     return stale, damaged
 

@@ -23,7 +23,7 @@ from keybed.store.errors import StoreError
 from keybed.store.format.array_specs import FRAMES_CHUNK_ROWS, ArraySpec
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
-from keybed.store.read.derived import INT8_MISSING, attributes, missing_objects, source_fingerprint
+from keybed.store.read.derived import INT8_MISSING, missing_objects
 from keybed.store.read.store import Store, open_store
 
 VERSION = 2
@@ -54,7 +54,7 @@ class Derivation:
         self.base = f"derived/{encoder.name}/{kind}"
         masks = [f"{encoder.group}/mask"] if kind == "frames" and encoder.has_mask else []
         self.sources = (self.array, *masks, "row/status")
-        self.content = source_fingerprint(store, self.sources)
+        self.content = store.reader.source_fingerprint(self.sources)
         self.inner = store.array(self.array).shape[1:] if kind == "layers" else store.array(self.array).shape[2:]
 
     def steps(self) -> Iterator[tuple[list[str], Callable[[], None]]]:
@@ -79,9 +79,11 @@ class Derivation:
 
     def fresh(self, path: str) -> bool:
         """True where the array exists, whole, and was made by this arithmetic from these very bytes."""
-        if not (Layout(self.store.path).array(path) / "zarr.json").is_file() or missing_objects(self.store, path):
+        if not (Layout(self.store.path).array(path) / "zarr.json").is_file() or missing_objects(
+            self.store.reader, path
+        ):
             return False
-        about = attributes(self.store, path)
+        about = self.store.reader.attributes(path)
         wanted = self.about()
         return all(about.get(key) == value for key, value in wanted.items())
 

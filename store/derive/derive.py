@@ -16,7 +16,6 @@ from keybed.store.derive.pooled import pooled_step
 from keybed.store.errors import NoSuchFeature
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
-from keybed.store.read.derived import attributes
 from keybed.store.read.store import Store, open_store
 
 _KINDS = ("layers", "frames")
@@ -106,10 +105,10 @@ def _to_pool(store: Store, config: DeriveConfig) -> list[EncoderSpec]:
 def _report(store: Store, made: tuple[str, ...], kept: tuple[str, ...]) -> DeriveReport:
     layout = Layout(store.path)
     by_row = [path for path in store.features if path in {*made, *kept}]
-    sources = dict.fromkeys(attributes(store, path)["sources"][0] for path in by_row)
+    sources = dict.fromkeys(store.reader.attributes(path)["sources"][0] for path in by_row)
     sizes = {path: sum(f.stat().st_size for f in layout.array(path).glob("c.*")) for path in (*sources, *by_row)}
     variance = {
-        path: about["variance_kept"] for path in by_row if "variance_kept" in (about := attributes(store, path))
+        path: about["variance_kept"] for path in by_row if "variance_kept" in (about := store.reader.attributes(path))
     }
     return DeriveReport(store.path, made, kept, variance, sizes)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from keybed.store.format.feature import Feature, parse_feature
 from keybed.store.format.rows import Rows
-from keybed.store.read.store import Store, blocks
+from keybed.store.read.reader import Reader, blocks
 
 BUFFER_ROWS = 2048
 """Rows permuted together. A shard is a random sample of its split already, so two of them shuffle well."""
@@ -44,7 +44,7 @@ class _Fill:
 
 
 def batches(
-    store: Store,
+    reader: Reader,
     features: Sequence[str],
     rows: Rows,
     batch_rows: int,
@@ -65,12 +65,12 @@ def batches(
         raise ValueError("batch_rows and buffer_rows must be positive")
     parsed = {name: parse_feature(name) for name in features}
     for feature in parsed.values():
-        store.array(feature.path)  # an unknown feature is an error now, not in the first epoch
+        reader.array(feature.path)  # an unknown feature is an error now, not in the first epoch
     if seed is None:
-        plan = _in_order(rows.index, store.shard_rows, max(buffer_rows, store.shard_rows))
+        plan = _in_order(rows.index, reader.shards.shard_rows, max(buffer_rows, reader.shards.shard_rows))
     else:
-        plan = _shuffled(rows.index, store.shard_rows, buffer_rows, np.random.default_rng([seed, epoch]))
-    return _stream(store, parsed, rows, plan, batch_rows, drop_last)
+        plan = _shuffled(rows.index, reader.shards.shard_rows, buffer_rows, np.random.default_rng([seed, epoch]))
+    return _stream(reader, parsed, rows, plan, batch_rows, drop_last)
 
 
 def _fill(index: NDArray[np.int64], positions: NDArray[np.int64], shard_rows: int) -> _Fill:
@@ -112,7 +112,7 @@ def _in_order(index: NDArray[np.int64], shard_rows: int, buffer_rows: int) -> li
 
 
 def _stream(
-    store: Store,
+    reader: Reader,
     features: dict[str, Feature],
     rows: Rows,
     plan: list[_Fill],
@@ -120,13 +120,13 @@ def _stream(
     drop_last: bool,
 ) -> Iterator[Batch]:
     n_slots = max((fill.n_slots for fill in plan), default=0)
-    buffers = [{name: store.empty_block(f, n_slots) for name, f in features.items()} for _ in plan[:2]]
+    buffers = [{name: reader.empty_block(f, n_slots) for name, f in features.items()} for _ in plan[:2]]
 
     def load(number: int) -> None:
         at = 0
         for start, stop in plan[number].runs:
             for name, feature in features.items():
-                store.read_block(feature, start, stop, out=buffers[number % 2][name][at : at + stop - start])
+                reader.read_block(feature, start, stop, out=buffers[number % 2][name][at : at + stop - start])
             at += stop - start
 
     left = len(rows)
@@ -143,7 +143,7 @@ def _stream(
             at = 0
             while at < len(fill.slots):
                 if not have:
-                    batch = {name: store.empty_block(f, min(batch_rows, left)) for name, f in features.items()}
+                    batch = {name: reader.empty_block(f, min(batch_rows, left)) for name, f in features.items()}
                 take = min(batch_rows - have, len(fill.slots) - at)
                 for name, values in batch.items():
                     source, chosen = buffers[number % 2][name], fill.slots[at : at + take]
@@ -151,16 +151,16 @@ def _stream(
                 gathered.append(fill.positions[at : at + take])
                 have, at, left = have + take, at + take, left - take
                 if have == batch_rows or (left == 0 and not drop_last):
-                    yield _batch(store, features, batch, rows, gathered)
+                    yield _batch(reader, features, batch, rows, gathered)
                     gathered, have = [], 0
 
 
 def _batch(
-    store: Store,
+    reader: Reader,
     features: dict[str, Feature],
     values: dict[str, np.ndarray],
     rows: Rows,
     positions: list[NDArray[np.int64]],
 ) -> Batch:
-    dropped = {name: store.drop_axes(feature, values[name]) for name, feature in features.items()}
+    dropped = {name: reader.drop_axes(feature, values[name]) for name, feature in features.items()}
     return Batch(dropped, rows.take(np.concatenate(positions)))

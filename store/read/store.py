@@ -1,125 +1,97 @@
-"""Opening a store and reading rows from it: contiguous blocks, any order asked for, nothing unproven."""
+"""`Store`, the public face of reading: select rows, read features, stream training batches."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from keybed.store.disk.commits import Commit, committed, read_commit
+from keybed.store.disk.commits import Commit
 from keybed.store.disk.missing_files import missing_files
-from keybed.store.errors import Incomplete, NewerFormat, NoSuchFeature, NotAStore, ShardDamaged
+from keybed.store.errors import Incomplete, NewerFormat, NotAStore
 from keybed.store.format import shards
-from keybed.store.format.array_specs import ArraySpec, array_specs
-from keybed.store.format.feature import Feature, parse_feature
-from keybed.store.format.layout import Layout, object_key
+from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import FORMAT_VERSION, Recipe
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
-
-if TYPE_CHECKING:
-    from keybed.store.disk.blosc_shards import DirectArray
-    from keybed.store.read.batches import Batch
+from keybed.store.read import derived
+from keybed.store.read.batches import BUFFER_ROWS, Batch, batches
+from keybed.store.read.columns import RowColumns
+from keybed.store.read.derived import Moments
+from keybed.store.read.reader import Reader
 
 
 class Store:
     """An open store. Reading is thread-safe; nothing here writes.
 
-    `committed` is asked of the disk every time, so a store can be watched while tasks fill it.
+    path: its folder. recipe: everything that shapes a number in it; fingerprint: sha256 of the recipe. specs: its arrays.
+    splits: split → rows (start, stop). `committed` is read from the disk at every call, so that a store can be
+    watched while tasks fill it.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, about: Mapping[str, Any]) -> None:
+    def __init__(self, path: Path, recipe: Recipe, group_attributes: Mapping[str, Any]) -> None:
         self.path = path
         self.recipe = recipe
+        self.reader = Reader(Layout(path), recipe)
         self.fingerprint = recipe.fingerprint
-        self.specs: tuple[ArraySpec, ...] = array_specs(recipe)
+        self.specs = self.reader.shards.specs
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
-        self.n_shards = shards.count(self.n_rows, self.shard_rows)
-        self.splits: dict[str, tuple[int, int]] = {name: (int(a), int(b)) for name, (a, b) in about["splits"].items()}
-        self._layout = Layout(path)
-        self._arrays: dict[str, Any] = {}
-        self._direct: dict[str, DirectArray | None] = {}
-        self._commits: dict[int, Commit] = {}
-        self._seen: set[tuple[int, str]] = set()
+        self.n_shards = self.reader.shards.n_shards
+        ranges = group_attributes["splits"].items()
+        self.splits: dict[str, tuple[int, int]] = {name: (int(start), int(stop)) for name, (start, stop) in ranges}
+        self._layout = self.reader.layout
+        self._columns = RowColumns(self.reader)
 
     @cached_property
     def recordings(self) -> list[dict[str, Any]]:
         """The recordings' JSON entries, in the order of `row/recording`."""
-        found: list[dict[str, Any]] = json.loads(self._layout.recordings.read_bytes())
-        return found
+        entries: list[dict[str, Any]] = json.loads(self._layout.recordings.read_bytes())
+        return entries
 
     @property
     def machine_paths(self) -> dict[str, str]:
-        """Where corpus, soundfont and weights were found on the machine that planned."""
-        found: dict[str, str] = json.loads(self._layout.machine_paths.read_bytes())
-        return found
+        """Paths of corpus, soundfont and weights on the machine that planned the store; not part of the recipe."""
+        paths: dict[str, str] = json.loads(self._layout.machine_paths.read_bytes())
+        return paths
 
     @property
     def committed(self) -> frozenset[int]:
-        """Shards that are whole, as of now."""
-        return committed(self._layout)
+        """Shards that have a commit now: they are whole and may be read."""
+        return self.reader.shards.numbers
 
     @property
     def features(self) -> list[str]:
-        """Paths of the arrays with one entry a row that hold features or their masks, `derived/…` included."""
-        made = [spec.path for spec in self.specs if not spec.path.startswith("row/")]
-        derived = self._layout.features / "derived"
-        found = sorted(file.parent for file in derived.rglob("zarr.json")) if derived.is_dir() else []
-        return made + [
-            folder.relative_to(self._layout.features).as_posix()
-            for folder in found
-            if json.loads((folder / "zarr.json").read_bytes()).get("dimension_names", [None])[0] == "row"
-        ]
+        """Paths of the arrays with one entry per row that hold features or their masks, `derived/…` included."""
+        return self.reader.features
 
     def notes_path(self, recording: int) -> Path:
         """File of one recording's notes, e.g. `notes/00017.npz`."""
         return self._layout.notes_of(recording)
 
     def shard_range(self, shard: int) -> tuple[int, int]:
-        """Rows (start, stop) of a shard; IndexError where there is none."""
-        return shards.shard_range(shard, self.shard_rows, self.n_rows)
+        """Rows (start, stop) of a shard. Raises IndexError for a shard that does not exist."""
+        return self.reader.shards.rows_of(shard)
 
     def commit(self, shard: int) -> Commit:
-        """What the shard's commit says. Raises Incomplete where there is none, ShardDamaged where it is unreadable."""
-        if shard not in self._commits:
-            if not self._layout.commit_of(shard).exists():
-                raise Incomplete(
-                    f"shard {shard} of {self.path} is not committed: `keybed extract {self.path} --shards {shard}`"
-                )
-            self._commits[shard] = read_commit(self._layout, shard, self.fingerprint)
-        return self._commits[shard]
+        """The commit of one shard. Raises Incomplete where there is none, ShardDamaged where it is unreadable."""
+        return self.reader.shards.commit(shard)
 
     def forget(self, shard: int) -> None:
-        """Drop what is remembered of a shard whose commit was taken back."""
-        self._commits.pop(shard, None)
-        self._seen = {(seen, path) for seen, path in self._seen if seen != shard}
+        """Drop what is kept in memory of a shard whose commit was removed."""
+        self.reader.shards.forget(shard)
 
     def columns(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The plan-written columns of rows [start, stop), by their names without "row/"."""
-        return {name: column[start:stop] for name, column in self._planned.items()}
+        return {name: column[start:stop] for name, column in self._columns.planned.items()}
 
     def array(self, path: str) -> Any:
-        """The Zarr array at a path, read-only. Raises NoSuchFeature listing those that exist."""
-        if path not in self._arrays:
-            if not (self._layout.array(path) / "zarr.json").is_file():
-                raise NoSuchFeature(f"{self.path} holds no {path!r}; it has {', '.join(self.features)}")
-            from keybed.store.disk.blosc_shards import DirectArray
-            from keybed.store.disk.zarr_arrays import open_for_reading
-
-            if path.startswith("derived/"):
-                from keybed.store.read.derived import check_fresh
-
-                check_fresh(self, path)
-            array = open_for_reading(self._layout.features, path)
-            self._direct[path] = DirectArray.of(array, self._layout.array(path)) if array.shards else None
-            self._arrays[path] = array
-        return self._arrays[path]
+        """The Zarr array at a path, read-only. Raises NoSuchFeature listing those that exist, StaleDerived."""
+        return self.reader.array(path)
 
     def rows(
         self,
@@ -137,17 +109,17 @@ class Store:
         if status not in ("ok", None):
             raise ValueError(f'status {status!r}: "ok" or None')
         index = self._row_numbers(_names(split, SPLITS, "split"))
-        done = self.committed
-        there = np.isin(index // self.shard_rows, list(done))
-        if not there.all() and not allow_missing:
-            missing = sorted(set((index[~there] // self.shard_rows).tolist()))
+        committed = self.committed
+        available = np.isin(index // self.shard_rows, list(committed))
+        if not available.all() and not allow_missing:
+            missing = sorted(set((index[~available] // self.shard_rows).tolist()))
             raise Incomplete(
                 f"{self.path}: {len(missing)} of {self.n_shards} shards are not committed: "
                 f"`keybed status {self.path}` says why, `keybed extract {self.path} --shards {shards.as_ranges(missing)}` makes "
-                "them; or ask for the rows that are there"
+                "them; allow_missing=True selects the committed rows only"
             )
-        index = index[there]
-        columns = {**self._planned, **self._made(done)}
+        index = index[available]
+        columns = {**self._columns.planned, **self._columns.task_written(committed)}
         keep = np.ones(len(index), bool)
         if tiers is not None:
             wanted = [TIERS.index(name) for name in _names(tiers, TIERS, "tier")]
@@ -160,63 +132,12 @@ class Store:
         return Rows(index=index, **{name: column[index] for name, column in columns.items()})
 
     def read(self, path: str, index: ArrayLike) -> np.ndarray:
-        """Rows of one array in the order given, in the stored dtype; read in contiguous blocks of at most a shard.
+        """Rows of one array in the order of `index`, in the stored dtype; read in contiguous blocks of at most a shard.
 
-        path may choose along named axes: `audio/mert/layers[state=7]` drops the axis, `[state=7:9]` keeps it.
-        Raises NoSuchFeature, Incomplete, ShardDamaged.
+        path may select along named axes: `audio/mert/layers[state=7]` drops the axis, `[state=7:9]` keeps it.
+        Raises NoSuchFeature, Incomplete, ShardDamaged, StaleDerived.
         """
-        feature = parse_feature(path)
-        array = self.array(feature.path)
-        index = np.asarray(index, dtype=np.int64)
-        if index.ndim != 1 or (len(index) and not 0 <= index.min() <= index.max() < array.shape[0]):
-            raise IndexError(f"{path}: row numbers must be one list within 0 … {array.shape[0] - 1}")
-        out = self.empty_block(feature, len(index))
-        order = np.argsort(index, kind="stable")
-        for first, last in blocks(index[order], self.shard_rows):
-            places = order[first:last]
-            start, stop = int(index[places[0]]), int(index[places[-1]]) + 1
-            if stop - start == last - first == len(index) and bool(np.all(np.diff(places) == 1)):
-                self.read_block(feature, start, stop, out=out)
-            else:
-                block = self.read_block(feature, start, stop, out=self.empty_block(feature, stop - start))
-                out[places] = block[index[places] - start]
-        return self.drop_axes(feature, out)
-
-    def empty_block(self, feature: Feature, n_rows: int) -> np.ndarray:
-        """Room for n_rows of a feature, all axes kept."""
-        array = self.array(feature.path)
-        inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
-        return np.empty((n_rows, *(part.stop - part.start for part in inner)), dtype=array.dtype)
-
-    def drop_axes(self, feature: Feature, block: np.ndarray) -> np.ndarray:
-        """The same numbers without the axes of which one place was asked for."""
-        array = self.array(feature.path)
-        _, drop = feature.selection(array.metadata.dimension_names, array.shape)
-        return block.reshape([n for axis, n in enumerate(block.shape) if axis not in drop])
-
-    def read_block(self, feature: Feature, start: int, stop: int, *, out: np.ndarray) -> np.ndarray:
-        """Rows [start, stop) into `out`, all axes kept, after a look at whether the files are what was committed."""
-        from keybed.store.disk.zarr_arrays import read_into
-
-        array, direct = self.array(feature.path), self._direct[feature.path]
-        inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
-        for shard in shards.shards_of_range(start, stop, self.shard_rows):
-            self._trust(feature.path, shard, len(array.shape))
-        try:
-            if direct is None:
-                read_into(array, (slice(start, stop), *inner), out)
-            else:
-                direct.read_into((slice(start, stop), *inner), out)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise self._damaged(feature.path, start, stop, error) from error
-        return out
-
-    def _damaged(self, path: str, start: int, stop: int, error: Exception) -> ShardDamaged:
-        if path.startswith("derived/"):
-            advice = f"`keybed verify {self.path} --repair` takes it away, `keybed derive {self.path}` makes it again"
-        else:
-            advice = f"`keybed verify {self.path} --repair` says which shards to extract again"
-        return ShardDamaged(f"{self.path}: rows {start}–{stop - 1} of {path} cannot be decoded ({error}); {advice}")
+        return self.reader.read(path, index)
 
     def batches(
         self,
@@ -227,81 +148,37 @@ class Store:
         seed: int | None,
         epoch: int = 0,
         drop_last: bool = False,
-        buffer_rows: int | None = None,
+        buffer_rows: int = BUFFER_ROWS,
     ) -> Iterator[Batch]:
         """Batches for training; see `keybed.store.read.batches.batches`."""
-        from keybed.store.read.batches import BUFFER_ROWS, batches
-
         return batches(
-            self,
+            self.reader,
             features,
             rows,
             batch_rows,
             seed=seed,
             epoch=epoch,
             drop_last=drop_last,
-            buffer_rows=BUFFER_ROWS if buffer_rows is None else buffer_rows,
+            buffer_rows=buffer_rows,
         )
 
-    @cached_property
-    def _planned(self) -> dict[str, np.ndarray]:
-        columns = {}
-        for path in (spec.path for spec in self.specs if spec.writer == "plan"):
-            try:
-                columns[path.removeprefix("row/")] = self.array(path)[...]
-            except (RuntimeError, ValueError, OSError) as error:
-                raise ShardDamaged(
-                    f"{self.path}: {path}, which the plan wrote, cannot be decoded ({error}): copy the store again from a "
-                    f"good copy; `keybed verify {self.path}` lists all that is damaged"
-                ) from error
-        return columns
+    def check_fresh(self, path: str) -> None:
+        """Raises StaleDerived where the arrays that a derived array was made from have changed since."""
+        self.reader.check_fresh(path)
 
-    def _made(self, done: frozenset[int]) -> dict[str, np.ndarray]:
-        """The task-written columns, read again only when more shards have been committed."""
-        if getattr(self, "_made_of", None) != done:
-            paths = [s.path for s in self.specs if s.writer == "task" and s.path.startswith("row/")]
-            self._made_columns = {path.removeprefix("row/"): self._committed_rows(path, done) for path in paths}
-            self._made_of = done
-        return self._made_columns
+    def moments(self, encoder: str, kind: str = "frames") -> Moments:
+        """Train-split moments of one encoder's `frames` (bin_stat, channel) or `layers` (stat, state, channel)."""
+        return derived.moments(self.reader, encoder, kind)
 
-    def _committed_rows(self, path: str, done: frozenset[int]) -> np.ndarray:
-        """A whole column, of which only what is committed is read from the disk; the rest holds the fill value."""
-        array, feature = self.array(path), Feature(path)
-        column = np.full(array.shape, array.fill_value, array.dtype)
-        for run in shards.runs(done):
-            start, stop = self.shard_range(run.start)[0], self.shard_range(run.stop - 1)[1]
-            self.read_block(feature, start, stop, out=column[start:stop])
-        return column
+    def from_int8(self, path: str, values: NDArray[np.int8]) -> NDArray[np.float32]:
+        """Numbers of the int8 view at `path`: offset + scale × value; failed rows become NaN.
+
+        values: rows of the view with their last axes (bin_stat, channel) whole.
+        """
+        return derived.from_int8(self.reader, path, values)
 
     def _row_numbers(self, splits: Sequence[str]) -> NDArray[np.int64]:
         return np.concatenate([np.arange(*self.splits[name], dtype=np.int64) for name in splits])
-
-    def _trust(self, path: str, shard: int, rank: int) -> None:
-        """One look a shard and array: the file exists and is as long as its commit says."""
-        if (shard, path) in self._seen or (
-            path.startswith("row/") and path.removeprefix("row/") in self._planned_names
-        ):
-            return
-        key = f"{path}/{object_key(shard, rank)}"
-        file = self._layout.features / key
-        if path.startswith("derived/"):
-            if not file.is_file():
-                raise ShardDamaged(f"{file} is missing: `keybed derive {self.path}` makes it again")
-            self._seen.add((shard, path))
-            return
-        stored = self.commit(shard).objects.get(key)
-        length = file.stat().st_size if file.is_file() else None
-        if stored is None or length != stored.bytes:
-            found = "missing" if length is None else f"{length} bytes long"
-            raise ShardDamaged(
-                f"{file} is {found}, its commit says {stored.bytes if stored else 'nothing of it'}: run "
-                f"`keybed verify {self.path} --repair`, then `keybed extract {self.path} --shards {shard}`"
-            )
-        self._seen.add((shard, path))
-
-    @cached_property
-    def _planned_names(self) -> frozenset[str]:
-        return frozenset(s.path.removeprefix("row/") for s in self.specs if s.writer == "plan")
 
 
 def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
@@ -360,12 +237,3 @@ def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str
     if unknown:
         raise ValueError(f"{what} {', '.join(unknown)}: there are {', '.join(known)}")
     return tuple(name for name in known if name in given)
-
-
-def blocks(ascending: NDArray[np.int64], shard_rows: int, gap_rows: int = 64) -> Iterator[tuple[int, int]]:
-    """Cut ascending row numbers into runs that stay in one shard and have no gap wider than gap_rows."""
-    if not len(ascending):
-        return
-    cut = np.flatnonzero((np.diff(ascending) > gap_rows) | (np.diff(ascending // shard_rows) > 0)) + 1
-    edges = [0, *cut.tolist(), len(ascending)]
-    yield from pairwise(edges)

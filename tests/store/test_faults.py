@@ -115,7 +115,7 @@ def test_a_flipped_bit_in_a_column_has_a_name_too(filled, made):
     np.testing.assert_array_equal(rows.score, made.arrays(0, 150)["row/score"][rows.index])
     plan = filled.path / "features.zarr/row/tier/c.0"
     plan.write_bytes(plan.read_bytes()[:-3])
-    with pytest.raises(errors.ShardDamaged, match="row/tier, which the plan wrote, cannot be decoded"):
+    with pytest.raises(errors.ShardDamaged, match="row/tier, written by `keybed plan`, cannot be decoded"):
         store.open(filled.path).rows(allow_missing=True)
 
 

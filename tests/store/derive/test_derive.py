@@ -13,7 +13,6 @@ from keybed.store import errors
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.derive.derive import DeriveConfig, derive
 from keybed.store.derive.pca import principal_components
-from keybed.store.read.derived import from_int8, moments
 
 FEATURES = ("audio/a/frames", "audio/a/layers", "midi/m/frames", "midi/m/layers")
 
@@ -45,7 +44,7 @@ def test_moments_are_those_of_the_training_split_without_masked_bins(derived_sto
     opened, _ = derived_store
     values, chosen = plain(made, path)
     _, encoder, kind = path.split("/")
-    found = moments(opened, encoder, kind)
+    found = opened.moments(encoder, kind)
     np.testing.assert_allclose(found.mean, values[chosen].mean(axis=0), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(found.std, values[chosen].std(axis=0), rtol=1e-5)
 
@@ -81,7 +80,7 @@ def test_int8_is_within_half_a_step(derived_store, made, kind):
     opened, _ = derived_store
     name = f"derived/a/{kind}_int8"
     values, chosen = plain(made, f"audio/a/{kind}")
-    back = from_int8(opened, name, opened.read(name, np.arange(made.n_rows)))
+    back = opened.from_int8(name, opened.read(name, np.arange(made.n_rows)))
     scale = opened.array(f"{name}_scale")[...]
     np.testing.assert_allclose(scale, np.abs(values[chosen] - values[chosen].mean(axis=0)).max(axis=0) / 127, rtol=1e-3)
     assert (np.abs(back - values)[chosen] <= scale * 0.51).all()
@@ -173,7 +172,7 @@ def test_a_damaged_derived_array_is_found_and_made_again(derived_store, snapshot
         file.write_bytes(data)
         array = f"derived/a/{file.parent.name}"
         if "scale" not in name:
-            with pytest.raises(errors.ShardDamaged, match="--repair` takes it away, `keybed derive"):
+            with pytest.raises(errors.ShardDamaged, match="--repair` removes it, `keybed derive"):
                 store.open(path).read(array, np.arange(150))
         said = "\n".join(verify(VerifyConfig(path, repair=True)).lines())
         assert f"{array}: it cannot be decoded" in said

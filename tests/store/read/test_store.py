@@ -113,7 +113,7 @@ def test_a_plan_that_does_not_fit_its_recipe_is_refused(tmp_path, made):
             "planned": made.planned,
             "split_ranges": made.split_ranges,
             "recordings": made.recordings,
-            "places": {},
+            "machine_paths": {},
         }
         store.create(tmp_path / "S", **{**arguments, **changes})
 
@@ -177,7 +177,10 @@ def test_the_plan_is_sealed_with_its_notes(tmp_path, made):
 
 
 def test_the_words_of_a_store_import_without_zarr():
-    script = "import sys, store, store.schema; assert not {'zarr', 'dask', 'numcodecs', 'zarrs'} & set(sys.modules)"
+    script = (
+        "import sys, keybed.store, keybed.store.format.vocabulary; "
+        "assert not {'zarr', 'dask', 'numcodecs', 'zarrs'} & set(sys.modules)"
+    )
     subprocess.run([sys.executable, "-c", script], check=True)
 
 

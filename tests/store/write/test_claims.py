@@ -92,7 +92,7 @@ def test_a_claim_is_kept_young_while_it_is_held(tmp_path, made):
 def test_the_claim_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path, made):
     opened = made.create(tmp_path / "S")
     script = (
-        "import os, store; from keybed.store.write.claims import claim\n"
+        "import os; from keybed import store; from keybed.store.write.claims import claim\n"
         f"with claim(store.open({str(opened.path)!r}), 0): os.kill(os.getpid(), 9)"
     )
     subprocess.run([sys.executable, "-c", script], check=False)
