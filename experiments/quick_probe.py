@@ -15,8 +15,7 @@ from flax import linen as nn
 from keybed import heads, store
 from keybed.experiments.data.features import Features, FoldData, View, batch_rows_for, pair_of
 from keybed.heads import metrics
-from keybed.heads.blocks import both_frames
-from keybed.heads.ridge import RidgeProbe
+from keybed.heads.ridge import RidgeProbe, both_frames
 from keybed.store.format.vocabulary import DIMENSIONS
 
 

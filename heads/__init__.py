@@ -2,15 +2,17 @@
 
 from keybed.heads.data import ArrayData, Data
 from keybed.heads.errors import BadInput, CheckpointMismatch, HeadsError, NotFinite
+from keybed.heads.fit_config import FitConfig
+from keybed.heads.fitted import Activations, FitResult, attend, load, predict, save
 from keybed.heads.inputs import HeadInput, from_arrays, tier_weights
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HEADS, HeadConfig, HeadOutput
 from keybed.heads.progress import Report, display
-from keybed.heads.train import FitResult, Look, attend, fit, load, predict, save
-from keybed.heads.train_loop import FitConfig
+from keybed.heads.train import fit
 
 __all__ = [
     "HEADS",
+    "Activations",
     "ArrayData",
     "BadInput",
     "CheckpointMismatch",
@@ -21,7 +23,6 @@ __all__ = [
     "HeadInput",
     "HeadOutput",
     "HeadsError",
-    "Look",
     "LossWeights",
     "NotFinite",
     "Report",

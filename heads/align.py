@@ -20,14 +20,15 @@ import numpy as np
 from flax import linen as nn
 from numpy.typing import NDArray
 
-from keybed.heads import parameter_check as parameters
+from keybed.heads import checkpoint
 from keybed.heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
 from keybed.heads.data import Data, read_ahead
 from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import MODALITIES, HeadInput, pad_rows
 from keybed.heads.normalisation import Normalisation, standardise
 from keybed.heads.progress import Listener
-from keybed.heads.train_loop import FitConfig, train
+from keybed.heads.train_loop import train
 
 Array = Any
 Tree = Any
@@ -179,7 +180,9 @@ def check(path: Path, result: AlignResult) -> None:
     """Raise CheckpointMismatch where projections read from `path` have other parameters than this version's."""
     model = _objective(result.config)
     params = result.params
-    parameters.check(path, lambda rows: model.init(jax.random.key(0), rows)[NAME], params, result.normalisation)
+    checkpoint.check_parameters(
+        path, lambda rows: model.init(jax.random.key(0), rows)[NAME], params, result.normalisation
+    )
 
 
 def _objective(config: AlignConfig) -> _Aligning:

@@ -4,16 +4,21 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 
 Array = Any
 
 _FAR = -1e9
 """Stands for −infinity in masked logits; finite, so that rows without a single valid key keep finite gradients."""
+
+
+KERNEL = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
+"""LeCun's variance; uniform compiles faster than a truncated normal."""
 
 
 def masked_softmax(logits: Array, mask: Array) -> Array:
@@ -101,3 +106,63 @@ def relative_bias(table_Hx2R: Array, n_query: int, n_key: int) -> Array:
     offset_QxT = np.arange(n_key)[None, :] - np.arange(n_query)[:, None] + (n_query - 1)
     place_RxQxT = np.arange(table_Hx2R.shape[1])[:, None, None] == offset_QxT
     return jnp.einsum("hr,rqt->hqt", table_Hx2R, place_RxQxT.astype(table_Hx2R.dtype), precision="highest")
+
+
+class Tokens(NamedTuple):
+    """One modality behind the input projection."""
+
+    token_BxTxH: Array
+    mask_BxT: Array
+
+
+class Pooling(nn.Module):
+    """Attention pooling over bins; starts as the plain masked mean."""
+
+    n_heads: int
+
+    @nn.compact
+    def __call__(self, tokens: Tokens) -> tuple[Array, Array]:
+        """Returns pooled_BxH and weight_BxHxT."""
+        n, t, width = tokens.token_BxTxH.shape
+        logits_BxTxH = nn.Dense(self.n_heads, use_bias=False, kernel_init=nn.initializers.zeros)(tokens.token_BxTxH)
+        split_BxTxHxD = tokens.token_BxTxH.reshape(n, t, self.n_heads, width // self.n_heads)
+        pooled_BxHxD, weight_BxHxT = pool(split_BxTxHxD, logits_BxTxH, tokens.mask_BxT)
+        return pooled_BxHxD.reshape(n, width), weight_BxHxT
+
+
+class CrossAttention(nn.Module):
+    """Each modality's tokens look among the other's, on the common time grid, and add what they find.
+
+    Queries, keys and values of one modality are one matrix product.
+    """
+
+    n_heads: int
+
+    @nn.compact
+    def __call__(self, audio: Tokens, midi: Tokens) -> tuple[Tokens, Tokens, Array, Array]:
+        """Returns both modalities' tokens, enriched, and weight_BxHxTxT of audio looking at MIDI and of MIDI at audio."""
+        audio_qkv, midi_qkv = self._split(audio, "audio"), self._split(midi, "midi")
+        heard, to_midi = self._look("audio_to_midi", audio_qkv[0], midi_qkv[1], midi_qkv[2], midi.mask_BxT)
+        seen, to_audio = self._look("midi_to_audio", midi_qkv[0], audio_qkv[1], audio_qkv[2], audio.mask_BxT)
+        enriched_audio = Tokens(audio.token_BxTxH + heard, audio.mask_BxT)
+        return enriched_audio, Tokens(midi.token_BxTxH + seen, midi.mask_BxT), to_midi, to_audio
+
+    def _split(self, tokens: Tokens, name: str) -> tuple[Array, ...]:
+        """Queries, keys and values, each (B, H, T, D)."""
+        n, t, width = tokens.token_BxTxH.shape
+        qkv = nn.Dense(3 * width, use_bias=False, kernel_init=KERNEL, name=name)(tokens.token_BxTxH)
+        split = (part.reshape(n, t, self.n_heads, width // self.n_heads) for part in jnp.split(qkv, 3, axis=-1))
+        return tuple(jnp.swapaxes(part, 1, 2) for part in split)
+
+    def _look(self, name: str, query: Array, key: Array, value: Array, mask_BxT: Array) -> tuple[Array, Array]:
+        n, _, n_query, _ = query.shape
+        n_key = key.shape[2]
+
+        def towards_now(_: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+            offset = jnp.abs(jnp.arange(shape[1], dtype=dtype) - (n_query - 1))
+            return -distance_slopes(shape[0])[:, None] * offset[None, :]
+
+        table = self.param(f"{name}_offset", towards_now, (self.n_heads, n_query + n_key - 1))
+        bias = relative_bias(table, n_query, n_key)
+        found_BxHxQxD, weight_BxHxQxT = dot_product_attention(query, key, value, mask_BxT, bias)
+        return jnp.swapaxes(found_BxHxQxD, 1, 2).reshape(n, n_query, -1), weight_BxHxQxT

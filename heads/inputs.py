@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import jax
@@ -165,9 +165,3 @@ def tier_weights(tier: NDArray, shares: Sequence[float]) -> NDArray[np.float32]:
     """Each row's weight: its tier's share over the shares' mean, so that rows weigh 1 on average when tiers are even."""
     table = np.asarray(shares, np.float64)
     return (table / table.mean()).astype(np.float32)[np.asarray(tier, np.int64)]
-
-
-def feature_shapes(batch: HeadInput) -> Mapping[str, tuple[int, ...]]:
-    """Shape without the row axis of every feature that the batch holds."""
-    names = ("audio_BxTxC", "midi_BxTxC", "audio_layers_BxSxC", "midi_layers_BxSxC")
-    return {n: tuple(getattr(batch, n).shape[1:]) for n in names if getattr(batch, n) is not None}

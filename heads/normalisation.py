@@ -18,7 +18,7 @@ from keybed.heads.inputs import HeadInput, pad_rows
 Array = Any
 
 FEATURES = ("audio_BxTxC", "midi_BxTxC", "audio_layers_BxSxC", "midi_layers_BxSxC")
-_MASKS = {"audio_BxTxC": "audio_mask_BxT", "midi_BxTxC": "midi_mask_BxT"}
+FEATURE_MASKS = {"audio_BxTxC": "audio_mask_BxT", "midi_BxTxC": "midi_mask_BxT"}
 
 
 class Normalisation(NamedTuple):
@@ -89,7 +89,7 @@ def _columns(batch: HeadInput) -> dict[str, tuple[NDArray, NDArray]]:
     for name in FEATURES:
         x = getattr(batch, name)
         if x is not None:
-            mask = getattr(batch, _MASKS[name]) if name in _MASKS else np.asarray(batch.row_B) >= 0
+            mask = getattr(batch, FEATURE_MASKS[name]) if name in FEATURE_MASKS else np.asarray(batch.row_B) >= 0
             found[name] = (x, mask)
     return found
 
@@ -142,8 +142,8 @@ def standardise(batch: HeadInput, normalisation: Normalisation, dtype: Any) -> H
             continue
         mean, inverse_sd = (a.reshape((1,) * (x.ndim - a.ndim) + a.shape) for a in (mean, inverse_sd))
         z = (x.astype(jnp.float32) - mean) * inverse_sd
-        if name in _MASKS:
-            z = jnp.where(getattr(batch, _MASKS[name])[:, :, None], z, 0.0)
+        if name in FEATURE_MASKS:
+            z = jnp.where(getattr(batch, FEATURE_MASKS[name])[:, :, None], z, 0.0)
         changed[name] = z.astype(dtype)
     if batch.score_BxK is not None:
         z = (batch.score_BxK - normalisation.score_mean_K[None]) / normalisation.score_sd_K[None]

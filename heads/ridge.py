@@ -11,17 +11,14 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from keybed.heads.errors import BadInput
+from keybed.heads.inputs import HeadInput
+from keybed.heads.moments import Floats, MergedMoments, Moments, validation_r
 
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""
 
-_ROUNDING = 1e-6
-"""Share of a mean square that sums of float32 products cannot tell from a variance."""
-
-Floats = NDArray[np.float64]
 Part = str
 Fold = tuple[Sequence[Part], Sequence[Part]]
 """(training parts, validation parts)."""
@@ -122,48 +119,6 @@ def _columns(x: NDArray, statistic: str) -> Floats:
     return flat.reshape(len(x), -1).astype(np.float64)
 
 
-class _Moments:
-    """Sums over the rows of one part and block; what rows without a label of a dimension take away is kept apart."""
-
-    def __init__(self, width: int, n_dimensions: int) -> None:
-        self.xx, self.x, self.n = np.zeros((width, width)), np.zeros(width), 0.0
-        self.xy, self.xk = np.zeros((width, n_dimensions)), np.zeros((width, n_dimensions))
-        self.y, self.yy, self.nk = np.zeros(n_dimensions), np.zeros(n_dimensions), np.zeros(n_dimensions)
-        self.groups: list[tuple[list[int], Floats | None]] = [(list(range(n_dimensions)), None)]
-
-    def add(self, x: NDArray[np.float32], y: Floats, valid: NDArray[np.bool_], weight: Floats) -> None:
-        root = np.sqrt(weight).astype(np.float32)[:, None]
-        scaled = x * root
-        self.xx += scaled.T @ scaled
-        w = weight[:, None] * valid
-        self.n += weight.sum()
-        self.xy += x.T.astype(np.float64) @ (w * y)
-        self.xk += x.T.astype(np.float64) @ w
-        self.y, self.yy, self.nk = self.y + (w * y).sum(0), self.yy + (w * y * y).sum(0), self.nk + w.sum(0)
-        groups: list[tuple[list[int], Floats | None]] = []
-        for members, lost in self.groups:
-            for columns in _same_columns(valid, members):
-                missing = ~valid[:, columns[0]]
-                mine = lost
-                if missing.any():
-                    part = scaled[missing]
-                    mine = (0.0 if lost is None else lost) + (part.T @ part).astype(np.float64)
-                groups.append((columns, mine))
-        self.groups = groups
-
-    def gram(self, k: int) -> Floats:
-        """Σ w x xᵀ over the rows where dimension k is valid."""
-        lost = next(lost for members, lost in self.groups if k in members)
-        return self.xx if lost is None else self.xx - lost
-
-
-def _same_columns(valid: NDArray[np.bool_], members: list[int]) -> list[list[int]]:
-    found: dict[bytes, list[int]] = {}
-    for k in members:
-        found.setdefault(valid[:, k].tobytes(), []).append(k)
-    return list(found.values())
-
-
 class RidgeProbe:
     """Add batches of any parts in any order, then solve. Memory: one D × D matrix a part and block (and one for each
     distinct pattern of missing labels), D = statistics × width.
@@ -171,7 +126,7 @@ class RidgeProbe:
 
     def __init__(self, penalties: Sequence[float] = PENALTIES) -> None:
         self.penalties = tuple(penalties)
-        self._moments: dict[tuple[Part, str], _Moments] = {}
+        self._moments: dict[tuple[Part, str], Moments] = {}
         self._shift: dict[str, NDArray[np.float32]] = {}
         self._shape: dict[str, tuple[int, int]] = {}
         self._score_shift: Floats | None = None
@@ -202,7 +157,7 @@ class RidgeProbe:
             x = x - self._shift[block]
             for name in np.unique(names):
                 rows = names == name
-                moments = self._moments.setdefault((str(name), block), _Moments(x.shape[1], y.shape[1]))
+                moments = self._moments.setdefault((str(name), block), Moments(x.shape[1], y.shape[1]))
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
     def solve(self, folds: Sequence[Fold]) -> RidgeResult:
@@ -226,10 +181,10 @@ class RidgeProbe:
             statistics = {"mean": slice(0, width)}
             if n_stats == 2:
                 statistics |= {"sd": slice(width, 2 * width), "both": slice(0, 2 * width)}
-            merged = [tuple(_Merged([self._moments[p, block] for p in side]) for side in fold) for fold in folds]
-            whole = _Merged([self._moments[p, block] for p in everything])
+            merged = [tuple(MergedMoments([self._moments[p, block] for p in side]) for side in fold) for fold in folds]
+            whole = MergedMoments([self._moments[p, block] for p in everything])
             for statistic, columns in statistics.items():
-                tables = [_validate(train, valid, columns, self.penalties) for train, valid in merged]
+                tables = [validation_r(train, valid, columns, self.penalties) for train, valid in merged]
                 table = _mean_where_defined(tables)
                 slope = np.zeros((columns.stop - columns.start, n_dimensions))
                 intercept = np.zeros(n_dimensions)
@@ -244,95 +199,18 @@ class RidgeProbe:
         return RidgeResult(self.penalties, r, lines, mean)
 
 
-class _Merged:
-    """Several parts as one; means, covariances and solutions from their sums."""
-
-    def __init__(self, parts: Sequence[_Moments]) -> None:
-        self.parts = parts
-        self.nk = sum((p.nk for p in parts), start=np.zeros_like(parts[0].nk))
-        self._cached: dict[int, tuple[Floats, Floats]] = {}
-
-    def y_mean(self) -> Floats:
-        return sum((p.y for p in self.parts), start=np.zeros_like(self.nk)) / np.maximum(self.nk, 1e-300)
-
-    def group(self, k: int) -> int:
-        """The first dimension whose labels are missing in the same rows as those of k, in every part."""
-
-        def together(p: _Moments) -> set[int]:
-            return set(next(m for m, _ in p.groups if k in m))
-
-        return min(set.intersection(*(together(p) for p in self.parts)))
-
-    def x_moments(self, k: int) -> tuple[Floats, Floats]:
-        """(mean_D, covariance_DxD) over the rows where k is valid."""
-        lead = self.group(k)
-        if lead not in self._cached:
-            self._cached.clear()
-            n = self.nk[lead]
-            mean = sum((p.xk[:, lead] for p in self.parts), start=np.zeros(len(self.parts[0].x))) / n
-            gram = sum((p.gram(lead) for p in self.parts[1:]), start=self.parts[0].gram(lead)) / n
-            self._cached[lead] = mean, gram - np.outer(mean, mean)
-        return self._cached[lead]
-
-    def y_moments(self, k: int, columns: slice, x_mean: Floats) -> tuple[float, float, Floats]:
-        """(mean, variance, covariance_D with x) of dimension k."""
-        n = self.nk[k]
-        y = sum(p.y[k] for p in self.parts) / n
-        yy = sum(p.yy[k] for p in self.parts) / n
-        xy = sum((p.xy[columns, k] for p in self.parts), start=np.zeros(columns.stop - columns.start)) / n
-        return y, max(yy - y * y, 0.0), xy - x_mean * y
-
-    def defined(self, k: int, columns: slice) -> bool:
-        """Whether dimension k has at least three rows' weight of labels that vary."""
-        if self.nk[k] < 3:
-            return False
-        return self.y_moments(k, columns, self.x_moments(k)[0][columns])[1] > 1e-9
-
-    def solutions(self, k: int, columns: slice, penalties: Sequence[float]) -> list[Floats]:
-        """slope_D of each penalty."""
-        mean, cov = (a[(columns,) * a.ndim] for a in self.x_moments(k))
-        _, _, covariance = self.y_moments(k, columns, mean)
-        variance = np.diag(cov).copy()
-        # A column that hardly moves about a far mean has a variance of rounding errors: it says nothing.
-        alive = variance > np.maximum(1e-12 * max(float(variance.max()), 1e-300), _ROUNDING * mean**2)
-        scale = np.where(alive, 1.0 / np.sqrt(np.where(alive, variance, 1.0)), 0.0)
-        correlation = cov * scale[:, None] * scale[None, :]
-        np.fill_diagonal(correlation, 1.0)
-        return [slope * scale for slope in _ridge(correlation, covariance * scale, penalties)]
-
-    def line(self, k: int, columns: slice, penalty: float) -> tuple[Floats, float]:
-        (slope,) = self.solutions(k, columns, [penalty])
-        mean = self.x_moments(k)[0][columns]
-        return slope, float(self.y_moments(k, columns, mean)[0] - mean @ slope)
+def frame_block(path: str, frames: NDArray, mask: NDArray | None = None) -> dict[str, NDArray]:
+    """frames (row, bin, …) as one block (row, 2, width): mean and sd over the valid bins; 0 where a row has none."""
+    x = frames.reshape(*frames.shape[:2], -1).astype(np.float32)
+    valid = np.ones(x.shape[:2], bool) if mask is None else mask
+    count = np.maximum(valid.sum(axis=1), 1)[:, None]
+    mean = np.where(valid[:, :, None], x, 0).sum(axis=1) / count
+    sd = np.sqrt((np.where(valid[:, :, None], x - mean[:, None], 0) ** 2).sum(axis=1) / count)
+    return {path: np.stack([mean, sd], axis=1)}
 
 
-def _ridge(correlation: Floats, covariance: Floats, penalties: Sequence[float]) -> list[Floats]:
-    """(correlation + penalty · 1)⁻¹ covariance for each penalty.
-
-    From few rows, sums of float32 products leave the correlation a little below zero in some directions, by more than the
-    smallest penalty makes up for; then these directions count as zero.
-    """
-    try:
-        return [
-            cho_solve(cho_factor(correlation + penalty * np.eye(len(correlation)), lower=True), covariance)
-            for penalty in penalties
-        ]
-    except np.linalg.LinAlgError:
-        value, vector = np.linalg.eigh(correlation)
-        along = vector.T @ covariance
-        return [vector @ (along / (np.maximum(value, 0.0) + penalty)) for penalty in penalties]
-
-
-def _validate(train: _Merged, valid: _Merged, columns: slice, penalties: Sequence[float]) -> Floats:
-    """r (penalty, K) on the validation parts, from moments alone; NaN where undefined."""
-    table = np.full((len(penalties), len(train.nk)), np.nan)
-    for k in sorted(range(len(train.nk)), key=lambda k: (train.group(k), valid.group(k))):
-        if not (train.defined(k, columns) and valid.defined(k, columns)):
-            continue
-        mean, cov = (a[(columns,) * a.ndim] for a in valid.x_moments(k))
-        _, variance, covariance = valid.y_moments(k, columns, mean)
-        for i, slope in enumerate(train.solutions(k, columns, penalties)):
-            spread = float(slope @ cov @ slope)
-            if spread > 1e-12:
-                table[i, k] = float(slope @ covariance) / np.sqrt(spread * variance)
-    return table
+def both_frames(batch: HeadInput) -> dict[str, NDArray]:
+    """A batch's frames of both modalities side by side as one block, "both" -> (row, 2, width)."""
+    blocks = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
+    blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
+    return {"both": np.concatenate(list(blocks.values()), axis=-1)}

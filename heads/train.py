@@ -1,72 +1,33 @@
-"""Fit heads on stored features: all heads × all seeds in one pass over the data. Then predict, and look inside."""
+"""Fit heads on stored features: all heads × all seeds in one pass over the data."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
+from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from flax import linen as nn
 from numpy.typing import NDArray
 
-from keybed.heads import checkpoint, metrics
-from keybed.heads import parameter_check as parameters
-from keybed.heads.data import Data, read_ahead
-from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
-from keybed.heads.inputs import HeadInput, pad_rows
+from keybed.heads import metrics
+from keybed.heads.data import Data
+from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.fit_config import FitConfig
+from keybed.heads.fitted import FitResult, Head, apply_heads, cast, describe, init_head, predict_scores
+from keybed.heads.inputs import HeadInput
 from keybed.heads.losses import LossWeights, combined
-from keybed.heads.models import HeadConfig, HeadOutput, apply_all, init
-from keybed.heads.normalisation import Normalisation, standardise, to_scores
+from keybed.heads.normalisation import Normalisation
 from keybed.heads.progress import Listener
-from keybed.heads.step import join_seeds, seed_groups, take_seeds
-from keybed.heads.train_loop import FitConfig, Trained, train
-from keybed.heads.xla import jit
+from keybed.heads.train_loop import Trained, train
 
 Array = Any
 Tree = Any
-Head: TypeAlias = Any
-"""One of the five, or any Flax module: `__call__(self, batch: HeadInput, train: bool) -> score_BxK` (or a HeadOutput) on
-standardised inputs, predicting standardised scores."""
 
 
 @dataclass(frozen=True)
-class FitResult:
-    """Fitted heads, all seeds, each at its best epoch.
-
-    params: {head: tree of float32 arrays, leading axis S}. history: one entry an epoch with loss and validation score
-    (mean concordance over the dimensions) of every head and seed, seconds, rows/s and whether the rows lay on the device.
-    best_epoch: {head: [S]}.
-    """
-
-    heads: Mapping[str, Head]
-    params: dict[str, Tree]
-    normalisation: Normalisation
-    config: FitConfig
-    history: list[dict[str, Any]]
-    best_epoch: dict[str, list[int]]
-    store: str
-    compiled_steps: int
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """S seeds, in the order of every leading axis."""
-        return self.config.seeds
-
-
-@dataclass(frozen=True)
-class Look:
-    """Inside one head, for N rows and one seed: what HeadOutput holds, as NumPy arrays, and the rows."""
-
-    row_N: NDArray[np.int32]
-    output: HeadOutput
-
-
-@dataclass(frozen=True)
-class Judging:
+class ScoreRegression:
     """The objective of `fit`: predict scores. Hashable, so that fits of the same heads share what was compiled."""
 
     named: tuple[tuple[str, Head], ...]
@@ -90,7 +51,7 @@ class Judging:
     def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
         """Fresh parameters of one seed."""
         keys = jax.random.split(key, len(self.named))
-        return {name: _init(head, keys[i], sample) for i, (name, head) in enumerate(self.named)}
+        return {name: init_head(head, keys[i], sample) for i, (name, head) in enumerate(self.named)}
 
     def prepare(self, batch: HeadInput) -> Tree:
         """Nothing to add on the host."""
@@ -99,7 +60,7 @@ class Judging:
     def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
         """One seed's loss of each head on a standardised batch."""
         rows: HeadInput = batch["rows"]
-        outputs = _apply(self.heads, cast(params, dtype), rows, True, key)
+        outputs = apply_heads(self.heads, cast(params, dtype), rows, True, key)
         labels = (rows.score_BxK, rows.valid_BxK, rows.weight_B, rows.segment_B)
         scores_PxBxK = jnp.stack([outputs[n].score_BxK for n in self.names])
         loss_P = jax.vmap(lambda score_BxK: combined(score_BxK, *labels, self.weights))(scores_PxBxK)
@@ -119,7 +80,7 @@ class Judging:
                 row.append(np.asarray(batch.row_B)[real])
                 yield batch
 
-        found = _predict(self.heads, params, normalisation, noted(data.validation()), config)
+        found = predict_scores(self.heads, params, normalisation, noted(data.validation()), config)
         if not score:
             raise BadInput("the validation split has no rows; early stopping and the best epoch need some")
         scores, valids = np.concatenate(score), np.concatenate(valid)
@@ -149,11 +110,6 @@ def _mean_ccc(prediction_NxK: NDArray, score_NxK: NDArray, valid_NxK: NDArray) -
     return float(np.mean(defined)) if defined else float("-inf")
 
 
-def describe(head: Head) -> dict[str, Any]:
-    """A head as JSON: what a checkpoint compares."""
-    return asdict(head) if isinstance(head, HeadConfig) else {"module": type(head).__qualname__, "repr": repr(head)}
-
-
 def fit(
     heads: Mapping[str, Head],
     data: Data,
@@ -170,178 +126,6 @@ def fit(
     """
     if not heads:
         raise BadInput("no head to fit")
-    objective = Judging(tuple(heads.items()), config.losses)
+    objective = ScoreRegression(tuple(heads.items()), config.losses)
     t: Trained = train(objective, data, config, store=store, normalisation=normalisation, progress=progress)
     return FitResult(dict(heads), t.params, t.normalisation, config, t.history, t.best_epoch, store, t.compiled_steps)
-
-
-def predict(
-    result: FitResult, batches: Iterable[HeadInput], *, heads: Iterable[str] | None = None
-) -> dict[str, NDArray[np.float32]]:
-    """Scores (seed, row, K) of every head (or of those named), 0–100, rows in the order they come. Padded rows are left out."""
-    chosen = _chosen(result, heads)
-    params = {n: result.params[n] for n in chosen}
-    return _predict(chosen, params, result.normalisation, batches, result.config)
-
-
-def attend(result: FitResult, head: str, batches: Iterable[HeadInput], *, seed: int | None = None) -> Look:
-    """Attention in both directions, gate, pooling and layer mix of one head; seed: one of result.seeds, None the first."""
-    at = 0 if seed is None else result.seeds.index(seed)
-    chosen = _chosen(result, [head])
-    one = jax.tree.map(lambda a: a[at : at + 1], {head: result.params[head]})
-    rows, outputs = [], []
-    for batch in batches:
-        n = batch.n_rows
-        out = _forward(
-            tuple(chosen.items()),
-            one,
-            pad_rows(batch, max(n, result.config.batch_rows)),
-            result.normalisation,
-            True,
-            result.config.compute_dtype,
-        )[head]
-        scored = out._replace(score_BxK=to_scores(out.score_BxK, result.normalisation))
-        named = {k: v if v is None else np.asarray(v)[0] for k, v in scored._asdict().items()}
-        outputs.append({k: v if v is None or k.endswith("_S") else v[:n] for k, v in named.items()})
-        rows.append(np.asarray(batch.row_B))
-    if not outputs:
-        raise BadInput("no rows to look at")
-    whole = {k: _joined(k, [o[k] for o in outputs]) for k in outputs[0]}
-    return Look(np.concatenate(rows), HeadOutput(**whole))
-
-
-def _joined(name: str, parts: list[Any]) -> Any:
-    return parts[0] if parts[0] is None or name.endswith("_S") else np.concatenate(parts)
-
-
-def save(path: Path, result: FitResult) -> None:
-    """Fitted heads as one file (.npz with JSON inside); heads that are not a HeadConfig must be given again to `load`."""
-    about = {
-        "heads": {n: describe(h) for n, h in result.heads.items()},
-        "config": result.config.to_json(),
-        "history": result.history,
-        "best_epoch": result.best_epoch,
-        "store": result.store,
-        "compiled_steps": result.compiled_steps,
-    }
-    n = result.normalisation
-    features = {name: {"mean": mean, "inverse_sd": inverse} for name, (mean, inverse) in n.features.items()}
-    scores = {"mean": n.score_mean_K, "sd": n.score_sd_K}
-    checkpoint.save_tree(path, {"params": result.params, "features": features, "scores": scores}, about)
-
-
-def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: str | None = None) -> FitResult:
-    """Inverse of `save`. store: a fingerprint, for heads that will be shown that store.
-
-    Raises CheckpointMismatch where they were fitted on another one, or where this version's heads have other parameters.
-    """
-    tree, about = checkpoint.load_tree(path)
-    if store is not None and about["store"] != store:
-        raise CheckpointMismatch(
-            f"{path} was fitted on store {about['store'] or '(none named)'}, this is store {store}: "
-            "features of another recipe mean something else"
-        )
-    heads: dict[str, Head] = {}
-    for name, described in about["heads"].items():
-        if "module" not in described:
-            heads[name] = checkpoint.made(path, HeadConfig, described)
-        elif modules is None or name not in modules:
-            raise BadInput(f"{path}: head {name!r} is a module of its own ({described['module']}); give it in modules")
-        else:
-            heads[name] = modules[name]
-    told = about["config"]
-    losses = checkpoint.made(path, LossWeights, told["losses"])
-    config = checkpoint.made(path, FitConfig, {**told, "seeds": tuple(told["seeds"]), "losses": losses})
-    features = {name: (f["mean"], f["inverse_sd"]) for name, f in tree.get("features", {}).items()}
-    normalisation = Normalisation(features, tree["scores"]["mean"], tree["scores"]["sd"])
-    ours = {name: head for name, head in heads.items() if isinstance(head, HeadConfig)}
-    key = jax.random.key(0)
-    parameters.check(
-        path,
-        lambda sample: {name: init(head, key, sample) for name, head in ours.items()},
-        {name: tree["params"].get(name, {}) for name in ours},
-        normalisation,
-    )
-    return FitResult(
-        heads,
-        tree["params"],
-        normalisation,
-        config,
-        about["history"],
-        about["best_epoch"],
-        about["store"],
-        about["compiled_steps"],
-    )
-
-
-def _chosen(result: FitResult, heads: Iterable[str] | None) -> dict[str, Head]:
-    names = list(result.heads) if heads is None else list(heads)
-    unknown = [n for n in names if n not in result.heads]
-    if unknown:
-        raise BadInput(f"no head {', '.join(unknown)} in this fit; it has {', '.join(result.heads)}")
-    return {n: result.heads[n] for n in names}
-
-
-def _predict(
-    heads: Mapping[str, Head],
-    params: Mapping[str, Tree],
-    normalisation: Normalisation,
-    batches: Iterable[HeadInput],
-    config: FitConfig,
-) -> dict[str, NDArray[np.float32]]:
-    parts: dict[str, list[NDArray[np.float32]]] = {n: [] for n in heads}
-    static, params = tuple(heads.items()), jax.tree.map(jnp.asarray, dict(params))
-    groups = [take_seeds(params, group) for group in seed_groups(len(config.seeds))]
-    for batch in read_ahead(batches, config.read_ahead):
-        n = int(np.sum(np.asarray(batch.row_B) >= 0))
-        padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
-        outputs = [_forward(static, g, padded, normalisation, False, config.compute_dtype) for g in groups]
-        for name in heads:
-            score_SxBxK = join_seeds([out[name].score_BxK for out in outputs])
-            parts[name].append(np.asarray(to_scores(score_SxBxK, normalisation))[:, :n])
-    n_seeds = len(config.seeds)
-    nothing = np.zeros((n_seeds, 0, len(normalisation.score_mean_K)), np.float32)
-    return {name: np.concatenate(p, axis=1) if p else nothing for name, p in parts.items()}
-
-
-@jit(level=1, static_argnums=(0, 4, 5))
-def _forward(
-    named: tuple[tuple[str, Head], ...],
-    params: Mapping[str, Tree],
-    batch: HeadInput,
-    normalisation: Normalisation,
-    inside: bool,
-    dtype: str,
-) -> dict[str, HeadOutput]:
-    kind = jnp.dtype(dtype)
-    rows = standardise(batch, normalisation, kind)
-
-    def one_seed(params: Mapping[str, Tree]) -> dict[str, HeadOutput]:
-        outputs = _apply(dict(named), cast(params, kind), rows, False, None)
-        return outputs if inside else {n: HeadOutput(o.score_BxK) for n, o in outputs.items()}
-
-    return jax.vmap(one_seed)(params)
-
-
-def _init(head: Head, key: Array, sample: HeadInput) -> Tree:
-    if isinstance(head, HeadConfig):
-        return init(head, key, sample)
-    return head.init({"params": key, "dropout": key}, sample, train=False)["params"]
-
-
-def _apply(
-    heads: Mapping[str, Head], params: Mapping[str, Tree], batch: HeadInput, train: bool, key: Array | None
-) -> dict[str, HeadOutput]:
-    ours = {n: h for n, h in heads.items() if isinstance(h, HeadConfig)}
-    outputs = apply_all(ours, params, batch, train=train, key=key)
-    for i, (name, head) in enumerate(heads.items()):
-        if not isinstance(head, HeadConfig):
-            rngs = None if key is None else {"dropout": jax.random.fold_in(key, 1000 + i)}
-            out = head.apply({"params": params[name]}, batch, train=train, rngs=rngs)
-            outputs[name] = out if isinstance(out, HeadOutput) else HeadOutput(out)
-    return {name: o._replace(score_BxK=o.score_BxK.astype(jnp.float32)) for name, o in outputs.items()}
-
-
-def cast(params: Mapping[str, Tree], dtype: Any) -> Mapping[str, Tree]:
-    """All parameters in the dtype of the arithmetic."""
-    return jax.tree.map(lambda p: p.astype(dtype), params)

@@ -23,9 +23,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keybed import store as stores
-from keybed.heads.blocks import frame_block
 from keybed.heads.inputs import tier_weights
-from keybed.heads.ridge import RidgeProbe
+from keybed.heads.ridge import RidgeProbe, frame_block
 from keybed.store.errors import KeybedError
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec

@@ -22,7 +22,7 @@ from keybed.experiments.goal import goal_line
 FOUR = ("audio", "midi", "concat", "cross")
 AUDIO, MIDI = "synthetic-audio", "synthetic-midi"
 _KEEP_MEMORY = {"MALLOC_TRIM_THRESHOLD_": str(2**31 - 1), "MALLOC_MMAP_THRESHOLD_": str(2**30)}
-"""What `keybed.heads.malloc` tells glibc for ours, told for PyTorch as well."""
+"""What `keybed.heads.xla` tells glibc for ours, told for PyTorch as well."""
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,15 @@ def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: 
     from keybed.heads.normalisation import measure
     from keybed.heads.optimiser import FlatAdamW
     from keybed.heads.step import Recipe, Schedule, State, fresh, seed_groups, step, take_seeds
-    from keybed.heads.train import Judging
+    from keybed.heads.train import ScoreRegression
     from keybed.store import open as open_store
 
     opened = open_store(path)
     features = Features(opened, View(AUDIO, MIDI), opened.rows(), memory_gib=0.0)
     batch = next(features.batches(np.arange(BATCH_ROWS), BATCH_ROWS))
-    recipe = Recipe(Judging(tuple((k, HeadConfig(k)) for k in FOUR), LossWeights()), FlatAdamW(1e-2, 1.0), dtype)
+    recipe = Recipe(
+        ScoreRegression(tuple((k, HeadConfig(k)) for k in FOUR), LossWeights()), FlatAdamW(1e-2, 1.0), dtype
+    )
     config = FitConfig(seeds=tuple(range(seeds)))
     schedule = Schedule(
         np.array(config.seeds, np.uint32), config.rates(1024), measure([batch], batch_rows=BATCH_ROWS, max_rows=None)

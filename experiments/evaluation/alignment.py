@@ -18,10 +18,10 @@ from keybed.experiments.evaluation import diagnostics
 from keybed.experiments.evaluation.inspection import pooled, sample
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.heads import align, checkpoint
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
 from keybed.heads.normalisation import Normalisation
 from keybed.heads.progress import Listener
-from keybed.heads.train_loop import FitConfig
 from keybed.store.disk.durable import disk_error
 from keybed.store.format.rows import Rows
 

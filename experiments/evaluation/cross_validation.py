@@ -21,11 +21,11 @@ from keybed.experiments.evaluation import shortcuts
 from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
 from keybed.experiments.evaluation.model_selection import Choice, choose, compose
 from keybed.experiments.evaluation.predictions import Predictions
-from keybed.heads import train
+from keybed.heads import fitted, train
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HeadConfig
 from keybed.heads.progress import Listener
-from keybed.heads.train_loop import FitConfig
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import TIERS
 
@@ -69,7 +69,7 @@ class CrossValidation:
     rows: Rows
     folds: tuple[Fold, ...]
     choices: tuple[Choice, ...]
-    fits: tuple[train.FitResult, ...]
+    fits: tuple[fitted.FitResult, ...]
     validation: tuple[Predictions, ...]
     """What every fold's heads said about its validation rows."""
 
@@ -127,7 +127,7 @@ def cross_validate(
         data = FoldData(features, fold.train, fold.validation, config.batch_rows, n_train_rows)
         result = train.fit(heads, data, config, store=fingerprint, progress=progress)
         step = config.batch_rows
-        choosing = train.predict(result, data.validation())
+        choosing = fitted.predict(result, data.validation())
         chosen_on = scored_rows(features.rows.take(fold.validation), choosing)
         choice = choose(chosen_on)
         validation.append(chosen_on)
@@ -154,11 +154,11 @@ def scored_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> P
     return Predictions(predictions, rows.score, rows.valid, rows.tier, rows.segment, rows.piece, difficulty)
 
 
-def _say(result: train.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> PredictionArrays:
-    said = train.predict(result, features.batches(fold.test, step))
+def _say(result: fitted.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> PredictionArrays:
+    said = fitted.predict(result, features.batches(fold.test, step))
     other = other_variant(features.rows, fold.test)
-    swapped_audio = train.predict(result, features.batches(fold.test, step, audio_from=other))
-    swapped_midi = train.predict(result, features.batches(fold.test, step, midi_from=other))
+    swapped_audio = fitted.predict(result, features.batches(fold.test, step, audio_from=other))
+    swapped_midi = fitted.predict(result, features.batches(fold.test, step, midi_from=other))
     return {
         **said,
         **compose(said, choice),

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.features import Features, Positions
 from keybed.experiments.evaluation import diagnostics
-from keybed.heads import models, train
+from keybed.heads import fitted, models
 from keybed.heads.inputs import HeadInput
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -23,7 +23,7 @@ def sample(positions: Positions) -> Positions:
     return positions[np.linspace(0, len(positions) - 1, min(MOST_ROWS, len(positions))).astype(np.int64)]
 
 
-def attention(result: train.FitResult, head: str, features: Features, positions: Positions) -> dict[str, Any] | None:
+def attention(result: fitted.FitResult, head: str, features: Features, positions: Positions) -> dict[str, Any] | None:
     """Entropy and sparsity of both directions, trained and untrained, and the mean maps.
 
     None for heads without attention, and for views without a time grid: there each modality is one token, which gets it all.
@@ -31,10 +31,10 @@ def attention(result: train.FitResult, head: str, features: Features, positions:
     batch = features.batch(positions)
     if batch.audio_mask_BxT is None or batch.midi_mask_BxT is None:
         return None
-    look = train.attend(result, head, [batch]).output
+    look = fitted.attend(result, head, [batch]).output
     if look.audio_to_midi_BxHxTxT is None:
         return None
-    fresh = train.attend(_untrained(result, head, batch), head, [batch]).output
+    fresh = fitted.attend(_untrained(result, head, batch), head, [batch]).output
     masks = {"audio": np.asarray(batch.audio_mask_BxT), "midi": np.asarray(batch.midi_mask_BxT)}
     found: dict[str, Any] = {"head": head, "rows": len(positions)}
     for direction, asking, asked in (("audio_to_midi", "audio", "midi"), ("midi_to_audio", "midi", "audio")):
@@ -56,7 +56,7 @@ def _mean(values: NDArray[np.floating]) -> float | None:
     return float(values.mean()) if values.size else None
 
 
-def _untrained(result: train.FitResult, head: str, batch: HeadInput) -> train.FitResult:
+def _untrained(result: fitted.FitResult, head: str, batch: HeadInput) -> fitted.FitResult:
     import jax
 
     config = result.heads[head]
@@ -68,13 +68,13 @@ def _untrained(result: train.FitResult, head: str, batch: HeadInput) -> train.Fi
 
 
 def gate_weights(
-    result: train.FitResult, features: Features, positions: Positions, head: str = "gated"
+    result: fitted.FitResult, features: Features, positions: Positions, head: str = "gated"
 ) -> dict[str, float] | None:
     """Mean weight of the audio for each dimension (the MIDI has the rest), over rows and seeds."""
     if head not in result.heads:
         return None
     batch = features.batch(positions)
-    looks = [train.attend(result, head, [batch], seed=seed).output.gate_BxMxK for seed in result.seeds]
+    looks = [fitted.attend(result, head, [batch], seed=seed).output.gate_BxMxK for seed in result.seeds]
     if looks[0] is None:
         return None
     mean_K = np.mean([np.asarray(look)[:, 0].mean(axis=0) for look in looks], axis=0)

@@ -117,9 +117,10 @@ class _HeadsOnOneTarget:
         return self.known[key]
 
     def _fit(self, train: Positions, test: Positions) -> dict[str, Floats]:
+        from keybed.heads import fitted
         from keybed.heads import train as training
         from keybed.heads.data import ArrayData
-        from keybed.heads.train_loop import FitConfig
+        from keybed.heads.fit_config import FitConfig
 
         used = train if self.human is None else train[self.human[train]]
         passages = np.unique(self.passage[used])
@@ -143,7 +144,7 @@ class _HeadsOnOneTarget:
         place = np.searchsorted(np.sort(test), self.item[asked])
         back_to = np.argsort(np.argsort(test))
         return {
-            kind: by_item(p.mean(axis=0), place)[back_to] / _POINTS for kind, p in training.predict(fit, parts).items()
+            kind: by_item(p.mean(axis=0), place)[back_to] / _POINTS for kind, p in fitted.predict(fit, parts).items()
         }
 
     def _rows(self, performances: Positions) -> NDArray[np.int64]:

@@ -24,14 +24,14 @@ def run_predictions(
 
     Raises KeybedError where the run was trained on another store or on features that windows do not have.
     """
-    from keybed.heads import train
+    from keybed.heads import fitted
     from keybed.heads.inputs import from_arrays
     from keybed.store import open as open_store
 
     pair = read_json(run / "results.json")["pair"]
     if store is None or pair["view"] not in ("frames", "layers"):
         raise KeybedError(f"{run} was trained on view {pair['view']}: give its --store, and a run on frames or layers")
-    fit = train.load(run / "heads.npz")
+    fit = fitted.load(run / "heads.npz")
     if fit.store != open_store(store).fingerprint:
         raise KeybedError(f"{run} was trained on another store than {store}; its features mean something else")
     masked = {s.name for s in specs if s.has_mask}
@@ -52,5 +52,5 @@ def run_predictions(
     )
     step = fit.config.batch_rows
     parts = [type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, n, step)]
-    said = train.predict(fit, parts)
+    said = fitted.predict(fit, parts)
     return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in said.items()}

@@ -44,7 +44,7 @@ from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.terminal import print_summary
-from keybed.heads import train
+from keybed.heads import fitted
 from keybed.heads.progress import display
 from keybed.store.format.vocabulary import COVARIATES
 from keybed.store.read.store import Store, open_store
@@ -107,7 +107,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         if judging:
             trial = cross_validate(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
     assert trial is not None
-    train.save(config.out / "heads.npz", (on_test or trial).fits[0])
+    fitted.save(config.out / "heads.npz", (on_test or trial).fits[0])
     console.print("judging: intervals, ordering, swaps, shortcuts …")
     results = {
         "phase": 2,

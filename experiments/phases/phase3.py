@@ -61,9 +61,9 @@ from keybed.experiments.evaluation.saved_predictions import (
 )
 from keybed.experiments.reports.report import render
 from keybed.heads.align import AlignConfig, AlignResult
-from keybed.heads.blocks import frame_block
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.progress import display
-from keybed.heads.train_loop import FitConfig
+from keybed.heads.ridge import frame_block
 from keybed.store.errors import KeybedError
 from keybed.store.read.store import open_store
 

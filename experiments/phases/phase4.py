@@ -51,7 +51,7 @@ from keybed.experiments.evaluation.predictions import Correlations, Predictions,
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.phases.phase3 import merge_folds, outer_folds
 from keybed.experiments.reports.report import render
-from keybed.heads import train
+from keybed.heads import fitted, train
 from keybed.heads.progress import Listener, display
 from keybed.store.errors import NoSuchFeature
 from keybed.store.format.rows import Rows
@@ -188,7 +188,7 @@ class _FusionTrainer:
             config = self.budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")
             data = FoldData(of_fold, fold.train, fold.validation, config.batch_rows, self.largest)
             fit = train.fit(heads, data, config, store=self.store.fingerprint, progress=self.progress)
-            said.append(train.predict(fit, of_fold.batches(fold.test, config.batch_rows))[self.fusion])
+            said.append(fitted.predict(fit, of_fold.batches(fold.test, config.batch_rows))[self.fusion])
         positions = np.concatenate([fold.test for fold in self.folds])
         order = np.argsort(positions, kind="stable")
         of_fold_number = np.concatenate([np.full(len(fold.test), i) for i, fold in enumerate(self.folds)])

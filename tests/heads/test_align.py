@@ -9,8 +9,8 @@ from keybed.heads.align import AlignConfig, aligned, alignment, fit_projection, 
 from keybed.heads.contrast import pair_cosine
 from keybed.heads.data import ArrayData
 from keybed.heads.errors import BadInput, NotFinite
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import HeadInput, concatenate, from_arrays
-from keybed.heads.train_loop import FitConfig
 
 FIT = FitConfig(epochs=12, batch_rows=32, learning_rate=1e-2, seeds=(0,), patience=0)
 

@@ -7,8 +7,8 @@ import pytest
 
 from keybed.heads.data import ArrayData, Resident, read_ahead, segment_order
 from keybed.heads.errors import BadInput
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import concatenate, from_arrays, pad_rows, take_rows, tier_weights
-from keybed.heads.train_loop import FitConfig
 
 
 def test_read_ahead_keeps_order_and_hands_errors_over():

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.optimiser import FlatAdamW
-from keybed.heads.train_loop import FitConfig
 
 
 def tree(seed: int):

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from keybed.heads.blocks import frame_block, layer_blocks
 from keybed.heads.errors import BadInput
-from keybed.heads.ridge import RidgeProbe, leave_one_out, piece_parts
+from keybed.heads.ridge import RidgeProbe, frame_block, leave_one_out, piece_parts
 
 PENALTIES = (1e-3, 1e-1, 10.0)
 K, WIDTH = 8, 6
@@ -28,6 +27,11 @@ def data(n=300, seed=0, offset=50.0):
 
 LAYERS, SCORE, VALID, WEIGHT, PIECE = data()
 TRAIN = np.arange(300) < 200
+
+
+def layer_blocks(path, layers):
+    """One block per state: `path[state]` -> (row, stat, width)."""
+    return {f"{path}[{state}]": layers[:, :, state] for state in range(layers.shape[2])}
 
 
 def solved(batch=64, **kwargs):

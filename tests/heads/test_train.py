@@ -8,16 +8,18 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from keybed.heads import checkpoint, metrics, train
+from keybed.heads import checkpoint, fitted, metrics
 from keybed.heads import step as steps
 from keybed.heads.data import ArrayData
 from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
+from keybed.heads.fit_config import FitConfig
+from keybed.heads.fitted import attend, load, predict, save
 from keybed.heads.inputs import HeadInput
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HEADS, HeadConfig
 from keybed.heads.normalisation import measure
-from keybed.heads.train import attend, fit, load, predict, save
-from keybed.heads.train_loop import CHUNK_STEPS, FitConfig
+from keybed.heads.train import fit
+from keybed.heads.train_loop import CHUNK_STEPS
 
 SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
 CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
@@ -69,12 +71,12 @@ def test_shuffled_pairs_lose_the_gain(make_world):
 
 def test_one_shape_one_compilation(result, small_data, make_world):
     """240 rows in batches of 32 (the last of 16), another number of rows, another rate, other seeds: all one program."""
-    before, predicting = steps.compiled(), train._forward.n_compiled()
+    before, predicting = steps.compiled(), fitted._forward.n_compiled()
     again = fit(SMALL, small_data, replace(SHORT, learning_rate=1e-3, seeds=(4, 9)))
     fewer = fit(SMALL, ArrayData(make_world(30, 7), make_world(9, 8), 32), SHORT)
     assert (again.compiled_steps, fewer.compiled_steps) == (0, 0)
     assert steps.compiled() == before
-    assert train._forward.n_compiled() == predicting
+    assert fitted._forward.n_compiled() == predicting
     assert result.compiled_steps <= 1
 
 
@@ -122,9 +124,9 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
 
 def test_scan_is_the_streamed_step(small_data):
     """The same batches give the same state, whether they come one by one or by scan over resident rows."""
-    from keybed.heads.train import Judging
+    from keybed.heads.train import ScoreRegression
 
-    recipe = steps.Recipe(Judging(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    recipe = steps.Recipe(ScoreRegression(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
     rows = small_data.train_rows
     rates = np.full(1024, 1e-2, np.float32)
     schedule = steps.Schedule(np.array([0, 1], np.uint32), rates, measure([rows], batch_rows=240, max_rows=None))
@@ -203,10 +205,10 @@ def test_validation_rows_that_cannot_judge_are_an_error(small_data):
 
 def test_the_step_adds_in_a_fixed_order(small_data):
     """No scatter: a GPU takes its sums in any order, and a resumed run would differ in the last bits."""
-    from keybed.heads.train import Judging
+    from keybed.heads.train import ScoreRegression
 
     five = tuple((kind, HeadConfig(kind, 16, 2)) for kind in HEADS)
-    recipe = steps.Recipe(Judging(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
+    recipe = steps.Recipe(ScoreRegression(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
     rows = small_data.train_rows
     given = measure([rows], batch_rows=240, max_rows=None)
     schedule = steps.Schedule(np.array([0], np.uint32), np.full(1024, 1e-2, np.float32), given)

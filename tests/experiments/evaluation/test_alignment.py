@@ -15,7 +15,7 @@ from keybed.experiments.data.features import Features, View
 from keybed.experiments.data.folds import split_fold
 from keybed.experiments.evaluation import alignment
 from keybed.heads.align import AlignConfig
-from keybed.heads.train_loop import FitConfig
+from keybed.heads.fit_config import FitConfig
 from keybed.store.errors import NoDiskSpace
 
 

@@ -82,11 +82,11 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
 
     from keybed.experiments.data.run_folder import write_json
     from keybed.extract.planning.plan import PlanConfig, plan
-    from keybed.heads import train
+    from keybed.heads import fitted
+    from keybed.heads.fit_config import FitConfig
     from keybed.heads.inputs import from_arrays
     from keybed.heads.models import HeadConfig, init
     from keybed.heads.normalisation import measure
-    from keybed.heads.train_loop import FitConfig
     from keybed.store import open as open_store
 
     paths = [tmp_path / "store", tmp_path / "other"]
@@ -109,10 +109,10 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     normalisation = measure([rows], batch_rows=n, max_rows=None)
     config = FitConfig(batch_rows=n, seeds=(0, 1))
     best = {name: [0, 0] for name in heads}
-    fit = train.FitResult(heads, params, normalisation, config, [], best, store.fingerprint, 0)
+    fit = fitted.FitResult(heads, params, normalisation, config, [], best, store.fingerprint, 0)
     run2 = tmp_path / "run2"
     run2.mkdir()
-    train.save(run2 / "heads.npz", fit)
+    fitted.save(run2 / "heads.npz", fit)
     write_json(run2 / "results.json", {"pair": {"audio": "logmel", "midi": "expressive", "view": "frames"}})
 
     command = ["phase5", "percepiano", str(folder), "--out", str(tmp_path / "run"), "--after", str(run2), "--no-heads"]

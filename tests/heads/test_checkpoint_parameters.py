@@ -9,10 +9,10 @@ import pytest
 
 from keybed.heads import align, checkpoint
 from keybed.heads.errors import CheckpointMismatch
+from keybed.heads.fit_config import FitConfig
+from keybed.heads.fitted import FitResult, load, save
 from keybed.heads.models import HEADS, HeadConfig, init
 from keybed.heads.normalisation import measure, standardise
-from keybed.heads.train import FitResult, load, save
-from keybed.heads.train_loop import FitConfig
 
 
 @pytest.fixture(scope="module")
