@@ -125,6 +125,17 @@ def test_every_named_file_exists(page):
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
+@pytest.mark.parametrize("folder", ["store", "extract", "experiments"])
+def test_the_table_of_folders_lists_the_rooms_in_order(folder):
+    """ARCHITECTURE.md against ORDER in tests/test_import_graph.py, which the import graph is held to."""
+    tree = ast.parse((ROOT / "tests" / "test_import_graph.py").read_text())
+    (order,) = (
+        node.value for node in tree.body if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "ORDER"
+    )
+    (row,) = re.findall(rf"^\| `{folder}/` \|[^|]*\|([^|]*)\|$", _text(ROOT / "ARCHITECTURE.md"), re.MULTILINE)
+    assert tuple(re.findall(r"`(\w+)`", row)) == ast.literal_eval(order)[folder]
+
+
 def test_every_extra_that_pip_is_told_of_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     told = {name for page in PAGES for name in re.findall(r"'\.\[(\w+)\]'", _text(page))}
