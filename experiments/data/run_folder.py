@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import Status
 from keybed.store.read.store import Store
@@ -42,10 +43,10 @@ def plain(value: Any) -> Any:
 
 
 def write_json(path: Path, value: Any) -> Path:
-    """Write plain JSON aside and rename it into place."""
-    aside = path.with_name(path.name + ".aside")
-    aside.write_text(json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    """Write plain JSON, UTF-8; a crash leaves the old file or the new one."""
+    text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+    with replace_file(path) as file:
+        file.write(text.encode())
     return path
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from keybed.experiments.evaluation.intervals import Interval, finite
+from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
 Outcome = Literal["pass", "fail", "undefined"]
@@ -175,11 +176,10 @@ def sha256_of(path: Path) -> str:
 
 
 def write_gate(run: Path, gate: Gate) -> Path:
-    """Write RUN/gate.json aside and rename it into place."""
+    """Write RUN/gate.json, replacing it in one step."""
     path = run / "gate.json"
-    aside = path.with_suffix(".json.aside")
-    aside.write_text(json.dumps(gate.to_json(), indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    aside.replace(path)
+    with replace_file(path) as file:
+        file.write((json.dumps(gate.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
     return path
 
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.cross_validation import CrossValidation
 from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
+from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
 PREDICTIONS = "predictions.npz"
@@ -37,11 +38,10 @@ def save_predictions(run: Path, trial: CrossValidation) -> Path:
     left_out = (SWAP_AUDIO, SWAP_MIDI)
     said = {n: p for n, p in trial.predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)}
     fold = np.zeros(len(trial.rows), np.int64) if trial.predictions.fold is None else trial.predictions.fold
-    aside = path.with_name("predictions.aside.npz")
     truth = {f"truth/{name}": getattr(trial.predictions, name) for name in TRUTH}
     arrays = {"index": trial.rows.index, "fold": fold} | truth | {f"said/{name}": p for name, p in said.items()}
-    np.savez(aside, **arrays)  # type: ignore[arg-type]
-    aside.replace(path)
+    with replace_file(path) as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
 
 

@@ -16,6 +16,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.degrade import make_variant, prepare
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.music.performance import Performance
+from keybed.store.disk.durable import replace_file
 from keybed.store.format.recipe import fingerprint
 from keybed.store.format.vocabulary import LEVELS, Status
 
@@ -111,9 +112,8 @@ def _make(
     for encoder, kept in zip(encoders, pooled, strict=True):
         parts = {name: np.concatenate([getattr(p, name) for p in kept]) for name in Pooled._fields}
         path = paths[encoder.spec.name]
-        aside = path.with_suffix(".aside.npz")
-        np.savez(aside, allow_pickle=False, item=np.array(item, np.int64), **parts)
-        aside.replace(path)
+        with replace_file(path) as file:
+            np.savez(file, allow_pickle=False, item=np.array(item, np.int64), **parts)
 
 
 def by_item(values_WxC: NDArray[np.floating], item: NDArray[np.int64]) -> NDArray[np.float64]:

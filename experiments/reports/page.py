@@ -10,6 +10,7 @@ from typing import Any
 import jinja2
 
 from keybed.experiments.evaluation.gates import Criterion, Gate
+from keybed.store.disk.durable import replace_file
 
 Json = Any
 TEMPLATES = Path(__file__).parent / "templates"
@@ -64,7 +65,7 @@ class Page:
 
 
 def write_page(page: Page, path: Path) -> Path:
-    """Render to one self-contained HTML file, written aside and renamed."""
+    """Render to one self-contained HTML file, replacing it in one step."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -72,9 +73,8 @@ def write_page(page: Page, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    aside = path.with_name(path.name + ".aside")
-    aside.write_text(environment.get_template("report.html.jinja").render(page=page), encoding="utf-8")
-    aside.replace(path)
+    with replace_file(path) as file:
+        file.write(environment.get_template("report.html.jinja").render(page=page).encode())
     return path
 
 

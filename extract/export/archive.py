@@ -35,6 +35,7 @@ from keybed.extract.run.check_recipe import check_same_code, render_config
 from keybed.extract.run.row_maker import RenderedRow, SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
+from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError, NoDiskSpace
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, SPLITS, TIERS, WAVEFORM_MEASURES, Status
 
@@ -96,17 +97,10 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     _check_out(config.out, n_rows, config.audio_format)
     rendering = render_config(store, {**store.machine_paths, **config.paths})
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-    partial = config.out.with_name(f"{config.out.name}.partial")
-    try:
-        with partial.open("wb") as raw, tempfile.TemporaryFile() as labels, RowPool(rendering, workers) as pool:
-            n_failed = _write(raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _AHEAD)
-            raw.flush()
-            os.fsync(raw.fileno())
-        with partial.open("rb") as raw:
-            digest = hashlib.file_digest(raw, "sha256").hexdigest()
-        partial.replace(config.out)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replace_file(config.out) as raw, tempfile.TemporaryFile() as labels, RowPool(rendering, workers) as pool:
+        n_failed = _write(raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _AHEAD)
+        raw.seek(0)
+        digest = hashlib.file_digest(raw, "sha256").hexdigest()
     config.out.with_name(f"{config.out.name}.sha256").write_text(f"{digest}  {config.out.name}\n")
     return ExportReport(config.out, n_rows, n_failed, config.out.stat().st_size, digest)
 

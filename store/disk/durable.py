@@ -1,4 +1,4 @@
-"""Writing that survives a crash: aside, fsync, rename, fsync of the folder."""
+"""Writing that survives a crash: write a new file beside the old one, fsync, rename, fsync the folder."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ import hashlib
 import json
 import os
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,7 @@ def canonical(data: Any) -> bytes:
 
 
 def disk_error(error: OSError, path: Path) -> StoreError:
-    """The named error for an OSError met while writing `path`."""
+    """The named error for an OSError raised while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoDiskSpace(
             f"no room left (disk or quota) while writing {path}: free some, then run the same command again"
@@ -38,7 +40,7 @@ def disk_error(error: OSError, path: Path) -> StoreError:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make renames and new names in this folder durable."""
+    """fsync a folder, so that files created and renamed in it survive a crash."""
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(handle)
@@ -67,19 +69,39 @@ def sha256_of(path: Path) -> str:
     return digest.hexdigest()
 
 
-def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
-    """Write next to `path`, fsync, read back past the page cache, compare sha256. Returns (partial file, sha256).
+@contextmanager
+def replace_file(path: Path) -> Iterator[BufferedRandom]:
+    """Open a new file beside `path` for writing; when the block ends, fsync it and rename it to `path`.
 
-    Raises NoDiskSpace or ReadOnlyStore, ShardDamaged when what was read back differs; nothing is left behind then.
+    A crash leaves the old file or the new one, never a part. If the block raises, `path` stays as it was and the new
+    file is removed. Raises OSError (disk full, read-only).
     """
-    partial = path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+    partial = _partial(path)
+    try:
+        with partial.open("w+b") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        _publish(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
+    """Write data to a new file beside `path`, fsync, and compare the sha256 of what the disk returns.
+
+    Returns (the new file, which the caller renames, and its sha256). Raises NoDiskSpace, ReadOnlyStore, StoreError, and
+    ShardDamaged when what was read back differs; the new file is removed then.
+    """
+    partial = _partial(path)
     digest = hashlib.sha256(data).hexdigest()
     try:
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the disk, not from memory
         if sha256_of(partial) != digest:
             raise ShardDamaged(f"{path}: what was read back is not what was written; the disk or its link is failing")
     except OSError as error:
@@ -92,13 +114,15 @@ def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
 
 
 def write_durably(path: Path, data: bytes, *, before_publishing: Callable[[], None] | None = None) -> None:
-    """Replace `path` in one step that a crash cannot split. `before_publishing` may still raise and stop it."""
+    """Replace `path` as `replace_file` does, after reading the bytes back as `write_aside` does, with its errors.
+
+    before_publishing is called before the rename; if it raises, `path` stays as it was.
+    """
     partial, _ = write_aside(path, data)
     try:
         if before_publishing is not None:
             before_publishing()
-        partial.replace(path)
-        sync_folder(path.parent)
+        _publish(partial, path)
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise disk_error(error, path) from error
@@ -107,13 +131,25 @@ def write_durably(path: Path, data: bytes, *, before_publishing: Callable[[], No
         raise
 
 
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+
+
+def _publish(partial: Path, path: Path) -> None:
+    partial.replace(path)
+    sync_folder(path.parent)
+
+
 def server_now(folder: Path) -> float:
-    """The file server's own clock, by touching a file: hosts' clocks may disagree by minutes."""
+    """The file server's clock in seconds since the epoch, from the time of a file created in `folder`.
+
+    Clocks of hosts may differ by minutes. Raises ReadOnlyStore, NoDiskSpace, StoreError.
+    """
     probe = folder / f".now-{uuid.uuid4().hex[:12]}"
     try:
         with probe.open("xb") as file:
             now = os.fstat(file.fileno()).st_mtime
-        probe.unlink(missing_ok=True)  # a repair may have swept it
+        probe.unlink(missing_ok=True)  # a repair may have removed it
     except OSError as error:
         raise disk_error(error, probe) from error
     return now

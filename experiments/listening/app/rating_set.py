@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
 FORMAT_VERSION = 1
@@ -134,6 +135,5 @@ def _check(rating_set: RatingSet) -> None:
 
 
 def _write(path: Path, data: Any) -> None:
-    aside = path.with_suffix(".aside")
-    aside.write_text(json.dumps(data, indent=1, ensure_ascii=False), encoding="utf-8")
-    aside.replace(path)
+    with replace_file(path) as file:
+        file.write(json.dumps(data, indent=1, ensure_ascii=False).encode())
