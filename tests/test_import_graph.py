@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
-    "store": ("errors", "format", "disk", "read", "write", "derive", "check"),
+    "store": ("errors", "option", "format", "disk", "read", "write", "derive", "check"),
     "extract": (
         "progress",
         "processes",

@@ -24,7 +24,8 @@ def register(subcommands: Any) -> None:
 def _demo(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from keybed.experiments.phases.demo import DemoConfig, run_demo
+    from keybed.experiments.phases.config import DemoConfig
+    from keybed.experiments.phases.demo import run_demo
 
     config = DemoConfig(out=options.out, maestro=options.maestro, rows=options.rows, seed=options.seed)
     return run_demo(config, Console(soft_wrap=True))

@@ -81,7 +81,8 @@ def _after(parser: argparse.ArgumentParser, what: str) -> None:
 def _phase3(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.experiments.phases.phase3 import Phase3Config, run_phase3
+    from keybed.experiments.phases.config import Phase3Config
+    from keybed.experiments.phases.phase3 import run_phase3
 
     config = Phase3Config(
         store=options.store,
@@ -99,7 +100,8 @@ def _phase3(options: argparse.Namespace) -> None:
 def _phase4(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.experiments.phases.phase4 import Phase4Config, run_phase4
+    from keybed.experiments.phases.config import Phase4Config
+    from keybed.experiments.phases.phase4 import run_phase4
 
     config = Phase4Config(
         store=options.store,
@@ -117,7 +119,8 @@ def _phase4(options: argparse.Namespace) -> None:
 def _compare(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.experiments.phases.compare import CompareConfig, run_compare
+    from keybed.experiments.phases.compare import run_compare
+    from keybed.experiments.phases.config import CompareConfig
 
     run_compare(CompareConfig(tuple(options.runs), options.out), Console(soft_wrap=True))
 
@@ -125,7 +128,8 @@ def _compare(options: argparse.Namespace) -> None:
 def _windows(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.experiments.phases.window_check import WindowCheckConfig, run_window_check
+    from keybed.experiments.phases.config import WindowCheckConfig
+    from keybed.experiments.phases.window_check import run_window_check
 
     config = WindowCheckConfig(
         stores=tuple(options.stores),
@@ -141,7 +145,8 @@ def _windows(options: argparse.Namespace) -> None:
 def _phase2(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
+    from keybed.experiments.phases.config import Phase2Config
+    from keybed.experiments.phases.phase2 import run_phase2
 
     config = Phase2Config(
         store=options.store,

@@ -9,7 +9,6 @@ the difference. Runs of one store alone can be compared; runs with different num
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +22,7 @@ from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions, load_predictions
+from keybed.experiments.phases.config import CompareConfig
 from keybed.experiments.reports.page import number
 from keybed.experiments.reports.plots import label
 from keybed.store.errors import KeybedError
@@ -32,14 +32,6 @@ MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 class NotComparable(KeybedError):
     """The runs judged different data."""
-
-
-@dataclass(frozen=True)
-class CompareConfig:
-    """Finished runs of Phase 2, 3 or 4 on one store; out: a JSON file to write as well."""
-
-    runs: tuple[Path, ...]
-    out: Path | None = None
 
 
 def run_compare(config: CompareConfig, console: Console) -> dict[str, Any]:

@@ -10,12 +10,11 @@ extraction costs, not what the models hear. The verdict is about the two baselin
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 
-from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
+from keybed.experiments.phases.config import DemoConfig, Phase2Config
+from keybed.experiments.phases.phase2 import run_phase2
 from keybed.extract.demo.corpus import write_demo_corpus
 from keybed.extract.planning.plan import PlanConfig, plan
 from keybed.extract.progress import progress_bar
@@ -24,16 +23,6 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS
 
 ENCODERS = ("mert", "midibert", "logmel", "expressive")
-
-
-@dataclass(frozen=True)
-class DemoConfig:
-    """out: folder of everything that the demo makes. maestro: a real folder instead of the composed corpus."""
-
-    out: Path = Path("demo-run")
-    maestro: Path | None = None
-    rows: int = 192
-    seed: int = 0
 
 
 def run_demo(config: DemoConfig, console: Console) -> int:

@@ -16,7 +16,6 @@ dimensions, so fusion easily beats either alone; whether it beats the specialist
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +41,7 @@ from keybed.experiments.evaluation.model_selection import most_often
 from keybed.experiments.evaluation.predictions import Predictions
 from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.terminal import print_summary
 from keybed.heads import fitted
@@ -56,37 +56,13 @@ SLOPE_THRESHOLD = 0.10
 SHOWN = (*ALL_HEADS, SPECIALISTS)
 
 
-@dataclass(frozen=True)
-class Phase2Config:
-    """All of Phase 2's choices. audio, midi None: the first pair with trained weights, else the baselines."""
-
-    store: Path
-    out: Path
-    audio: str | None = None
-    midi: str | None = None
-    view: str = "frames"
-    epochs: int = 5
-    seeds: int = 5
-    hidden: int = 64
-    batch_rows: int | None = None
-    learning_rate: float = 3e-3
-    folds: int = 5
-    """Folds over all pieces where the test split has under 20 of them."""
-    memory_gib: float = 4.0
-    """Features up to this size are held in memory, larger ones streamed."""
-
-    @property
-    def budget(self) -> Budget:
-        """What every head gets."""
-        return Budget(self.epochs, self.seeds, self.hidden, self.batch_rows, self.learning_rate)
-
-
 def run_phase2(config: Phase2Config, console: Console) -> Path:
     """Run Phase 2 to its report; returns RUN/report.html. An interrupted run goes on where it stopped."""
     started = time.perf_counter()
     store = open_store(config.store)
     audio, midi = pair_of(store, config.audio, config.midi)
     start_run(config.out, config, store.fingerprint)
+    budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate)
     rows = store.rows()
     features = Features(store, View(audio, midi, config.view), rows, memory_gib=config.memory_gib)
     console.print(
@@ -99,13 +75,11 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     with compiled_once(), display(console) as progress:
         common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
         on_test = (
-            cross_validate(features, own, heads, config.budget, checkpoints=checkpoints / "split", **common)
-            if own
-            else None
+            cross_validate(features, own, heads, budget, checkpoints=checkpoints / "split", **common) if own else None
         )
         trial = on_test
         if judging:
-            trial = cross_validate(features, judging, heads, config.budget, checkpoints=checkpoints / "folds", **common)
+            trial = cross_validate(features, judging, heads, budget, checkpoints=checkpoints / "folds", **common)
     assert trial is not None
     fitted.save(config.out / "heads.npz", (on_test or trial).fits[0])
     console.print("judging: intervals, ordering, swaps, shortcuts …")
@@ -113,7 +87,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         "phase": 2,
         "store": about_store(store),
         "pair": {"audio": audio, "midi": midi, "view": config.view},
-        "budget": config.budget.fit_config(largest).to_json(),
+        "budget": budget.fit_config(largest).to_json(),
         **judge(trial),
         "test_split": None if on_test is None else _test_split(on_test),
         "ridge": ridge_probe(store, audio, midi, (own or judging)[0], rows),

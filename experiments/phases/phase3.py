@@ -16,7 +16,7 @@ numbers to look at.
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,7 @@ from keybed.experiments.evaluation.saved_predictions import (
     same_rows,
     save_predictions,
 )
+from keybed.experiments.phases.config import Phase3Config
 from keybed.experiments.reports.report import render
 from keybed.heads.align import AlignConfig, AlignResult
 from keybed.heads.fit_config import FitConfig
@@ -70,25 +71,6 @@ from keybed.store.read.store import open_store
 ALIGNMENT_THRESHOLD, RETENTION_THRESHOLD, GAIN_THRESHOLD = 0.6, 0.95, 0.15
 LEAST_RANK, MOST_UNIFORMITY = 5.0, -0.5
 """Ours: below this effective rank, or above this uniformity (0 is one point), a space counts as collapsed."""
-
-
-@dataclass(frozen=True)
-class Phase3Config:
-    """All of Phase 3's choices. override: why to go on although Phase 2 did not say GO."""
-
-    store: Path
-    after: Path
-    out: Path
-    override: str | None = None
-    epochs: int = 15
-    batch_rows: int | None = None
-    """Rows of a contrastive batch; None: 128, and 64 where that would leave under 20 steps an epoch."""
-    width: int = 128
-    hidden: int = 256
-    temperature: float = 0.07
-    learning_rate: float = 1e-3
-    memory_gib: float = 4.0
-    """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
 
 
 def outer_folds(features: Features, n_folds: int) -> list[Fold]:

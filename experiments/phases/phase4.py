@@ -49,6 +49,7 @@ from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE, SINGLES
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.phases.config import Phase4Config
 from keybed.experiments.phases.phase3 import merge_folds, outer_folds
 from keybed.experiments.reports.report import render
 from keybed.heads import fitted, train
@@ -60,21 +61,6 @@ from keybed.store.read.store import Store, open_store
 
 TECHNICAL_MEAN, TECHNICAL_EACH, INTERPRETIVE, GAIN = 0.50, 0.20, 0.35, 0.15
 COVERAGE = 0.90
-
-
-@dataclass(frozen=True)
-class Phase4Config:
-    """All of Phase 4's choices. override: why to go on although Phase 3 did not say GO."""
-
-    store: Path
-    after: Path
-    out: Path
-    override: str | None = None
-    epochs: int = 20
-    seeds: int = 5
-    ablations: bool = True
-    memory_gib: float = 4.0
-    """Features up to this size are held in memory, larger ones streamed; aligned ones as many again, larger ones on disk."""
 
 
 def run_phase4(config: Phase4Config, console: Console) -> Path:

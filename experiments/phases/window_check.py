@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ from keybed.experiments.evaluation.cross_validation import Budget, compiled_once
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.model_selection import most_often
+from keybed.experiments.phases.config import WindowCheckConfig
 from keybed.experiments.phases.phase3 import outer_folds
 from keybed.experiments.reports.page import number
 from keybed.experiments.reports.report import render
@@ -45,21 +45,6 @@ SHOWN = (*HEADS, BEST_SINGLE, BEST_FUSION)
 
 class WindowsMixed(KeybedError):
     """The stores differ in more than their windows."""
-
-
-@dataclass(frozen=True)
-class WindowCheckConfig:
-    """Stores of one corpus and one degradation, with different windows."""
-
-    stores: tuple[Path, ...]
-    out: Path
-    audio: str | None = None
-    midi: str | None = None
-    epochs: int = 5
-    seeds: int = 3
-    hidden: int = 64
-    folds: int = 5
-    memory_gib: float = 4.0
 
 
 def run_window_check(config: WindowCheckConfig, console: Console) -> Path:

@@ -11,7 +11,7 @@ from keybed.experiments.cli.arguments import names, numbers, positive
 from keybed.experiments.cli.extras import what_to_install
 from keybed.experiments.cli.main import main, parser
 from keybed.experiments.data.run_folder import start_run
-from keybed.experiments.phases.phase2 import Phase2Config
+from keybed.experiments.phases.config import Phase2Config
 from keybed.store.errors import KeybedError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -73,7 +73,7 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
         "import sys\n"
         f"class Absent:\n    def find_spec(name, *_):\n        if name.partition('.')[0] == {library!r}:\n"
         "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
-        f"sys.meta_path.insert(0, Absent)\nfrom keybed import main\nsys.exit(main({given!r}))"
+        f"sys.meta_path.insert(0, Absent)\nfrom keybed.experiments.cli.main import main\nsys.exit(main({given!r}))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 1, done.stdout

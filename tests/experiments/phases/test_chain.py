@@ -11,9 +11,10 @@ from rich.console import Console
 
 from keybed.experiments.evaluation.gates import GateRefused, read_gate
 from keybed.experiments.phases.compare import NotComparable, compare
-from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
-from keybed.experiments.phases.phase3 import Phase3Config, run_phase3
-from keybed.experiments.phases.phase4 import Phase4Config, run_phase4
+from keybed.experiments.phases.config import Phase2Config, Phase3Config, Phase4Config
+from keybed.experiments.phases.phase2 import run_phase2
+from keybed.experiments.phases.phase3 import run_phase3
+from keybed.experiments.phases.phase4 import run_phase4
 
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from keybed.experiments.evaluation.gates import ChainBroken, GateRefused, check_chain, read_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
-from keybed.experiments.phases.phase2 import Phase2Config, run_phase2
+from keybed.experiments.phases.config import Phase2Config
+from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.reports.report import render
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from keybed import store as stores
 from keybed.experiments.data.run_folder import RunTaken
 from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.phases.config import WindowCheckConfig
 from keybed.experiments.phases.window_check import (
-    WindowCheckConfig,
     WindowsMixed,
     check_alike,
     context_verdict,
