@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.percepiano.passages import chords
+from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
 Numbers = dict[str, float]
@@ -137,10 +138,7 @@ def _pedal(performance: Performance) -> Numbers:
     """The sustain pedal on a 20 ms grid over the sounding part, and what it holds past the keys' release."""
     begin, end = float(performance.onset_s[0]), float(performance.offset_s.max())
     grid = np.arange(begin, end, 0.02)
-    value = np.zeros(grid.size)
-    if performance.pedal_s.size:
-        at = np.searchsorted(performance.pedal_s, grid, side="right") - 1
-        value = np.where(at >= 0, performance.pedal_value[np.maximum(at, 0)], 0).astype(np.float64)
+    value = pedal_at(performance.pedal_s, performance.pedal_value, grid).astype(np.float64)
     down = value >= SUSTAIN_ON
     presses = np.flatnonzero(np.diff(down.astype(int)) == 1)
     lifts = np.flatnonzero(np.diff(down.astype(int)) == -1)

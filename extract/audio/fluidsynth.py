@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.music.pedal import SUSTAIN_CONTROL
 from keybed.store.errors import KeybedError
 
 BLOCK_SAMPLES = 64
 """FluidSynth's internal buffer: events take effect at its boundaries."""
 POLYPHONY = 256
 GAIN = 0.2
-SUSTAIN_CONTROL = 64
 
 _MISSING = (
     "libfluidsynth was not found: install it (Debian, Ubuntu: apt install libfluidsynth3; "

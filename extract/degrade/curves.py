@@ -1,4 +1,4 @@
-"""One curve an axis: score to level and back, piecewise linear and strictly monotone through its anchors."""
+"""One curve per axis: score to level and back, piecewise linear and strictly monotone through its anchors."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from keybed.store.format.vocabulary import AXES, LEVELS, TIERS
 
 PRISTINE_SCORE, LOWEST_SCORE = 97.5, 50.0
 SCORE_ANCHORS = (97.5, 87.5, 72.5, 57.5)
-"""The middles of the four tiers' bands; below the last the curve goes on straight to LOWEST_SCORE."""
+"""The middles of the four tiers' bands. Below the last anchor the curve is extrapolated to LOWEST_SCORE."""
 TIER_BANDS = ((95.0, 100.0), (80.0, 95.0), (65.0, 80.0), (50.0, 65.0))
+"""Lowest and highest score of each tier, in the order of TIERS."""
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Levels of one axis at SCORE_ANCHORS, first the level at which nothing is done."""
+    """Levels of one axis at SCORE_ANCHORS; the first level changes nothing."""
 
     unit: str
     levels: tuple[float, float, float, float]
@@ -26,7 +27,7 @@ class Curve:
 
     @property
     def untouched(self) -> float:
-        """The level at which the axis leaves the notes alone."""
+        """The level at which the axis changes nothing."""
         return self.levels[0]
 
     @cached_property
@@ -36,12 +37,12 @@ class Curve:
         return np.array([*SCORE_ANCHORS, LOWEST_SCORE]), np.array([*self.levels, lowest])
 
     def level(self, score: float | NDArray[np.float64]) -> NDArray[np.float64]:
-        """The level to aim at; scores above 97.5 aim at the untouched level."""
+        """Level of each score; scores above 97.5 give the untouched level."""
         scores, levels = self._knots
         return np.asarray(np.interp(score, scores[::-1], levels[::-1]))
 
     def score(self, level: float | NDArray[np.float64]) -> NDArray[np.float64]:
-        """Inverse of `level` on 50..97.5; a level worse than that of score 50 scores 50."""
+        """Score of each level, the inverse of `level` on 50..97.5; worse levels score 50."""
         scores, levels = self._knots
         if levels[0] > levels[-1]:
             return np.asarray(np.interp(level, levels[::-1], scores[::-1]))
@@ -66,11 +67,11 @@ CURVES: dict[str, Curve] = {
     "tempo": _EXPRESSION,
 }
 UNTOUCHED = np.array([CURVES[name].untouched for name in LEVELS], np.float32)
-"""Level 0 in every axis's own terms: what a pristine row has."""
+"""The levels (8,) of a pristine row, in the order of LEVELS."""
 
 
 def levels_of(score_axes: NDArray[np.float64]) -> NDArray[np.float32]:
-    """Scores (…, 7), in the order of AXES, to the levels (…, 8) to aim at; tempo goes with expression."""
+    """Target levels, float32 (…, 8), of scores (…, 7) in the order of AXES; tempo takes the score of expression."""
     columns = [CURVES[axis].level(score_axes[..., i]) for i, axis in enumerate(AXES)]
     columns.append(CURVES["tempo"].level(score_axes[..., AXES.index("expression")]))
     return np.stack(columns, -1).astype(np.float32)

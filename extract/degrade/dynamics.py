@@ -1,4 +1,4 @@
-"""Dynamics: velocities drawn towards the slow loudness trend, so that accents and voicing flatten."""
+"""Dynamics and the loudness half of expression: velocities lose part of their deviation or of their slow arch."""
 
 from __future__ import annotations
 
@@ -7,37 +7,37 @@ from numpy.typing import NDArray
 
 
 def flatten_dynamics(
-    velocity: NDArray[np.int16], trend: NDArray[np.float64], share_kept: float, judged: NDArray[np.bool_]
+    velocity: NDArray[np.int16], trend: NDArray[np.float64], share_kept: float, counted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int16], float]:
-    """Keep `share_kept` of each note's deviation from `trend`; return the velocities and the share realised.
+    """Keep `share_kept` of each note's deviation from the loudness trend (n,): accents and voicing flatten.
 
-    Realised: one plus the least-squares slope, over the `judged` notes, of the change made on the deviation, after
-    rounding to whole velocities.
+    Returns velocities (n,) in whole steps and the realised share: 1 plus the least-squares slope, over the `counted`
+    notes, of the velocity change on the deviation.
     """
-    return _shrink(velocity, velocity - trend, share_kept, judged)
+    return _shrink(velocity, velocity - trend, share_kept, counted)
 
 
 def flatten_arch(
-    velocity: NDArray[np.int16], trend: NDArray[np.float64], share_kept: float, judged: NDArray[np.bool_]
+    velocity: NDArray[np.int16], trend: NDArray[np.float64], share_kept: float, counted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int16], float]:
-    """Keep `share_kept` of the trend's rise and fall about its mean over the judged notes (expression's loudness half).
+    """Keep `share_kept` of the trend's rise and fall about its mean over the `counted` notes.
 
-    Realised as in `flatten_dynamics`. The arch is slow, so that the mean over the window stays as it was.
+    The mean loudness of the window stays. Returns velocities and the realised share, as `flatten_dynamics`.
     """
-    if not judged.any():
+    if not counted.any():
         return velocity, 1.0
-    return _shrink(velocity, trend - trend[judged].mean(), share_kept, judged)
+    return _shrink(velocity, trend - trend[counted].mean(), share_kept, counted)
 
 
 def _shrink(
-    velocity: NDArray[np.int16], part: NDArray[np.float64], share_kept: float, judged: NDArray[np.bool_]
+    velocity: NDArray[np.int16], part: NDArray[np.float64], share_kept: float, counted: NDArray[np.bool_]
 ) -> tuple[NDArray[np.int16], float]:
-    power = float(np.sum(part[judged] ** 2))
+    power = float(np.sum(part[counted] ** 2))
     if share_kept == 1.0 or power == 0.0:
         return velocity, 1.0
     wanted = np.cumsum((share_kept - 1.0) * part)
-    # Rounding the sum hands each note's remainder to the next, so that small slow changes are not rounded away.
+    # Rounding the running sum carries each note's rounding error to the next, so that small slow changes survive.
     steps = np.diff(np.round(wanted), prepend=0.0)
     changed = np.clip(velocity + steps, 1, 127).astype(np.int16)
-    change = (changed - velocity)[judged].astype(np.float64)
-    return changed, 1.0 + float(np.sum(change * part[judged])) / power
+    change = (changed - velocity)[counted].astype(np.float64)
+    return changed, 1.0 + float(np.sum(change * part[counted])) / power

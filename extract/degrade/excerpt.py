@@ -1,4 +1,4 @@
-"""One window cut out of a recording, in its own time, with what sounds into it and what the axes need to know of it."""
+"""One window cut out of a recording, in window time, with what the degradation axes need."""
 
 from __future__ import annotations
 
@@ -8,21 +8,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.degrade.labels import valid_dimensions
-from keybed.extract.degrade.pedal import value_at
 from keybed.extract.music.beats import CONTEXT_S, Beats, track_beats
 from keybed.extract.music.difficulty import covariates
 from keybed.extract.music.loudness_trend import loudness_trend
+from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import HIGHEST_PITCH, SUSTAIN_ON, Performance
 
 PRE_ROLL_S = 2.0
-"""Sound before the window that rings into it; older notes that still sound are struck at its start."""
+"""Seconds rendered before the window, so that sound rings into it; older notes that still sound start with it."""
 PEDAL_AFTER_S = 2.0
-"""Pedal events this far beyond the window are kept, so that a change at its end is whole."""
+"""Pedal events up to this many seconds after the window are kept, so that a change at its end is complete."""
 
 
 @dataclass(frozen=True, eq=False)
 class Excerpt:
-    """A segment before degradation: the same for its four variants."""
+    """A segment before degradation; its four variants share it.
+
+    trend: float64 (n,), the loudness trend at each note. valid: bool (8,), the dimensions that this window can show.
+    difficulty: float32 (6,). n_notes: onsets inside the window.
+    """
 
     performance: Performance
     trend: NDArray[np.float64]
@@ -34,16 +38,16 @@ class Excerpt:
 
 @dataclass(frozen=True, eq=False)
 class PreparedRecording:
-    """A recording made ready for any number of windows. Keeps the last windows cut, for variants come in fours."""
+    """A recording from which windows are cut. Keeps the last four windows, because each gives four variants."""
 
     performance: Performance
     trend: NDArray[np.float64]
-    key_up_s: NDArray[np.float64]
-    """When each note stops sounding: its release, or the pedal's next lift."""
+    silent_s: NDArray[np.float64]
+    """When each note (n,) stops sounding: its release, or the next pedal lift after it."""
     _cut: dict[tuple[float, float], Excerpt] = field(default_factory=dict, repr=False)
 
     def excerpt(self, start_s: float, window_s: float) -> Excerpt:
-        """The window that begins at start_s."""
+        """The window [start_s, start_s + window_s)."""
         key = (start_s, window_s)
         if key not in self._cut:
             while len(self._cut) >= 4:
@@ -53,32 +57,32 @@ class PreparedRecording:
 
 
 def prepare(performance: Performance) -> PreparedRecording:
-    """The recording-wide part of the work: loudness trend and the times at which notes fall silent. Milliseconds."""
+    """Compute what depends on the whole recording: the loudness trend and when each note stops sounding."""
     p = performance
-    up = np.concatenate([p.pedal_s[p.pedal_value < SUSTAIN_ON], [np.inf]])
-    held = value_at(p.pedal_s, p.pedal_value, p.offset_s) >= SUSTAIN_ON
-    lifted = up[np.searchsorted(up, p.offset_s, side="right").clip(max=up.size - 1)]
-    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), np.where(held, lifted, p.offset_s))
+    up_s = np.concatenate([p.pedal_s[p.pedal_value < SUSTAIN_ON], [np.inf]])
+    held = pedal_at(p.pedal_s, p.pedal_value, p.offset_s) >= SUSTAIN_ON
+    lift_s = up_s[np.searchsorted(up_s, p.offset_s, side="right").clip(max=up_s.size - 1)]
+    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), np.where(held, lift_s, p.offset_s))
 
 
 def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float) -> Excerpt:
     p = prepared.performance
     begin, end = np.searchsorted(p.onset_s, [start_s - CONTEXT_S, start_s + window_s + CONTEXT_S])
     beats = track_beats(p.onset_s[begin:end] - start_s, p.velocity[begin:end], window_s)
-    heard = (p.onset_s < start_s + window_s) & (prepared.key_up_s > start_s - PRE_ROLL_S)
     from_s = start_s - PRE_ROLL_S
-    heard &= _last_of_their_key(p, from_s)
+    kept = (p.onset_s < start_s + window_s) & (prepared.silent_s > from_s)
+    kept &= _last_of_their_key(p, from_s)
     pedal = (p.pedal_s > from_s) & (p.pedal_s < start_s + window_s + PEDAL_AFTER_S)
-    in_force = value_at(p.pedal_s, p.pedal_value, np.array([from_s]))
+    in_force = pedal_at(p.pedal_s, p.pedal_value, np.array([from_s]))
     cut = Performance(
-        onset_s=p.onset_s[heard] - start_s,
-        offset_s=p.offset_s[heard] - start_s,
-        pitch=p.pitch[heard],
-        velocity=p.velocity[heard],
+        onset_s=p.onset_s[kept] - start_s,
+        offset_s=p.offset_s[kept] - start_s,
+        pitch=p.pitch[kept],
+        velocity=p.velocity[kept],
         pedal_s=np.concatenate([[-PRE_ROLL_S], p.pedal_s[pedal] - start_s]),
         pedal_value=np.concatenate([in_force, p.pedal_value[pedal]]),
     )
-    trend = prepared.trend[heard]
+    trend = prepared.trend[kept]
     inside = (cut.onset_s >= 0) & (cut.onset_s < window_s)
     return Excerpt(
         performance=cut,
@@ -91,7 +95,7 @@ def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float) -> Ex
 
 
 def _last_of_their_key(p: Performance, from_s: float) -> NDArray[np.bool_]:
-    """All notes from `from_s` on, and of those struck before it each key's last: a key sounds once."""
+    """Mask (n,): all notes from `from_s` on, and of earlier ones the last of each key."""
     old = int(np.searchsorted(p.onset_s, from_s))
     last = np.ones(p.n_notes, bool)
     last[:old] = False

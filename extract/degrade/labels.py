@@ -1,4 +1,4 @@
-"""Realised levels to scores, what can be judged at all, and the weighted mean of what can."""
+"""Labels of a row: scores from realised levels, and which dimensions the window can show."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from keybed.extract.degrade.articulation import audible_releases
 from keybed.extract.degrade.curves import CURVES, PRISTINE_SCORE
-from keybed.extract.degrade.pedal import lifts
+from keybed.extract.music.pedal import lift_times
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import AXES, AXIS_DIMENSIONS, DIMENSIONS, LEVELS
 
@@ -20,12 +20,20 @@ OVERALL_WEIGHTS = {
     "dynamic_range": 0.125,
     "musical_expression": 0.15,
 }
-"""Ours: technique 0.65, timbre and dynamics 0.20, interpretation 0.15; renormalised over the valid dimensions."""
+"""Weight of each dimension in overall_interpretation, renormalised over the valid dimensions.
+
+Ours: technique 0.65, timbre and dynamics 0.20, interpretation 0.15.
+"""
 OVERALL_MIN_WEIGHT = 0.5
-"""overall_interpretation is valid where the valid dimensions carry at least this much of the weight."""
-FEWEST_NOTES, FEWEST_LIFTS, FEWEST_RELEASES = 20, 2, 8
+"""overall_interpretation is valid where the valid dimensions hold at least this share of the weight."""
+FEWEST_NOTES = 20
+"""note_accuracy, rhythmic_stability, dynamic_range and musical_expression need this many notes in the window."""
+FEWEST_LIFTS = 2
+"""pedal_technique needs this many pedal lifts in the window."""
+FEWEST_RELEASES = 8
+"""articulation_clarity needs this many audible releases in the window."""
 LEAST_SPREAD = 1.0
-"""sd in velocity units of the deviation (dynamics) or the arch (expression) below which there is nothing to flatten."""
+"""Least sd, in velocity steps, of the deviation (dynamics) or the arch (expression) for the dimension to be valid."""
 
 _WEIGHT = np.array([OVERALL_WEIGHTS[name] for name in AXIS_DIMENSIONS])
 
@@ -33,16 +41,20 @@ _WEIGHT = np.array([OVERALL_WEIGHTS[name] for name in AXIS_DIMENSIONS])
 def valid_dimensions(
     p: Performance, trend: NDArray[np.float64], *, tempo_sure: bool, window_s: float
 ) -> NDArray[np.bool_]:
-    """Which dimensions (8,) the untouched window can show; the same for all of a segment's variants."""
+    """Dimensions, bool (8,), that the undegraded window can show; equal for all variants of a segment.
+
+    trend: the loudness trend (n,). tempo_sure: whether the beat tracker is sure (`Beats.sure`).
+    """
     inside = (p.onset_s >= 0) & (p.onset_s < window_s)
     enough = int(inside.sum()) >= FEWEST_NOTES
     deviates = enough and float((p.velocity - trend)[inside].std()) >= LEAST_SPREAD
     arches = enough and (tempo_sure or float(trend[inside].std()) >= LEAST_SPREAD)
+    lift_s = lift_times(p.pedal_s, p.pedal_value)
     axes = {
         "notes": enough,
         "timing": enough,
         "articulation": int(audible_releases(p, window_s).sum()) >= FEWEST_RELEASES,
-        "pedal": lifts(p.pedal_s, p.pedal_value, window_s) >= FEWEST_LIFTS,
+        "pedal": int(((lift_s >= 0) & (lift_s < window_s)).sum()) >= FEWEST_LIFTS,
         "tone": bool(inside.any()),
         "dynamics": deviates,
         "expression": arches,
@@ -53,10 +65,10 @@ def valid_dimensions(
 
 
 def scores(level: NDArray[np.float32], valid: NDArray[np.bool_], *, tempo_applied: bool) -> NDArray[np.float32]:
-    """Scores (8,) of realised levels (8,).
+    """Scores, float32 (8,), of realised levels (8,).
 
-    musical_expression is the mean of its two halves where the tempo was changed, else its loudness half alone;
-    overall_interpretation the weighted mean over the valid dimensions (over all seven where none is valid).
+    musical_expression is the mean of its loudness and tempo halves where the tempo was changed, else the loudness half.
+    overall_interpretation is the weighted mean over the valid dimensions, or over all seven where none is valid.
     """
     by_level = {name: float(CURVES[name].score(level[i])) for i, name in enumerate(LEVELS)}
     axes = np.array([by_level[axis] for axis in AXES])

@@ -1,4 +1,4 @@
-"""Every number of the degradation in one place: what the recipe keeps and `keybed info` prints."""
+"""All numbers of the degradation: the recipe stores them and `keybed info` prints them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keybed.extract.music import beats, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
 CODE_VERSION = 1
-"""Raised whenever equal parameters would give other notes or labels."""
+"""Raise it whenever equal parameters would give other notes or labels."""
 
 _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "draw": (draw, ("profiles", "own_tier_probability")),
@@ -119,15 +119,15 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "difficulty": (difficulty, ("chord_s", "one_hand_semitones", "fewest_beats")),
     "ticks": (ticks, ("tick_s",)),
 }
-"""Recipe keys, written out: group → (the module that holds the constants, their names in lower case).
+"""Recipe keys: group → (module that holds the constants, their names in lower case).
 
-The keys are part of every recipe, so that renaming a module or a constant must not change them.
+The keys are part of every recipe. Renaming a module or a constant must not change them.
 """
 
 
 def parameters() -> dict[str, Any]:
-    """Plain JSON: the curves with units and sources, and each module's numbers under its name, units in theirs."""
-    found: dict[str, Any] = {
+    """All numbers as plain JSON: curves with units and sources, and the constants of each group."""
+    numbers: dict[str, Any] = {
         "code_version": CODE_VERSION,
         "generator": keys.GENERATOR,
         "order": variant.ORDER,
@@ -140,13 +140,13 @@ def parameters() -> dict[str, Any]:
         },
     }
     for group, (module, names) in _NUMBERS.items():
-        found[group] = {name: getattr(module, name.upper()) for name in names}
-    plain: dict[str, Any] = json.loads(json.dumps(found))
+        numbers[group] = {name: getattr(module, name.upper()) for name in names}
+    plain: dict[str, Any] = json.loads(json.dumps(numbers))
     return plain
 
 
 def explain() -> dict[str, str]:
-    """What each number of `parameters()` means, as a sentence by its key such as "timing.own_share"; not in the recipe."""
+    """What each number of `parameters()` means: key such as "timing.own_share" → one sentence. Not in the recipe."""
     sentences = {f"curves.{name}": f"{curve.unit} ({curve.source})" for name, curve in curves.CURVES.items()}
     for group, (module, names) in _NUMBERS.items():
         sentences[group] = (module.__doc__ or "").strip().splitlines()[0]
@@ -156,7 +156,7 @@ def explain() -> dict[str, str]:
 
 
 def _descriptions(module: ModuleType) -> dict[str, str]:
-    """Each upper-case constant of a module, in lower case, with the string that follows its assignment."""
+    """Name in lower case → the string after its assignment, for each upper-case constant of a module."""
     described: dict[str, str] = {}
     body = ast.parse(inspect.getsource(module)).body
     for statement, after in zip(body, [*body[1:], None], strict=True):

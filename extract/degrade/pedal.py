@@ -1,7 +1,7 @@
-"""Pedal: changes that come late, come early or never clear, the way a careless foot blurs and chops.
+"""Pedal: some pedal changes come too late, too early, or do not clear the sound.
 
-A pedal change is a lift (the value falling below 64) with the press that follows it. Half-pedalling is a foot that
-crosses 64 early or late, for that is what the synthesiser, and a damper, makes of it.
+A pedal change is a lift (the value falls below 64) and the press that follows it. The synthesiser knows only on (64 or
+more) and off, so half-pedalling is modelled as crossing 64 too early or too late.
 """
 
 from __future__ import annotations
@@ -12,51 +12,30 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.pedal import crossings
 from keybed.extract.music.performance import SUSTAIN_ON
 
 FULL_SHIFT_S = 0.3
-"""A crossing displaced by this much or more is a wholly spoiled change; less counts in proportion."""
+"""A change displaced by this many seconds or more counts as 1 spoiled change; less counts in proportion."""
 LONGEST_SHIFT_S = 0.5
-"""Wholly spoiled changes are displaced by FULL_SHIFT_S to this much."""
+"""A fully spoiled change is displaced by FULL_SHIFT_S to this many seconds, drawn uniformly."""
 SMALLEST_DEPTH = 0.05
-"""A last change spoiled less than this is left alone."""
+"""A remaining share of one change below this is not applied."""
 KINDS = ("late", "early", "late press", "never clears")
+"""Late or early lift, late press, or no lift at all."""
 KIND_WEIGHTS = (0.40, 0.20, 0.15, 0.25)
-"""How often each kind is tried first; one that has no room gives way to the next."""
+"""Probability that each kind is tried first; where it does not fit between its neighbours, the next kind is tried."""
 _CLEARANCE_S = 0.03
+"""Least time between a moved crossing and its neighbour."""
 
 
 class SpoiledPedal(NamedTuple):
-    """Pedal events, the share of the window's changes that were spoiled, and how many changes there are."""
+    """Pedal events (p,), the realised level (share of the window's changes spoiled), and the number of changes."""
 
     pedal_s: NDArray[np.float64]
     pedal_value: NDArray[np.int16]
     share_spoiled: float
     n_changes: int
-
-
-def value_at(
-    pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16], when_s: NDArray[np.float64]
-) -> NDArray[np.int16]:
-    """The pedal's value in force at each time; 0 before the first event."""
-    held = np.concatenate([np.zeros(1, np.int16), pedal_value])
-    return np.asarray(held[np.searchsorted(pedal_s, when_s, side="right")])
-
-
-def crossings(
-    pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Indices of the events at which the pedal crosses 64, and whether each is a press."""
-    on = np.concatenate([[False], pedal_value >= SUSTAIN_ON])
-    index = np.flatnonzero(on[1:] != on[:-1])
-    return index, on[1:][index]
-
-
-def lifts(pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16], window_s: float) -> int:
-    """Number of pedal lifts in the window."""
-    index, press = crossings(pedal_s, pedal_value)
-    when = pedal_s[index]
-    return int((~press & (when >= 0) & (when < window_s)).sum())
 
 
 def spoil_pedal(
@@ -66,8 +45,8 @@ def spoil_pedal(
     window_s: float,
     rng: np.random.Generator,
 ) -> SpoiledPedal:
-    """Spoil `share` of the window's pedal changes: whole ones, and one in part for what remains."""
-    index, press = crossings(pedal_s, pedal_value)
+    """Spoil `share` of the pedal changes whose lift lies in [0, window_s): whole changes, and one in part for the rest."""
+    index, press = crossings(pedal_value)
     when = pedal_s[index]
     changes = np.flatnonzero(~press & (when >= 0) & (when < window_s))
     n = changes.size
@@ -75,11 +54,11 @@ def spoil_pedal(
         return SpoiledPedal(pedal_s, pedal_value, 0.0, n)
     depths = np.zeros(n)
     whole = min(int(share * n), n)
-    chosen = rng.permutation(n)
-    depths[chosen[:whole]] = 1.0
+    drawn = rng.permutation(n)
+    depths[drawn[:whole]] = 1.0
     rest = share * n - whole
     if whole < n and rest >= SMALLEST_DEPTH:
-        depths[chosen[whole]] = rest
+        depths[drawn[whole]] = rest
 
     moved = when.copy()
     never = np.zeros(n, bool)
@@ -99,7 +78,7 @@ def spoil_pedal(
 
 
 def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.random.Generator) -> bool:
-    """Move one change's crossings in place, in the first manner of a drawn order that has room; True: never clears."""
+    """Displace one change in place, by the first kind of a drawn order that fits. True: the change never clears."""
     shift = depth * FULL_SHIFT_S if depth < 1.0 else rng.uniform(FULL_SHIFT_S, LONGEST_SHIFT_S)
     before = moved[lift - 1] if lift else -np.inf
     press = moved[lift + 1] if lift + 1 < moved.size else np.inf
@@ -126,7 +105,7 @@ def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.rando
 
 
 def _warp(pedal_s: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Carry every pedal event along with the crossings around it, so that the foot's curve keeps its shape."""
+    """Move every pedal event with the crossings around it, so that the pedal curve keeps its shape."""
     if np.array_equal(old, new):
         return pedal_s
     ends = np.array([min(pedal_s[0], old[0], new[0]) - 1.0, max(pedal_s[-1], old[-1], new[-1]) + 1.0])

@@ -1,4 +1,4 @@
-"""A row's randomness: counter-based generators keyed by what the row is, never by when or where it is made."""
+"""Random generators of a row, keyed by its identity, so that order, process and machine do not matter."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ GENERATOR = "numpy Philox 4x64, key = sha256(stream, seed, recording, start_s, t
 
 @dataclass(frozen=True)
 class RowKey:
-    """Names one row. Each axis draws from a stream of its own, so that no axis disturbs another."""
+    """Identity of one row. Each axis draws from its own named stream, so that axes are independent."""
 
     seed: int
     recording_id: int
@@ -21,15 +21,15 @@ class RowKey:
     tier: int
 
     def number(self, stream: str) -> int:
-        """128 bits, the key of one stream of this row."""
+        """The 128-bit key of one stream: sha256 of the stream's name and the identity, first 16 bytes."""
         row = struct.pack("<qqdq", self.seed, self.recording_id, self.start_s, self.tier)
         return int.from_bytes(hashlib.sha256(stream.encode() + b"\0" + row).digest()[:16], "little")
 
     def generator(self, stream: str) -> np.random.Generator:
-        """The generator of one stream of this row, at its beginning."""
+        """A new generator at the start of one stream."""
         return generator_of(self.number(stream))
 
 
 def generator_of(number: int) -> np.random.Generator:
-    """A Philox generator from a 128-bit key."""
+    """A Philox 4x64 generator with a 128-bit key."""
     return np.random.Generator(np.random.Philox(key=number))

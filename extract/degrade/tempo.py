@@ -1,4 +1,4 @@
-"""Expression's tempo half: beats drawn towards their 8-beat mean, so that rubato stiffens."""
+"""The tempo half of expression: beat intervals move towards their 8-beat mean, which removes rubato."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from keybed.extract.music.beats import Beats
 
 
 class TimeMap(NamedTuple):
-    """Times `old` go to `new`, straight between; outside the first and last nothing moves."""
+    """Piecewise linear map of times `old` to `new`; times outside the first and last knot stay."""
 
     old: NDArray[np.float64]
     new: NDArray[np.float64]
 
     def __call__(self, when_s: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Map any times."""
+        """Map times in seconds."""
         outside = (when_s <= self.old[0]) | (when_s >= self.old[-1])
         return np.where(outside, when_s, on_ticks(np.interp(when_s, self.old, self.new)))
 
 
 def flatten_tempo(beats: Beats, share_kept: float, window_s: float) -> tuple[TimeMap | None, float]:
-    """A map that keeps `share_kept` of the window's beat deviations, and the share realised.
+    """A time map that keeps `share_kept` of the deviations of the window's beats, and the share realised.
 
-    None and 1.0 where the tracker is unsure or nothing is asked. The window's first and last beat stay where they are,
-    so no note enters or leaves it. Realised: least-squares slope of the deviations that came out on those that went in.
+    (None, 1.0) where the beat tracker is unsure or `share_kept` is 1. The first and last beat in the window stay, so no
+    note enters or leaves it. Realised: least-squares slope of the deviations after on those before.
     """
     if share_kept == 1.0 or not beats.sure:
         return None, 1.0
@@ -40,5 +40,5 @@ def flatten_tempo(beats: Beats, share_kept: float, window_s: float) -> tuple[Tim
     new = old[0] + np.concatenate([[0.0], np.cumsum(interval)])
     new[-1] = old[-1]
     centred = deviation - deviation.mean()
-    came_out = np.diff(new) - mean
-    return TimeMap(old, new), float(np.sum(came_out * centred) / np.sum(centred**2))
+    after = np.diff(new) - mean
+    return TimeMap(old, new), float(np.sum(after * centred) / np.sum(centred**2))

@@ -1,4 +1,4 @@
-"""Changed times lie on a binary grid, so that the last bit of a machine's exp or log cannot move a note."""
+"""A binary time grid: changed times are rounded to it, so that processors whose exp or log differ give equal notes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 TICK_S = 2.0**-20
-"""About a microsecond, and exact in floating point."""
+"""Seconds; about a microsecond, and exact in floating point."""
 
 
 def on_ticks(times_s: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -1,4 +1,4 @@
-"""Timing: onsets that waver, together within a chord, from note to note, more where notes lie far apart."""
+"""Timing: correlated random onset shifts, common within a chord, larger after longer inter-onset intervals."""
 
 from __future__ import annotations
 
@@ -9,15 +9,19 @@ from scipy.signal import lfilter
 from keybed.extract.degrade.ticks import on_ticks
 
 CHORD_S = 0.03
-"""Onsets closer than this belong to one chord and waver together."""
+"""Onsets closer than this, in seconds, form one chord and share a shift."""
 NOTE_TO_NOTE_CORRELATION = 0.5
-"""Of one chord's shift with the next one's (an autoregressive process of order 1)."""
+"""Correlation of the shifts of neighbouring chords (an autoregressive process of order 1)."""
 OWN_SHARE = 0.5
-"""sd of a note's own shift relative to its chord's."""
-INTERVAL_EXPONENT, INTERVAL_REFERENCE_S, INTERVAL_FACTORS = 0.5, 0.25, (0.5, 2.0)
-"""The shift's sd grows with the square root of the inter-onset interval, within these factors."""
+"""sd of a note's own shift as a share of the sd of its chord's shift."""
+INTERVAL_EXPONENT = 0.5
+"""The sd of a shift is multiplied by (inter-onset interval / INTERVAL_REFERENCE_S) to this exponent."""
+INTERVAL_REFERENCE_S = 0.25
+"""Inter-onset interval in seconds at which that factor is 1."""
+INTERVAL_FACTORS = (0.5, 2.0)
+"""Smallest and largest factor."""
 RESTRIKE_S = 0.03
-"""No key is struck twice within this time, unless it was so before."""
+"""Least time in seconds between two strokes of one key; strokes that were closer before stay as close."""
 _PASSES = 6
 
 
@@ -29,28 +33,30 @@ def jitter(
     window_s: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
-    """Shift whole notes (their length stays); return onsets, offsets and the sd in ms of the shifts applied.
+    """Shift whole notes by random times; note lengths stay.
 
-    The sd is that of the window's notes. Notes stay on their side of the window's edges, and a key's strokes in order.
+    Returns onsets (n,), offsets (n,) and the realised level: the sd in ms of the shifts of the notes in [0, window_s).
+    No note crosses an edge of the window, and the strokes of one key stay in order.
     """
-    judged = (onset_s >= 0) & (onset_s < window_s)
-    if sd_ms == 0.0 or judged.sum() < 2:
+    counted = (onset_s >= 0) & (onset_s < window_s)
+    if sd_ms == 0.0 or counted.sum() < 2:
         return onset_s, offset_s, 0.0
-    wish = _wavering(onset_s, rng)
-    wish -= wish[judged].mean()
-    wish /= wish[judged].std()
+    draw = _correlated_shifts(onset_s, rng)
+    draw -= draw[counted].mean()
+    draw /= draw[counted].std()
     target_s = sd_ms / 1000.0
     scale = target_s
     for _ in range(_PASSES):
-        shift = _possible(wish * scale, onset_s, pitch, window_s)
-        realised = float(shift[judged].std())
+        shift = _constrain(draw * scale, onset_s, pitch, window_s)
+        realised = float(shift[counted].std())
         if realised <= 0.0 or abs(realised - target_s) < 1e-3 * target_s:
             break
         scale *= target_s / realised
     return onset_s + shift, offset_s + shift, 1000.0 * realised
 
 
-def _wavering(onset_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+def _correlated_shifts(onset_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Shifts (n,) in arbitrary units: one per chord plus one per note."""
     starts = np.concatenate([[True], np.diff(onset_s) > CHORD_S])
     chord = np.cumsum(starts) - 1
     chord_s = onset_s[starts]
@@ -62,10 +68,10 @@ def _wavering(onset_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray
     return np.asarray(common[chord] + OWN_SHARE * growth[chord] * rng.standard_normal(onset_s.size))
 
 
-def _possible(
+def _constrain(
     shift: NDArray[np.float64], onset_s: NDArray[np.float64], pitch: NDArray[np.int16], window_s: float
 ) -> NDArray[np.float64]:
-    """Turn round shifts that would cross an edge of the window; hold back those that would swap a key's strokes."""
+    """Reverse shifts that would cross an edge of the window; limit those that would swap two strokes of one key."""
     before, after = onset_s < 0, onset_s >= window_s
     low = np.where(before, -np.inf, np.where(after, window_s, 0.0)) - onset_s
     last = np.nextafter(window_s, 0.0)

@@ -1,4 +1,4 @@
-"""Tone: a recording that gets noisier and, from score 65 down, narrower. It says nothing of touch."""
+"""Tone: added noise and, below score 65, a band-pass filter. It stands for recording quality, not for touch."""
 
 from __future__ import annotations
 
@@ -14,16 +14,25 @@ from keybed.extract.degrade.curves import CURVES, LOWEST_SCORE
 from keybed.extract.degrade.row_key import generator_of
 
 NOISE_SLOPES_DB_PER_OCTAVE = (0.0, -3.0, -6.0)
-"""White, pink, brown; below COLOUR_CORNER_HZ coloured noise is flat."""
+"""Spectral slopes to draw from: white, pink, brown."""
 COLOUR_CORNER_HZ = 40.0
+"""Below this frequency pink and brown noise have a flat spectrum."""
 BAND_PASS_FROM_SCORE = 65.0
-WIDEST_BAND_HZ, NARROWEST_BAND_HZ = (20.0, 11_000.0), (250.0, 3_000.0)
+"""Rows with a tone score below this are also filtered."""
+WIDEST_BAND_HZ = (20.0, 11_000.0)
+"""Pass band at score BAND_PASS_FROM_SCORE; below it, both edges are interpolated in log frequency."""
+NARROWEST_BAND_HZ = (250.0, 3_000.0)
+"""Pass band at score 50."""
 BAND_ORDER = 2
+"""Order of the Butterworth filter."""
 
 
 @dataclass(frozen=True)
 class Noise:
-    """What a waveform still needs. ratio: noise rms over signal rms, 0 for none. band_hz: None for no filter."""
+    """Noise to add to a waveform. ratio: noise rms / signal rms, 0 for none. band_hz: pass band, None for no filter.
+
+    key: 128-bit key of the random generator.
+    """
 
     ratio: float = 0.0
     slope_db_per_octave: float = 0.0
@@ -32,7 +41,7 @@ class Noise:
 
 
 def plan_noise(level: float, key: int) -> Noise:
-    """The noise of a tone level, its colour drawn from the key's own stream."""
+    """The noise of a tone level (noise rms / signal rms); its colour is drawn from the generator of `key`."""
     if level == 0.0:
         return Noise()
     colour = int(generator_of(key).integers(len(NOISE_SLOPES_DB_PER_OCTAVE)))
@@ -49,7 +58,7 @@ def plan_noise(level: float, key: int) -> Noise:
 def coloured_noise(
     n: int, slope_db_per_octave: float, sample_rate_hz: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
-    """Gaussian noise (n,) of rms 1 with the given spectral slope above COLOUR_CORNER_HZ."""
+    """Gaussian noise, float32 (n,), of rms 1, with this spectral slope above COLOUR_CORNER_HZ."""
     noise = rng.standard_normal(n, dtype=np.float32)
     if slope_db_per_octave != 0.0:
         noise = irfft(rfft(noise) * _gain(n, slope_db_per_octave, sample_rate_hz), n)
@@ -63,9 +72,9 @@ def _gain(n: int, slope_db_per_octave: float, sample_rate_hz: int) -> NDArray[np
 
 
 def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
-    """Filter and sully a waveform whose first `lead` samples come before the window; returns the window alone.
+    """Filter a waveform, drop its first `lead` samples (before the window), and add the noise. float64.
 
-    The ratio is exact: rms of the added noise over rms of the (filtered) signal within the window. float64.
+    noise.ratio holds exactly: rms of the noise over rms of the filtered signal within the window.
     """
     if noise.band_hz is not None:
         sos = butter(BAND_ORDER, noise.band_hz, "bandpass", fs=sample_rate_hz, output="sos")
@@ -74,7 +83,7 @@ def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_h
     if noise.ratio == 0.0:
         return window
     rng = generator_of(noise.key)
-    rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))
-    dirt = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
+    rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))  # the draw of the colour in `plan_noise`
+    added = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
     rms = np.sqrt(np.mean(window**2))
-    return np.asarray(window + noise.ratio * rms * dirt)
+    return np.asarray(window + noise.ratio * rms * added)

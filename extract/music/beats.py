@@ -1,6 +1,6 @@
-"""One beat tracker for notes: dynamic programming over onset strength around one window (Ellis 2007, eq. 3-5).
+"""Beat tracking of notes: dynamic programming over onset strength around one window (Ellis 2007, eq. 3-5).
 
-It serves two ends: the tempo half of expression, where it must be sure of itself, and the difficulty covariate.
+Two users: the tempo half of expression, which needs a sure result, and the difficulty covariate tempo_variability.
 """
 
 from __future__ import annotations
@@ -12,56 +12,76 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 CONTEXT_S = 10.0
-"""Notes this far before and after a window help to find its beats."""
+"""Notes up to this many seconds before and after a window are used to find its beats."""
 FRAME_S = 0.02
+"""Frame of the onset envelope in seconds."""
 BLUR_S = 0.02
-"""sd of the Gaussian laid over each chord's onset strength, the root of its summed velocities."""
+"""sd in seconds of the Gaussian that smooths the envelope; a chord's strength is the root of its summed velocities."""
 SHORTEST_BEAT_S, LONGEST_BEAT_S = 0.25, 1.5
-LIKELY_BEAT_S, LIKELY_OCTAVES = 0.6, 0.9
-"""Log-normal prior on the beat."""
+"""Range of beat periods in seconds."""
+LIKELY_BEAT_S = 0.6
+"""Centre in seconds of the log-normal prior on the beat period."""
+LIKELY_OCTAVES = 0.9
+"""sd of that prior in octaves."""
 TIGHTNESS = 40.0
-"""Weight of the squared log deviation from the beat, against onset strength in units of its sd."""
+"""Weight of the squared log deviation from the beat period; onset strength is in units of its sd."""
 SECOND_TIGHTNESS = 10.0
-"""Of a second opinion: beats that only one of the two finds are guesses (Holzapfel et al. 2012, mutual agreement)."""
+"""Tightness of a second tracking; beats found by only one of the two are uncertain (Holzapfel et al. 2012)."""
 SNAP_S = 0.07
-"""A beat moves to the strongest chord within this distance."""
+"""A beat moves to the strongest chord within this many seconds."""
 CHORD_S = 0.03
+"""Onsets closer than this, in seconds, form one chord."""
 MEAN_BEATS = 8
-"""The plain running mean that intervals are drawn towards."""
-SURE_MIN_BEATS, SURE_SNAPPED, SURE_AGREED, SURE_MAX_CV, SURE_MAX_RATIO = 7, 0.8, 0.85, 0.25, 1.8
-"""Sure: so many beats in the window, this share on an onset, this share agreed on, intervals this even."""
+"""Number of beats in the running mean that intervals are drawn towards."""
+SURE_MIN_BEATS = 7
+"""The result is sure only with this many beats in the window."""
+SURE_SNAPPED = 0.8
+"""Sure: at least this share of the window's beats lies on a chord."""
+SURE_AGREED = 0.85
+"""Sure: at least this share of the window's beats is found by both trackings."""
+SURE_MAX_CV = 0.25
+"""Sure: the sd of the beat intervals over their mean is at most this."""
+SURE_MAX_RATIO = 1.8
+"""Sure: neighbouring beat intervals differ at most by this factor."""
 SURE_MIN_DEVIATION = 0.01
-"""Relative sd of the beat intervals about their 8-beat mean below which there is no tempo arch to flatten."""
+"""Sure: the relative sd of the beat intervals about their 8-beat mean is at least this; below it no rubato can be removed."""
 
 
 class Beats(NamedTuple):
-    """beat_s: times, window and context. mean_s: 8-beat mean of each interval. sure: fit for changing the tempo."""
+    """beat_s: float64 (b,), in the window and its context. mean_s: float64 (b - 1,), the 8-beat mean at each interval.
+
+    sure: whether the beats are reliable enough to change the tempo.
+    """
 
     beat_s: NDArray[np.float64]
     mean_s: NDArray[np.float64]
     sure: bool
 
 
-_NONE = Beats(np.zeros(0), np.zeros(0), False)
+_NO_BEATS = Beats(np.zeros(0), np.zeros(0), False)
 
 
 def track_beats(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], window_s: float) -> Beats:
-    """Beats of the notes around the window [0, window_s); onsets sorted, in window time, context included."""
+    """Track beats around the window [0, window_s).
+
+    onset_s: float64 (n,), sorted, window time, with the context of CONTEXT_S on both sides. Without enough notes the
+    result has no beats and is not sure.
+    """
     if onset_s.size < 4 or onset_s[-1] - onset_s[0] < 2 * LONGEST_BEAT_S:
-        return _NONE
+        return _NO_BEATS
     chord_s, strength = _chords(onset_s, velocity)
     origin = chord_s[0] - 0.1
     size = int((chord_s[-1] - origin) / FRAME_S) + 10
     frame = ((chord_s - origin) / FRAME_S).astype(np.int64)
     envelope = gaussian_filter1d(np.bincount(frame, weights=strength, minlength=size), BLUR_S / FRAME_S)
-    spread = float(envelope.std())
-    if spread == 0.0:
-        return _NONE
+    sd = float(envelope.std())
+    if sd == 0.0:
+        return _NO_BEATS
     period = _period(envelope)
-    paths = (_best_path(envelope / spread, period, tightness) for tightness in (TIGHTNESS, SECOND_TIGHTNESS))
+    paths = (_best_path(envelope / sd, period, tightness) for tightness in (TIGHTNESS, SECOND_TIGHTNESS))
     (beats, snapped), (second, _) = (_snap(origin + FRAME_S * (path + 0.5), chord_s, strength) for path in paths)
     if beats.size < 3:
-        return _NONE
+        return _NO_BEATS
     interval = np.diff(beats)
     few = interval.size < MEAN_BEATS
     mean = np.full(interval.size, interval.mean()) if few else _running_mean(interval)
@@ -71,11 +91,12 @@ def track_beats(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], windo
 def _chords(
     onset_s: NDArray[np.float64], velocity: NDArray[np.int16]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Each chord's velocity-weighted mean onset and its onset strength."""
     chord = np.cumsum(np.concatenate([[True], np.diff(onset_s) > CHORD_S])) - 1
     loudness = velocity / 64.0
     total = np.bincount(chord, weights=loudness)
-    when = np.bincount(chord, weights=loudness * onset_s) / total
-    return when, np.sqrt(total)
+    mean_s = np.bincount(chord, weights=loudness * onset_s) / total
+    return mean_s, np.sqrt(total)
 
 
 def _running_mean(interval: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -84,7 +105,7 @@ def _running_mean(interval: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _period(envelope: NDArray[np.float64]) -> float:
-    """Frames a beat: the peak of the prior-weighted autocorrelation, with its doubles lending weight."""
+    """Frames per beat: peak of the prior-weighted autocorrelation, where half the value at twice the lag is added."""
     x = envelope - envelope.mean()
     n = x.size
     spectrum = np.fft.rfft(x, 2 * n)
@@ -97,6 +118,7 @@ def _period(envelope: NDArray[np.float64]) -> float:
 
 
 def _best_path(strength: NDArray[np.float64], period: float, tightness: float) -> NDArray[np.int64]:
+    """Frames of the beats: the path that maximises summed strength minus the cost of uneven intervals."""
     back = np.arange(round(0.5 * period), round(2.0 * period) + 1)
     cost = tightness * np.log(back / period) ** 2
     score, came_from = strength.copy(), np.full(strength.size, -1)
@@ -119,13 +141,13 @@ def _best_path(strength: NDArray[np.float64], period: float, tightness: float) -
 def _snap(
     beats: NDArray[np.float64], chord_s: NDArray[np.float64], strength: NDArray[np.float64]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Move each beat to the strongest chord near it; say which beats found one."""
+    """Beats moved to the strongest chord within SNAP_S, and which of them were moved."""
     near = np.asarray(np.abs(chord_s[None, :] - beats[:, None]) <= SNAP_S)
-    found = np.asarray(near.any(axis=1), np.bool_)
+    snapped = np.asarray(near.any(axis=1), np.bool_)
     best = np.argmax(np.where(near, strength, -1.0), 1)
-    moved = np.where(found, chord_s[best], beats)
+    moved = np.where(snapped, chord_s[best], beats)
     keep = np.concatenate([[True], np.diff(moved) > 0.5 * SHORTEST_BEAT_S])
-    return moved[keep], found[keep]
+    return moved[keep], snapped[keep]
 
 
 def _sure(
@@ -136,6 +158,7 @@ def _sure(
     second: NDArray[np.float64],
     window_s: float,
 ) -> bool:
+    """Whether all SURE_ conditions hold."""
     inside = (beats >= 0) & (beats < window_s)
     if inside.sum() < SURE_MIN_BEATS or snapped[inside].mean() < SURE_SNAPPED:
         return False

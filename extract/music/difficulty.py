@@ -1,4 +1,4 @@
-"""How hard the untouched segment is to play: the control for "quality, not difficulty"."""
+"""Difficulty covariates of an undegraded segment: the control for "quality, not difficulty"."""
 
 from __future__ import annotations
 
@@ -10,19 +10,21 @@ from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import COVARIATES
 
 CHORD_S = 0.05
+"""Onsets closer than this, in seconds, form one chord."""
 ONE_HAND_SEMITONES = 12
-"""Chords up to this wide are taken for one hand's."""
+"""Chords up to this many semitones wide are taken as played by one hand."""
 FEWEST_BEATS = 4
+"""tempo_variability uses beats where at least this many are found, else onset intervals."""
 
 
 def covariates(p: Performance, beats: Beats, window_s: float) -> NDArray[np.float32]:
-    """The six of `keybed.store.schema.COVARIATES`, float32 (6,), for the notes struck in [0, window_s); NaN without notes.
+    """The six COVARIATES of `keybed.store.format.vocabulary`, float32 (6,), of the notes struck in [0, window_s).
 
-    note_rate_hz: onsets a second. polyphony: mean number of keys down while any is. pitch_range: highest minus lowest.
-    hand_span: 90th percentile over chords of the wider hand, chords wider than an octave parted at
-    their widest gap.
-    tempo_variability: sd of log beat interval, of log onset interval where too few beats are found.
-    velocity_range: 95th minus 5th percentile.
+    note_rate_hz: onsets per second. polyphony: mean number of keys down while any key is down.
+    pitch_range_semitones: highest minus lowest pitch. hand_span_semitones: 90th percentile over chords of the wider
+    hand; chords wider than an octave are split at their widest gap. tempo_variability: sd of the log beat interval, or
+    of the log onset interval where too few beats are found. velocity_range: 95th minus 5th percentile.
+    NaN without notes.
     """
     inside = (p.onset_s >= 0) & (p.onset_s < window_s)
     if not inside.any():
@@ -42,11 +44,11 @@ def covariates(p: Performance, beats: Beats, window_s: float) -> NDArray[np.floa
 
 def _polyphony(on: NDArray[np.float64], off: NDArray[np.float64]) -> float:
     held = off > on
-    when = np.concatenate([on[held], off[held]])
+    time_s = np.concatenate([on[held], off[held]])
     step = np.concatenate([np.ones(held.sum()), -np.ones(held.sum())])
-    order = np.lexsort((-step, when))
+    order = np.lexsort((-step, time_s))
     keys_down = np.cumsum(step[order])[:-1]
-    span = np.diff(when[order])
+    span = np.diff(time_s[order])
     sounding = float(span[keys_down > 0].sum())
     return float((keys_down * span).sum()) / sounding if sounding > 0 else 0.0
 

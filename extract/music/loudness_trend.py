@@ -1,4 +1,4 @@
-"""The slow loudness arch of a whole recording: a Gaussian mean of the notes' velocities over time."""
+"""The slow loudness trend of a recording: a Gaussian-weighted mean of velocity over time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
 TREND_SIGMA_S = 1.5
-"""sd of the Gaussian, about a bar: what is slower is the arch, what is faster an accent."""
+"""sd of the Gaussian in seconds, about one bar: slower changes are the arch, faster ones are accents."""
 GRID_S = 0.05
+"""Grid in seconds on which the trend is computed."""
 
 
 def loudness_trend(onset_s: NDArray[np.float64], velocity: NDArray[np.int16]) -> NDArray[np.float64]:
-    """The trend (n,) at every note: mean velocity weighted by a Gaussian of TREND_SIGMA_S (Nadaraya-Watson).
+    """The trend, float64 (n,), at every note: mean velocity weighted by a Gaussian of TREND_SIGMA_S (Nadaraya-Watson).
 
-    Computed on a grid of GRID_S, so that a recording of any length costs a moment.
+    The grid of GRID_S keeps the cost linear in the length of the recording.
     """
     if onset_s.size == 0:
         return np.zeros(0)

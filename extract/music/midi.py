@@ -1,7 +1,7 @@
-"""MIDI files to clean piano notes and pedal.
+"""Read MIDI files as piano notes and pedal.
 
-Drums, other instruments, pitches that a piano lacks and notes without length are left out; all tracks are played on
-one keyboard with one pedal.
+All tracks are merged on one keyboard with one pedal. Drums, other instruments, pitches outside the piano and notes
+without length are left out.
 """
 
 from __future__ import annotations
@@ -14,32 +14,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.music.pedal import SUSTAIN_CONTROL
 from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
 from keybed.store.errors import KeybedError
 
 if TYPE_CHECKING:
     import mido
 
-
 PIANO_PROGRAMS = range(8)
 """General MIDI's piano family; notes of other programs are left out."""
-
 DRUM_CHANNEL = 9
-
-SUSTAIN_CONTROL = 64
-
-_DEFAULT_TEMPO_US = 500_000
+DEFAULT_TEMPO_US = 500_000
+"""Microseconds per beat until a file sets its tempo (120 bpm)."""
 
 
 class MidiError(KeybedError):
-    """A file that holds no piano performance that can be read; the message names the file and the reason."""
+    """A MIDI or notes file that cannot be read, or holds no piano note; the message names the file and the reason."""
 
 
 def read_midi(path: str | Path) -> Performance:
-    """Read a whole recording: all tracks merged on one keyboard, tempo changes resolved, same-pitch overlaps cut.
+    """Read a whole recording: tempo changes resolved, overlapping notes of one pitch cut.
 
-    Drums, programs outside the piano family, pitches outside 21..108 and notes without length are left out; a note that
-    is never released ends with the file. Raises MidiError where the file cannot be read or no note is left.
+    A note that is never released ends with the file. Raises MidiError where the file cannot be read or no note is left.
     """
     import mido
 
@@ -73,12 +69,12 @@ def read_midi(path: str | Path) -> Performance:
 
 
 def _why_unreadable(path: Path, error: Exception) -> str:
-    """What mido ran into, in words that tell what to do: a bare EOFError says nothing to a person."""
+    """The reason mido failed, in words that say what to do."""
     try:
         with path.open("rb") as file:
             head = file.read(4)
-    except OSError as trouble:
-        return trouble.strerror or str(trouble)
+    except OSError as reading:
+        return reading.strerror or str(reading)
     if not head:
         return "an empty file; copy it again"
     if head != b"MThd":
@@ -121,8 +117,8 @@ def _events(midi: mido.MidiFile) -> tuple[list[_Event], list[tuple[int, int]], i
 
 
 def _clock(tempi: list[tuple[int, int]], ticks_per_beat: int) -> Any:
-    """Ticks to seconds through all tempo changes."""
-    ticks, tempo = [0], [_DEFAULT_TEMPO_US]
+    """A function from ticks (int64 array) to seconds, through all tempo changes."""
+    ticks, tempo = [0], [DEFAULT_TEMPO_US]
     for tick, microseconds in tempi:
         if tick == ticks[-1]:
             tempo[-1] = microseconds
@@ -143,20 +139,21 @@ def _clock(tempi: list[tuple[int, int]], ticks_per_beat: int) -> Any:
 def _play(
     events: list[_Event], seconds: list[float], end_s: float
 ) -> tuple[list[tuple[float, float, int, int]], list[tuple[float, int]]]:
-    """Press and release keys in order. A key is held while any track holds it, and struck anew by every note-on.
+    """Notes (onset, offset, pitch, velocity) and pedal events (time, value) of a sequence of events.
 
-    A note-off that comes just after a note-on of the same moment belongs to the note that the note-on cut short.
+    A key is held while any track holds it, and every note-on strikes it again. A note-off directly after a note-on of
+    the same time ends the earlier note, which the note-on has already cut.
     """
     struck: dict[int, tuple[float, int]] = {}
     holders: dict[int, set[tuple[int, int]]] = {}
     cut_s: dict[int, float] = {}
-    feet: dict[tuple[int, int], int] = {}
+    pedals: dict[tuple[int, int], int] = {}
     notes: list[tuple[float, float, int, int]] = []
     pedal: list[tuple[float, int]] = []
     for (_, kind, source, number, value), now in zip(events, seconds, strict=True):
         if kind == 1:
-            feet[source] = value
-            pedal.append((now, max(feet.values())))
+            pedals[source] = value
+            pedal.append((now, max(pedals.values())))
             continue
         if kind == 2:
             if number in struck:
@@ -171,8 +168,8 @@ def _play(
         elif number in struck:
             holders[number].discard(source)
             if not holders[number]:
-                began, velocity = struck.pop(number)
-                notes.append((began, now, number, velocity))
-    notes += [(began, end_s, number, velocity) for number, (began, velocity) in struck.items()]
+                onset_s, velocity = struck.pop(number)
+                notes.append((onset_s, now, number, velocity))
+    notes += [(onset_s, end_s, number, velocity) for number, (onset_s, velocity) in struck.items()]
     kept = [note for note in notes if note[1] > note[0] and LOWEST_PITCH <= note[2] <= HIGHEST_PITCH]
     return kept, pedal

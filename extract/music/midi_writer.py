@@ -1,20 +1,20 @@
-"""A performance as a MIDI file: one tempo, one track of piano, the same bytes for the same notes."""
+"""Write a performance as a MIDI file: one tempo, one piano track, equal bytes for equal notes."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
 
+from keybed.extract.music.midi import DEFAULT_TEMPO_US
+from keybed.extract.music.pedal import SUSTAIN_CONTROL
 from keybed.extract.music.performance import Performance
-
-TEMPO_US = 500_000
 
 
 def midi_bytes(performance: Performance, *, ticks_per_beat: int = 480, shift_s: float = 0.0) -> bytes:
-    """A type 1 file at 120 bpm. Every time is moved by shift_s, and what still lies before 0 is set to 0."""
+    """A MIDI file of type 1 at 120 bpm. Times are moved by shift_s seconds; those still before 0 are set to 0."""
     import mido
 
-    ticks_per_s = ticks_per_beat * 1e6 / TEMPO_US
+    ticks_per_s = ticks_per_beat * 1e6 / DEFAULT_TEMPO_US
 
     def tick(second: float) -> int:
         return max(0, round((second + shift_s) * ticks_per_s))
@@ -26,14 +26,16 @@ def midi_bytes(performance: Performance, *, ticks_per_beat: int = 480, shift_s: 
         events.append((start, 2, pitch, mido.Message("note_on", note=pitch, velocity=velocity)))
         events.append((max(tick(off), start + 1), 0, pitch, mido.Message("note_off", note=pitch, velocity=64)))
     for second, value in zip(performance.pedal_s.tolist(), performance.pedal_value.tolist(), strict=True):
-        events.append((tick(second), 1, 0, mido.Message("control_change", control=64, value=value)))
+        events.append((tick(second), 1, 0, mido.Message("control_change", control=SUSTAIN_CONTROL, value=value)))
     events.sort(key=lambda event: event[:3])
-    head = mido.MidiTrack([mido.MetaMessage("set_tempo", tempo=TEMPO_US), mido.MetaMessage("end_of_track", time=1)])
+    head = mido.MidiTrack(
+        [mido.MetaMessage("set_tempo", tempo=DEFAULT_TEMPO_US), mido.MetaMessage("end_of_track", time=1)]
+    )
     notes = mido.MidiTrack([mido.Message("program_change", program=0)])
-    now = 0
-    for at, _, _, message in events:
-        notes.append(message.copy(time=at - now))
-        now = at
+    last_tick = 0
+    for event_tick, _, _, message in events:
+        notes.append(message.copy(time=event_tick - last_tick))
+        last_tick = event_tick
     notes.append(mido.MetaMessage("end_of_track", time=1))
     file = mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, tracks=[head, notes])
     written = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The small file that keeps one recording's notes: written by `plan`, read by extraction."""
+"""Notes files: one recording's notes and pedal as .npz, written by `keybed plan` and read by extraction."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from keybed.extract.music.performance import Performance
 
 
 def save_notes(path: str | Path, performance: Performance, midi_sha256: str) -> None:
-    """Write one recording's notes; equal notes give equal bytes (no time stamp in the archive)."""
+    """Write one recording's notes and the sha256 of its MIDI file; equal notes give equal bytes (no time stamp)."""
     arrays = {name: getattr(performance, name) for name in Performance.__dataclass_fields__}
     arrays["midi_sha256"] = np.frombuffer(midi_sha256.encode(), np.uint8)
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
@@ -25,13 +25,13 @@ def save_notes(path: str | Path, performance: Performance, midi_sha256: str) -> 
 
 
 def load_notes(path: str | Path) -> Performance:
-    """Inverse of `save_notes`; raises MidiError where the file is damaged."""
+    """Read one recording's notes. Raises MidiError where the file is damaged."""
     arrays = _arrays(path)
     return Performance(**{name: arrays[name] for name in Performance.__dataclass_fields__})
 
 
 def midi_sha256(path: str | Path) -> str:
-    """The hash of the MIDI file that a notes file was read from; raises MidiError where the file is damaged."""
+    """The sha256 of the MIDI file that the notes came from. Raises MidiError where the notes file is damaged."""
     return _arrays(path)["midi_sha256"].tobytes().decode()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import note_features
+from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
 
 CODE_VERSION = 1
@@ -39,7 +40,7 @@ def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
         preprocessing={
             "window_s": window_s,
             "chord_s": note_features.CHORD_S,
-            "trend_sigma_s": note_features.TREND_SIGMA_S,
+            "trend_sigma_s": TREND_SIGMA_S,
             "step_s": note_features.STEP_S,
             "pooling_version": pooling.VERSION,
         },

@@ -35,10 +35,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.music.harmony import CLASHING_INTERVALS
+from keybed.extract.music.loudness_trend import TREND_SIGMA_S
+from keybed.extract.music.pedal import lift_times, pedal_at, press_times
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
 CHORD_S = 0.030
-TREND_SIGMA_S = 1.5
 STEP_S = 0.010
 
 NOTE_CHANNELS = (
@@ -65,7 +67,6 @@ STEP_CHANNELS = ("pedal_depth", "pedal_down", "pedal_half", "held_keys", "rest")
 RATE_CHANNELS = ("note_rate_hz", "chord_rate_hz", "lift_rate_hz", "pedal_travel_hz")
 
 _SHARES = np.array([1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4])
-_CLASHING = (1, 11, 13)
 
 
 def chords(onset_s: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
@@ -104,8 +105,8 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
             ratio[within],
             np.abs(np.diff(ratio, prepend=ratio[:1]))[within],
             np.clip(np.where(last, 0.0, notes.offset_s - next_s), -2, 2)[within],
-            pedal_at(notes, onset_s) / 127.0,
-            _lag_to_next(onset_s, _crossings(notes)[0]),
+            pedal_at(notes.pedal_s, notes.pedal_value, onset_s).astype(np.float64) / 127.0,
+            _lag_to_next(onset_s, press_times(notes.pedal_s, notes.pedal_value)),
             notes.pitch[within].astype(np.float64),
             _clashes(notes)[within],
             _surprise(notes.pitch[within]),
@@ -116,7 +117,7 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
 
 def lift_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Pedal lifts within the window, float64 (k,), and their LIFT_CHANNELS, float64 (k, 2)."""
-    lift_s = _crossings(notes)[1]
+    lift_s = lift_times(notes.pedal_s, notes.pedal_value)
     lift_s = lift_s[(lift_s >= 0) & (lift_s < window_s)]
     if notes.n_notes == 0:
         return lift_s, np.column_stack([np.ones_like(lift_s), np.zeros_like(lift_s)])
@@ -134,7 +135,7 @@ def lift_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
 def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Middles of the window's 10 ms steps, float64 (s,), and their STEP_CHANNELS, float64 (s, 5)."""
     step_s: NDArray[np.float64] = (np.arange(round(window_s / STEP_S), dtype=np.float64) + 0.5) * STEP_S
-    value = pedal_at(notes, step_s)
+    value = pedal_at(notes.pedal_s, notes.pedal_value, step_s).astype(np.float64)
     held = np.searchsorted(notes.onset_s, step_s, side="right") - np.searchsorted(
         np.sort(notes.offset_s), step_s, side="right"
     )
@@ -152,21 +153,10 @@ def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.fl
     counts = [
         np.histogram(notes.onset_s, edges)[0],
         np.histogram(chords(notes.onset_s)[1], edges)[0],
-        np.histogram(_crossings(notes)[1], edges)[0],
+        np.histogram(lift_times(notes.pedal_s, notes.pedal_value), edges)[0],
         np.histogram(notes.pedal_s, edges, weights=travel)[0],
     ]
     return np.column_stack(counts) * (n_bins / window_s)
-
-
-def pedal_at(notes: Performance, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Sustain value in force at each moment, 0 before the first event."""
-    values = np.concatenate([[0.0], notes.pedal_value.astype(np.float64)])
-    return values[np.searchsorted(notes.pedal_s, time_s, side="right")]
-
-
-def _crossings(notes: Performance) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    change = np.diff((notes.pedal_value >= SUSTAIN_ON).astype(np.int8), prepend=np.int8(0))
-    return notes.pedal_s[change > 0], notes.pedal_s[change < 0]
 
 
 def _pulse_deviation_ms(chord_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -198,7 +188,7 @@ def _clashes(notes: Performance) -> NDArray[np.float64]:
     """How many keys held at each onset (struck before it or with it, in the array's order) clash with it."""
     held = (notes.onset_s <= notes.onset_s[:, None]) & (notes.offset_s > notes.onset_s[:, None])
     distance = np.abs(notes.pitch.astype(np.int64)[:, None] - notes.pitch.astype(np.int64))
-    return (held & np.isin(distance, _CLASHING)).sum(1).astype(np.float64)
+    return (held & np.isin(distance, CLASHING_INTERVALS)).sum(1).astype(np.float64)
 
 
 def _surprise(pitch: NDArray[np.int16]) -> NDArray[np.float64]:

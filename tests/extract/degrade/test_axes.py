@@ -7,9 +7,10 @@ import pytest
 
 from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
-from keybed.extract.degrade.pedal import spoil_pedal, value_at
+from keybed.extract.degrade.pedal import spoil_pedal
 from keybed.extract.degrade.timing import CHORD_S, jitter
 from keybed.extract.music.loudness_trend import loudness_trend
+from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
 from tests.extract.degrade.examples import WINDOW_S, steady
 
@@ -66,9 +67,9 @@ def test_timing_never_swaps_the_strokes_of_a_key() -> None:
 @pytest.mark.parametrize("log_sd", [0.05, 0.25, 0.55])
 def test_articulation_reports_the_sd_of_log_length(log_sd: float) -> None:
     p = steady(every_s=0.15)
-    judged = inside(p)
-    off, level = vary_lengths(p.onset_s, p.offset_s, p.pitch, log_sd, judged, rng())
-    change = np.log((off - p.onset_s) / (p.offset_s - p.onset_s))[judged]
+    counted = inside(p)
+    off, level = vary_lengths(p.onset_s, p.offset_s, p.pitch, log_sd, counted, rng())
+    change = np.log((off - p.onset_s) / (p.offset_s - p.onset_s))[counted]
     assert level == pytest.approx(change.std(), rel=1e-9)
     assert level == pytest.approx(log_sd, rel=0.01)
     assert (off > p.onset_s).all()
@@ -147,7 +148,7 @@ def test_pedal_reports_the_share_of_lifts_displaced_or_gone(share: float) -> Non
             press = before[i + 1][0]
             nearest = min(abs(t - lift) for t in ups)
             nearest_press = min(abs(t - press) for t in downs)
-            gone = value_at(result.pedal_s, result.pedal_value, np.linspace(lift, press, 50)).min() >= 64
+            gone = pedal_at(result.pedal_s, result.pedal_value, np.linspace(lift, press, 50)).min() >= 64
             depth.append(1.0 if gone and nearest > 0.3 else min(max(nearest, nearest_press) / 0.3, 1.0))
         assert result.n_changes == len(depth)
         assert result.share_spoiled == pytest.approx(share, abs=0.02)

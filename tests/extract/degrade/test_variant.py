@@ -22,9 +22,10 @@ from keybed.extract.degrade import (
 from keybed.extract.degrade.labels import OVERALL_WEIGHTS
 from keybed.extract.degrade.parameters import explain
 from keybed.extract.music.midi import read_midi
-from keybed.extract.music.performance import Performance, problems
+from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import AXES, COVARIATES, DIMENSIONS, LEVELS, Status
 from tests.extract.degrade.examples import WINDOW_S, performances, steady
+from tests.extract.music.playability import problems
 
 FIELDS = tuple(Performance.__dataclass_fields__)
 
@@ -282,7 +283,7 @@ def test_parameters_are_explained_in_words() -> None:
             assert part in here, name
             here = here[part]
     assert words["curves.timing"] == "onset shift sd in ms (plan)"
-    assert words["wrong_notes.clashing_share"].startswith("At least this share of the error mass clashes")
+    assert words["wrong_notes.clashing_share"].startswith("At least this share of the summed error weight clashes")
     assert len(words) > 40
 
 

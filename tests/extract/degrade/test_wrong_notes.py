@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from keybed.extract.degrade.wrong_notes import NoteErrors, add_wrong_notes
 from keybed.extract.music.harmony import clashes, local_key, scale_of
 from keybed.extract.music.midi import read_midi
-from keybed.extract.music.performance import Performance, playable, problems
+from keybed.extract.music.performance import Performance, playable
 from tests.extract.degrade.examples import WINDOW_S, performances, steady
+from tests.extract.music.playability import problems
 
 WEIGHTS = {"substitution": 1.0, "omission": 0.5, "stutter": 0.5}
 
@@ -24,14 +25,14 @@ def make(p: Performance, rate: float, seed: int = 0) -> NoteErrors:
 def recount(p: Performance, errors: NoteErrors) -> float:
     """The weights again, from the notes alone: what is new, what is gone, how loud, over the notes there were."""
     total = 0.0
-    for slip in errors.errors:
-        if slip.kind in WEIGHTS:
-            total += WEIGHTS[slip.kind]
+    for error in errors.errors:
+        if error.kind in WEIGHTS:
+            total += WEIGHTS[error.kind]
             continue
         q = errors.performance
-        at = (q.pitch == slip.pitch) & (np.abs(q.onset_s - p.onset_s[slip.note]) < 0.021)
-        loudness = q.velocity[at] / p.velocity[slip.note]
-        total += 0.5 * float(loudness[np.argmin(np.abs(0.5 * loudness - slip.weight))])
+        at = (q.pitch == error.pitch) & (np.abs(q.onset_s - p.onset_s[error.note]) < 0.021)
+        loudness = q.velocity[at] / p.velocity[error.note]
+        total += 0.5 * float(loudness[np.argmin(np.abs(0.5 * loudness - error.weight))])
     return total / int(((p.onset_s >= 0) & (p.onset_s < WINDOW_S)).sum())
 
 
@@ -47,7 +48,7 @@ def test_the_rate_is_met_and_is_what_a_recount_finds(rate: float) -> None:
 
 def test_light_levels_are_grazes_alone() -> None:
     p = steady()
-    kinds = {slip.kind for seed in range(20) for slip in make(p, 0.005, seed).errors}
+    kinds = {error.kind for seed in range(20) for error in make(p, 0.005, seed).errors}
     assert kinds == {"graze"}
 
 
@@ -67,16 +68,16 @@ def test_half_of_the_mass_clashes_and_omissions_stay_few() -> None:
     assert kinds["substitution"] > 0.3 * sum(kinds.values())
 
 
-def test_slips_said_to_clash_do_so_in_what_is_played() -> None:
+def test_errors_marked_as_clashing_clash_with_the_notes() -> None:
     p = steady(n=100)
     scale = scale_of(*local_key(p.pitch, p.offset_s - p.onset_s))
     for seed in range(10):
-        for slip in make(p, 0.05, seed).errors:
-            if slip.kind in ("graze", "insertion") and slip.clash:
-                at = p.onset_s[slip.note]
+        for error in make(p, 0.05, seed).errors:
+            if error.kind in ("graze", "insertion") and error.clash:
+                at = p.onset_s[error.note]
                 near = (p.onset_s < at + 0.13) & (p.offset_s > at - 0.02)
-                interval = np.abs(p.pitch[near].astype(int) - slip.pitch)
-                assert slip.pitch % 12 not in scale or np.isin(interval, [1, 11, 13]).any()
+                interval = np.abs(p.pitch[near].astype(int) - error.pitch)
+                assert error.pitch % 12 not in scale or np.isin(interval, [1, 11, 13]).any()
 
 
 def test_notes_outside_the_window_stay_as_they_are() -> None:

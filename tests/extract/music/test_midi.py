@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from keybed.extract.music.midi import MidiError, read_midi
 from keybed.extract.music.notes_file import load_notes, midi_sha256, save_notes
-from keybed.extract.music.performance import Performance, playable, problems
+from keybed.extract.music.performance import Performance, playable
 from tests.extract.degrade.examples import performances
+from tests.extract.music.playability import problems
 
 T = mido.MetaMessage
 

@@ -15,8 +15,8 @@ from keybed.extract.encoders.baselines.note_features import (
     NOTE_CHANNELS,
     lift_measures,
     note_measures,
-    pedal_at,
 )
+from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
 
 Note = tuple[float, float, int, int]
@@ -104,7 +104,13 @@ def test_clashes_count_held_keys_at_semitones_sevenths_and_ninths() -> None:
 def test_pedal_depth_lag_and_lifts() -> None:
     pedal = [(0.0, 100), (2.1, 10), (2.3, 90), (4.0, 40), (4.2, 0)]
     notes = performance([(2.0, 2.2, 60, 64), (4.5, 5, 62, 64)], pedal)
-    assert pedal_at(notes, np.array([-1.0, 0.0, 2.2, 2.3, 9.9])).tolist() == [0, 100, 10, 90, 0]
+    assert pedal_at(notes.pedal_s, notes.pedal_value, np.array([-1.0, 0.0, 2.2, 2.3, 9.9])).tolist() == [
+        0,
+        100,
+        10,
+        90,
+        0,
+    ]
     measures = of_notes([(2.0, 2.2, 60, 64), (4.5, 5, 62, 64)], pedal)
     assert measures["pedal_at_onset"] == pytest.approx([100 / 127, 0])
     assert measures["pedal_lag_s"] == pytest.approx([0.3, 1.0])
