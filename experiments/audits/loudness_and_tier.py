@@ -140,7 +140,7 @@ def measure(config: Config, console: Console | None = None) -> Measured:
             futures.extend((more, pool.submit(more)) for more in _take(waiting, 1))
             rows = future.result()
             if all(row.status == Status.OK for row in rows):
-                found.append([loudness(row.audio, SAMPLE_RATE_HZ) for row in rows if row.audio is not None])
+                found.append([loudness(row.audio, SAMPLE_RATE_HZ) for row in rows])
                 pieces.append(piece_of[job.recording])
     if len(found) < 2:
         raise TooFewRows(f"{config.store}: {len(found)} segments could be made; plan a store of more (keybed plan)")

@@ -1,1 +1,4 @@
-"""Sound: FluidSynth renderings, recorded audio, loudness and waveform measures."""
+"""Audio of a row: FluidSynth renderings (`render.Renderer`) or windows of recordings (`recorded.Recorder`).
+
+Both return a `waveform.RenderedRow`.
+"""

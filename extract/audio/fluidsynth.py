@@ -1,6 +1,6 @@
-"""FluidSynth through pyfluidsynth's bindings: one fresh synthesiser, float samples, nothing that depends on the past.
+"""FluidSynth through pyfluidsynth's bindings, with one new synthesiser per row and float samples.
 
-`system_reset` does not bring a synthesiser back to its first state, a new one is bit-identical; so every row gets one.
+`system_reset` does not restore a synthesiser's first state; a new synthesiser gives the same bits every time.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.music.pedal import SUSTAIN_CONTROL
 from keybed.store.errors import KeybedError
 
 BLOCK_SAMPLES = 64
-"""FluidSynth's internal buffer: events take effect at its boundaries."""
+"""Length of FluidSynth's internal buffer. Events take effect at its boundaries."""
 POLYPHONY = 256
 GAIN = 0.2
 
@@ -39,13 +40,13 @@ class SynthesiserMissing(KeybedError):
 
 
 class NotASoundfont(KeybedError):
-    """The file given as a soundfont is none that FluidSynth can play a piano with."""
+    """FluidSynth cannot play a piano with the file given as a soundfont."""
 
 
 @cache
 def bindings() -> ModuleType:
-    """The `fluidsynth` module with the prototypes that it lacks. Raises SynthesiserMissing."""
-    with _conda_libraries_found(), redirect_stdout(io.StringIO()):  # it talks where CI is set
+    """The `fluidsynth` module with the C prototypes that it lacks. Raises SynthesiserMissing."""
+    with _conda_libraries_found(), redirect_stdout(io.StringIO()):  # it prints where CI is set
         try:
             import fluidsynth
         except ModuleNotFoundError as error:
@@ -75,7 +76,7 @@ def bindings() -> ModuleType:
 
 @contextmanager
 def _conda_libraries_found() -> Iterator[None]:
-    """Let pyfluidsynth, which asks the system's linker alone, find a library in a conda environment too."""
+    """Let pyfluidsynth find a library in a conda environment. By itself it searches the system's linker paths only."""
     from ctypes import util
 
     folders = [Path(p) / "lib" for p in (os.environ.get("CONDA_PREFIX"), sys.prefix) if p]
@@ -102,27 +103,27 @@ def version() -> str:
 
 
 class Soundfont:
-    """A soundfont read once, lent to any number of synthesisers in turn. Raises NotASoundfont."""
+    """A soundfont that is read once and shared by all synthesisers, one at a time. Raises NotASoundfont."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._keeper = _Engine(24_000)
+        self._owner = _Engine(SAMPLE_RATE_HZ)
         api = bindings()
-        number = api.fluid_synth_sfload(self._keeper.synth, os.fsencode(path), 0)
-        if number < 0 or api.fluid_synth_program_select(self._keeper.synth, 0, number, 0, 0) != 0:
-            self._keeper.close()
+        number = api.fluid_synth_sfload(self._owner.synth, os.fsencode(path), 0)
+        if number < 0 or api.fluid_synth_program_select(self._owner.synth, 0, number, 0, 0) != 0:
+            self._owner.close()
             raise NotASoundfont(f"{path}: not a soundfont with a piano at bank 0, program 0; give another file")
-        self.handle: int = api._fl.fluid_synth_get_sfont_by_id(self._keeper.synth, number)
+        self.handle: int = api._fl.fluid_synth_get_sfont_by_id(self._owner.synth, number)
 
 
 @cache
 def open_soundfont(path: Path, _size: int, _mtime_ns: int) -> Soundfont:
-    """The soundfont at this path; read again where the file has changed."""
+    """The soundfont at this path. Size and time of change are part of the cache key, so a changed file is read again."""
     return Soundfont(path)
 
 
 class _Engine:
-    """FluidSynth's settings and synthesiser, made and freed together."""
+    """FluidSynth's settings and synthesiser, created and freed together."""
 
     def __init__(self, sample_rate_hz: int) -> None:
         api = bindings()
@@ -145,7 +146,7 @@ class _Engine:
 
 
 class Synth:
-    """A fresh synthesiser with a piano on channel 0, writing into one stereo buffer; use it once, with `with`."""
+    """A new synthesiser with a piano on channel 0 that writes into one stereo buffer. Use it once, in a `with` statement."""
 
     def __init__(self, soundfont: Soundfont, sample_rate_hz: int, n_samples: int) -> None:
         self.api: Any = bindings()
@@ -165,7 +166,7 @@ class Synth:
         self._engine.close()
 
     def play_until(self, sample: int) -> None:
-        """Write samples up to here, a whole number of blocks from the last event."""
+        """Write samples up to this one. `sample` is a whole number of blocks after the last event."""
         n, at = sample - self._written, self._written
         if n > 0:
             self.api._fl.fluid_synth_write_float(self._synth, n, self._left, at, 1, self._right, at, 1)
@@ -176,7 +177,7 @@ class Synth:
         self.api.fluid_synth_noteon(self._synth, 0, key, velocity)
 
     def release(self, key: int) -> None:
-        """Let a key up."""
+        """Release a key."""
         self.api.fluid_synth_noteoff(self._synth, 0, key)
 
     def pedal(self, value: int) -> None:
@@ -184,5 +185,5 @@ class Synth:
         self.api.fluid_synth_cc(self._synth, 0, SUSTAIN_CONTROL, value)
 
     def mono(self) -> NDArray[np.float64]:
-        """The mean of both channels."""
+        """The mean of both channels, float64 (samples,)."""
         return np.asarray(self.left_right.mean(0, dtype=np.float64))

@@ -1,4 +1,4 @@
-"""The real recording instead of a rendering: slices of WAV or FLAC files, at 24 kHz mono, only their tone degraded."""
+"""Recorded audio in place of a rendering: windows of WAV or FLAC files at 24 kHz mono. Only the tone axis changes them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.audio import waveform as loudness
-from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedAudio, failed, normalise
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
 from keybed.store.errors import KeybedError
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 CODE_VERSION = 1
 PAD_S = 0.25
-"""Read before and after the slice, so that resampling and filters have settled where the window begins."""
+"""Read before and after the window, so that resampling and filters have settled where the window begins."""
 END_TOLERANCE_S = 0.05
-"""A recording that ends this little before its window does is filled with silence; a shorter one is too short."""
+"""A recording that ends at most this long before its window is filled with silence; an earlier end is AudioTooShort."""
 QUALITY = "HQ"
 
 
 def describe() -> dict[str, Any]:
-    """What of the reading shapes a number, for the recipe."""
+    """Everything of the reading that changes a number, for the recipe."""
     import soxr
 
     return {
@@ -42,26 +42,27 @@ def describe() -> dict[str, Any]:
 
 
 class Recorder:
-    """Reads windows of recordings; opens a file anew for each, and reads no more of it than the window."""
+    """Reads windows of recordings. Opens the file anew for each window and reads only the window."""
 
-    def render(self, variant: Variant, window_s: float, path: str | Path, start_s: float) -> RenderedAudio:
-        """The window's waveform with the variant's noise; what goes wrong with the file is the row's status."""
+    def render(self, variant: Variant, window_s: float, path: str | Path, start_s: float) -> RenderedRow:
+        """The window's waveform with the variant's noise. A problem with the file becomes the row's status."""
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
-            return failed(n, variant.status, variant.reason)
+            return silent_row(variant, n)
         try:
             sound, lead = read_window(path, start_s, window_s)
         except AudioTooShort as error:
-            return failed(n, Status.AUDIO_TOO_SHORT, str(error))
+            return silent_row(variant.failed(Status.AUDIO_TOO_SHORT, str(error)), n)
         except AudioUnreadable as error:
-            return failed(n, Status.AUDIO_UNREADABLE, str(error))
+            return silent_row(variant.failed(Status.AUDIO_UNREADABLE, str(error)), n)
         if not np.isfinite(sound).all():
-            return failed(n, Status.NOT_FINITE, f"{Path(path).name}: samples that are not finite")
-        return normalise(add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+            reason = f"{Path(path).name}: samples that are not finite"
+            return silent_row(variant.failed(Status.NOT_FINITE, reason), n)
+        return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 
 class AudioUnreadable(KeybedError):
-    """The file is absent or no sound file; the message names it without its folder, which is one machine's own."""
+    """The file is absent or is not an audio file. The message omits the folder, because folders differ between machines."""
 
 
 class AudioTooShort(KeybedError):
@@ -69,9 +70,9 @@ class AudioTooShort(KeybedError):
 
 
 def read_window(path: str | Path, start_s: float, window_s: float) -> tuple[NDArray[np.float64], int]:
-    """Mono at 24 kHz from up to PAD_S before the window to its end, and the number of samples before the window.
+    """Mono audio at 24 kHz from at most PAD_S before the window to the window's end.
 
-    Raises AudioTooShort, AudioUnreadable.
+    Returns float64 samples and the number of samples before the window. Raises AudioTooShort, AudioUnreadable.
     """
     import soundfile
 

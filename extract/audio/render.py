@@ -1,4 +1,4 @@
-"""Notes to sound: every variant played by one soundfont, sullied as its tone says, at one loudness."""
+"""Notes to audio: render every variant with one soundfont, add the noise of its tone level, set one loudness."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from keybed.extract.audio import fluidsynth as synthesiser
 from keybed.extract.audio import waveform as loudness
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
-from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedAudio, failed, normalise
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
@@ -27,7 +27,10 @@ _RELEASE, _PEDAL, _STRIKE = range(3)
 
 
 def default_soundfont() -> Path:
-    """The soundfont that ships with pretty_midi, found without importing it; NotASoundfont where it is absent."""
+    """Path of the soundfont that ships with pretty_midi, found without importing it.
+
+    Raises NotASoundfont where pretty_midi is not installed.
+    """
     spec = find_spec("pretty_midi")
     if spec is None or spec.origin is None:
         raise NotASoundfont(
@@ -43,7 +46,10 @@ def _sha256(path: Path, _size: int, _mtime_ns: int) -> str:
 
 
 def resolve_soundfont(soundfont: str | Path | None) -> Path:
-    """The file to play with; raises NotASoundfont where it is absent or does not begin like a soundfont."""
+    """Path of the soundfont to render with; None for pretty_midi's.
+
+    Raises NotASoundfont where the file is absent or has no soundfont header.
+    """
     path = default_soundfont() if soundfont is None else Path(soundfont)
     try:
         with path.open("rb") as file:
@@ -56,24 +62,24 @@ def resolve_soundfont(soundfont: str | Path | None) -> Path:
 
 
 def check_soundfont(soundfont: str | Path | None) -> Path:
-    """Its path, once FluidSynth has opened it: a file cut short is told when planning, not by every task.
+    """Path of the soundfont, after FluidSynth has opened it. So `plan` refuses a truncated file before any task runs.
 
     Raises NotASoundfont, SynthesiserMissing.
     """
     path = resolve_soundfont(soundfont)
-    about = path.stat()
-    open_soundfont(path, about.st_size, about.st_mtime_ns)
+    stat = path.stat()
+    open_soundfont(path, stat.st_size, stat.st_mtime_ns)
     return path
 
 
 def describe(soundfont: str | Path | None = None) -> dict[str, Any]:
-    """What of the rendering shapes a number, for the recipe. Raises NotASoundfont, SynthesiserMissing."""
+    """Everything of the rendering that changes a number, for the recipe. Raises NotASoundfont, SynthesiserMissing."""
     path = resolve_soundfont(soundfont)
-    about = path.stat()
+    stat = path.stat()
     return {
         "code_version": CODE_VERSION,
         "soundfont": path.name,
-        "soundfont_sha256": _sha256(path, about.st_size, about.st_mtime_ns),
+        "soundfont_sha256": _sha256(path, stat.st_size, stat.st_mtime_ns),
         "synthesiser": "fluidsynth",
         "synthesiser_version": synthesiser.version(),
         "reverb": False,
@@ -90,24 +96,27 @@ def describe(soundfont: str | Path | None = None) -> dict[str, Any]:
 
 
 class Renderer:
-    """Plays variants with one soundfont. Holds no state between rows."""
+    """Renders variants with one soundfont. Keeps no state between rows."""
 
     def __init__(self, soundfont: str | Path | None = None) -> None:
         path = resolve_soundfont(soundfont)
-        about = path.stat()
-        self.soundfont = open_soundfont(path, about.st_size, about.st_mtime_ns)
+        stat = path.stat()
+        self.soundfont = open_soundfont(path, stat.st_size, stat.st_mtime_ns)
 
-    def render(self, variant: Variant, window_s: float) -> RenderedAudio:
-        """The waveform of one variant and its measures; a variant that failed already gives silence of its status."""
+    def render(self, variant: Variant, window_s: float) -> RenderedRow:
+        """The waveform of one variant and its measures. A variant that has failed already gets silence."""
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
-            return failed(n, variant.status, variant.reason)
+            return silent_row(variant, n)
         sound, lead = synthesise(variant.performance, window_s, self.soundfont)
-        return normalise(add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+        return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 
 def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) -> tuple[NDArray[np.float64], int]:
-    """Pre-roll and window, float64 mono, and the number of samples before the window."""
+    """Render the pre-roll and the window.
+
+    Returns float64 mono samples and the number of samples before the window.
+    """
     lead = round(PRE_ROLL_S * SAMPLE_RATE_HZ / BLOCK_SAMPLES) * BLOCK_SAMPLES
     n = lead + round(window_s * SAMPLE_RATE_HZ)
     with Synth(soundfont, SAMPLE_RATE_HZ, n) as synth:
@@ -124,14 +133,14 @@ def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) 
 
 
 def _events(p: Performance, lead: int, n: int) -> list[tuple[int, int, int, int]]:
-    """(block, kind, key, value) in playing order: at one block releases, then the pedal, then strikes.
+    """(block, kind, key, value) in playing order; within one block releases, then the pedal, then strikes.
 
-    A note keeps at least one block between strike and release; what is older than the pre-roll is struck at its start,
-    and let go at once where the pedal alone still holds it.
+    A note has at least one block between strike and release. A note older than the pre-roll is struck at its start,
+    and released at once where only the pedal still holds it.
     """
 
     def block(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-        # Down, not to the nearest: half a block early on average is what the samples' attack takes until it is heard.
+        # Rounded down: on average half a block early, about as long as the soundfont's attack takes to be audible.
         return np.asarray(np.floor((seconds * SAMPLE_RATE_HZ + lead) / BLOCK_SAMPLES), np.int64)
 
     on = np.maximum(block(p.onset_s), 0)

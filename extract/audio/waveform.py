@@ -1,50 +1,75 @@
-"""One loudness for every row, so that how loud a clip is says nothing about how well it was played."""
+"""The finished waveform of a row: one sample rate, one loudness, and measures of what the gain was.
+
+Every row has the same RMS, so that loudness does not reveal the tier.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.store.format.vocabulary import WAVEFORM_MEASURES, Status
 
+if TYPE_CHECKING:
+    from keybed.extract.degrade.variant import Variant
+
 SAMPLE_RATE_HZ = 24_000
-"""Rate of every waveform in Keybed (mono), the rate that MERT takes."""
+"""Rate of every waveform in Keybed (mono); MERT takes this rate."""
 TARGET_RMS_DBFS = -26.0
 PEAK_CEILING_DBFS = -0.5
-"""Where the target would pass this peak, the gain stops here and the clip stays softer; nothing is clipped."""
+"""Where the target RMS would lift the peak above this, the gain stops here and the clip is softer. Nothing is clipped."""
 SILENCE_RMS_DBFS = -100.0
 
 
-@dataclass(frozen=True, eq=False)
-class RenderedAudio:
-    """A finished waveform, float32 (window_s x 24000,), and its measures (3,), `keybed.store.schema.WAVEFORM_MEASURES`.
+@dataclass(eq=False)
+class RenderedRow:
+    """A variant with its waveform, before encoding.
 
-    Where status is not OK the audio is all zeros, the measures NaN, and reason says why.
+    variant: notes, labels, status and reason of the row. audio: float32 (window_s × 24000,), zeros where the status is
+    not OK; whoever stores it elsewhere may replace it by an empty array. waveform: float32 (3,),
+    `vocabulary.WAVEFORM_MEASURES` in dB, NaN where the status is not OK. audio_sha256: of the samples, set by
+    `RowMaker`; empty where the status is not OK.
     """
 
+    variant: Variant
     audio: NDArray[np.float32]
     waveform: NDArray[np.float32]
-    status: Status = Status.OK
-    reason: str = ""
+    audio_sha256: str = ""
+
+    @property
+    def status(self) -> Status:
+        """Status of the row: what failed in its MIDI, notes or audio, or OK."""
+        return self.variant.status
+
+    @property
+    def reason(self) -> str:
+        """Why the row failed, in words; empty where it did not."""
+        return self.variant.reason
 
 
-def failed(n_samples: int, status: Status, reason: str) -> RenderedAudio:
-    """A row whose audio could not be made."""
-    return RenderedAudio(
-        np.zeros(n_samples, np.float32), np.full(len(WAVEFORM_MEASURES), np.nan, np.float32), status, reason
-    )
+def silent_row(variant: Variant, n_samples: int) -> RenderedRow:
+    """A failed variant with silence for audio."""
+    unknown = np.full(len(WAVEFORM_MEASURES), np.nan, np.float32)
+    return RenderedRow(variant, np.zeros(n_samples, np.float32), unknown)
 
 
-def normalise(audio: NDArray[np.float64]) -> RenderedAudio:
-    """Scale to TARGET_RMS_DBFS, or to the peak ceiling where that comes first; silence gets status SILENT_AUDIO."""
+def normalised_row(variant: Variant, audio: NDArray[np.float64]) -> RenderedRow:
+    """A variant with its audio scaled to TARGET_RMS_DBFS, or to the peak ceiling where that gain is smaller.
+
+    audio: float64 (samples,), noise included. The row fails with SILENT_AUDIO below SILENCE_RMS_DBFS and with
+    NOT_FINITE where a sample is NaN or infinite.
+    """
     rms = float(np.sqrt(np.mean(audio**2)))
     if not np.isfinite(rms):
-        return failed(audio.size, Status.NOT_FINITE, "the waveform holds values that are not finite")
+        problem = variant.failed(Status.NOT_FINITE, "the waveform holds values that are not finite")
+        return silent_row(problem, audio.size)
     if rms < 10 ** (SILENCE_RMS_DBFS / 20):
-        return failed(audio.size, Status.SILENT_AUDIO, f"silent: rms below {SILENCE_RMS_DBFS:.0f} dBFS")
+        problem = variant.failed(Status.SILENT_AUDIO, f"silent: rms below {SILENCE_RMS_DBFS:.0f} dBFS")
+        return silent_row(problem, audio.size)
     peak = float(np.abs(audio).max())
     gain = min(10 ** (TARGET_RMS_DBFS / 20) / rms, 10 ** (PEAK_CEILING_DBFS / 20) / peak)
     measures = 20 * np.log10([rms * gain, peak * gain, gain])
-    return RenderedAudio((audio * gain).astype(np.float32), measures.astype(np.float32))
+    return RenderedRow(variant, (audio * gain).astype(np.float32), measures.astype(np.float32))

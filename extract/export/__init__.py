@@ -1,1 +1,1 @@
-"""`keybed export`: degraded MIDI, audio and labels as one archive."""
+"""Export: `archive.export` writes degraded MIDI, audio and labels as one reproducible archive."""

@@ -1,7 +1,6 @@
-"""The corpus with variance as one archive: degraded MIDI, sound and labels, made anew from the plan, row by row.
+"""Export a planned store as one archive: degraded MIDI, audio and labels, rendered again from the plan.
 
-The archive is streamed (memory does not grow with it) and reproducible: equal stores give equal bytes, because order, times and
-owners inside are fixed.
+The archive is streamed, so memory does not grow with it, and reproducible: equal stores give equal bytes.
 """
 
 from __future__ import annotations
@@ -20,49 +19,52 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import IO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed import store as stores
-from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
+from keybed.extract.export.labels import label
 from keybed.extract.export.readme import readme
+from keybed.extract.export.reproducible_tar import ReproducibleTar
 from keybed.extract.music.midi_writer import midi_bytes
 from keybed.extract.music.performance import Performance
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, render_config
-from keybed.extract.run.row_maker import RenderedRow, SegmentJob, segment_jobs
+from keybed.extract.run.row_maker import SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError, NoDiskSpace
-from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, SPLITS, TIERS, WAVEFORM_MEASURES, Status
+from keybed.store.format.vocabulary import TIERS, Status
 
 FOLDER = "maestro_with_variance"
-"""Everything in the archive lies in this folder."""
+"""The folder inside the archive that holds all its files."""
 _ROW_BYTES = {"flac": 330_000, "wav": 500_000}
-_AHEAD = 4
-"""Segments in the making per worker: enough to keep them busy, few enough to keep memory flat."""
+_SEGMENTS_PER_WORKER = 4
+"""Segments submitted per worker at a time: enough to keep workers busy, few enough to keep memory constant."""
 
 
 class ExportError(KeybedError):
-    """An export that cannot be made as it was asked for."""
+    """The export cannot be made with these arguments."""
 
 
 @dataclass(frozen=True)
 class ExportConfig:
-    """Everything that `keybed export` can be told."""
+    """The options of `keybed export`."""
 
     store: Path
     out: Path
     limit: int | None = None
-    """At most so many rows, whole segments taken evenly from the store's random order."""
+    """At most this many rows: whole segments at even steps through the store's random order."""
     tiers: tuple[str, ...] | None = None
     audio_format: Literal["flac", "wav"] = "flac"
     workers: int | None = None
-    """Processes that render; None: one a core, 0: none."""
+    """Number of processes that render. None: one per core. 0: render in this process."""
     paths: Mapping[str, str] = field(default_factory=dict)
+    """Paths on this machine that differ from those at planning, by name: "maestro", "soundfont"."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,7 @@ class ExportReport:
     sha256: str
 
     def lines(self) -> list[str]:
-        """The report as a person reads it."""
+        """The report in words, one line each."""
         failed = f" ({self.n_failed} of them failed: labelled so, without files)" if self.n_failed else ""
         return [
             f"{self.n_rows:,} rows{failed}, {self.n_bytes / 1e6:,.1f} MB: {self.out}",
@@ -86,9 +88,9 @@ class ExportReport:
 
 
 def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
-    """Write the archive and, beside it, its checksum. Nothing of the store but its plan is read.
+    """Write the archive and, beside it, its checksum. Only the store's plan is read, not its features.
 
-    Raises ExportError for unknown tiers or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont is another.
+    Raises ExportError for unknown tiers or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont differs.
     """
     store = stores.open(config.store)
     check_same_code(store.recipe)
@@ -98,7 +100,9 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     rendering = render_config(store, {**store.machine_paths, **config.paths})
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     with replace_file(config.out) as raw, tempfile.TemporaryFile() as labels, RowPool(rendering, workers) as pool:
-        n_failed = _write(raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _AHEAD)
+        n_failed = _write(
+            raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _SEGMENTS_PER_WORKER
+        )
         raw.seek(0)
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
     config.out.with_name(f"{config.out.name}.sha256").write_text(f"{digest}  {config.out.name}\n")
@@ -106,7 +110,7 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
 
 
 def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:
-    """(first row, job) of every segment that is wanted; first row is that of the segment in the store."""
+    """(first row of the segment in the store, job) of every segment to export."""
     tiers = TIERS if config.tiers is None else config.tiers
     unknown = [tier for tier in tiers if tier not in TIERS]
     if unknown or not tiers:
@@ -115,8 +119,8 @@ def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:
     jobs = []
     row = 0
     for job in segment_jobs(store.columns(0, store.n_rows)):
-        kept = [place for place, tier in enumerate(job.tiers) if tier in wanted]
-        chosen = replace(job, tiers=tuple(job.tiers[place] for place in kept), level_drawn=job.level_drawn[kept])
+        kept = [index for index, tier in enumerate(job.tiers) if tier in wanted]
+        chosen = replace(job, tiers=tuple(job.tiers[index] for index in kept), level_drawn=job.level_drawn[kept])
         jobs.append((row, chosen))
         row += len(job.tiers)
     if config.limit is None or config.limit >= len(jobs) * len(wanted):
@@ -151,7 +155,7 @@ def _write(
     n_rows: int,
     ahead: int,
 ) -> int:
-    """The whole archive into `raw`; returns the number of failed rows."""
+    """Write the whole archive into `raw`; return the number of failed rows. labels: a temporary file for labels.jsonl."""
     recordings = store.recordings
     segments = store.columns(0, store.n_rows)["segment"]
     n_failed = done = 0
@@ -159,23 +163,29 @@ def _write(
         gzip.GzipFile(filename="", fileobj=raw, mode="wb", compresslevel=1, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w|", format=tarfile.USTAR_FORMAT) as tar,
     ):
-        archive = _Archive(tar)
+        archive = ReproducibleTar(tar, FOLDER)
+        window_s = store.recipe.segments["window_s"]
         archive.add("README.md", readme(store.recipe, config.audio_format).encode())
         archive.add("recipe.json", json.dumps(store.recipe.to_json(), indent=1, sort_keys=True).encode())
         for first_row, job, rows in _in_order(pool, jobs, ahead):
-            entry = recordings[job.recording]
-            for tier, drawn, made in zip(job.tiers, job.level_drawn, rows, strict=True):
-                label = _label(entry, job, int(segments[first_row]), tier, drawn, made, store)
-                if made.status == Status.OK:
-                    assert made.performance is not None
-                    assert made.audio is not None
-                    stem = f"{entry['split']}/{label['segment']:06d}_{TIERS[tier]}"
-                    label["midi"], label["audio"] = f"midi/{stem}.mid", f"audio/{stem}.{config.audio_format}"
-                    archive.add(label["midi"], midi_bytes(from_window_start(made.performance)))
-                    archive.add(label["audio"], _sound(made.audio, config.audio_format))
+            recording = recordings[job.recording]
+            for level_drawn, row in zip(job.level_drawn, rows, strict=True):
+                described = label(
+                    recording,
+                    segment=int(segments[first_row]),
+                    start_s=job.start_s,
+                    window_s=window_s,
+                    level_drawn=level_drawn,
+                    row=row,
+                )
+                if row.status == Status.OK:
+                    stem = f"{described['split']}/{described['segment']:06d}_{described['tier']}"
+                    described["midi"], described["audio"] = f"midi/{stem}.mid", f"audio/{stem}.{config.audio_format}"
+                    archive.add(described["midi"], midi_bytes(from_window_start(row.variant.performance)))
+                    archive.add(described["audio"], _encoded_audio(row.audio, config.audio_format))
                 else:
                     n_failed += 1
-                labels.write(json.dumps(label, ensure_ascii=False, allow_nan=False).encode() + b"\n")
+                labels.write(json.dumps(described, ensure_ascii=False, allow_nan=False).encode() + b"\n")
                 done += 1
             progress("exporting rows", done, n_rows)
         archive.add_file("labels.jsonl", labels)
@@ -186,43 +196,22 @@ def _write(
 def _in_order(
     pool: RowPool, jobs: Sequence[tuple[int, SegmentJob]], ahead: int
 ) -> Iterator[tuple[int, SegmentJob, list[RenderedRow]]]:
+    """(first row, job, rows) of each segment, in the order of `jobs`, with at most `ahead` segments submitted."""
     waiting: deque[tuple[int, SegmentJob, Future[list[RenderedRow]]]] = deque()
-    for row, job in jobs:
-        waiting.append((row, job, pool.submit(job)))
+    for first_row, job in jobs:
+        waiting.append((first_row, job, pool.submit(job)))
         if len(waiting) > ahead:
-            first, made, future = waiting.popleft()
-            yield first, made, future.result()
-    while waiting:
-        first, made, future = waiting.popleft()
-        yield first, made, future.result()
-
-
-class _Archive:
-    """A tar whose members have one owner and one time, and a running list of checksums."""
-
-    def __init__(self, tar: tarfile.TarFile) -> None:
-        self._tar = tar
-        self.sums: list[str] = []
-
-    def add(self, name: str, data: bytes) -> None:
-        self._put(name, io.BytesIO(data), len(data), hashlib.sha256(data).hexdigest())
-
-    def add_file(self, name: str, file: IO[bytes]) -> None:
-        size = file.seek(0, os.SEEK_END)
-        file.seek(0)
-        digest = hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
-        file.seek(0)
-        self._put(name, file, size, digest)
-
-    def _put(self, name: str, file: IO[bytes], size: int, digest: str) -> None:
-        member = tarfile.TarInfo(f"{FOLDER}/{name}")
-        member.size, member.mtime, member.mode = size, 0, 0o644
-        self._tar.addfile(member, file)
-        self.sums.append(f"{digest}  {name}\n")
+            submitted_row, submitted, future = waiting.popleft()
+            yield submitted_row, submitted, future.result()
+    for submitted_row, submitted, future in waiting:
+        yield submitted_row, submitted, future.result()
 
 
 def from_window_start(performance: Performance) -> Performance:
-    """The notes as a file of the window alone: keys held from before begin at 0, what the pedal alone holds is left out."""
+    """The notes of the window as a file that starts at 0.
+
+    Keys held from before the window begin at 0. Notes that only the pedal still holds at 0 are left out.
+    """
     held = performance.offset_s > 0
     before = performance.pedal_s < 0
     pedal_s, pedal_value = performance.pedal_s[~before], performance.pedal_value[~before]
@@ -235,51 +224,9 @@ def from_window_start(performance: Performance) -> Performance:
     )
 
 
-def _sound(audio: NDArray[np.float32], audio_format: str) -> bytes:
+def _encoded_audio(audio: NDArray[np.float32], audio_format: str) -> bytes:
     import soundfile
 
-    written = io.BytesIO()
-    soundfile.write(written, audio, SAMPLE_RATE_HZ, format=audio_format.upper(), subtype="PCM_16")
-    return written.getvalue()
-
-
-def _label(
-    entry: Mapping[str, Any],
-    job: SegmentJob,
-    segment: int,
-    tier: int,
-    drawn: NDArray[np.float32],
-    made: RenderedRow,
-    store: Store,
-) -> dict[str, Any]:
-    assert entry["split"] in SPLITS
-    return {
-        "midi": None,
-        "audio": None,
-        "segment": segment,
-        "tier": TIERS[tier],
-        "split": entry["split"],
-        "piece": entry["piece"],
-        "piece_name": entry["piece_name"],
-        "recording": job.recording,
-        "source_midi": entry["midi"],
-        "start_s": round(job.start_s, 6),
-        "window_s": store.recipe.segments["window_s"],
-        "status": made.status.name,
-        "reason": made.reason,
-        "n_notes": made.n_notes,
-        "score": _named(DIMENSIONS, made.score),
-        "valid": {name: bool(value) for name, value in zip(DIMENSIONS, made.valid, strict=True)},
-        "level": _named(LEVELS, made.level),
-        "level_drawn": _named(LEVELS, drawn),
-        "difficulty": _named(COVARIATES, made.difficulty),
-        "waveform": _named(WAVEFORM_MEASURES, made.waveform),
-    }
-
-
-def _named(names: Sequence[str], values: NDArray[np.float32]) -> dict[str, float | None]:
-    """Seven digits are all that a float32 holds; JSON has no NaN."""
-    return {
-        name: float(f"{value:.7g}") if math.isfinite(value) else None
-        for name, value in zip(names, values.tolist(), strict=True)
-    }
+    buffer = io.BytesIO()
+    soundfile.write(buffer, audio, SAMPLE_RATE_HZ, format=audio_format.upper(), subtype="PCM_16")
+    return buffer.getvalue()

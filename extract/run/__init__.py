@@ -1,1 +1,1 @@
-"""`keybed extract`: one task's shards, from planned rows to commits."""
+"""Extraction: `task.extract` fills the shards of one task, `recompute.recomputer` makes single rows again for comparison."""

@@ -1,4 +1,4 @@
-"""Does this machine still have what the store was planned with? Asked once, before a task makes its first row."""
+"""Check this machine's code, soundfont, audio and weights against the recipe, before a task makes its first row."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.extract import degrade, encoders
-from keybed.extract.audio import render
+from keybed.extract.audio import recorded, render
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.run.row_maker import RenderConfig
 from keybed.store import Store
@@ -17,31 +17,31 @@ from keybed.store.format.recipe import EncoderSpec, Recipe, differences
 
 
 class NotAsPlanned(KeybedError):
-    """A file or a library on this machine is not the one in the recipe; the message names every difference."""
+    """A file or a library on this machine differs from the recipe. The message lists every difference."""
 
 
 def check_same_code(recipe: Recipe) -> None:
-    """Raise NotAsPlanned where this version of Keybed would degrade otherwise than the one that planned."""
+    """Raise NotAsPlanned where this version of Keybed degrades differently from the version that planned the store."""
     planned = {key: value for key, value in recipe.degradation.items() if key not in ("profile", "seed")}
-    _refuse("degradation", planned, degrade.parameters(), "install the version of Keybed that planned the store")
+    _compare("degradation", planned, degrade.parameters(), "install the version of Keybed that planned the store")
 
 
-def render_config(store: Store, places: Mapping[str, str]) -> RenderConfig:
-    """What the renderers need, its soundfont and synthesiser checked against the recipe."""
-    recorded = store.recipe.audio["source"] == "recorded"
+def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
+    """What rendering needs, after its soundfont, synthesiser or recordings have been checked against the recipe.
+
+    paths: where "soundfont" and "maestro" lie on this machine. Raises NotAsPlanned.
+    """
     soundfont = maestro = None
-    if recorded:
-        from keybed.extract.audio import recorded as recordings
-
-        maestro = Path(_place(places, "maestro"))
+    if store.recipe.audio["source"] == "recorded":
+        maestro = Path(_path(paths, "maestro"))
         if not maestro.is_dir():
             raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
-        found = recordings.describe()
+        present = recorded.describe()
     else:
-        soundfont = Path(_place(places, "soundfont"))
-        found = render.describe(soundfont)
+        soundfont = Path(_path(paths, "soundfont"))
+        present = render.describe(soundfont)
     planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
-    _refuse("audio", planned, found, "give the planned soundfont with --soundfont FILE, or plan another store")
+    _compare("audio", planned, present, "give the planned soundfont with --soundfont FILE, or plan another store")
     entries = store.recordings
     return RenderConfig(
         store=store.path,
@@ -49,26 +49,29 @@ def render_config(store: Store, places: Mapping[str, str]) -> RenderConfig:
         window_s=float(store.recipe.segments["window_s"]),
         soundfont=soundfont,
         maestro=maestro,
-        sounds=tuple(entry["audio"] for entry in entries),
+        audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
     )
 
 
-def planned_encoders(recipe: Recipe, places: Mapping[str, str]) -> list[Encoder]:
-    """The recipe's encoders, built from the weights that lie here; refused where these or the code are others."""
+def planned_encoders(recipe: Recipe, paths: Mapping[str, str]) -> list[Encoder]:
+    """Build the recipe's encoders from the weights on this machine.
+
+    paths: where "weights/<encoder>" lies. Raises NotAsPlanned where the weights or the code differ from the recipe.
+    """
     built = []
     for spec in recipe.encoders:
-        place = _place(places, f"weights/{spec.name}") if spec.source not in ("none", "random") else None
-        _check_encoder(spec, place)
-        built.append(encoders.build(spec, place))
+        checkpoint_path = _path(paths, f"weights/{spec.name}") if spec.source not in ("none", "random") else None
+        _check_encoder(spec, checkpoint_path)
+        built.append(encoders.build(spec, checkpoint_path))
     return built
 
 
-def _check_encoder(spec: EncoderSpec, place: str | None) -> None:
-    weights = place
+def _check_encoder(spec: EncoderSpec, checkpoint_path: str | None) -> None:
+    weights = checkpoint_path
     if spec.source == "random":
         weights = f"random:{spec.revision}" if spec.revision else "random"
-    found, _ = encoders.describe(
+    present, _ = encoders.describe(
         spec.name,
         weights=weights,
         n_bins=spec.n_bins,
@@ -76,28 +79,29 @@ def _check_encoder(spec: EncoderSpec, place: str | None) -> None:
         threads=spec.threads,
         compute_dtype=spec.compute_dtype,
     )
-    told = {"source": spec.source, "revision": spec.revision}  # a local copy of a hub's snapshot is as good
-    _refuse(
+    # A local copy of a hub's snapshot is accepted: its hash is compared, its source and revision are not.
+    planned_source = {"source": spec.source, "revision": spec.revision}
+    _compare(
         f"encoder {spec.name}",
         asdict(spec),
-        {**asdict(found), **told},
+        {**asdict(present), **planned_source},
         f"give the planned weights with {_option(f'weights/{spec.name}')}, or plan another store",
     )
 
 
-def _place(places: Mapping[str, str], name: str) -> str:
-    if name not in places:
+def _path(paths: Mapping[str, str], name: str) -> str:
+    if name not in paths:
         raise NotAsPlanned(f"the store does not say where {name} lies; give {_option(name)}")
-    return places[name]
+    return paths[name]
 
 
-def _option(place: str) -> str:
-    """How the command line names a place: soundfont -> --soundfont, weights/mert -> --mert-weights."""
-    return f"--{'-'.join(reversed(place.split('/')))} PATH"
+def _option(name: str) -> str:
+    """The command-line option for a path: soundfont -> --soundfont PATH, weights/mert -> --mert-weights PATH."""
+    return f"--{'-'.join(reversed(name.split('/')))} PATH"
 
 
-def _refuse(what: str, planned: Any, found: Any, advice: str) -> None:
-    different = differences(planned, found)
+def _compare(what: str, planned: Any, present: Any, advice: str) -> None:
+    different = differences(planned, present)
     if different:
         listed = "\n  ".join(different)
         raise NotAsPlanned(f"{what} is not as planned. In the recipe | here:\n  {listed}\n{advice}")

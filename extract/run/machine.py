@@ -1,4 +1,7 @@
-"""Which kind of machine made a shard: features repeat bit by bit on one kind, and drift a little between kinds."""
+"""The kind of machine that computes: processor, GPU and library versions.
+
+Features repeat bit by bit on one kind of machine and differ slightly between kinds.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,13 @@ from pathlib import Path
 
 from keybed.extract.encoders.base import Encoder
 
-_TELLING_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
+_INSTRUCTION_SETS = ("avx2", "avx512f", "avx512_bf16", "amx_tile", "asimd", "sve")
 
 
 def machine_kind(encoders: Sequence[Encoder] = ()) -> dict[str, str]:
     """Processor, its vector instructions, GPU and library versions, and how each encoder runs here.
 
-    torch is asked only where it is loaded already.
+    The GPU is read from torch, and only where torch is already imported.
     """
     kind = {"processor": platform.machine(), "instructions": "", "gpu": "none", "python": platform.python_version()}
     cpuinfo = Path("/proc/cpuinfo")
@@ -25,7 +28,7 @@ def machine_kind(encoders: Sequence[Encoder] = ()) -> dict[str, str]:
         facts = {key.strip(): value.strip() for key, value in lines.items()}
         kind["processor"] = facts.get("model name", kind["processor"])
         flags = (facts.get("flags") or facts.get("Features") or "").split()
-        kind["instructions"] = " ".join(flag for flag in _TELLING_FLAGS if flag in flags)
+        kind["instructions"] = " ".join(flag for flag in _INSTRUCTION_SETS if flag in flags)
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         kind["gpu"] = torch.cuda.get_device_name()

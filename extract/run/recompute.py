@@ -1,4 +1,4 @@
-"""Rows of a filled store made once more, without writing: does this machine say what that one said?"""
+"""Make rows of a filled store again without writing them, to compare them with what the store holds."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from keybed.extract.run.machine import machine_kind
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.extract.run.shard import feature_arrays, label_arrays
 from keybed.store import Store
+from keybed.store.format.vocabulary import Status
 
 
 class Recomputer:
-    """Calls return the task-written arrays of some rows of one shard, in their order.
+    """A call returns the task-written arrays of some rows of one shard, in their order.
 
-    Only these rows are made, so encoders meet them in other batches than the extraction's: on the same kind of machine
+    Only these rows are made, so the encoders' batches differ from those of the extraction. On the same kind of machine
     the difference is rounding.
     """
 
@@ -26,28 +27,30 @@ class Recomputer:
 
     @property
     def machine(self) -> dict[str, str]:
-        """The kind of this machine, as the extraction's logs name theirs."""
+        """The kind of this machine, in the form that the extraction's logs have."""
         return machine_kind()
 
     def __call__(self, shard: int, rows: Sequence[int]) -> dict[str, np.ndarray]:
-        """rows: numbers of rows in the store, all in this shard, ascending."""
+        """rows: row numbers in the store, ascending, all of them in this shard."""
         start, stop = self._store.shard_range(shard)
-        places = np.asarray(rows) - start
-        columns = {name: column[places] for name, column in self._store.columns(start, stop).items()}
-        made = [row for job in segment_jobs(columns) for row in self._maker.make(job)]
+        within = np.asarray(rows) - start
+        columns = {name: column[within] for name, column in self._store.columns(start, stop).items()}
+        rendered = [row for job in segment_jobs(columns) for row in self._maker.make(job)]
         window_s = self._maker.config.window_s
         clips = [
-            None if row.audio is None or row.performance is None else Clip(row.audio, row.performance, window_s)
-            for row in made
+            Clip(row.audio, row.variant.performance, window_s) if row.status == Status.OK else None for row in rendered
         ]
-        arrays = label_arrays(made)
+        arrays = label_arrays(rendered)
         for encoder in self._encoders:
             arrays |= feature_arrays(encoder, clips)
         return arrays
 
 
-def recomputer(store: Store, places: Mapping[str, str] | None = None) -> Recomputer:
-    """A recomputer whose soundfont, weights and code are checked against the recipe. Raises NotAsPlanned."""
-    found = {**store.machine_paths, **(places or {})}
+def recomputer(store: Store, paths: Mapping[str, str] | None = None) -> Recomputer:
+    """A Recomputer for this store, after code, soundfont and weights have been checked against the recipe.
+
+    paths: of the corpus, soundfont or weights, where they differ from the store's own. Raises NotAsPlanned.
+    """
+    here = {**store.machine_paths, **(paths or {})}
     check_same_code(store.recipe)
-    return Recomputer(store, planned_encoders(store.recipe, found), RowMaker(render_config(store, found)))
+    return Recomputer(store, planned_encoders(store.recipe, here), RowMaker(render_config(store, here)))

@@ -1,4 +1,4 @@
-"""Segments made in worker processes, or in this one."""
+"""Make segments in worker processes, or in this process."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from keybed.store.errors import KeybedError
 
 
 class WorkerDied(KeybedError):
-    """A process that makes rows ended without an answer."""
+    """A worker process ended before it returned its rows."""
 
 
 class RowPool:
-    """Makes segments in `workers` processes, or in this one where workers is 0 (the same bytes either way)."""
+    """Makes segments in `workers` processes, or in this process where workers is 0. The bytes are the same."""
 
     def __init__(self, config: RenderConfig, workers: int) -> None:
         self._maker = RowMaker(config) if workers == 0 else None
         self._pool = process_pool(workers, _start, (config,)) if workers else None
 
     def submit(self, job: SegmentJob) -> Future[list[RenderedRow]]:
-        """A future of the segment's rows. In-process work is done when the result is asked for."""
+        """A future of the segment's rows. With workers=0 the work is done in the first call of `result`."""
         if self._pool is not None:
             return self._pool.submit(_make, job)
         assert self._maker is not None
-        return _Later(self._maker, job)
+        return _LazyFuture(self._maker, job)
 
     def __enter__(self) -> RowPool:
         return self
@@ -39,13 +39,13 @@ class RowPool:
             self._pool.shutdown(cancel_futures=True)
         if isinstance(error, BrokenProcessPool):
             raise WorkerDied(
-                "a process that renders rows was killed, most often for want of memory: give the task more memory, "
-                "fewer --workers, or --scratch DIR; what is committed stays, run the same command again"
+                "a process that renders rows was killed, most often because memory ran out: give the task more memory, "
+                "fewer --workers, or --scratch DIR, and run the same command again; committed shards stay"
             ) from error
 
 
-class _Later(Future[list[RenderedRow]]):
-    """Made on first demand, in the asking thread."""
+class _LazyFuture(Future[list[RenderedRow]]):
+    """Makes its rows in the first call of `result`, in the calling thread."""
 
     def __init__(self, maker: RowMaker, job: SegmentJob) -> None:
         super().__init__()

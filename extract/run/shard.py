@@ -1,4 +1,4 @@
-"""One shard from planned rows to finished arrays: rendering runs ahead in worker processes while encoders read along."""
+"""One shard from planned rows to finished arrays. Worker processes render rows ahead of the encoders that read them."""
 
 from __future__ import annotations
 
@@ -17,25 +17,28 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
 from keybed.extract.encoders.base import Clip, Encoder
-from keybed.extract.run.row_maker import RenderedRow, segment_jobs
+from keybed.extract.run.row_maker import segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
 from keybed.store.format.vocabulary import Status
 
 _POLL_S = 0.2
-_LABELS = ("score", "valid", "level", "difficulty", "waveform")
+_LABELS = ("score", "valid", "level", "difficulty")
+_NO_AUDIO = np.empty(0, np.float32)
 
 
 class Stopped(BaseException):
-    """The task was asked to stop; raised between rows, so that nothing half-made is kept. Not an error."""
+    """The task was asked to stop. Raised between two rows, so that no unfinished row is kept. Not an error."""
 
 
 class ShardRows(Sequence[Clip | None]):
-    """The rows of one shard as encoders get them: asking for a row waits until it is made.
+    """The rows of one shard in the form that encoders take. Indexing a row waits until it is rendered.
 
-    Waveforms lie in memory, or in a file without a name in `scratch`, which vanishes with the process.
+    scratch: a folder for the waveforms, in an unlinked temporary file that ends with the process; None keeps them in
+    memory. stop: polled while waiting; the wait ends with Stopped once it returns true. on_row: called with the number
+    of rows done so far.
     """
 
     def __init__(
@@ -46,16 +49,16 @@ class ShardRows(Sequence[Clip | None]):
         *,
         scratch: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
-        on_row: Callable[[int], None] = lambda made: None,
+        on_row: Callable[[int], None] = lambda done: None,
     ) -> None:
         self.start, self.stop_row = store.shard_range(shard)
         self.shard = shard
         self.window_s = float(store.recipe.segments["window_s"])
         self._stop, self._on_row = stop, on_row
         jobs = segment_jobs(store.columns(self.start, self.stop_row))
-        self._job_of = [(number, place) for number, job in enumerate(jobs) for place in range(len(job.tiers))]
-        self._made: dict[int, list[RenderedRow]] = {}
-        self._told = 0
+        self._job_of = [(number, index) for number, job in enumerate(jobs) for index in range(len(job.tiers))]
+        self._rendered: dict[int, list[RenderedRow]] = {}
+        self._n_reported = 0
         self._lock = threading.Lock()
         self._closed = False
         shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
@@ -69,7 +72,7 @@ class ShardRows(Sequence[Clip | None]):
         self._first_row = [int(row) for row in first[:-1]]
         self._futures = [pool.submit(job) for job in jobs]
         for number, future in enumerate(self._futures):
-            future.add_done_callback(partial(self._arrive, number))
+            future.add_done_callback(partial(self._on_done, number))
 
     def __len__(self) -> int:
         return self.stop_row - self.start
@@ -83,48 +86,49 @@ class ShardRows(Sequence[Clip | None]):
             return [self[i] for i in range(*row.indices(len(self)))]
         if row < 0:
             row += len(self)
-        made = self.row(row)
-        if made.performance is None:
+        rendered = self.row(row)
+        if rendered.status != Status.OK:
             return None
-        return Clip(self._audio[row], made.performance, self.window_s)
+        return Clip(self._audio[row], rendered.variant.performance, self.window_s)
 
     def __iter__(self) -> Iterator[Clip | None]:
         return (self[row] for row in range(len(self)))
 
     def row(self, row: int) -> RenderedRow:
-        """The finished row, its `audio` moved out; raises Stopped when the task is to end."""
+        """The rendered row, without its audio. Raises Stopped where the task was asked to stop."""
         if self._stop():
             raise Stopped
-        number, place = self._job_of[row]
-        while number not in self._made:
+        number, index = self._job_of[row]
+        while number not in self._rendered:
             try:
-                self._take(number, self._futures[number].result(timeout=_POLL_S))
+                self._store_rows(number, self._futures[number].result(timeout=_POLL_S))
             except NotYet:
                 if self._futures[number].done():  # the work itself raised a TimeoutError
                     raise
                 if self._stop():
                     raise Stopped from None
-        if (done := row - place + len(self._made[number])) > self._told:  # encoders each walk through all rows
-            self._told = done
+        done = row - index + len(self._rendered[number])
+        if done > self._n_reported:  # each encoder walks through all rows; report each row once
+            self._n_reported = done
             self._on_row(done)
-        return self._made[number][place]
+        return self._rendered[number][index]
 
-    def _arrive(self, number: int, future: Future[list[RenderedRow]]) -> None:
-        """Called in the pool's own thread: rows that nobody has asked for yet leave memory for the shard's file."""
+    def _on_done(self, number: int, future: Future[list[RenderedRow]]) -> None:
+        """Store a segment's rows as soon as it is rendered. Called in the pool's thread."""
         if not future.cancelled() and future.exception() is None:
-            self._take(number, future.result())
+            self._store_rows(number, future.result())
 
-    def _take(self, number: int, rows: list[RenderedRow]) -> None:
+    def _store_rows(self, number: int, rows: list[RenderedRow]) -> None:
         with self._lock:
-            if self._closed or number in self._made:
+            if self._closed or number in self._rendered:
                 return
-            for i, made in enumerate(rows):
-                self._audio[self._first_row[number] + i] = 0.0 if made.audio is None else made.audio
-                made.audio = None
-            self._made[number] = rows
+            for i, row in enumerate(rows):
+                self._audio[self._first_row[number] + i] = row.audio
+                row.audio = _NO_AUDIO
+            self._rendered[number] = rows
 
     def close(self) -> None:
-        """Give waveforms and waiting work back."""
+        """Cancel rendering that has not begun and free the waveforms."""
         for future in self._futures:
             future.cancel()
         with self._lock:
@@ -136,7 +140,7 @@ class ShardRows(Sequence[Clip | None]):
 
 @dataclass(frozen=True, eq=False)
 class EncodedShard:
-    """What `commit_shard` takes, and how long each encoder took (waiting for rows included)."""
+    """The arrays, failures and facts that `commit_shard` takes, and each encoder's seconds, waiting for rows included."""
 
     arrays: Mapping[str, np.ndarray]
     failures: Mapping[int, str]
@@ -145,17 +149,17 @@ class EncodedShard:
 
 
 def encode_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> EncodedShard:
-    """Every task-written array of one shard. Each encoder gets all rows at once, in row order."""
+    """Compute every task-written array of one shard. Each encoder gets all rows at once, in row order."""
     features: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
     for encoder in encoders:
         began = time.perf_counter()
         features |= feature_arrays(encoder, rows)
         seconds[encoder.spec.name] = round(time.perf_counter() - began, 3)
-    made = [rows.row(row) for row in range(len(rows))]
-    failures = {rows.start + i: row.reason for i, row in enumerate(made) if row.status != Status.OK}
-    heard = hashlib.sha256("".join(row.audio_sha256 for row in made).encode()).hexdigest()
-    return EncodedShard({**features, **label_arrays(made)}, failures, {"audio_sha256": heard}, seconds)
+    rendered = [rows.row(row) for row in range(len(rows))]
+    failures = {rows.start + i: row.reason for i, row in enumerate(rendered) if row.status != Status.OK}
+    audio_sha256 = hashlib.sha256("".join(row.audio_sha256 for row in rendered).encode()).hexdigest()
+    return EncodedShard({**features, **label_arrays(rendered)}, failures, {"audio_sha256": audio_sha256}, seconds)
 
 
 def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, np.ndarray]:
@@ -165,9 +169,10 @@ def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, 
     return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
 
 
-def label_arrays(made: Sequence[RenderedRow]) -> dict[str, np.ndarray]:
+def label_arrays(rendered: Sequence[RenderedRow]) -> dict[str, np.ndarray]:
     """The task-written columns by their paths in the store."""
-    arrays = {f"row/{label}": np.stack([getattr(row, label) for row in made]) for label in _LABELS}
-    arrays["row/status"] = np.array([row.status for row in made], np.uint8)
-    arrays["row/n_notes"] = np.array([row.n_notes for row in made], np.int32)
+    arrays = {f"row/{label}": np.stack([getattr(row.variant, label) for row in rendered]) for label in _LABELS}
+    arrays["row/waveform"] = np.stack([row.waveform for row in rendered])
+    arrays["row/status"] = np.array([row.status for row in rendered], np.uint8)
+    arrays["row/n_notes"] = np.array([row.variant.n_notes for row in rendered], np.int32)
     return arrays

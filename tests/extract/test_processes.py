@@ -76,7 +76,7 @@ def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_sto
             for job in jobs:
                 pool.submit(job).result()
 
-    with pytest.raises(WorkerDied, match="want of memory"):
+    with pytest.raises(WorkerDied, match="memory ran out"):
         lose_one()
 
 

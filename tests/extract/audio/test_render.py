@@ -64,7 +64,7 @@ def digest(tier: int) -> str:
 def test_a_b_a_gives_the_same_bytes_here_and_in_another_process() -> None:
     a, b, again = digest(1), digest(3), digest(1)
     assert a == again != b
-    code = "from tests.extract.test_render import digest; print(digest(1))"
+    code = "from tests.extract.audio.test_render import digest; print(digest(1))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert done.stdout.strip() == a
 
@@ -201,7 +201,7 @@ def run_without_library(code: str, **environment: str) -> str:
 
 def test_a_missing_library_is_one_clear_sentence() -> None:
     said = run_without_library(
-        "from extract import render, fluidsynth\n"
+        "from keybed.extract.audio import render, fluidsynth\n"
         "try: render.describe()\n"
         "except fluidsynth.SynthesiserMissing as error: print('SAID', error)"
     )
@@ -221,6 +221,7 @@ def test_a_library_in_a_conda_environment_is_found(tmp_path: Path) -> None:
     (tmp_path / "lib").mkdir()
     (tmp_path / "lib" / "libfluidsynth.so.3").symlink_to(real)
     said = run_without_library(
-        "from extract import render; print(render.describe()['synthesiser_version'])", CONDA_PREFIX=str(tmp_path)
+        "from keybed.extract.audio import render; print(render.describe()['synthesiser_version'])",
+        CONDA_PREFIX=str(tmp_path),
     )
     assert said.strip() == fluidsynth.version()

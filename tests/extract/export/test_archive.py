@@ -48,12 +48,12 @@ def test_round_trip_without_path_fixing(unpacked: Unpacked, planned_store: Path)
         np.testing.assert_allclose(audio, row.audio, atol=1.01 / 32768)
         (piano,) = pretty_midi.PrettyMIDI(str(folder / label["midi"])).instruments
         onsets = sorted(note.start for note in piano.notes)
-        expected = row.performance.onset_s[row.performance.onset_s >= 0]  # type: ignore[union-attr]
-        assert label["n_notes"] == row.n_notes
+        expected = row.variant.performance.onset_s[row.variant.performance.onset_s >= 0]
+        assert label["n_notes"] == row.variant.n_notes
         np.testing.assert_allclose([t for t in onsets if t > 0.01], expected[expected > 0.01], atol=0.002)
         for i, name in enumerate(DIMENSIONS):
-            assert label["score"][name] == pytest.approx(row.score[i], rel=1e-6)
-            assert label["valid"][name] == row.valid[i]
+            assert label["score"][name] == pytest.approx(row.variant.score[i], rel=1e-6)
+            assert label["valid"][name] == row.variant.valid[i]
 
 
 def test_every_file_is_summed_named_safely_and_labelled(unpacked: Unpacked) -> None:

@@ -87,15 +87,15 @@ def test_arrays_are_what_the_encoders_say_row_by_row(filled: Path) -> None:
     made = [row for job in jobs for row in RowMaker(setting).make(job)]
     from keybed.extract.encoders.base import Clip
 
-    clips = [Clip(row.audio, row.performance, 10.0) for row in made]  # type: ignore[arg-type]
+    clips = [Clip(row.audio, row.variant.performance, 10.0) for row in made]
     for spec in store.recipe.encoders:
         pooled = build(spec, None).encode(clips)
         np.testing.assert_array_equal(
             store.read(f"{spec.group}/layers", np.arange(8, 16)), pooled.layers.astype(np.float16)
         )
     rows = store.rows().take(np.arange(8, 16))
-    np.testing.assert_array_equal(rows.level, np.stack([row.level for row in made]))
-    np.testing.assert_array_equal(rows.n_notes, [row.n_notes for row in made])
+    np.testing.assert_array_equal(rows.level, np.stack([row.variant.level for row in made]))
+    np.testing.assert_array_equal(rows.n_notes, [row.variant.n_notes for row in made])
 
 
 @pytest.mark.parametrize("how", ["two tasks in reverse", "shards one by one", "processes and scratch"])
