@@ -6,8 +6,9 @@ from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
+from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.processes import process_pool
-from keybed.extract.run.row_maker import RenderConfig, RenderedRow, RowMaker, SegmentJob
+from keybed.extract.run.row_maker import RenderConfig, RowMaker, SegmentJob
 from keybed.store.errors import KeybedError
 
 
