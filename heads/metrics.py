@@ -97,58 +97,101 @@ def mae(
 def specific_r(
     prediction_NxK: ArrayLike, score_NxK: ArrayLike, valid_NxK: ArrayLike, weight_N: ArrayLike | None = None
 ) -> list[Maybe]:
-    """For each dimension the partial correlation of its prediction with its score given the other six axis scores.
+    """Specific r of each dimension: the partial correlation of its prediction with its score given the other six axis scores.
 
-    Rows count where the dimension itself is valid. Where *another* axis is not valid in such a row, the row stays: that
-    axis's score is replaced by its mean over the rows where it is valid, and whether it is valid joins the controls
-    (the missing-indicator method), so that no row is lost and masked scores are never looked at. The overall dimension is a
-    function of the seven axes, so its specific r is not defined: None. Give non-pristine rows: pristine ones carry no
-    variation of their own.
+    Rows count where the dimension itself is valid; `specific_controls` says what happens where another axis is not. The
+    overall dimension is a function of the seven axes, so its specific r is not defined: None. Give non-pristine rows:
+    pristine scores are constant.
     """
-    p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
+    p, s, v = np.asarray(prediction_NxK), np.asarray(score_NxK, np.float64), np.asarray(valid_NxK, bool)
     w = np.ones(len(p)) if weight_N is None else np.asarray(weight_N, np.float64)
-    return [
-        _partial(p[:, k].astype(np.float64), s.astype(np.float64), v.astype(bool), w, k) if k < N_AXES else None
-        for k in range(s.shape[1])
-    ]
+    values: list[Maybe] = []
+    for k in range(s.shape[1]):
+        rows = v[:, k] & (w > 0)
+        defined = k < N_AXES and bool(rows.any())
+        controls_NxJ = specific_controls(s[rows], v[rows], k) if defined else None
+        values.append(None if controls_NxJ is None else partial_r(p[rows, k], s[rows, k], controls_NxJ, w[rows]))
+    return values
 
 
-def _partial(prediction: NDArray, score_NxK: NDArray, valid_NxK: NDArray, weight: NDArray, k: int) -> Maybe:
-    keep = valid_NxK[:, k] & (weight > 0)
+def specific_controls(score_NxK: NDArray, valid_NxK: NDArray[np.bool_], k: int) -> NDArray[np.float64]:
+    """What specific r of dimension k controls for, float64 (N, J): the other axis scores and indicators of missing ones.
+
+    A score that is not valid is replaced by its mean over the valid rows, and an indicator of the missing rows is added
+    (missing-indicator method), so that no row is lost and masked scores are never read.
+    """
     others = [j for j in range(min(N_AXES, score_NxK.shape[1])) if j != k]
-    known, w = valid_NxK[keep][:, others], weight[keep]
-    control = np.where(known, score_NxK[keep][:, others], 0.0)
-    counts = w @ known
-    mean = (w @ control) / np.maximum(counts, 1e-300)
-    control = np.where(known, control, mean)
-    missing = (~known).astype(np.float64)
-    missing = missing[:, missing.any(axis=0) & ~missing.all(axis=0)]
-    return partial_r(prediction[keep], score_NxK[keep, k], np.hstack([control, missing]), w)
+    known_NxJ = valid_NxK[:, others]
+    values_NxJ = np.where(known_NxJ, score_NxK[:, others], 0.0)
+    mean_J = values_NxJ.sum(0) / np.maximum(known_NxJ.sum(0), 1)
+    missing_NxM = ~known_NxJ[:, known_NxJ.any(axis=0) & ~known_NxJ.all(axis=0)]
+    return np.hstack([np.where(known_NxJ, values_NxJ, mean_J), missing_NxM])
 
 
 def partial_r(x: NDArray, y: NDArray, control_NxJ: NDArray, weight: NDArray | None = None) -> Maybe:
-    """Correlation of what the controls leave of x with what they leave of y (both by weighted least squares).
+    """Correlation of the residuals of x and of y after weighted least squares on the controls and a constant.
 
-    None where the controls (or nothing at all) explain one of them wholly, or too few rows are left: J + 3.
+    None where fewer than J + 3 rows are given, or where the controls (or a constant alone) explain x or y wholly.
     """
-    w = np.ones(len(x)) if weight is None else weight
     if len(x) < control_NxJ.shape[1] + 3:
         return None
+    w = np.ones(len(x)) if weight is None else weight
     table = np.column_stack([x, y, control_NxJ]).astype(np.float64)
-    table -= (w @ table) / w.sum()
+    mean = (w @ table) / w.sum()
+    table -= mean
     sd = np.sqrt((w @ table**2) / w.sum())
-    alive = sd > 0
-    table[:, alive] /= sd[alive]
-    cov = (table * w[:, None]).T @ table / w.sum()
-    if not (
-        _varies(sd[0] ** 2, float(np.average(x, weights=w))) and _varies(sd[1] ** 2, float(np.average(y, weights=w)))
-    ):
+    if not (_varies(sd[0] ** 2, mean[0]) and _varies(sd[1] ** 2, mean[1])):
         return None
-    between = cov[2:, :2]
-    left = cov[:2, :2] - between.T @ np.linalg.pinv(cov[2:, 2:], rcond=1e-10, hermitian=True) @ between
-    if left[0, 0] < 1e-9 or left[1, 1] < 1e-9:
-        return None
-    return float(np.clip(left[0, 1] / np.sqrt(left[0, 0] * left[1, 1]), -1.0, 1.0))
+    table[:, sd > 0] /= sd[sd > 0]
+    rows = table * np.sqrt(w)[:, None]
+    sums = PartialSums.of(rows[:, 2:], rows[:, 1], rows[:, :1], [slice(None)])
+    r = float(sums.partial_r(np.ones((1, 1)), shrinkage=1e-13)[0, 0])
+    return float(np.clip(r, -1.0, 1.0)) if np.isfinite(r) else None
+
+
+@dataclass(frozen=True, eq=False)
+class PartialSums:
+    """Sums of products over each of G groups of rows: c are J controls, y the score, p are P predictions. All float64.
+
+    They make a bootstrap over groups cheap: a weight of a group multiplies its sums.
+    """
+
+    cc_GxJxJ: NDArray[np.float64]
+    cy_GxJ: NDArray[np.float64]
+    cp_GxJxP: NDArray[np.float64]
+    yy_G: NDArray[np.float64]
+    yp_GxP: NDArray[np.float64]
+    pp_GxP: NDArray[np.float64]
+
+    @staticmethod
+    def of(control_NxJ: NDArray, score_N: NDArray, prediction_NxP: NDArray, groups: Sequence[slice]) -> PartialSums:
+        """Sums over each group's rows. Controls hold a constant column unless all columns have mean 0."""
+        parts = []
+        for rows in groups:
+            c, y, p = control_NxJ[rows], score_N[rows], prediction_NxP[rows]
+            parts.append((c.T @ c, c.T @ y, c.T @ p, y @ y, y @ p, (p**2).sum(0)))
+        return PartialSums(*(np.stack([part[i] for part in parts]) for i in range(6)))
+
+    def partial_r(self, weight_BxG: NDArray[np.float64], shrinkage: float = 1e-10) -> NDArray[np.float64]:
+        """Correlations r_BxP of the residuals of score and predictions after least squares on the controls.
+
+        NaN where the controls leave less than 1e-8 of the sum of squares of either. `shrinkage` times the trace is added to
+        the diagonal of the controls' Gram matrix, so that equal controls are no error.
+        """
+        cc, cy, cp, yy, yp, pp = (
+            np.tensordot(weight_BxG, s, axes=1)
+            for s in (self.cc_GxJxJ, self.cy_GxJ, self.cp_GxJxP, self.yy_G, self.yp_GxP, self.pp_GxP)
+        )
+        size = np.maximum(np.trace(cc, axis1=1, axis2=2), 1e-12)[:, None, None]
+        beta = np.linalg.solve(
+            cc + shrinkage * size * np.eye(cc.shape[-1]), np.concatenate([cy[:, :, None], cp], axis=2)
+        )
+        y_left = yy - (cy * beta[:, :, 0]).sum(1)
+        p_left = pp - (cp * beta[:, :, 1:]).sum(1)
+        both = yp - (cy[:, :, None] * beta[:, :, 1:]).sum(1)
+        varies = (y_left[:, None] > 1e-8 * yy[:, None]) & (p_left > 1e-8 * np.maximum(pp, 1e-12))
+        scale = np.sqrt(np.where(varies, y_left[:, None] * p_left, 1))
+        return np.where(varies, both / scale, np.nan)
 
 
 def within_tier_r(

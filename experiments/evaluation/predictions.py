@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.heads.metrics import PartialSums, specific_controls
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 
 N_AXES = len(AXIS_DIMENSIONS)
@@ -64,18 +65,6 @@ class Predictions:
         return replace(self, by_model={name: self.by_model[name] for name in names})
 
 
-@dataclass(frozen=True, eq=False)
-class _Sums:
-    """Sums a piece for one dimension; c controls, y score, p predictions (name × seed flattened)."""
-
-    cc: NDArray[np.float64]
-    cy: NDArray[np.float64]
-    cp: NDArray[np.float64]
-    yy: NDArray[np.float64]
-    yp: NDArray[np.float64]
-    pp: NDArray[np.float64]
-
-
 class Correlations:
     """Correlations of predictions with scores as a function of piece weights.
 
@@ -99,10 +88,10 @@ class Correlations:
     def __call__(self, piece_weights_BxP: NDArray[np.float64]) -> NDArray[np.float64]:
         """r as (B, dimension, name, seed); NaN where a score or a prediction does not vary."""
         shape = (len(piece_weights_BxP), len(self.names), self.n_seeds)
-        return np.stack([_partial(s, piece_weights_BxP).reshape(shape) for s in self._sums], axis=1)
+        return np.stack([s.partial_r(piece_weights_BxP).reshape(shape) for s in self._sums], axis=1)
 
 
-def _sums(predictions: Predictions, kind: Kind, k: int) -> _Sums:
+def _sums(predictions: Predictions, kind: Kind, k: int) -> PartialSums:
     rows = predictions.valid[:, k] & np.isfinite(predictions.score[:, k])
     if kind == "specific":
         rows = rows & (predictions.tier != TIERS.index("pristine"))
@@ -111,12 +100,8 @@ def _sums(predictions: Predictions, kind: Kind, k: int) -> _Sums:
     scores = (predictions.score[order].astype(np.float64) - 75) / 15
     ones = np.ones((len(order), 1))
     if kind == "specific":
-        others = [j for j in range(N_AXES) if j != k]
-        known = predictions.valid[order][:, others] & np.isfinite(scores[:, others])
-        values = np.where(known, scores[:, others], 0.0)
-        mean = values.sum(0) / np.maximum(known.sum(0), 1)
-        missing = ~known[:, known.any(axis=0) & ~known.all(axis=0)]
-        controls = np.hstack([ones, np.where(known, values, mean), missing])
+        known = predictions.valid[order] & np.isfinite(scores)
+        controls = np.hstack([ones, specific_controls(scores, known, k)])
     elif kind == "within_tier":
         controls = (predictions.tier[order, None] == np.arange(len(TIERS))).astype(np.float64)
     else:
@@ -130,25 +115,8 @@ def _sums(predictions: Predictions, kind: Kind, k: int) -> _Sums:
 
     starts = np.searchsorted(predictions.piece[order], predictions.pieces)
     stops = np.searchsorted(predictions.piece[order], predictions.pieces, side="right")
-    parts = []
-    for start, stop in zip(starts, stops, strict=True):
-        c, p, t = controls[start:stop], predicted[start:stop], y[start:stop]
-        parts.append((c.T @ c, c.T @ t, c.T @ p, t @ t, t @ p, (p**2).sum(0)))
-    return _Sums(*(np.stack([part[i] for part in parts]) for i in range(6)))
-
-
-def _partial(sums: _Sums, weights: NDArray[np.float64]) -> NDArray[np.float64]:
-    cc, cy, cp, yy, yp, pp = (
-        np.tensordot(weights, s, axes=1) for s in (sums.cc, sums.cy, sums.cp, sums.yy, sums.yp, sums.pp)
-    )
-    size = np.maximum(np.trace(cc, axis1=1, axis2=2), 1e-12)[:, None, None]
-    beta = np.linalg.solve(cc + 1e-10 * size * np.eye(cc.shape[-1]), np.concatenate([cy[:, :, None], cp], axis=2))
-    y_left = yy - (cy * beta[:, :, 0]).sum(1)
-    p_left = pp - (cp * beta[:, :, 1:]).sum(1)
-    both = yp - (cy[:, :, None] * beta[:, :, 1:]).sum(1)
-    varies = (y_left[:, None] > 1e-8 * yy[:, None]) & (p_left > 1e-8 * np.maximum(pp, 1e-12))
-    scale = np.sqrt(np.where(varies, y_left[:, None] * p_left, 1))
-    return np.where(varies, both / scale, np.nan)
+    pieces = [slice(start, stop) for start, stop in zip(starts, stops, strict=True)]
+    return PartialSums.of(controls, y, predicted, pieces)
 
 
 def over_seeds(r_BxKxNxS: NDArray[np.float64], seed_weights_BxS: NDArray[np.float64]) -> NDArray[np.float64]:
