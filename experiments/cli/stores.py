@@ -17,8 +17,10 @@ def register(subcommands: Any) -> None:
 
     verify = subcommands.add_parser("verify", help="read every shard against its commit; say what to redo")
     add_store(verify)
-    verify.add_argument("--repair", action="store_true", help="un-commit bad shards and remove litter")
-    verify.add_argument("--recompute", metavar="N", type=positive, help="make N rows again and report the drift")
+    verify.add_argument(
+        "--repair", action="store_true", help="un-commit bad shards and remove leftovers of killed tasks"
+    )
+    verify.add_argument("--recompute", metavar="N", type=positive, help="make N rows again and report the differences")
     verify.add_argument("--tasks", metavar="K", type=positive, help="number of tasks of the array that redoes them")
     verify.add_argument("--script", default="slurm/extract.sbatch", help="the batch file of that array")
     verify.add_argument("--seed", type=int, default=0, help="which rows --recompute takes")
@@ -35,7 +37,7 @@ def register(subcommands: Any) -> None:
     derive.add_argument("--features", type=names, help="array paths (default: every encoder's frames)")
     derive.add_argument("--pca", metavar="K", type=whole, default=128, help="components; 0: none (128)")
     derive.add_argument("--no-int8", action="store_true", help="leave the int8 views out")
-    derive.add_argument("--no-pooled", action="store_true", help="leave out the pooled views, one vector a row")
+    derive.add_argument("--no-pooled", action="store_true", help="leave out the pooled views, one vector per row")
     derive.add_argument("--scheduler", metavar="ADDRESS", help="an existing Dask cluster (default: local threads)")
     derive.set_defaults(run=_derive)
 
@@ -43,7 +45,8 @@ def register(subcommands: Any) -> None:
 def _status(options: argparse.Namespace) -> None:
     from rich.console import Console
 
-    from keybed.store.check.status import render, status, watch
+    from keybed.experiments.cli.status_view import render, watch
+    from keybed.store.check.status import status
     from keybed.store.read.store import open_store
 
     store = open_store(options.store)
@@ -54,6 +57,7 @@ def _status(options: argparse.Namespace) -> None:
 
 
 def _verify(options: argparse.Namespace) -> int:
+    from keybed.experiments.cli.verify_view import verify_lines
     from keybed.extract.progress import progress_bar
     from keybed.store.check.verify import VerifyConfig, verify
     from keybed.store.read.store import open_store
@@ -71,10 +75,10 @@ def _verify(options: argparse.Namespace) -> int:
         from keybed.extract.run.recompute import recomputer
 
         recompute = recomputer(open_store(options.store, even_if_damaged=True), given_places(options))
-    here = None if recompute is None else recompute.machine
+    this_machine = None if recompute is None else recompute.machine
     with progress_bar() as progress:
-        report = verify(config, recompute, lambda done, of: progress("shards read", done, of), here)
-    print("\n".join(report.lines()))
+        report = verify(config, recompute, lambda done, of: progress("shards read", done, of), this_machine)
+    print("\n".join(verify_lines(report)))
     return 0 if report.sound else 1
 
 
@@ -94,6 +98,7 @@ def _info(options: argparse.Namespace) -> None:
 
 
 def _derive(options: argparse.Namespace) -> None:
+    from keybed.experiments.cli.derive_view import derive_lines
     from keybed.extract.progress import progress_bar
     from keybed.store.derive.derive import DeriveConfig, derive
 
@@ -107,4 +112,4 @@ def _derive(options: argparse.Namespace) -> None:
     )
     with progress_bar() as progress:
         report = derive(config, progress)
-    print("\n".join(report.lines()))
+    print("\n".join(derive_lines(report)))

@@ -1,4 +1,4 @@
-"""What killed tasks leave behind, told apart from a live one's work."""
+"""Leftovers: files that killed tasks have left behind. Nothing of a shard under a live claim counts."""
 
 from __future__ import annotations
 
@@ -7,70 +7,62 @@ from pathlib import Path
 
 from keybed.store.disk.durable import PARTIAL, server_now
 from keybed.store.errors import ReadOnlyStore
+from keybed.store.format.array_specs import task_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.read.store import Store
-from keybed.store.write.claims import STALE_AFTER_S, read_holder
+from keybed.store.write.claim_files import claimed_shards, live_claims
 
 _SHARD = re.compile(r"(?:c\.)?(\d+)\.")
 
 
 def find_leftovers(layout: Layout) -> list[Path]:
-    """Files cut short, claims of dead tasks, clock probes; never anything of a shard under a live claim."""
-    found = list(layout.features.rglob(f"*{PARTIAL}"))
+    """Partly written files, dead claims and clock probes, except those of shards under a live claim."""
+    paths = list(layout.features.rglob(f"*{PARTIAL}"))
     for folder in (layout.root, layout.commits, layout.logs):
-        found += folder.glob(f"*{PARTIAL}")
-    found += layout.claims.iterdir()
-    live = live_claims(layout)  # after the listing: what a task began since then is in neither
-    return sorted(path for path in found if shard_of(path) not in live or path.suffix not in (PARTIAL, ".json"))
+        paths += folder.glob(f"*{PARTIAL}")
+    paths += layout.claims.iterdir()
+    live = shards_in_work(layout)  # after the listing, so that files of a task that starts now are in no list
+    return sorted(path for path in paths if shard_of(path) not in live or path.suffix not in (PARTIAL, ".json"))
 
 
-def find_unproven(store: Store) -> list[Path]:
-    """Data files of shards that have no commit and no live claim: a task was killed before it could prove them."""
-    return [path for shard in uncommitted(store) for path in objects_of(store, shard)]
+def find_uncommitted_files(store: Store) -> list[Path]:
+    """Data files of shards without commit and live claim: their task was killed before it could commit them."""
+    return [path for shard in shards_with_uncommitted_files(store) for path in data_files(store, shard)]
 
 
-def uncommitted(store: Store) -> list[int]:
-    """Shards without commit and live claim of which there are data files all the same."""
-    open_shards = set(range(store.n_shards)) - store.committed - live_claims(Layout(store.path))
-    return [shard for shard in sorted(open_shards) if objects_of(store, shard)]
+def shards_with_uncommitted_files(store: Store) -> list[int]:
+    """Shards that have data files but neither a commit nor a live claim."""
+    candidates = set(range(store.n_shards)) - store.committed - shards_in_work(Layout(store.path))
+    return [shard for shard in sorted(candidates) if data_files(store, shard)]
 
 
-def objects_of(store: Store, shard: int) -> list[Path]:
-    """The data files of one shard that exist."""
+def data_files(store: Store, shard: int) -> list[Path]:
+    """The data files of one shard that exist; empty for a shard that this store does not have."""
     layout = Layout(store.path)
     if shard >= store.n_shards:
         return []
-    objects = (layout.array(s.path) / object_key(shard, len(s.shape)) for s in store.specs if s.writer == "task")
-    return [path for path in objects if path.exists()]
+    files = (layout.array(spec.path) / object_key(shard, len(spec.shape)) for spec in task_written(store.specs))
+    return [path for path in files if path.exists()]
 
 
 def is_claim(layout: Layout, path: Path) -> bool:
-    """True for the claim of one shard, dead or alive."""
+    """True for the claim file of one shard, live or dead."""
     return path.parent == layout.claims and path.suffix == ".json" and path.stem.isdecimal()
 
 
-def live_claims(layout: Layout) -> frozenset[int]:
-    """Shards that somebody is working on, as far as anyone can know."""
-    claims = [path for path in layout.claims.glob("*.json") if path.stem.isdecimal()]
-    if not claims:
+def shards_in_work(layout: Layout) -> frozenset[int]:
+    """Shards under a live claim. In a read-only store, where no clock can be read, every claim counts as live."""
+    claimed = claimed_shards(layout)
+    if not claimed:
         return frozenset()
     try:
         now = server_now(layout.claims)
-    except ReadOnlyStore:  # nothing can be removed from it either, so every claim may as well be live
-        return frozenset(int(path.stem) for path in claims)
-    live = set()
-    for path in claims:
-        holder = read_holder(path)
-        try:
-            age_s = now - path.stat().st_mtime
-        except FileNotFoundError:
-            continue  # released between the listing and now
-        if age_s <= STALE_AFTER_S and not (holder and holder.surely_dead()):
-            live.add(int(path.stem))
-    return frozenset(live)
+    except ReadOnlyStore:
+        return frozenset(claimed)
+    return frozenset(state.shard for state in live_claims(layout, now))
 
 
 def shard_of(path: Path) -> int | None:
-    """The shard that a file in features, claims, commits or logs belongs to, by its name."""
+    """The shard that a file in features, claims, commits or logs belongs to, by its name; None where it names none."""
     match = _SHARD.match(path.name)
     return int(match[1]) if match else None

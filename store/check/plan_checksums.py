@@ -1,4 +1,4 @@
-"""Is the plan-written part still what `create` sealed?"""
+"""Compare the plan-written part of a store with the checksums that `create` recorded in `commits/plan.json`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from keybed.store.read.store import Store
 
 
 def plan_problems(store: Store) -> Iterator[str]:
-    """Everything that is wrong with recipe, recordings, notes, array metadata and plan-written columns."""
+    """All that is wrong with recipe, recordings, notes, array metadata and plan-written columns, one sentence each."""
     layout = Layout(store.path)
     try:
         objects = json.loads(layout.plan_commit.read_bytes())["objects"]
-        sealed = {name: (entry["bytes"], entry["sha256"]) for name, entry in objects.items()}
+        expected = {name: (entry["bytes"], entry["sha256"]) for name, entry in objects.items()}
     except (OSError, ValueError, KeyError, TypeError) as error:
         yield f"{layout.plan_commit} cannot be read ({error}), so nothing can be checked against it"
         return
-    for name, (length, digest) in sorted(sealed.items()):
+    for name, (length, digest) in sorted(expected.items()):
         file = layout.root / name
         if not file.is_file():
             yield f"{name} is missing"
@@ -30,13 +30,13 @@ def plan_problems(store: Store) -> Iterator[str]:
     for spec in store.specs:
         metadata = layout.array(spec.path) / "zarr.json"
         if metadata.is_file():
-            yield from _other_shape(metadata, spec)
+            yield from _metadata_problems(metadata, spec)
 
 
-def _other_shape(metadata: Path, spec: ArraySpec) -> Iterator[str]:
+def _metadata_problems(file: Path, spec: ArraySpec) -> Iterator[str]:
     try:
-        found = json.loads(metadata.read_bytes())
-        shape, dtype, dims = tuple(found["shape"]), found["data_type"], tuple(found["dimension_names"])
+        metadata = json.loads(file.read_bytes())
+        shape, dtype, dims = tuple(metadata["shape"]), metadata["data_type"], tuple(metadata["dimension_names"])
     except (ValueError, KeyError, TypeError) as error:
         yield f"{spec.path}/zarr.json cannot be read ({error})"
         return

@@ -1,4 +1,7 @@
-"""How far rows made anew differ from the rows stored: labels must not, features a little between kinds of machine."""
+"""Compare stored rows with the same rows made again.
+
+Labels must be equal. Features may differ a little between kinds of machine (instruction set, GPU, library versions).
+"""
 
 from __future__ import annotations
 
@@ -10,109 +13,101 @@ from typing import Protocol
 import numpy as np
 
 from keybed.store.errors import StoreError
+from keybed.store.format.array_specs import task_written
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import differences
 from keybed.store.format.vocabulary import Status
 from keybed.store.read.store import Store
 
 ACCEPTABLE = 0.01
-"""Relative drift of a row's features that another kind of machine may cause (DESIGN: expected below 1 %)."""
+"""Largest acceptable relative difference of a row's features between kinds of machine."""
 
-ROWS_A_SHARD = 8
+ROWS_PER_SHARD = 8
 
 
 class Recompute(Protocol):
-    """Makes rows of one shard again, without writing: rows are store rows, arrays as given to `commit_shard`."""
+    """Makes rows of one shard again without writing them. rows: store rows."""
 
     def __call__(self, shard: int, rows: Sequence[int]) -> Mapping[str, np.ndarray]:
-        """Task-written arrays of exactly these rows, in their order."""
+        """The task-written arrays of exactly these rows, in their order, as given to `commit_shard`."""
         ...
 
 
 @dataclass(frozen=True)
 class RecomputeDifference:
-    """What differs between rows stored and made again.
+    """Differences between stored rows and the same rows made again.
 
     features: path → (mean, largest) over rows of ‖new − stored‖ / ‖stored‖. labels: path → rows that differ at all.
-    kinds: in what the machines that stored these rows differ from this one, as `there | here`; None where no log tells.
+    machine_differences: how the machines that stored these rows differ from this one, as `stored | this`; None where no
+    log names a machine.
     """
 
     n_rows: int
     features: dict[str, tuple[float, float]]
     labels: dict[str, list[int]]
-    kinds: tuple[str, ...] | None = None
+    machine_differences: tuple[str, ...] | None = None
 
     @property
     def acceptable(self) -> bool:
-        """True where labels are equal and features within 1 %."""
+        """True where labels are equal and features differ by at most 1 %."""
         return not self.labels and all(largest <= ACCEPTABLE for _, largest in self.features.values())
-
-    def lines(self) -> list[str]:
-        """One line an array."""
-        said = [f"recomputed {self.n_rows} rows; relative difference of features, mean and largest:"]
-        if self.kinds is not None:
-            other = f"another kind of machine (there | here): {'; '.join(self.kinds)}"
-            said.insert(0, f"stored by {other if self.kinds else 'this kind of machine'}")
-        said += [f"  {path}: {mean:.2e}, {largest:.2e}" for path, (mean, largest) in self.features.items()]
-        said += [f"  {path} DIFFERS in rows {rows[:8]}" for path, rows in self.labels.items()]
-        if not self.labels:
-            said.append("  labels and degradations are equal, bit for bit")
-        return said
 
 
 def measure_recompute_difference(
     store: Store,
-    good: Sequence[int],
+    sound_shards: Sequence[int],
     n_rows: int,
     recompute: Recompute,
     seed: int,
-    here: Mapping[str, str] | None = None,
+    this_machine: Mapping[str, str] | None = None,
 ) -> RecomputeDifference:
-    """Make n_rows rows of seeded random committed shards again and compare. Raises StoreError where none is sound.
+    """Make n_rows rows of seeded random sound shards again and compare them. Raises StoreError where no shard is sound.
 
-    here: the kind of this machine, as the logs name it.
+    this_machine: the kind of this machine, with the keys that the logs use.
     """
-    if not good:
+    if not sound_shards:
         raise StoreError(f"{store.path} has no sound shard to recompute rows of")
     random = np.random.default_rng(seed)
-    n_rows = min(n_rows, sum(stop - start for start, stop in map(store.shard_range, good)))
-    n_shards = min(len(good), -(-n_rows // ROWS_A_SHARD))
-    order = random.permutation(np.asarray(good))
+    n_rows = min(n_rows, sum(stop - start for start, stop in map(store.shard_range, sound_shards)))
+    n_shards = min(len(sound_shards), -(-n_rows // ROWS_PER_SHARD))
+    order = random.permutation(np.asarray(sound_shards))
     labels: dict[str, list[int]] = {}
     relative: dict[str, list[np.ndarray]] = {}
     left = n_rows
-    kinds: set[str] | None = None
+    machine_differences: set[str] | None = None
     for number, shard in enumerate(order.tolist()):
         start, stop = store.shard_range(shard)
         share = -(-left // max(1, n_shards - number))
         rows = np.sort(random.permutation(np.arange(start, stop))[:share])
-        made = recompute(shard, rows.tolist())
-        there = _machine(store, shard)
-        if here is not None and there is not None:
-            kinds = (kinds or set()) | set(differences(there, here))
-        for spec in store.specs:
-            if spec.writer == "task":
-                stored, new = store.read(spec.path, rows), np.asarray(made[spec.path])
-                if spec.dtype == "float16":
-                    ok = store.read("row/status", rows) == Status.OK
-                    relative.setdefault(spec.path, []).append(_relative(stored[ok], new[ok].astype(np.float16)))
-                else:
-                    _compare_labels(labels, spec.path, rows, stored, new)
+        arrays = recompute(shard, rows.tolist())
+        stored_by = _machine(store, shard)
+        if this_machine is not None and stored_by is not None:
+            machine_differences = (machine_differences or set()) | set(differences(stored_by, this_machine))
+        for spec in task_written(store.specs):
+            stored, new = store.read(spec.path, rows), np.asarray(arrays[spec.path])
+            if spec.dtype == "float16":
+                ok = store.read("row/status", rows) == Status.OK
+                relative.setdefault(spec.path, []).append(_relative(stored[ok], new[ok].astype(np.float16)))
+            else:
+                _compare_labels(labels, spec.path, rows, stored, new)
         left -= len(rows)
         if left <= 0:
             break
     gathered = {path: np.concatenate(parts) for path, parts in relative.items()}
     features = {path: (float(v.mean()), float(v.max())) if len(v) else (0.0, 0.0) for path, v in gathered.items()}
-    return RecomputeDifference(n_rows, features, labels, None if kinds is None else tuple(sorted(kinds)))
+    named = None if machine_differences is None else tuple(sorted(machine_differences))
+    return RecomputeDifference(n_rows, features, labels, named)
 
 
 def _machine(store: Store, shard: int) -> dict[str, str] | None:
+    """The kind of machine that committed a shard, from its log; None where no log names it."""
     path = Layout(store.path).log_of(shard)
-    found: dict[str, str] | None = json.loads(path.read_bytes()).get("machine") if path.exists() else None
-    return found
+    machine: dict[str, str] | None = json.loads(path.read_bytes()).get("machine") if path.exists() else None
+    return machine
 
 
 def _relative(stored: np.ndarray, new: np.ndarray) -> np.ndarray:
+    """‖new − stored‖ / ‖stored‖ of each row, float64; inf where either is NaN."""
     old64, new64 = (x.reshape(len(x), -1).astype(np.float64) for x in (stored, new))
     size = np.linalg.norm(old64, axis=1)
     distance = np.linalg.norm(new64 - old64, axis=1)
@@ -122,6 +117,7 @@ def _relative(stored: np.ndarray, new: np.ndarray) -> np.ndarray:
 def _compare_labels(
     labels: dict[str, list[int]], path: str, rows: np.ndarray, stored: np.ndarray, new: np.ndarray
 ) -> None:
+    """Add the rows that differ to `labels`; NaN equals NaN."""
     flat_old, flat_new = stored.reshape(len(rows), -1), new.reshape(len(rows), -1)
     same = (flat_old == flat_new) | ((flat_old != flat_old) & (flat_new != flat_new))
     if not same.all():

@@ -1,4 +1,7 @@
-"""`verify --repair`: bad commits taken back, remains of killed tasks removed, every shard under a claim meanwhile."""
+"""`keybed verify --repair`: remove bad commits, leftovers of killed tasks and damaged derived arrays.
+
+Each shard is claimed while it is repaired, so that no task writes it at the same time.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,13 @@ import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
-from keybed.store.check.leftovers import find_leftovers, is_claim, objects_of, shard_of, uncommitted
+from keybed.store.check.leftovers import (
+    data_files,
+    find_leftovers,
+    is_claim,
+    shard_of,
+    shards_with_uncommitted_files,
+)
 from keybed.store.disk.commits import committed
 from keybed.store.disk.durable import disk_error, sync_folder
 from keybed.store.errors import ShardBusy
@@ -16,35 +25,35 @@ from keybed.store.write.claims import claim_for_repair
 
 
 def repair(store: Store, bad: Iterable[int], derived: Iterable[str]) -> list[Path]:
-    """Un-commit the bad shards, remove litter and these derived arrays; returns the files that are gone.
+    """Remove the commits of the bad shards, leftovers, and the derived arrays at these paths. Returns the removed files.
 
-    Raises ShardBusy where somebody holds a bad shard at this moment, ReadOnlyStore.
+    Raises ShardBusy where another process holds a bad shard at this moment, ReadOnlyStore.
     """
     layout = Layout(store.path)
-    gone = []
+    removed = []
     for shard in bad:
         with claim_for_repair(store, shard):
-            _remove([layout.commit_of(shard)])  # durably and first of all: what has no commit is trusted by nobody
+            _remove([layout.commit_of(shard)])  # first and durably: no reader trusts a shard without a commit
             store.forget(shard)
-            gone += _remove([*objects_of(store, shard), layout.log_of(shard)])
-    litter = find_leftovers(layout)
-    dead = {shard_of(path) for path in litter if is_claim(layout, path)}
-    for shard in sorted({*uncommitted(store), *(shard for shard in dead if shard is not None)}):
+            removed += _remove([*data_files(store, shard), layout.log_of(shard)])
+    leftovers = find_leftovers(layout)
+    dead = {shard_of(path) for path in leftovers if is_claim(layout, path)}
+    for shard in sorted({*shards_with_uncommitted_files(store), *(shard for shard in dead if shard is not None)}):
         try:
-            with claim_for_repair(store, shard):  # a dead claim goes with it
+            with claim_for_repair(store, shard):  # releasing it removes a dead claim as well
                 if shard not in committed(layout):
-                    gone += _remove(objects_of(store, shard))
+                    removed += _remove(data_files(store, shard))
         except ShardBusy:
-            continue  # a task took it up since the look; what it writes is its own
-    gone += [path for path in litter if is_claim(layout, path) and not path.exists()]
-    gone += _remove(path for path in litter if not is_claim(layout, path))
+            continue  # a task has claimed it meanwhile, so its files are that task's work
+    removed += [path for path in leftovers if is_claim(layout, path) and not path.exists()]
+    removed += _remove(path for path in leftovers if not is_claim(layout, path))
     for path in derived:
         _remove_array(layout.array(path))
-    return sorted(gone)
+    return sorted(removed)
 
 
 def _remove(paths: Iterable[Path]) -> list[Path]:
-    """Unlink those of the files that exist, and make it durable. Raises ReadOnlyStore."""
+    """Delete those of the files that exist, durably, and return them. Raises ReadOnlyStore."""
     removed = []
     for path in paths:
         if path.exists():
@@ -59,7 +68,7 @@ def _remove(paths: Iterable[Path]) -> list[Path]:
 
 
 def _remove_array(folder: Path) -> None:
-    """The metadata first, so that no half of an array is ever taken for a whole one."""
+    """Delete an array, its metadata first, so that a crash leaves no array with a part of its files."""
     _remove([folder / "zarr.json"])
     try:
         shutil.rmtree(folder)

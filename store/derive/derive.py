@@ -54,14 +54,6 @@ class DeriveReport:
     variance_kept: dict[str, float]
     bytes: dict[str, int]
 
-    def lines(self) -> list[str]:
-        """The report as a person reads it."""
-        said = [f"made {len(self.made)} arrays, kept {len(self.kept)} that were fresh"]
-        for path, size in self.bytes.items():
-            kept = f", {self.variance_kept[path]:.1%} of the variance" if path in self.variance_kept else ""
-            said.append(f"  {path}: {size / 1e6:,.1f} MB{kept}")
-        return [*said, f"next: keybed info {self.store}"]
-
 
 def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: None) -> DeriveReport:
     """Make what is missing or no longer fits its source. Raises Incomplete unless every shard is committed."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -67,6 +68,16 @@ def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     for encoder in recipe.encoders:
         specs += _encoder_arrays(encoder, n, shard)
     return tuple(specs)
+
+
+def task_written(specs: Iterable[ArraySpec]) -> list[ArraySpec]:
+    """Those arrays that tasks write shard by shard."""
+    return [spec for spec in specs if spec.writer == "task"]
+
+
+def plan_written(specs: Iterable[ArraySpec]) -> list[ArraySpec]:
+    """Those arrays that `keybed plan` writes whole."""
+    return [spec for spec in specs if spec.writer == "plan"]
 
 
 def _column(

@@ -8,6 +8,7 @@ import numpy as np
 
 from keybed.store.errors import ShardDamaged
 from keybed.store.format import shards
+from keybed.store.format.array_specs import plan_written, task_written
 from keybed.store.format.feature import Feature
 from keybed.store.read.reader import Reader
 
@@ -24,7 +25,7 @@ class RowColumns:
     def planned(self) -> dict[str, np.ndarray]:
         """The plan-written columns. Raises ShardDamaged where one cannot be decoded."""
         columns = {}
-        for path in (spec.path for spec in self._reader.shards.specs if spec.writer == "plan"):
+        for path in (spec.path for spec in plan_written(self._reader.shards.specs)):
             try:
                 columns[path.removeprefix("row/")] = self._reader.array(path)[...]
             except (RuntimeError, ValueError, OSError) as error:
@@ -41,8 +42,8 @@ class RowColumns:
         They are read again only when the set of committed shards has changed.
         """
         if self._task_shards != committed:
-            specs = self._reader.shards.specs
-            paths = [spec.path for spec in specs if spec.writer == "task" and spec.path.startswith("row/")]
+            specs = task_written(self._reader.shards.specs)
+            paths = [spec.path for spec in specs if spec.path.startswith("row/")]
             self._task_columns = {path.removeprefix("row/"): self._column(path, committed) for path in paths}
             self._task_shards = committed
         return self._task_columns

@@ -5,7 +5,7 @@ from __future__ import annotations
 from keybed.store.disk.commits import Commit, committed, read_commit
 from keybed.store.errors import Incomplete, ShardDamaged
 from keybed.store.format import shards
-from keybed.store.format.array_specs import ArraySpec, array_specs
+from keybed.store.format.array_specs import ArraySpec, array_specs, plan_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.recipe import Recipe
 
@@ -19,7 +19,7 @@ class CommittedShards:
         self.specs: tuple[ArraySpec, ...] = array_specs(recipe)
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
         self.n_shards = shards.count(self.n_rows, self.shard_rows)
-        self._planned = frozenset(spec.path for spec in self.specs if spec.writer == "plan")
+        self._planned = frozenset(spec.path for spec in plan_written(self.specs))
         self._commits: dict[int, Commit] = {}
         self._checked: set[tuple[int, str]] = set()
 

@@ -14,12 +14,11 @@ from keybed.store.disk.commits import Commit, StoredObject
 from keybed.store.disk.durable import canonical, disk_error, sync_folder, write_aside, write_durably
 from keybed.store.disk.zarr_arrays import encode_shard
 from keybed.store.errors import AlreadyCommitted, ClaimLost, ShardRefused
-from keybed.store.format.array_specs import ArraySpec
+from keybed.store.format.array_specs import ArraySpec, task_written
 from keybed.store.format.layout import Layout, object_key
-from keybed.store.format.vocabulary import Status
 from keybed.store.read.store import Store
 from keybed.store.write.claims import Claim
-from keybed.store.write.rules import checked_arrays
+from keybed.store.write.rules import checked_arrays, count_statuses
 
 
 def commit_shard(
@@ -44,7 +43,7 @@ def commit_shard(
             f"shard {shard} of {store.path}: the claim is for shard {claim.shard} of {claim.layout.root}"
         )
     start, stop = store.shard_range(shard)
-    specs = [spec for spec in store.specs if spec.writer == "task"]
+    specs = task_written(store.specs)
     ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop)
     claim.check()
 
@@ -66,14 +65,13 @@ def commit_shard(
         for partial, _, _ in staged.values():
             partial.unlink(missing_ok=True)
 
-    status = ready["row/status"]
     commit = Commit(
         shard=shard,
         start=start,
         stop=stop,
         recipe=store.fingerprint,
         objects={key: stored for _, key, stored in staged.values()},
-        statuses={s.name: int(np.sum(status == s)) for s in Status if np.any(status == s)},
+        statuses=count_statuses(ready["row/status"]),
         failures=dict(failures),
         facts=dict(facts),
     )

@@ -14,7 +14,7 @@ from keybed.store.disk.durable import canonical, disk_error, sha256_of, sync_fol
 from keybed.store.disk.staging import staging_folder
 from keybed.store.disk.zarr_arrays import make_array
 from keybed.store.errors import NotAStore, PlanRefused, RecipeMismatch
-from keybed.store.format.array_specs import ArraySpec, array_specs
+from keybed.store.format.array_specs import ArraySpec, array_specs, plan_written
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import FORMAT_VERSION, Recipe, differences
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
@@ -40,7 +40,7 @@ def create(
     """
     path = Path(path).absolute()
     specs = array_specs(recipe)
-    columns = _checked_columns([s for s in specs if s.writer == "plan"], planned)
+    columns = _checked_columns(plan_written(specs), planned)
     _check_ranges(split_ranges, recipe.n_rows)
     if _exists_already(path, recipe):
         return

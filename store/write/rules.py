@@ -63,6 +63,11 @@ def broken_rules(
     return broken
 
 
+def count_statuses(status: np.ndarray) -> dict[str, int]:
+    """Status name → number of rows, for every status that occurs. status: (rows,)."""
+    return {s.name: int(np.sum(status == s)) for s in Status if np.any(status == s)}
+
+
 def _cast(spec: ArraySpec, values: np.ndarray, n_rows: int, where: str) -> np.ndarray:
     shape = (n_rows, *spec.shape[1:])
     if values.shape != shape:

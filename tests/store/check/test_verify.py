@@ -16,8 +16,10 @@ import pytest
 from rich.console import Console
 
 from keybed import store
+from keybed.experiments.cli.status_view import render
+from keybed.experiments.cli.verify_view import extract_line, sbatch_line, verify_lines
 from keybed.store import errors
-from keybed.store.check.status import render, status
+from keybed.store.check.status import status
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.write.claims import claim
 from keybed.store.write.create import update_machine_paths
@@ -43,8 +45,8 @@ def test_a_sound_store_says_so(whole_store):
     seen = []
     report = verify(VerifyConfig(whole_store.path), progress=lambda done, of: seen.append((done, of)))
     assert report.sound
-    assert report.lines() == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
-    assert dataclasses.replace(report, n_shards=1).lines()[-1].startswith("the one shard is whole and sound")
+    assert verify_lines(report) == [f"all 5 shards are whole and sound; next: keybed info {whole_store.path}"]
+    assert verify_lines(dataclasses.replace(report, n_shards=1))[-1].startswith("the one shard is whole and sound")
     assert seen[-1] == (5, 5)
 
 
@@ -70,11 +72,11 @@ def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):
     report = verify(VerifyConfig(filled.path))
     assert report.bad == (1, 3)
     assert report.missing == (4,)
-    assert report.sbatch_line() == f"sbatch --array=1,3-4 slurm/extract.sbatch {filled.path} 5"
-    assert report.extract_line() == f"keybed extract {filled.path} --shards 1,3-4"
+    assert sbatch_line(report) == f"sbatch --array=1,3-4 slurm/extract.sbatch {filled.path} 5"
+    assert extract_line(report) == f"keybed extract {filled.path} --shards 1,3-4"
     two_tasks = verify(VerifyConfig(filled.path, tasks=2))
-    assert two_tasks.sbatch_line() == f"sbatch --array=0-1 slurm/extract.sbatch {filled.path} 2"
-    assert f"first: keybed verify {filled.path} --repair   (un-commits bad shards)" in report.lines()
+    assert sbatch_line(two_tasks) == f"sbatch --array=0-1 slurm/extract.sbatch {filled.path} 2"
+    assert f"first: keybed verify {filled.path} --repair   (un-commits bad shards)" in verify_lines(report)
 
 
 def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, made, snapshot):
@@ -159,21 +161,21 @@ def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_asked_for(fi
     report = verify(VerifyConfig(filled.path, repair=True))
     assert report.bad == (9,)
     assert report.redo == ()
-    assert not any("--shards" in line for line in report.lines())
+    assert not any("--shards" in line for line in verify_lines(report))
     assert verify(VerifyConfig(filled.path)).sound
 
 
 def test_the_printed_line_survives_a_shell(tmp_path, made):
     opened = made.create(tmp_path / "a store")
     report = verify(VerifyConfig(opened.path, script="my scripts/extract.sbatch"))
-    assert shlex.split(report.sbatch_line()) == [
+    assert shlex.split(sbatch_line(report)) == [
         "sbatch",
         "--array=0-4",
         "my scripts/extract.sbatch",
         str(opened.path),
         "5",
     ]
-    assert shlex.split(report.extract_line()) == ["keybed", "extract", str(opened.path), "--shards", "0-4"]
+    assert shlex.split(extract_line(report)) == ["keybed", "extract", str(opened.path), "--shards", "0-4"]
 
 
 @pytest.mark.parametrize(
@@ -182,7 +184,7 @@ def test_the_printed_line_survives_a_shell(tmp_path, made):
         ({"row/status": (1, 6)}, r"status counts"),
         ({"audio/a/layers": (1, np.nan)}, "must be finite; rows [1]"),
         ({"audio/a/frames": (1, 3.0)}, "1 rows hold one number throughout, e.g. [1]"),
-        ({"audio/a/frames": (slice(None), None)}, "the encoder did not listen"),
+        ({"audio/a/frames": (slice(None), None)}, "the encoder ignored its input"),
     ],
 )
 def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spoil, message):
@@ -215,7 +217,7 @@ def test_a_changed_plan_is_nobodys_shard_but_is_said(filled):
     assert [str(problem) for problem in report.problems] == [
         "plan: features.zarr/row/tier/c.0 is not what was planned (sha256 differs)"
     ]
-    assert "plan a new store" in "\n".join(report.lines())
+    assert "plan a new store" in "\n".join(verify_lines(report))
 
 
 def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
@@ -250,10 +252,10 @@ def test_recompute_names_the_kinds_of_machine(filled, made):
     for shard in range(5):
         log = filled.path / f"logs/{shard:06d}.json"
         log.write_text(json.dumps({**json.loads(log.read_text()), "machine": {"gpu": "none", "torch": "2.13"}}))
-    same = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "none", "torch": "2.13"})
-    assert same.lines()[0] == "stored by this kind of machine"
-    other = verify(VerifyConfig(filled.path, recompute_rows=4), again, here={"gpu": "H200", "torch": "2.13"})
-    assert other.lines()[0] == "stored by another kind of machine (there | here): gpu: none | H200"
+    same = verify(VerifyConfig(filled.path, recompute_rows=4), again, this_machine={"gpu": "none", "torch": "2.13"})
+    assert verify_lines(same)[0] == "stored by this kind of machine"
+    other = verify(VerifyConfig(filled.path, recompute_rows=4), again, this_machine={"gpu": "H200", "torch": "2.13"})
+    assert verify_lines(other)[0] == "stored by another kind of machine (stored | this): gpu: none | H200"
 
 
 def test_status_puts_every_shard_in_one_place(tmp_path, made):

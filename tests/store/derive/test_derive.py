@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 from keybed import store
+from keybed.experiments.cli.derive_view import derive_lines
+from keybed.experiments.cli.verify_view import verify_lines
 from keybed.store import errors
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.derive.derive import DeriveConfig, derive
@@ -139,7 +141,7 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     assert again.made == ()
     assert sorted(again.kept) == sorted(report.made)
     assert again.variance_kept == report.variance_kept
-    assert again.lines()[0] == f"made 0 arrays, kept {len(report.made)} that were fresh"
+    assert derive_lines(again)[0] == f"made 0 arrays, kept {len(report.made)} that were fresh"
 
     before = store.open(path).read("derived/a/frames_pca5", [0, 1])
     for shard in range(5):
@@ -150,7 +152,7 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
         changed.read("derived/a/frames_pca5", [0])
     report_now = verify(VerifyConfig(path))
     assert "derived/a/frames_pca5" in report_now.stale
-    assert report_now.lines()[-1] == f"afterwards: keybed derive {path}"
+    assert verify_lines(report_now)[-1] == f"afterwards: keybed derive {path}"
     remade = derive(DeriveConfig(path, FEATURES, pca=5, threads=2))
     assert sorted(remade.made) == sorted(report.made)
     assert not np.array_equal(store.open(path).read("derived/a/frames_pca5", [0, 1]), before)
@@ -174,7 +176,7 @@ def test_a_damaged_derived_array_is_found_and_made_again(derived_store, snapshot
         if "scale" not in name:
             with pytest.raises(errors.ShardDamaged, match="--repair` removes it, `keybed derive"):
                 store.open(path).read(array, np.arange(150))
-        said = "\n".join(verify(VerifyConfig(path, repair=True)).lines())
+        said = "\n".join(verify_lines(verify(VerifyConfig(path, repair=True))))
         assert f"{array}: it cannot be decoded" in said
         assert "removed" in said
         assert said.endswith(f"afterwards: keybed derive {path}")

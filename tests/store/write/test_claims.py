@@ -12,9 +12,10 @@ import time
 import pytest
 
 from keybed.store import errors
-from keybed.store.check.leftovers import live_claims
+from keybed.store.check.leftovers import shards_in_work
 from keybed.store.format.layout import Layout
-from keybed.store.write.claims import claim, read_holder
+from keybed.store.write.claim_files import read_holder
+from keybed.store.write.claims import claim
 from keybed.store.write.task_failures import read_failures
 
 
@@ -39,7 +40,7 @@ def test_a_young_claim_is_busy_and_names_its_holder(tmp_path, made):
         with pytest.raises(errors.ShardBusy, match=busy), claim(opened, 1):
             pass
         with claim(opened, 2):
-            assert live_claims(Layout(opened.path)) == {1, 2}
+            assert shards_in_work(Layout(opened.path)) == {1, 2}
     assert not list((opened.path / "claims").iterdir())
 
 

@@ -1,0 +1,72 @@
+"""The lines that `keybed verify` prints: what is wrong, and the commands that mend it."""
+
+from __future__ import annotations
+
+import shlex
+
+from keybed.store.check.recompute_difference import RecomputeDifference
+from keybed.store.check.verify import VerifyReport
+from keybed.store.format import shards
+
+MAX_TASKS = 1000
+"""Slurm's usual MaxArraySize is 1001."""
+
+
+def verify_lines(report: VerifyReport) -> list[str]:
+    """The whole report, one line per finding, then the commands in the order in which to run them."""
+    store = shlex.quote(str(report.config.store))
+    lines = [str(problem) for problem in report.problems]
+    if report.missing:
+        lines.append(
+            f"not committed: {len(report.missing)} of {report.n_shards} shards ({shards.as_ranges(report.missing)})"
+        )
+    if report.leftovers:
+        action = "removed" if report.repaired else "--repair removes them"
+        lines.append(f"leftovers of killed tasks, {action}: {len(report.leftovers)} files, e.g. {report.leftovers[0]}")
+    if report.recompute_difference is not None:
+        lines += difference_lines(report.recompute_difference)
+    if any(problem.shard is None for problem in report.problems):
+        lines.append("the plan-written part is damaged: copy it again from a good copy, or plan a new store")
+    lines += [f"{path}: {what}{', removed' if report.repaired else ''}" for path, what in report.damaged.items()]
+    if (report.bad or report.damaged) and not report.repaired:
+        effects = [
+            *(["un-commits bad shards"] if report.bad else []),
+            *(["removes derived arrays"] if report.damaged else []),
+        ]
+        lines.append(f"first: keybed verify {store} --repair   ({' and '.join(effects)})")
+    if report.redo:
+        lines += [f"on a cluster: {sbatch_line(report)}", f"or here: {extract_line(report)}"]
+    if report.stale:
+        lines.append(f"derived from other data than the store holds now: {', '.join(report.stale)}")
+    if report.stale or report.damaged:
+        lines.append(f"afterwards: keybed derive {store}")
+    if report.sound:
+        which = "the one shard is" if report.n_shards == 1 else f"all {report.n_shards} shards are"
+        lines.append(f"{which} whole and sound; next: keybed info {report.config.store}")
+    return lines
+
+
+def difference_lines(difference: RecomputeDifference) -> list[str]:
+    """One line per array, and how this machine differs from the one that stored the rows."""
+    lines = [f"recomputed {difference.n_rows} rows; relative difference of features, mean and largest:"]
+    if difference.machine_differences is not None:
+        other = f"another kind of machine (stored | this): {'; '.join(difference.machine_differences)}"
+        lines.insert(0, f"stored by {other if difference.machine_differences else 'this kind of machine'}")
+    lines += [f"  {path}: {mean:.2e}, {largest:.2e}" for path, (mean, largest) in difference.features.items()]
+    lines += [f"  {path} DIFFERS in rows {rows[:8]}" for path, rows in difference.labels.items()]
+    if not difference.labels:
+        lines.append("  labels and degradations are equal, bit for bit")
+    return lines
+
+
+def sbatch_line(report: VerifyReport) -> str:
+    """The command that makes the shards of `report.redo` as an array job, with the number of tasks written out."""
+    config = report.config
+    tasks = config.tasks or min(report.n_shards, MAX_TASKS)
+    elements = shards.as_ranges(shards.tasks_of_shards(report.redo, tasks))
+    return f"sbatch --array={elements} {shlex.quote(config.script)} {shlex.quote(str(config.store))} {tasks}"
+
+
+def extract_line(report: VerifyReport) -> str:
+    """The command that makes the shards of `report.redo` on this machine."""
+    return f"keybed extract {shlex.quote(str(report.config.store))} --shards {shards.as_ranges(report.redo)}"
