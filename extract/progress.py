@@ -1,4 +1,4 @@
-"""How long work tells what it is doing: a function of (what, done, total), shown with rich or not at all."""
+"""Progress of long work: a callback (what, done, total), as a progress bar or silent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 Progress = Callable[[str, int, int], None]
-"""Called as progress(what, done, total), from the main thread; `what` is one line for a person."""
+"""Called as progress(what, done, total) from the main thread; `what` names the step in one line."""
 
 
 def silent(what: str, done: int, total: int) -> None:
@@ -15,7 +15,7 @@ def silent(what: str, done: int, total: int) -> None:
 
 @contextmanager
 def progress_bar() -> Iterator[Progress]:
-    """A progress bar on the terminal, one line for every `what`."""
+    """A progress bar on the terminal (rich), one line per step."""
     from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 

@@ -1,4 +1,4 @@
-"""MAESTRO v3's metadata: which recordings there are, and where their files lie. Reads the CSV, opens nothing else."""
+"""Read MAESTRO v3's CSV: the recordings and the paths of their files. No other file is opened."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ COLUMNS = (
 
 
 class CorpusError(KeybedError):
-    """The corpus's metadata cannot be used as it stands; the message names the file and the line."""
+    """The CSV cannot be used; the message names the file and the line."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One line of the CSV. `midi` and `audio` are paths inside the corpus's folder; audio is "" where none is named."""
+    """One line of the CSV. `midi` and `audio` are paths inside the corpus's folder; audio is "" where the CSV names none."""
 
     index: int
-    """Its place in the CSV, counted from 0: the id that every row of the store carries."""
+    """Number of its line in the CSV, from 0; it is the recording id in every row of the store."""
     composer: str
     title: str
     split: str
@@ -44,7 +44,7 @@ class Recording:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder in MAESTRO v3's layout. `csv_bytes` are kept because they are part of the recipe's hash."""
+    """A folder in MAESTRO v3's layout. `csv_bytes` go into the recipe as a hash."""
 
     folder: Path
     csv_path: Path
@@ -52,19 +52,19 @@ class Corpus:
     recordings: tuple[Recording, ...]
 
     def midi_path(self, recording: Recording) -> Path:
-        """Where the recording's MIDI should lie; it may be absent."""
+        """Path of the recording's MIDI file, which may be absent."""
         return self.folder / recording.midi
 
     def audio_path(self, recording: Recording) -> Path:
-        """Where the recording's WAV or FLAC should lie; it may be absent."""
+        """Path of the recording's WAV or FLAC file, which may be absent."""
         return self.folder / recording.audio
 
 
 def read_corpus(path: Path) -> Corpus:
-    """Read a corpus from its folder, or from its CSV alone (whose folder is then the corpus's).
+    """Read a corpus from its folder or from the path of its CSV.
 
-    Raises CorpusError for a folder without a CSV, one that cannot be read, missing columns, and any line that cannot be
-    meant: an unknown split, a duration that is not a positive number, a path that leaves the folder, a MIDI named twice.
+    Raises CorpusError for a folder without a CSV, an unreadable CSV, missing columns, and lines with an unknown split, a
+    duration that is not a positive number, a path outside the folder, or a MIDI file that another line names.
     """
     csv_path = _find_csv(path)
     try:
@@ -93,12 +93,12 @@ def read_corpus(path: Path) -> Corpus:
     recordings: list[Recording] = []
     seen: dict[str, int] = {}
     for index, (line_number, line) in enumerate(lines):
-        where = f"{csv_path}, line {line_number}"
+        location = f"{csv_path}, line {line_number}"
         if None in line or None in line.values():
-            raise CorpusError(f"{where}: {len(columns)} columns in the header, another number in this line")
-        recording = _recording(index, line, where)
+            raise CorpusError(f"{location}: {len(columns)} columns in the header, another number in this line")
+        recording = _recording(index, line, location)
         if recording.midi in seen:
-            raise CorpusError(f"{where}: {recording.midi} was already named for recording {seen[recording.midi]}")
+            raise CorpusError(f"{location}: {recording.midi} was already named for recording {seen[recording.midi]}")
         seen[recording.midi] = index
         recordings.append(recording)
     if not recordings:
@@ -115,40 +115,43 @@ def _find_csv(path: Path) -> Path:
         return path / CSV_NAME
     others = sorted(path.glob("*.csv"))
     if len(others) != 1:
-        found = ", ".join(other.name for other in others) or "none"
-        raise CorpusError(f"{path}: holds no {CSV_NAME} (CSV files there: {found}); give the CSV's own path")
+        names = ", ".join(other.name for other in others) or "none"
+        raise CorpusError(f"{path}: holds no {CSV_NAME} (CSV files there: {names}); give the path of the CSV itself")
     return others[0]
 
 
-def _recording(index: int, line: dict[str, str], where: str) -> Recording:
+def _recording(index: int, line: dict[str, str], location: str) -> Recording:
     split = line["split"].strip()
     if split not in SPLITS:
-        raise CorpusError(f"{where}: split {split!r}; MAESTRO's are {', '.join(SPLITS)}")
+        raise CorpusError(f"{location}: split {split!r}; MAESTRO's are {', '.join(SPLITS)}")
     try:
         duration_s = float(line["duration"])
     except ValueError as error:
-        raise CorpusError(f"{where}: duration {line['duration']!r} is not a number of seconds") from error
+        raise CorpusError(f"{location}: duration {line['duration']!r} is not a number of seconds") from error
     if not (math.isfinite(duration_s) and duration_s > 0):
-        raise CorpusError(f"{where}: duration {line['duration']!r} is not a positive number of seconds")
+        raise CorpusError(f"{location}: duration {line['duration']!r} is not a positive number of seconds")
     if not line["midi_filename"].strip():
-        raise CorpusError(f"{where}: no midi_filename")
+        raise CorpusError(f"{location}: no midi_filename")
     return Recording(
         index=index,
         composer=line["canonical_composer"].strip(),
         title=line["canonical_title"].strip(),
         split=split,
         year=line["year"].strip(),
-        midi=safe_relative(line["midi_filename"], where),
-        audio=safe_relative(line["audio_filename"], where) if line["audio_filename"].strip() else "",
+        midi=safe_relative(line["midi_filename"], location),
+        audio=safe_relative(line["audio_filename"], location) if line["audio_filename"].strip() else "",
         duration_s=duration_s,
     )
 
 
-def safe_relative(name: str, where: str) -> str:
-    """The name as a path inside its folder; CorpusError for an absolute path, "..", a drive or a control character."""
+def safe_relative(name: str, location: str) -> str:
+    """The name as a relative path inside the corpus folder.
+
+    CorpusError for an absolute path, "..", a drive letter or a control character.
+    """
     name = name.strip()
     path = PurePosixPath(name)
     drive = len(name) > 1 and name[1] == ":"
     if path.is_absolute() or ".." in path.parts or "\\" in name or drive or any(ord(c) < 32 for c in name):
-        raise CorpusError(f"{where}: {name!r} leaves the corpus's folder; names must be plain relative paths")
+        raise CorpusError(f"{location}: {name!r} leaves the corpus's folder; names must be plain relative paths")
     return path.as_posix()

@@ -1,4 +1,4 @@
-"""Every recording's MIDI, parsed once, in worker processes: notes into small files, and what is wrong with it in words."""
+"""Parse each recording's MIDI file once, in worker processes, into a notes file, and list the problems of its files."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ from keybed.store.disk.durable import disk_error
 from keybed.store.format.layout import Layout
 
 DURATION_TOLERANCE_S = 2.0
-"""How far the CSV's duration may lie from the last thing in the MIDI before the plan mentions it."""
+"""The plan reports a MIDI file whose end differs from the CSV's duration by more than this many seconds."""
 
 
 @dataclass(frozen=True)
 class ParsedRecording:
-    """What one recording's files hold. `problem` and `audio_problem` are None where all is well."""
+    """Content of one recording's files. `problem` and `audio_problem` are None where there is none.
+
+    end_s: time of the last note-off or pedal event. audio: size and header of the sound file.
+    """
 
     recording: int
     midi_sha256: str
@@ -37,7 +40,10 @@ class ParsedRecording:
 def parse_all(
     corpus: Corpus, wanted: Sequence[int], notes_folder: Path, *, recorded: bool, jobs: int, progress: Progress
 ) -> dict[int, ParsedRecording]:
-    """Parse the MIDI of these recordings into notes_folder; a file that cannot be read is a `problem`, not an error."""
+    """Parse these recordings into notes_folder, by recording id. An unreadable file becomes a `problem`, not an error.
+
+    recorded: also read the headers of the sound files. jobs: worker processes; 1 works in this process.
+    """
     recordings = [corpus.recordings[index] for index in wanted]
     parse = partial(parse_one, corpus, notes_folder, recorded)
     parsed: dict[int, ParsedRecording] = {}
@@ -46,16 +52,17 @@ def parse_all(
             parsed[recording.index] = parse(recording)
             progress("reading MIDI", len(parsed), len(recordings))
         return parsed
-    bare = partial(parse_one, Corpus(corpus.folder, corpus.csv_path, b"", ()), notes_folder, recorded)
+    folder_only = Corpus(corpus.folder, corpus.csv_path, b"", ())  # small to send to a process
+    parse = partial(parse_one, folder_only, notes_folder, recorded)
     with process_pool(jobs) as pool:
-        for result in pool.map(bare, recordings, chunksize=4):
+        for result in pool.map(parse, recordings, chunksize=4):
             parsed[result.recording] = result
             progress("reading MIDI", len(parsed), len(recordings))
     return parsed
 
 
 def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Recording) -> ParsedRecording:
-    """Hash and parse one recording's files."""
+    """Hash and parse one recording's files. A disk error where the notes file cannot be written."""
     midi = corpus.midi_path(recording)
     sha256, n_notes, end_s, problem = "absent", 0, 0.0, None
     try:
@@ -78,7 +85,7 @@ def parse_one(corpus: Corpus, notes_folder: Path, recorded: bool, recording: Rec
 
 
 def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None, str | None]:
-    """Size and header of the recording's sound file; its samples are hashed when extraction reads them."""
+    """Size and header of the recording's sound file, or the problem with it. Extraction hashes the samples later."""
     import soundfile
 
     path = corpus.audio_path(recording)
@@ -88,30 +95,30 @@ def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None,
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
         return None, f"{recording.audio}: {error.error_string}"
-    facts = {
+    header = {
         "bytes": path.stat().st_size,
         "frames": info.frames,
         "sample_rate_hz": info.samplerate,
         "channels": info.channels,
         "subtype": info.subtype,
     }
-    return facts, None
+    return header, None
 
 
 def file_problems(recording: Recording, parsed: ParsedRecording) -> list[str]:
-    """Everything about a recording's files that a person should know, one line each."""
-    found = [problem for problem in (parsed.problem, parsed.audio_problem) if problem]
+    """The problems of a recording's files, one line each."""
+    problems = [problem for problem in (parsed.problem, parsed.audio_problem) if problem]
     beyond_s = parsed.end_s - recording.duration_s
     if parsed.problem is None and abs(beyond_s) > DURATION_TOLERANCE_S:
-        follows = "those without notes become rows with status NO_NOTES"
+        consequence = "those without notes become rows with status NO_NOTES"
         if beyond_s > 0:
-            follows = f"the last {beyond_s:.1f} s of the MIDI are in none"
-        found.append(
+            consequence = f"the last {beyond_s:.1f} s of the MIDI are in none"
+        problems.append(
             f"{recording.midi}: the CSV says {recording.duration_s:.1f} s, the MIDI ends at {parsed.end_s:.1f} s; "
-            f"windows follow the CSV, {follows}"
+            f"windows follow the CSV, {consequence}"
         )
     if parsed.audio:
         seconds = parsed.audio["frames"] / parsed.audio["sample_rate_hz"]
         if seconds < recording.duration_s - DURATION_TOLERANCE_S:
-            found.append(f"{recording.audio}: {seconds:.1f} s of sound for {recording.duration_s:.1f} s in the CSV")
-    return found
+            problems.append(f"{recording.audio}: {seconds:.1f} s of sound for {recording.duration_s:.1f} s in the CSV")
+    return problems

@@ -1,16 +1,15 @@
-"""Which recordings are of the same music, and which split each piece belongs to.
+"""Group recordings of the same music into pieces, and give each piece one split.
 
-MAESTRO's splits are meant to share no piece, but titles are free text: the same work is spelt in several ways, and five
-titles stand in more than one split as written. A title is read into *paths* such as ("op 142", "3") or
-("op 53", "1"), from the work down to its number or movement. Equal paths are the same music, and a path holds all
-paths that it begins (a whole sonata holds its first movement); titles joined so are one piece, and a piece goes to the
-split that already holds most of its seconds.
+MAESTRO's splits should share no piece, but titles are free text: one work has several spellings, and five titles stand
+in more than one split as written. A title is read into paths such as ("op 142", "3") or ("op 53", "1"): work, then
+number or movement. Titles with equal paths, or where one path begins the other (a sonata and its first movement), are
+one piece. A piece goes to the split that holds most of its seconds.
 """
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from keybed.extract.corpus.metadata import Recording
@@ -18,7 +17,7 @@ from keybed.extract.corpus.titles import WorkPath, read_title
 from keybed.store.format.vocabulary import SPLITS
 
 SPLIT_REPAIR_VERSION = 1
-"""Part of the recipe: counts up with every change that could move a recording to another piece or split."""
+"""Part of the recipe; raise it with every change that can move a recording to another piece or split."""
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,13 @@ class SplitRepair:
     seconds: Mapping[str, float]
     """Seconds of the piece in each split, as the CSV has it."""
     split: str
-    """Where all of it goes."""
+    """The split that the whole piece goes to."""
     moved: tuple[int, ...]
     """Recordings whose split changes."""
 
     @property
     def as_written(self) -> bool:
-        """True where one title, letter by letter, stands in more than one split."""
+        """Whether one and the same title stands in more than one split."""
         return len(self.titles) == 1
 
     def __str__(self) -> str:
@@ -48,46 +47,38 @@ class SplitRepair:
 
 @dataclass(frozen=True)
 class Pieces:
-    """The answer for a whole corpus. `piece_of` and `split_of` run along the recordings."""
+    """Pieces and splits of a corpus. `piece_of` and `split_of` have one entry per recording."""
 
     names: tuple[str, ...]
     piece_of: tuple[int, ...]
     split_of: tuple[str, ...]
     repairs: tuple[SplitRepair, ...]
     vague: tuple[str, ...]
-    """Titles that name no work ("Sonata in F"): nothing tells whether they are the same music as another title."""
-
-
-def titles_in_several_splits(recordings: Iterable[Recording]) -> list[tuple[str, str]]:
-    """(composer, title) as written that the CSV has in more than one split."""
-    splits: dict[tuple[str, str], set[str]] = defaultdict(set)
-    for recording in recordings:
-        splits[recording.composer, recording.title].add(recording.split)
-    return [key for key, found in splits.items() if len(found) > 1]
+    """Titles that name no work ("Sonata in F"); they may be the same music as another title."""
 
 
 def find_pieces(recordings: Sequence[Recording]) -> Pieces:
-    """Group recordings into pieces and give every piece one split. Depends on the CSV alone."""
-    read = [read_title(recording.composer, recording.title) for recording in recordings]
-    group_of = _join([title.paths for title in read])
+    """Group recordings into pieces and give every piece one split, from the CSV alone."""
+    titles = [read_title(recording.composer, recording.title) for recording in recordings]
+    group_of = _join([title.paths for title in titles])
     order = {group: piece for piece, group in enumerate(dict.fromkeys(group_of))}
     piece_of = tuple(order[group] for group in group_of)
     members: list[list[Recording]] = [[] for _ in order]
     for recording, piece in zip(recordings, piece_of, strict=True):
         members[piece].append(recording)
     names = tuple(_name(group) for group in members)
-    chosen = [_split(group) for group in members]
+    splits = [_split(group) for group in members]
     repairs = [
         _repair(name, group, split)
-        for name, group, split in zip(names, members, chosen, strict=True)
+        for name, group, split in zip(names, members, splits, strict=True)
         if any(recording.split != split for recording in group)
     ]
-    vague = {f"{r.composer}: {r.title}" for r, title in zip(recordings, read, strict=True) if title.vague}
-    return Pieces(names, piece_of, tuple(chosen[piece] for piece in piece_of), tuple(repairs), tuple(sorted(vague)))
+    vague = {f"{r.composer}: {r.title}" for r, title in zip(recordings, titles, strict=True) if title.vague}
+    return Pieces(names, piece_of, tuple(splits[piece] for piece in piece_of), tuple(repairs), tuple(sorted(vague)))
 
 
 def _join(paths_of: Sequence[frozenset[WorkPath]]) -> list[int]:
-    """Union-find: a title joins all of its own paths, and a path every one of its beginnings that some title names."""
+    """Group number of each title, by union-find: a title joins its paths, and a path joins its named prefixes."""
     parent: dict[WorkPath, WorkPath] = {path: path for paths in paths_of for path in paths}
 
     def root(path: WorkPath) -> WorkPath:

@@ -1,4 +1,4 @@
-"""Reads a composer's and a title's free text into the works, numbers and movements that it names."""
+"""Read the free text of composer and title into paths of work, number and movement."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import unicodedata
 from dataclasses import dataclass
 
 WorkPath = tuple[str, ...]
-"""(composer, work, number or movement, …): a path holds every path that it begins."""
+"""(composer, work, number or movement, …); a shorter path names all music of the paths that begin with it."""
 
 
 @dataclass(frozen=True)
 class Title:
-    """What a title names; `vague` where it names a form and a key at most."""
+    """The works that a title names; `vague` where it names at most a form and a key."""
 
     paths: frozenset[WorkPath]
     vague: bool = False
@@ -22,6 +22,7 @@ _WRONG_COMPOSER = {
     ("chopin", 'variations and fugue in e-flat major, op. 35, "eroica"'): "beethoven",
     ("chopin", "preludes, book ii, l 123, vi. general lavine - eccentric"): "debussy",
 }
+"""Composers that the CSV gives wrongly: (composer, title) → composer."""
 _COUNTED_UP = {
     ("c major", 840, 843): 840,
     ("a minor", 845, 848): 845,
@@ -32,7 +33,7 @@ _COUNTED_UP = {
     ("bb", 960, 963): 960,
     ("b-flat major", 960, 963): 960,
 }
-"""A spreadsheet counted Deutsch numbers upwards over the files of one Schubert sonata: key, first, last -> meant."""
+"""MAESTRO numbers the files of some Schubert sonatas with rising D numbers: (key, first, last) → the right number."""
 
 _CATALOGUE = re.compile(
     r"\b(?P<name>op(?:us|\.? posth)?|bwv|hwv|woo|bv|rv|kv?|[dslmzr])\.?\s*(?P<work>\d+)(?P<letter>[a-c]\b)?"
@@ -63,7 +64,7 @@ _FORMS = frozenset(
 
 
 def fold(text: str) -> str:
-    """Lower-case ASCII with one kind of quote, dash and space: the ground on which spellings are compared."""
+    """Lower-case ASCII with one kind of quote, dash and space, so that spellings compare equal."""
     plain = re.sub(r"[“”«»„]", '"', text)
     plain = re.sub(r"[‘’´`]", "'", plain).replace("–", "-").replace("&", " and ").replace("_", " ")
     plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
@@ -71,16 +72,16 @@ def fold(text: str) -> str:
 
 
 def composer_key(composer: str) -> str:
-    """Family name of the first-named composer: an arrangement is the same music as what it arranges."""
+    """Family name of the first composer; an arrangement counts as the original work."""
     words = fold(composer.split("/")[0]).split()
     return words[-1] if words else "unknown"
 
 
 def read_title(composer: str, title: str) -> Title:
-    """Every path that the title names, never empty."""
+    """All paths that the title names; at least one."""
     text = fold(title)
-    who = _WRONG_COMPOSER.get((composer_key(composer), text), composer_key(composer))
-    works = _works(who, text)
+    composer_name = _WRONG_COMPOSER.get((composer_key(composer), text), composer_key(composer))
+    works = _works(composer_name, text)
     series = _SERIES.search(text)
     if series:
         works.add((f"{series['form']} {series['number']}",))
@@ -92,46 +93,50 @@ def read_title(composer: str, title: str) -> Title:
         vague = all(word in _FORMS or len(word) == 1 or word.isdigit() for word in words.split())
         works = {(words or text or "untitled",)}
     parts = _movements(text) or ([series["movement"]] if series and series["movement"] else [])
-    return Title(frozenset((who, *work, *([part] if part else [])) for work in works for part in parts or [""]), vague)
+    return Title(
+        frozenset((composer_name, *work, *([part] if part else [])) for work in works for part in parts or [""]), vague
+    )
 
 
-def _works(who: str, text: str) -> set[WorkPath]:
-    if who == "bach" and (well_tempered := _well_tempered(text)):
+def _works(composer_name: str, text: str) -> set[WorkPath]:
+    if composer_name == "bach" and (well_tempered := _well_tempered(text)):
         return {well_tempered}
     hoboken: set[WorkPath] = {(f"hob {match['group']}:{match['work']}",) for match in _HOBOKEN.finditer(text)}
     if hoboken:
         return hoboken
-    found = list(_CATALOGUE.finditer(text))
-    if not found:
+    catalogued = list(_CATALOGUE.finditer(text))
+    if not catalogued:
         return set()
-    after = _NUMBERS.findall(text, found[0].end())
+    after = _NUMBERS.findall(text, catalogued[0].end())
     numbers = [number for listed in after[:1] for number in _expand(listed)]
-    numbers = numbers or [match["sub"] for match in found if match["sub"]]
+    numbers = numbers or [match["sub"] for match in catalogued if match["sub"]]
     if not numbers and not _NUMBERED_APART_FROM_OPUS.search(text):
-        numbers = [number for listed in _NUMBERS.findall(text, 0, found[0].start())[:1] for number in _expand(listed)]
+        numbers = [
+            number for listed in _NUMBERS.findall(text, 0, catalogued[0].start())[:1] for number in _expand(listed)
+        ]
     works: set[WorkPath] = set()
-    for match in found:
+    for match in catalogued:
         name = {"opus": "op", "kv": "k"}.get(match["name"], match["name"])
-        work = _meant(who, text, name, int(match["work"]))
+        work = _corrected_number(composer_name, text, name, int(match["work"]))
         path = f"{name} {work}{match['letter'] or ''}"
         works |= {(path, number) for number in numbers} or {(path,)}
     return works
 
 
-def _meant(who: str, text: str, name: str, work: int) -> int:
+def _corrected_number(composer_name: str, text: str, name: str, work: int) -> int:
     if (
-        who == "schubert"
+        composer_name == "schubert"
         and name == "d"
         and (named := re.search(r"\bin ([a-g](?:b|-flat)?(?: major| minor)?)\b", text))
     ):
-        for (key, first, last), meant in _COUNTED_UP.items():
+        for (key, first, last), number in _COUNTED_UP.items():
             if key == named[1] and first <= work <= last:
-                return meant
+                return number
     return work
 
 
 def _well_tempered(text: str) -> WorkPath | None:
-    """Book and number from the book and the key (kept where a BWV number contradicts them), else from BWV 846–893."""
+    """Book and number in the Well-Tempered Clavier: from book and key (they win over a BWV number), else from BWV 846–893."""
     bwv, book, key = re.search(r"\bbwv\s*(\d+)", text), _WELL_TEMPERED.search(text), _KEY.search(text)
     fugue, prelude = "fug" in text, "prelude" in text
     if not (fugue or prelude):
@@ -140,8 +145,8 @@ def _well_tempered(text: str) -> WorkPath | None:
     if book and key:
         pitch_class = {"c": 0, "d": 2, "e": 4, "f": 5, "g": 7, "a": 9, "b": 11}[key[1]]
         pitch_class += {"flat": -1, "sharp": 1, "#": 1, None: 0}[key[2]]
-        place = 2 * (pitch_class % 12) + (key[3] == "minor")
-        work = f"wtc {len(book[1])}/{place + 1}"
+        index = 2 * (pitch_class % 12) + (key[3] == "minor")
+        work = f"wtc {len(book[1])}/{index + 1}"
     elif book and number:
         work = f"wtc {len(book[1])}/{number[1]}"
     elif bwv and 846 <= int(bwv[1]) <= 893:

@@ -1,8 +1,8 @@
-"""A small corpus in MAESTRO v3's own layout, made by rule, so that the demo needs no download.
+"""A small synthetic corpus in MAESTRO v3's layout, so that the demo needs no download.
 
-Every piece is played by two players with rubato, phrasing, voicing, articulation and pedal of their own: enough music
-that every axis of degradation finds something to spoil. It is no substitute for real performances: what heads learn here
-says that the path works, nothing about pianists.
+Each piece is played by two simulated players, who differ in rubato, phrasing, voicing, articulation and pedal, so that
+every degradation axis has something to act on. Results on it show that the software works; they say nothing about
+real performances.
 """
 
 from __future__ import annotations
@@ -35,22 +35,22 @@ YEARS = (2004, 2018)
 
 @dataclass(frozen=True)
 class Player:
-    """How somebody plays; shares are of the tempo, velocities MIDI's, times in seconds."""
+    """Playing style. Velocities are MIDI's, times in seconds, tempo relative to the score's."""
 
     tempo: float
     rubato: float
     """Depth of the tempo arch over a phrase."""
     arch: float
-    """Velocity gained from a phrase's edge to its middle."""
+    """Velocity added from the edge of a phrase to its middle."""
     forte: float
-    """Velocity between piano and forte phrases."""
+    """Velocity difference of forte and piano phrases."""
     voicing: float
-    """Velocity by which the melody stands out."""
+    """Velocity added to the melody."""
     melody_lead_s: float
     legato: float
-    """Length of a legato note as a share of its beats."""
+    """Length of a legato note as a share of its written length."""
     pedal_share: float
-    """Part of each half bar for which the pedal is down."""
+    """Share of each half bar (bar, in a waltz) with the pedal down."""
     unevenness_s: float
     noise_velocity: float
 
@@ -58,10 +58,10 @@ class Player:
 def write_demo_corpus(
     folder: Path, *, n_pieces: int = 16, n_players: int = 2, seconds: float = 60.0, seed: int = 0
 ) -> Path:
-    """Write the CSV and the MIDI files; returns the folder. Equal arguments write equal bytes.
+    """Write the CSV and the MIDI files into `folder`, and return it. Equal arguments give equal bytes.
 
-    Pieces go 10:3:3 to train, validation and test, and every split has some of them. Raises CorpusError for fewer than
-    4 pieces, or where another corpus lies in the folder.
+    Pieces are divided 10:3:3 into train, validation and test, at least one in each. Raises CorpusError for fewer than 4
+    pieces, and where the folder holds the CSV of another corpus.
     """
     if n_pieces < 4 or n_players < 1:
         raise CorpusError(f"a demo corpus of {n_pieces} pieces and {n_players} players: at least 4 and 1 are needed")
@@ -74,10 +74,10 @@ def write_demo_corpus(
         score = compose(rng, texture, tonic, mode, seconds)
         number = piece // len(TEXTURES) + 1
         title = f"{_FORMS[texture]} in {_TONIC_NAMES[tonic]} {mode.capitalize()}, Op. 1 No. {number}"
-        for place in range(n_players):
-            performance = perform(score, _player(seed, place), rng)
-            year = YEARS[place % len(YEARS)]
-            name = f"{year}/demo_{texture}_{number}_player{place + 1}"
+        for player in range(n_players):
+            performance = perform(score, _player(seed, player), rng)
+            year = YEARS[player % len(YEARS)]
+            name = f"{year}/demo_{texture}_{number}_player{player + 1}"
             (folder / str(year)).mkdir(exist_ok=True)
             _write_midi(folder / f"{name}.midi", performance)
             end_s = max(float(performance.offset_s.max()), float(performance.pedal_s.max()))
@@ -98,15 +98,15 @@ def _write_csv(path: Path, text: str) -> None:
 
 
 def _split(piece: int, n_pieces: int) -> str:
-    """The last pieces are held out: a fifth each, at least one, at most so many that textures still mix in train."""
+    """Split of a piece: the last 3/16 are test, the 3/16 before them validation, at least one piece each."""
     held_out = max(1, round(n_pieces * 3 / 16))
     if piece >= n_pieces - held_out:
         return "test"
     return "validation" if piece >= n_pieces - 2 * held_out else "train"
 
 
-def _player(seed: int, place: int) -> Player:
-    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1_000_000 + place])))
+def _player(seed: int, number: int) -> Player:
+    rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, 1_000_000 + number])))
     return Player(
         tempo=rng.uniform(0.93, 1.07),
         rubato=rng.uniform(0.06, 0.14),
@@ -122,7 +122,7 @@ def _player(seed: int, place: int) -> Player:
 
 
 def perform(score: Score, player: Player, rng: np.random.Generator) -> Performance:
-    """Play a score: times in seconds on MIDI's tick grid, no two notes of one key overlapping."""
+    """Play a score. Times are multiples of a MIDI tick; notes of one key do not overlap."""
     notes = without_unisons(score.notes)
     second_of = _tempo_map(score, player, rng)
     beat = np.array([note.beat for note in notes])
@@ -141,7 +141,7 @@ def perform(score: Score, player: Player, rng: np.random.Generator) -> Performan
 
 
 class _TempoMap:
-    """Beats to seconds, linear between sixteenths."""
+    """Map of beats to seconds, linear between sixteenths."""
 
     def __init__(self, beats: NDArray[np.float64], seconds: NDArray[np.float64]) -> None:
         self._beats, self._seconds = beats, seconds
@@ -151,7 +151,7 @@ class _TempoMap:
 
 
 def _tempo_map(score: Score, player: Player, rng: np.random.Generator) -> _TempoMap:
-    """An arch over every phrase, a ritardando into its end, and a slow wander on top."""
+    """Tempo: an arch over every phrase, a ritardando at its end, and slow random variation."""
     n_beats = score.n_bars * score.beats_per_bar
     beats = np.arange(0, n_beats + 4.25, 0.25)
     inside = (beats / (score.beats_per_bar * PHRASE_BARS)) % 1.0
@@ -178,7 +178,7 @@ def _velocities(
 
 
 def _pedal(score: Score, player: Player, second_of: _TempoMap) -> tuple[NDArray[np.float64], NDArray[np.int_]]:
-    """Down just after each half bar's chord (each bar's in a waltz), up before the next; the foot moves in three steps."""
+    """Pedal events: down just after each half bar (each bar in a waltz), up before the next, in three steps each."""
     every = 3.0 if score.beats_per_bar == 3 else 2.0
     down = np.arange(0, score.n_bars * score.beats_per_bar, every) + 0.12
     up = down + every * player.pedal_share

@@ -1,7 +1,7 @@
-"""Small pieces in four textures, composed by rule: the score that the demo's players perform.
+"""Scores of the demo corpus: small pieces in four textures, composed by rule, in beats and pitches.
 
-Phrases of eight bars over functional harmony in the form A A' B A', with cadences, a melody of repeated motives, and parts that
-move as they would on paper. Nothing here knows of seconds or loudness.
+Phrases of eight bars over functional harmony in the form A A' B A', with cadences, a melody of repeated motives, and
+accompanying parts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _MOTIVES = {
 
 @dataclass(frozen=True)
 class ScoreNote:
-    """A note on paper: beats from the start, MIDI pitch, and whether it is the melody, an inner part or the bass."""
+    """One written note. beat: start, in beats from the start of the piece; part: "melody", "inner" or "bass"."""
 
     beat: float
     beats: float
@@ -34,7 +34,7 @@ class ScoreNote:
 
 @dataclass(frozen=True)
 class Score:
-    """A piece on paper. `tonic` is a pitch class; `bpm` the tempo that its players start from."""
+    """A written piece. tonic: pitch class. bpm: basic tempo in beats per minute."""
 
     texture: str
     tonic: int
@@ -44,12 +44,12 @@ class Score:
     n_bars: int
     notes: tuple[ScoreNote, ...]
     forte_phrases: tuple[bool, ...]
-    """Which phrases are marked forte; the others are piano."""
+    """True for phrases marked forte; the others are piano."""
     staccato_phrases: tuple[bool, ...]
 
 
 def compose(rng: np.random.Generator, texture: str, tonic: int, mode: str, seconds: float) -> Score:
-    """A piece of about so many seconds. Raises ValueError for a texture that is not in TEXTURES."""
+    """Compose a piece of about this many seconds. ValueError for a texture that is not in TEXTURES."""
     if texture not in TEXTURES:
         raise ValueError(f"texture {texture!r}: choose one of {', '.join(TEXTURES)}")
     beats_per_bar = 3 if texture == "waltz" else 4
@@ -76,7 +76,7 @@ def compose(rng: np.random.Generator, texture: str, tonic: int, mode: str, secon
 
 
 def _harmony(rng: np.random.Generator, n_phrases: int) -> list[int]:
-    """One scale degree a bar; phrases A and B alternate as A A' B A', each ending open or closed."""
+    """One chord (scale degree) per bar; phrases A and B in the order A A' B A', each ending open or closed."""
     first = {
         name: _HALF_PHRASES[i] for name, i in zip("AB", rng.choice(len(_HALF_PHRASES), 2, replace=False), strict=True)
     }
@@ -102,7 +102,7 @@ def _melody(
     beats_per_bar: int,
     motives: list[tuple[float, ...]],
 ) -> list[ScoreNote]:
-    """Chord notes on the strong beats, steps between them, inside a twelfth above middle C's tonic."""
+    """Chord notes on strong beats and steps between them, within a twelfth above the tonic near middle C."""
     notes: list[ScoreNote] = []
     step = 7
     for bar, chord in enumerate(chords):
@@ -110,8 +110,8 @@ def _melody(
         rhythm = (float(beats_per_bar),) if last_of_phrase else motives[(0, 0, 1, 0, 0, 2, 1)[bar % PHRASE_BARS]]
         aim = 7 + round(4 * np.sin(np.pi * (bar % PHRASE_BARS) / (PHRASE_BARS - 1)) + rng.normal(0, 1.2))
         beat = float(bar * beats_per_bar)
-        for place, beats in enumerate(rhythm):
-            if place == 0 or beats >= 1.5:
+        for position, beats in enumerate(rhythm):
+            if position == 0 or beats >= 1.5:
                 members = [chord + degree + 7 * octave for octave in range(-1, 3) for degree in (0, 2, 4)]
                 step = min(members, key=lambda s: abs(s - 0.5 * (aim + step)) + 0.3 * (s == step))
             else:
@@ -123,7 +123,7 @@ def _melody(
 
 
 def _chord(chord: int, tonic: int, scale: tuple[int, ...], below: int, above: int) -> list[int]:
-    """All of a triad's pitches from `above` up to, and not including, `below`."""
+    """The pitches of a triad from `above` up to, but not including, `below`."""
     members = {_pitch(tonic, scale, chord + degree + 7 * octave) for octave in range(-4, 3) for degree in (0, 2, 4)}
     return sorted(pitch for pitch in members if above <= pitch < below)
 
@@ -135,12 +135,8 @@ def _bass(chord: int, tonic: int, scale: tuple[int, ...]) -> int:
     return pitch
 
 
-def _beats_per_bar(melody: list[ScoreNote], chords: list[int]) -> int:
-    return round((melody[-1].beat + melody[-1].beats) / len(chords))
-
-
 def _chorale(chords: list[int], tonic: int, scale: tuple[int, ...], melody: list[ScoreNote]) -> list[ScoreNote]:
-    """Alto, tenor and bass on every beat, each going to the nearest note of the new chord; the bass walks between roots."""
+    """Alto, tenor and bass on every beat; each moves to the nearest note of the new chord, the bass by passing notes."""
     notes: list[ScoreNote] = []
     alto, tenor = 62, 55
     n_beats = len(chords) * 4
@@ -196,7 +192,7 @@ def _nocturne(chords: list[int], tonic: int, scale: tuple[int, ...], melody: lis
 
 
 def without_unisons(notes: tuple[ScoreNote, ...]) -> list[ScoreNote]:
-    """The notes as one keyboard can play them: of two on one key at once the melody stays; held keys are let go in time."""
+    """Notes that one keyboard can play: of two on one key at one time the melody stays, and held keys end in time."""
     by_key: dict[int, list[ScoreNote]] = {}
     for note in sorted(notes, key=lambda n: (n.beat, n.part != "melody")):
         played = by_key.setdefault(note.pitch, [])

@@ -1,4 +1,4 @@
-"""What a store will cost: bytes, files, memory and hours, before anything is made. Arithmetic only."""
+"""Estimate the cost of a store from its recipe: bytes, files, memory and hours."""
 
 from __future__ import annotations
 
@@ -16,38 +16,41 @@ from keybed.store.format.array_specs import ArraySpec, array_specs
 from keybed.store.format.recipe import EncoderSpec, Recipe
 
 MOST_TASKS = 1000
-"""A usual MaxArraySize of Slurm is 1001."""
+"""Most tasks that are proposed; Slurm's usual MaxArraySize is 1001."""
 NOTES_BYTES_PER_S = 260
-"""Of `notes/`: 10.2 hours of competition performances took 9.1 MB."""
+"""Bytes of `notes/` per second of music, from 9.1 MB for 10.2 hours of competition performances."""
 PROCESS_BYTES = 130_000_000
-"""Of Python with the libraries that every extraction loads. A run of 64 rows with the baselines and two renderers took
-0.31 GB (shared pages counted once), 0.06 of it waveforms; with RENDERER_BYTES this says 0.39 GB."""
+"""Memory of Python with the libraries that every extraction loads.
+
+Measured: 64 rows with the baselines and two renderers took 0.31 GB (shared pages counted once), 0.06 GB of it waveforms;
+the estimate for that run, with RENDERER_BYTES, is 0.39 GB.
+"""
 TORCH_BYTES = 270_000_000
-"""Of torch and transformers, where an encoder needs them."""
+"""Memory of torch and transformers, where an encoder needs them."""
 COMPUTING_BYTES = 250_000_000
-"""What a batch of the big encoders computes in; one of them runs at a time."""
+"""Working memory of one batch of a pretrained encoder; one encoder runs at a time."""
 FRONT_END_PARAMETERS = 10_000_000
-"""Of an encoder beside its layers: convolutions or embeddings."""
+"""Parameters of an encoder outside its transformer layers: convolutions or embeddings."""
 RENDERER_BYTES = 100_000_000
-"""Of one process that renders."""
+"""Memory of one process that renders."""
 _GB = 1e9
 
 
 @dataclass(frozen=True)
 class Rates:
-    """Rows per second that a machine was measured at; every estimate states them."""
+    """Measured speeds in rows per second; every estimate prints them."""
 
     machine: str
     render_rows_per_core_s: float
     """One finished row (degraded, rendered with pre-roll, normalised) per second and core."""
     cpu_encoder_rows_per_core_s: Mapping[str, float]
     gpu_encoder_rows_per_s: Mapping[str, float]
-    """Encoders that are not named run on the CPU at their CPU rate."""
+    """Encoders that are not named here run on the CPU, at their CPU rate."""
 
     def with_measured(self, rates: Mapping[str, float]) -> Rates:
-        """The same with rates that somebody measured: `render`, an encoder's name (both a core), `gpu:` before its name.
+        """These rates with some replaced: key `render` or an encoder's name (per core), or `gpu:` and an encoder's name.
 
-        Raises UnknownEncoder for a name that is neither.
+        UnknownEncoder for any other key.
         """
         for name in rates:
             if name != "render" and name.removeprefix("gpu:") not in NAMES:
@@ -67,7 +70,7 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: reckoned, 230 GFLOP a MERT row at 14 TFLOP/s float32",
+    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated, 230 GFLOP per MERT row at 14 TFLOP/s float32",
     render_rows_per_core_s=12.5,
     cpu_encoder_rows_per_core_s={"mert": 0.24, "midibert": 0.85, "logmel": 42.0, "expressive": 450.0},
     gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0},
@@ -77,7 +80,7 @@ _CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
 
 @dataclass(frozen=True)
 class Estimate:
-    """All sizes before compression; hours at `rates`."""
+    """The estimated cost: bytes before compression, hours at `rates`."""
 
     array_bytes: Mapping[str, int]
     notes_bytes: int
@@ -85,25 +88,26 @@ class Estimate:
     n_files: int
     ram_bytes: int
     cpu_hours: float
-    """Core hours of rendering, and of those encoders that stay on the CPU when a GPU is there."""
+    """Core hours of rendering and of the encoders that run on the CPU even with a GPU."""
     gpu_hours: float
     cpu_only_hours: float
-    """Core hours where there is no GPU."""
+    """Core hours without a GPU."""
     minutes_per_shard_gpu: float
     minutes_per_shard_cpu: float
     tasks: int
-    """Tasks of an array, each with a GPU, that end within the hours asked for; of CPU tasks where no encoder needs a GPU."""
+    """Number of tasks, each with a GPU (if an encoder uses one), that end within the requested hours."""
     tasks_cpu: int
+    """The same without GPUs."""
     cores_per_task: int
     rates: Rates = field(repr=False)
 
     @property
     def total_bytes(self) -> int:
-        """Everything that will lie in the store's folder."""
+        """Bytes of the whole store folder."""
         return sum(self.array_bytes.values()) + self.notes_bytes
 
     def lines(self) -> list[str]:
-        """The estimate as a person reads it."""
+        """The estimate as lines of text."""
         wide = max(len(path) for path in self.array_bytes)
         features = {path: n_bytes for path, n_bytes in self.array_bytes.items() if not path.startswith("row/")}
         rows = sum(n_bytes for path, n_bytes in self.array_bytes.items() if path.startswith("row/"))
@@ -113,19 +117,19 @@ class Estimate:
             *table,
             f"  {'row/…':<{wide}}  {human_size(rows):>12}",
             f"  {'notes/':<{wide}}  {human_size(self.notes_bytes):>12}",
-            f"  {'in all':<{wide}}  {human_size(self.total_bytes):>12}",
+            f"  {'total':<{wide}}  {human_size(self.total_bytes):>12}",
             f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
             f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
             "(less with --scratch on a disk)",
-            f"a shard (= the most that a kill can lose): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
+            f"time per shard (the most work that a killed task loses): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
             f"{self.minutes_per_shard_cpu:.1f} min on {self.cores_per_task} cores without",
             f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
             f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
             f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {self.cores_per_task} cores each "
             f"(at most {MOST_TASKS})",
-            f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s a core; "
+            f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s per core; "
             + ", ".join(
-                f"{name} {rate:g} rows/s a core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
+                f"{name} {rate:g} rows/s per core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
             )
             + "; with a GPU "
             + ", ".join(f"{name} {rate:g} rows/s" for name, rate in self.rates.gpu_encoder_rows_per_s.items())
@@ -134,7 +138,7 @@ class Estimate:
 
 
 def human_size(n_bytes: float) -> str:
-    """For a person: `83.86 GB`, or `0.48 MB` where it is less than a tenth of a GB."""
+    """Text such as `83.86 GB`, or `0.48 MB` below 0.1 GB."""
     return f"{n_bytes / _GB:.2f} GB" if n_bytes >= 0.1 * _GB else f"{n_bytes / 1e6:.2f} MB"
 
 
@@ -146,7 +150,10 @@ def array_bytes(spec: ArraySpec) -> int:
 def estimate(
     recipe: Recipe, *, seconds_of_notes: float, n_notes_files: int, cores_per_task: int, task_hours: float, rates: Rates
 ) -> Estimate:
-    """The cost of a store of this recipe. Pure."""
+    """Estimate the cost of a store of this recipe.
+
+    seconds_of_notes: music in the recordings used. task_hours: longest time of one task.
+    """
     specs = array_specs(recipe)
     n_shards = shards.count(recipe.n_rows, recipe.shard_rows)
     render_s = 1.0 / rates.render_rows_per_core_s
@@ -155,9 +162,9 @@ def estimate(
         for encoder in recipe.encoders
     }
     gpu_s = {name: 1.0 / rates.gpu_encoder_rows_per_s[name] for name in cpu_s if name in rates.gpu_encoder_rows_per_s}
-    stay_s = sum(seconds for name, seconds in cpu_s.items() if name not in gpu_s)
-    core_s, card_s = render_s + stay_s, sum(gpu_s.values())
-    row_s_gpu = max(core_s / cores_per_task, card_s)
+    cpu_only_s = sum(seconds for name, seconds in cpu_s.items() if name not in gpu_s)
+    core_s, gpu_row_s = render_s + cpu_only_s, sum(gpu_s.values())
+    row_s_gpu = max(core_s / cores_per_task, gpu_row_s)
     row_s_cpu = (render_s + sum(cpu_s.values())) / cores_per_task
     shard_rows = min(recipe.shard_rows, recipe.n_rows)
 
@@ -171,7 +178,7 @@ def estimate(
         n_files=_files(specs, n_shards) + n_notes_files,
         ram_bytes=_ram(recipe, specs, shard_rows, cores_per_task),
         cpu_hours=recipe.n_rows * core_s / 3600,
-        gpu_hours=recipe.n_rows * card_s / 3600,
+        gpu_hours=recipe.n_rows * gpu_row_s / 3600,
         cpu_only_hours=recipe.n_rows * row_s_cpu * cores_per_task / 3600,
         minutes_per_shard_gpu=shard_rows * row_s_gpu / 60,
         minutes_per_shard_cpu=shard_rows * row_s_cpu / 60,
@@ -183,14 +190,14 @@ def estimate(
 
 
 def _files(specs: tuple[ArraySpec, ...], n_shards: int) -> int:
-    """Files that a finished store holds beside its notes: metadata, one object a shard and array, commits and logs."""
+    """Number of files of a finished store without its notes: metadata, one file per shard and array, commits, logs."""
     groups = {"/".join(spec.path.split("/")[:depth]) for spec in specs for depth in range(spec.path.count("/") + 1)}
     objects = sum(1 if spec.writer == "plan" else n_shards for spec in specs)
     return len(groups) + len(specs) + objects + 2 * n_shards + len(("recipe", "recordings", "places", "plan"))
 
 
 def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: int) -> int:
-    """Two shards' waveforms (one is rendered while the other is encoded), two shards' features, encoders, renderers."""
+    """Bytes of two shards' waveforms and features (one shard is rendered, one encoded), encoders and renderers."""
     waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4
     task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
     features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
@@ -198,18 +205,18 @@ def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: i
 
 
 def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
-    """Bytes of the encoders beside their process: what is kept, and the float32 of one being loaded or room to compute.
+    """Bytes of the encoders on a CPU: their parameters, and a float32 copy while loading or COMPUTING_BYTES.
 
-    On a CPU; what CUDA takes of the host is not counted. Measured peaks, with PROCESS_BYTES: MERT-95M in float32 1.10 GB
-    where this says 1.03, in bfloat16 0.82 where it says 0.97; with MIDIBert in bfloat16 1.05, or 1.45 with MERT's weights
-    from a file, where it says 1.16.
+    CUDA's host memory is not counted. Measured against estimated peaks, PROCESS_BYTES included: MERT-95M in float32 1.10
+    and 1.03 GB, in bfloat16 0.82 and 0.97 GB; with MIDIBert in bfloat16 1.05 GB (1.45 with MERT's weights read from a
+    file) and 1.16 GB.
     """
     pretrained = [encoder for encoder in encoders if encoder.source != "none"]
     if not pretrained:
         return 0
     kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
-    passing = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
-    return TORCH_BYTES + kept + max(passing, COMPUTING_BYTES)
+    loading = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
+    return TORCH_BYTES + kept + max(loading, COMPUTING_BYTES)
 
 
 def _parameters(encoder: EncoderSpec) -> int:

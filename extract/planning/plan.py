@@ -1,4 +1,4 @@
-"""From a corpus's folder to an empty store: everything is decided here, and nothing that shapes a number later."""
+"""Plan a store: read a corpus, decide every choice that shapes a number, and create the empty store."""
 
 from __future__ import annotations
 
@@ -11,20 +11,18 @@ from pathlib import Path
 from typing import Any
 
 from keybed import store as stores
-from keybed.extract import degrade
 from keybed.extract.audio import render
 from keybed.extract.corpus.metadata import Corpus
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
-from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
 from keybed.extract.encoders import PRETRAINED, describe
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import Estimate, estimate
+from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanConfig, PlanError, RowPlan, draw_all_levels, plan_rows
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
-from keybed.store.format.array_specs import shard_rows_for
-from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
+from keybed.store.format.recipe import EncoderSpec, Recipe
 from keybed.store.format.vocabulary import SPLITS
 from keybed.store.write.create import refuse_foreign, update_machine_paths
 
@@ -32,23 +30,23 @@ __all__ = ["PlanConfig", "PlanError", "dry_run", "plan"]
 
 
 def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
-    """Read the corpus, decide every row, and make the empty store; an equal plan made again changes nothing.
+    """Create the empty store, or leave a store of the same plan as it is.
 
-    Raises CorpusError, PlanError, RecipeMismatch (the store was planned otherwise), NotAStore (other things lie there),
-    NoDiskSpace, and encoders' errors.
+    Raises CorpusError, PlanError, RecipeMismatch (the store has another plan), NotAStore (the folder holds other files),
+    NoDiskSpace, and errors of encoders and soundfonts.
     """
     if config.metadata_only:
-        raise PlanError("--metadata-only counts without files, so there is nothing to extract; add --dry-run")
+        raise PlanError("--metadata-only reads no MIDI, so that no store can be made; add --dry-run")
     refuse_foreign(config.store)
     row_plan = plan_rows(config)
-    specs, places = _encoders(config)
-    audio = render.describe(config.soundfont) if config.audio == "rendered" else _recorded(row_plan.corpus)
-    places["maestro"] = str(row_plan.corpus.folder.absolute())
+    specs, machine_paths = _encoders(config)
+    audio = _describe_audio(config)
+    machine_paths["maestro"] = str(row_plan.corpus.folder.absolute())
     if config.audio == "rendered":
-        places["soundfont"] = str(render.check_soundfont(config.soundfont).absolute())
+        machine_paths["soundfont"] = str(render.check_soundfont(config.soundfont).absolute())
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, row_plan, Path(folder), progress)
-        recipe = _recipe(config, row_plan, specs, audio, parsed)
+        recipe = store_recipe(config, row_plan, specs, audio, parsed)
         costs = _estimate(config, row_plan, recipe)
         if config.check_disk_space:
             check_disk_space(config.store, costs)
@@ -59,24 +57,24 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
             recipe,
             planned,
             row_plan.order.split_ranges,
-            _recordings(row_plan, parsed),
-            places,
+            recording_entries(row_plan, parsed),
+            machine_paths,
             write_notes=partial(_copy_notes, Path(folder)),
         )
-        update_machine_paths(stores.open(config.store), places)
+        update_machine_paths(stores.open(config.store), machine_paths)
         progress("making the store", 1, 1)
     return _report(config, row_plan, specs, parsed, costs, created=True)
 
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
-    """The same report without a store, without weights, and with `metadata_only` without files."""
+    """The report of a plan, without creating a store or reading weights; with `metadata_only` from the CSV alone."""
     row_plan = plan_rows(config)
     specs, _ = _encoders(config, dry=True)
     parsed: dict[int, ParsedRecording] = {}
     if not config.metadata_only:
         with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
             parsed = _parse(config, row_plan, Path(folder), progress)
-    recipe = _recipe(config, row_plan, specs, {"source": config.audio}, parsed)
+    recipe = store_recipe(config, row_plan, specs, {"source": config.audio}, parsed)
     costs = _estimate(config, row_plan, recipe)
     return _report(
         config, row_plan, specs, parsed, costs, created=False, disk_space_problem=_disk_space_problem(config, costs)
@@ -93,10 +91,10 @@ def _disk_space_problem(config: PlanConfig, costs: Estimate) -> str | None:
 
 
 def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
-    specs, places = [], {}
+    specs, machine_paths = [], {}
     for name in config.encoders:
         weights = config.weights.get(name)
-        spec, place = describe(
+        spec, path = describe(
             name,
             weights="random" if dry and weights is None and name in PRETRAINED else weights,
             n_bins=config.n_bins,
@@ -106,14 +104,16 @@ def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSp
             compute_dtype=config.compute_dtype,
         )
         specs.append(spec)
-        if place is not None:
-            places[f"weights/{name}"] = place
+        if path is not None:
+            machine_paths[f"weights/{name}"] = path
     if len({spec.group for spec in specs}) != len(specs):
         raise PlanError(f"encoders {', '.join(config.encoders)}: one of them is named twice")
-    return tuple(specs), places
+    return tuple(specs), machine_paths
 
 
-def _recorded(corpus: Corpus) -> dict[str, Any]:
+def _describe_audio(config: PlanConfig) -> dict[str, Any]:
+    if config.audio == "rendered":
+        return render.describe(config.soundfont)
     from keybed.extract.audio import recorded
 
     return recorded.describe()
@@ -128,96 +128,23 @@ def _parse(config: PlanConfig, row_plan: RowPlan, folder: Path, progress: Progre
         jobs=config.jobs or len(os.sched_getaffinity(0)),
         progress=progress,
     )
-    _check_something_is_there(row_plan.corpus, parsed, recorded=config.audio == "recorded")
+    _check_files_exist(row_plan.corpus, parsed, recorded=config.audio == "recorded")
     return parsed
 
 
-def _check_something_is_there(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
-    """One absent file is a row's trouble; all of them are a wrong folder."""
+def _check_files_exist(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
+    """Raise PlanError where no MIDI file, or no sound file, exists: the folder is probably the wrong one."""
     first = corpus.recordings[next(iter(parsed))]
     if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
         raise PlanError(
             f"{corpus.folder}: none of the {len(parsed)} MIDI files that {corpus.csv_path.name} names is there "
             f"(the first: {first.midi}); give the folder that holds them"
         )
-    if recorded and not any(found.audio for found in parsed.values()):
+    if recorded and not any(recording.audio for recording in parsed.values()):
         raise PlanError(
             f"{corpus.folder}: none of the {len(parsed)} sound files that {corpus.csv_path.name} names can be read "
             f"(the first: {parsed[first.index].audio_problem}); without them there is --audio rendered"
         )
-
-
-def _recipe(
-    config: PlanConfig,
-    row_plan: RowPlan,
-    specs: tuple[EncoderSpec, ...],
-    audio: dict[str, Any],
-    parsed: Mapping[int, ParsedRecording],
-) -> Recipe:
-    recordings = row_plan.corpus.recordings
-    n_rows = row_plan.order.columns["tier"].size
-    return Recipe(
-        corpus={
-            "csv_sha256": _sha256(row_plan.corpus.csv_bytes),
-            "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
-            "audio_headers_sha256": fingerprint(
-                {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
-                if config.audio == "recorded"
-                else None
-            ),
-            "n_recordings": len(recordings),
-            "n_recordings_used": len(row_plan.used),
-        },
-        segments={
-            "window_s": config.window_s,
-            "hop_s": config.hop_s,
-            "limit": config.limit,
-            "n_segments": len(row_plan.segments),
-            "split_repair": SPLIT_REPAIR_VERSION,
-        },
-        degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
-        audio={**audio, "source": config.audio},
-        encoders=specs,
-        n_rows=n_rows,
-        shard_rows=config.shard_rows or shard_rows_for(n_rows),
-    )
-
-
-def _sha256(data: bytes) -> str:
-    import hashlib
-
-    return hashlib.sha256(data).hexdigest()
-
-
-def _recordings(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) -> list[dict[str, Any]]:
-    entries = []
-    for recording, piece, split in zip(
-        row_plan.corpus.recordings, row_plan.pieces.piece_of, row_plan.pieces.split_of, strict=True
-    ):
-        found = parsed.get(recording.index)
-        entries.append(
-            {
-                "recording": recording.index,
-                "composer": recording.composer,
-                "title": recording.title,
-                "year": recording.year,
-                "piece": piece,
-                "piece_name": row_plan.pieces.names[piece],
-                "split": split,
-                "split_in_csv": recording.split,
-                "midi": recording.midi,
-                "audio": recording.audio,
-                "duration_s": recording.duration_s,
-                "used": found is not None,
-                "midi_sha256": found.midi_sha256 if found else None,
-                "n_notes": found.n_notes if found else None,
-                "midi_end_s": found.end_s if found else None,
-                "midi_problem": found.problem if found else None,
-                "audio_header": found.audio if found else None,
-                "audio_problem": found.audio_problem if found else None,
-            }
-        )
-    return entries
 
 
 def _copy_notes(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a plan says of itself when it is made."""
+"""The report that `keybed plan` prints."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from keybed.extract.planning.estimate import Estimate
 
 @dataclass(frozen=True)
 class PlanReport:
-    """What was planned, for a person (`lines`) and for a program."""
+    """What was planned, as fields and as text (`lines`)."""
 
     store: Path
     created: bool
@@ -24,31 +24,31 @@ class PlanReport:
     rows_of_split: Mapping[str, int]
     pieces: Pieces
     too_short: tuple[str, ...]
-    """Recordings shorter than a window: they have no row."""
+    """Recordings shorter than a window; they have no rows."""
     problems: tuple[str, ...]
     """Recordings whose files are absent, damaged, or disagree with the CSV."""
     random_weights: tuple[str, ...]
     slow_arithmetic: tuple[str, ...]
-    """Encoders with weights that will compute in float32."""
+    """Pretrained encoders that will compute in float32."""
     estimate: Estimate
     disk_space_problem: str | None = None
-    """What a dry run says of a disk that is too small; a plan refuses it."""
+    """Message of a dry run about a disk that is too small; `plan` raises it as NoDiskSpace."""
 
     def lines(self) -> list[str]:
-        """The report as a person reads it."""
+        """The report as lines of text."""
         splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows_of_split.items())
         used = "" if self.n_recordings_used == self.n_recordings else f" ({self.n_recordings_used:,} of them used)"
         lines = [
             f"{self.n_recordings:,} recordings{used}, {len(self.pieces.names):,} pieces, "
             f"{self.n_segments:,} segments, {self.n_rows:,} rows ({splits})",
-            *_listed("pieces that the CSV has in several splits, now in one", self.pieces.repairs),
-            *_listed("titles that name no work, so nothing tells whether a split shares them", self.pieces.vague),
+            *_listed("pieces in several splits of the CSV, moved to one split", self.pieces.repairs),
+            *_listed("titles that name no work, so that the same music may be in two splits", self.pieces.vague),
             *_listed("recordings shorter than a window, left out", self.too_short),
-            *_listed("recordings with something wrong; unreadable ones keep their rows, as failed", self.problems),
+            *_listed("recordings with problems; rows of unreadable ones are kept and marked as failed", self.problems),
             *self.estimate.lines(),
         ]
         if self.disk_space_problem:
-            lines.append(f"NO ROOM: {self.disk_space_problem}")
+            lines.append(f"NOT ENOUGH DISK SPACE: {self.disk_space_problem}")
         if self.slow_arithmetic:
             lines.append(
                 f"arithmetic: float32 for {', '.join(self.slow_arithmetic)}; `--dtype bfloat16` is faster on GPUs since Ampere "
@@ -56,7 +56,7 @@ class PlanReport:
             )
         if self.random_weights:
             lines.append(
-                f"RANDOM WEIGHTS: {', '.join(self.random_weights)} will give seeded noise, not music's features"
+                f"RANDOM WEIGHTS: {', '.join(self.random_weights)} have seeded random weights; their features describe no music"
             )
         if not self.created:
             return [*lines, "dry run: nothing was written"]

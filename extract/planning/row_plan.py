@@ -1,4 +1,4 @@
-"""What `keybed plan` is told, and all that follows from it and the CSV alone: pieces, segments, rows, drawn levels."""
+"""The settings of `keybed plan`, and what follows from them and the CSV: pieces, segments, rows, drawn levels."""
 
 from __future__ import annotations
 
@@ -33,55 +33,58 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import LEVELS, TIERS
 
 LEAST_WINDOW_S = 1.0
+"""Shortest window that can be planned."""
 LEAST_BIN_S = 0.1
-"""A bin this short still holds several frames of every audio encoder."""
+"""Shortest time bin; it still holds several frames of every audio encoder."""
 
 
 class PlanError(KeybedError):
-    """A plan that cannot be made from this corpus and these settings; the message says why."""
+    """This corpus and these settings cannot be planned; the message says why."""
 
 
 @dataclass(frozen=True)
 class PlanConfig:
-    """Everything that `keybed plan` can be told."""
+    """All settings of `keybed plan`."""
 
     maestro: Path
     """A folder in MAESTRO v3's layout, or its CSV."""
     store: Path
     limit: int | None = None
-    """At most so many segments, spread over splits and pieces."""
+    """Plan at most this many segments, spread over splits and pieces; None for all."""
     encoders: tuple[str, ...] = ("mert", "midibert", "logmel", "expressive")
     weights: Mapping[str, str] = field(default_factory=dict)
-    """Encoder -> hub id, local folder, or "random"; the encoder's own default where it is not named."""
+    """Encoder name → hub id, local folder, or "random"; encoders that are not named use their default."""
     revisions: Mapping[str, str] = field(default_factory=dict)
+    """Encoder name → revision on the hub."""
     profile: str = "mixed"
     seed: int = 0
     audio: Literal["rendered", "recorded"] = "rendered"
     soundfont: Path | None = None
-    """None: the one that ships with pretty_midi."""
+    """An .sf2 or .sf3 file; None for the one that ships with pretty_midi."""
     window_s: float = WINDOW_S
     hop_s: float = HOP_S
     n_bins: int = 20
+    """Time bins per window."""
     shard_rows: int | None = None
-    """None: the largest power of two from 32 to 1024 that gives at least 8 shards."""
+    """Rows per shard; None for the largest power of two from 32 to 1024 that gives at least 8 shards."""
     compute_dtype: str = "float32"
-    """What the two big encoders compute in: "float32", or "bfloat16" where the machines are fast at it."""
+    """Arithmetic of the pretrained encoders: "float32", or "bfloat16" on machines that are fast at it."""
     threads: int = 2
-    """CPU threads of an encoder; part of the recipe, because sums depend on them."""
+    """CPU threads of an encoder; part of the recipe, because rounding depends on them."""
     jobs: int | None = None
-    """Processes that read MIDI; None: one a core."""
+    """Processes that read MIDI; None for one per core."""
     metadata_only: bool = False
     """Count from the CSV alone, without the files; only for a dry run."""
     check_disk_space: bool = True
     cores_per_task: int = 8
     task_hours: float = 2.0
-    """How long one task of the array should take at most, for the number of tasks that is proposed."""
+    """Longest time of one task; the proposed number of tasks follows from it."""
     rates: Rates = MEASURED_RATES
 
 
 @dataclass(frozen=True, eq=False)
 class RowPlan:
-    """What follows from the CSV alone."""
+    """What follows from the settings and the CSV. used: ids of the recordings that have rows."""
 
     corpus: Corpus
     pieces: Pieces
@@ -99,7 +102,7 @@ def plan_rows(config: PlanConfig) -> RowPlan:
         raise PlanError(f"--limit {config.limit}: at least one segment is needed")
     if config.shard_rows is not None and (config.shard_rows < 4 or config.shard_rows % len(TIERS)):
         raise PlanError(
-            f"--shard-rows {config.shard_rows}: a shard holds whole segments, so a multiple of {len(TIERS)}"
+            f"--shard-rows {config.shard_rows}: must be a multiple of {len(TIERS)}, because a shard holds whole segments"
         )
     _check_windows(config)
     corpus = read_corpus(config.maestro)
@@ -119,18 +122,18 @@ def plan_rows(config: PlanConfig) -> RowPlan:
 
 def _check_windows(config: PlanConfig) -> None:
     if not (math.isfinite(config.window_s) and config.window_s >= LEAST_WINDOW_S):
-        raise PlanError(f"--window {config.window_s:g}: a length of {LEAST_WINDOW_S:g} s or more")
+        raise PlanError(f"--window {config.window_s:g}: must be a number of seconds, at least {LEAST_WINDOW_S:g}")
     if not (math.isfinite(config.hop_s) and config.hop_s > 0):
-        raise PlanError(f"--hop {config.hop_s:g}: seconds from one segment's start to the next, above 0")
+        raise PlanError(f"--hop {config.hop_s:g}: must be a number of seconds above 0")
     if not 1 <= config.n_bins <= config.window_s / LEAST_BIN_S:
         raise PlanError(
-            f"--bins {config.n_bins}: at least 1, and none shorter than {LEAST_BIN_S:g} s "
-            f"({math.floor(config.window_s / LEAST_BIN_S)} in a window of {config.window_s:g} s)"
+            f"--bins {config.n_bins}: must be from 1 to {math.floor(config.window_s / LEAST_BIN_S)}, "
+            f"so that a bin of a window of {config.window_s:g} s lasts at least {LEAST_BIN_S:g} s"
         )
 
 
 def draw_all_levels(config: PlanConfig, order: RowOrder, progress: Progress) -> NDArray[np.float32]:
-    """Every row's drawn levels, float32 (rows, 8); in worker processes where there are many."""
+    """Drawn levels of all rows, float32 (rows, 8); many rows are drawn in worker processes."""
     columns = order.columns
     n_rows = columns["tier"].size
     starts = range(0, n_rows, 4096)

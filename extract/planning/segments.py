@@ -1,4 +1,4 @@
-"""From recordings to rows: windows, the choice of a limited number of them, and the order of the store's rows."""
+"""Segments of all recordings, the choice of a limited number of them, and the order of the store's rows."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from keybed.store.format.vocabulary import SPLITS, TIERS
 
 WINDOW_S = 10.0
 HOP_S = 6.2
+"""Seconds from the start of one segment to the start of the next."""
 LEAST_SHARE = 0.15
-"""Least share of validation and of test in a limited number of segments, so that small runs can be judged."""
+"""Validation and test each get at least this share of a limited number of segments, so that small runs can be evaluated."""
 _ORDER, _CHOICE = 1, 2
+"""Purposes of a random generator."""
 
 
 @dataclass(frozen=True, eq=False)
 class Segments:
-    """One entry a segment. `segment` is its number among all of the corpus's, whatever the limit."""
+    """Columns with one entry per segment. `segment` is its number among all segments of the corpus, without the limit."""
 
     recording: NDArray[np.int32]
     segment: NDArray[np.int32]
@@ -33,22 +35,22 @@ class Segments:
     def __len__(self) -> int:
         return int(self.segment.size)
 
-    def take(self, which: NDArray[np.intp]) -> Segments:
+    def take(self, index: NDArray[np.intp]) -> Segments:
         """These segments, in this order."""
         return Segments(
-            self.recording[which], self.segment[which], self.piece[which], self.split[which], self.start_s[which]
+            self.recording[index], self.segment[index], self.piece[index], self.split[index], self.start_s[index]
         )
 
 
 def n_windows(duration_s: float, window_s: float = WINDOW_S, hop_s: float = HOP_S) -> int:
-    """floor((duration − window) / hop) + 1, a nanosecond forgiven; 0 where the recording is shorter than a window."""
+    """floor((duration − window) / hop + 1e-9) + 1; 0 for a recording shorter than a window."""
     return 0 if duration_s < window_s else math.floor((duration_s - window_s) / hop_s + 1e-9) + 1
 
 
 def all_segments(
     recordings: Sequence[Recording], pieces: Pieces, window_s: float = WINDOW_S, hop_s: float = HOP_S
 ) -> Segments:
-    """Every window of every recording in the CSV's order; start_s = i × hop. Depends on the CSV alone."""
+    """Every segment of every recording, in the order of the CSV; start_s = i × hop. Uses the CSV alone."""
     counts = np.array([n_windows(recording.duration_s, window_s, hop_s) for recording in recordings], np.int64)
     split = np.array([SPLITS.index(name) for name in pieces.split_of], np.uint8)
     first = np.repeat(np.cumsum(counts) - counts, counts)
@@ -63,29 +65,29 @@ def all_segments(
 
 
 def choose_segments(segments: Segments, limit: int | None, seed: int) -> Segments:
-    """At most `limit` segments, spread over splits, over each split's pieces, and over each piece's recordings.
+    """At most `limit` segments, spread over splits, over the pieces of a split, and over the recordings of a piece.
 
-    The same seed with a larger limit keeps what a smaller one chose wherever the splits' shares grow with it.
+    With the same seed, a larger limit keeps the segments of a smaller one, unless a split gets fewer segments.
     """
     if limit is None or limit >= len(segments):
         return segments
     quota = _quota(np.bincount(segments.split, minlength=len(SPLITS)), limit)
-    chosen = []
-    for split, wanted in enumerate(quota):
+    selected = []
+    for split, n_wanted in enumerate(quota):
         members = np.flatnonzero(segments.split == split)
         members = members[_generator(seed, _CHOICE, split).permutation(members.size)]
-        # Turn t of a piece is its t-th recording's next segment: every piece gives one before any gives its second.
+        # A piece gives one segment of each of its recordings in turn; every piece gives one before any gives its second.
         turn_in_recording = _rank_within(segments.recording[members])
         order = np.lexsort((turn_in_recording,))
         members, turn_in_recording = members[order], turn_in_recording[order]
         turn_in_piece = _rank_within(segments.piece[members])
         members = members[np.argsort(turn_in_piece, kind="stable")]
-        chosen.append(members[:wanted])
-    return segments.take(np.sort(np.concatenate(chosen)))
+        selected.append(members[:n_wanted])
+    return segments.take(np.sort(np.concatenate(selected)))
 
 
 def _rank_within(group: NDArray[np.int32]) -> NDArray[np.int64]:
-    """For each entry, how many earlier entries have its value."""
+    """For each entry, the number of earlier entries with the same value."""
     order = np.argsort(group, kind="stable")
     starts = np.flatnonzero(np.r_[True, np.diff(group[order]) != 0])
     rank = np.empty(group.size, np.int64)
@@ -94,27 +96,27 @@ def _rank_within(group: NDArray[np.int32]) -> NDArray[np.int64]:
 
 
 def _quota(available: NDArray[np.int64], limit: int) -> list[int]:
-    """Segments of each split: in proportion, validation and test at least their least share, none more than it has."""
+    """Number of segments per split: proportional, at least LEAST_SHARE for validation and test, at most those available."""
     share = available / available.sum()
     share[1:] = np.where(available[1:] > 0, np.maximum(share[1:], LEAST_SHARE), 0.0)
     share[0] = max(0.0, 1.0 - share[1:].sum()) if available[0] else 0.0
     quota = np.minimum(np.floor(share / share.sum() * limit).astype(np.int64), available)
-    while quota.sum() < limit:  # limit < available.sum(), so somewhere there is room
-        room = available - quota
-        quota[int(np.argmax(np.where(room > 0, share - quota / limit, -np.inf)))] += 1
+    while quota.sum() < limit:  # limit < available.sum(), so some split has more
+        remaining = available - quota
+        quota[int(np.argmax(np.where(remaining > 0, share - quota / limit, -np.inf)))] += 1
     return [int(n) for n in quota]
 
 
 @dataclass(frozen=True, eq=False)
 class RowOrder:
-    """The store's rows: `columns` as the store plans them (without level_drawn), and each split's contiguous range."""
+    """The rows in store order: planned columns (all but level_drawn), and the contiguous range (start, stop) of each split."""
 
     columns: dict[str, NDArray]
     split_ranges: dict[str, tuple[int, int]]
 
 
 def order_rows(segments: Segments, seed: int) -> RowOrder:
-    """Rows in the order of the store: train, validation, test; segments permuted in each, their four tiers together."""
+    """Order the rows: train, validation, test; segments permuted within each split, the four tiers of one together."""
     order = []
     ranges: dict[str, tuple[int, int]] = {}
     start = 0
@@ -132,5 +134,5 @@ def order_rows(segments: Segments, seed: int) -> RowOrder:
     return RowOrder(columns, ranges)
 
 
-def _generator(seed: int, use: int, split: int) -> np.random.Generator:
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, use, split])))
+def _generator(seed: int, purpose: int, split: int) -> np.random.Generator:
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, purpose, split])))

@@ -63,7 +63,7 @@ def test_full_maestro_from_metadata_alone(shared_data: Path, tmp_path: Path) -> 
         "CPU-core-hours",
         "inodes",
         "K. 466",
-        "rows/s a core",
+        "rows/s per core",
     ):
         assert words in text
     assert not (tmp_path / "store").exists()
@@ -227,12 +227,12 @@ def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
         ({"profile": "harsh"}, "profile 'harsh'"),
         ({"limit": 0}, "--limit 0"),
         ({"shard_rows": 6}, "--shard-rows 6"),
-        ({"window_s": 0.0}, "--window 0: a length of 1 s or more"),
+        ({"window_s": 0.0}, "--window 0: must be a number of seconds, at least 1"),
         ({"window_s": float("nan")}, "--window nan"),
-        ({"hop_s": 0.0}, "--hop 0: seconds"),
+        ({"hop_s": 0.0}, "--hop 0: must be a number of seconds above 0"),
         ({"hop_s": float("inf")}, "--hop inf"),
         ({"n_bins": 0}, "--bins 0"),
-        ({"n_bins": 101}, r"--bins 101: .*100 in a window of 10 s"),
+        ({"n_bins": 101}, r"--bins 101: must be from 1 to 100, so that a bin of a window of 10 s"),
         ({"encoders": ("placeholder-midi", "placeholder-midi")}, "named twice"),
     ],
 )
@@ -253,7 +253,7 @@ def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pyt
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
     said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
-    assert any(line.startswith("NO ROOM: ") for line in said)
+    assert any(line.startswith("NOT ENOUGH DISK SPACE: ") for line in said)
     plan(config_for(tiny_corpus, tmp_path / "store", check_disk_space=False))
 
 

@@ -1,0 +1,87 @@
+"""The recipe and the list of recordings of a planned store."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import Any
+
+from keybed.extract import degrade
+from keybed.extract.corpus.parse import ParsedRecording
+from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
+from keybed.extract.planning.row_plan import PlanConfig, RowPlan
+from keybed.store.format.array_specs import shard_rows_for
+from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
+
+
+def store_recipe(
+    config: PlanConfig,
+    row_plan: RowPlan,
+    specs: tuple[EncoderSpec, ...],
+    audio: dict[str, Any],
+    parsed: Mapping[int, ParsedRecording],
+) -> Recipe:
+    """The recipe of a plan.
+
+    specs: the planned encoders. audio: the description of the renderer or reader. parsed: by recording id, the files
+    of the recordings used; empty for a dry run without files.
+    """
+    recordings = row_plan.corpus.recordings
+    n_rows = row_plan.order.columns["tier"].size
+    return Recipe(
+        corpus={
+            "csv_sha256": hashlib.sha256(row_plan.corpus.csv_bytes).hexdigest(),
+            "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
+            "audio_headers_sha256": fingerprint(
+                {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
+                if config.audio == "recorded"
+                else None
+            ),
+            "n_recordings": len(recordings),
+            "n_recordings_used": len(row_plan.used),
+        },
+        segments={
+            "window_s": config.window_s,
+            "hop_s": config.hop_s,
+            "limit": config.limit,
+            "n_segments": len(row_plan.segments),
+            "split_repair": SPLIT_REPAIR_VERSION,
+        },
+        degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
+        audio={**audio, "source": config.audio},
+        encoders=specs,
+        n_rows=n_rows,
+        shard_rows=config.shard_rows or shard_rows_for(n_rows),
+    )
+
+
+def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) -> list[dict[str, Any]]:
+    """The entries of the store's `recordings.json`, one per recording of the corpus."""
+    entries = []
+    for recording, piece, split in zip(
+        row_plan.corpus.recordings, row_plan.pieces.piece_of, row_plan.pieces.split_of, strict=True
+    ):
+        files = parsed.get(recording.index)
+        entries.append(
+            {
+                "recording": recording.index,
+                "composer": recording.composer,
+                "title": recording.title,
+                "year": recording.year,
+                "piece": piece,
+                "piece_name": row_plan.pieces.names[piece],
+                "split": split,
+                "split_in_csv": recording.split,
+                "midi": recording.midi,
+                "audio": recording.audio,
+                "duration_s": recording.duration_s,
+                "used": files is not None,
+                "midi_sha256": files.midi_sha256 if files else None,
+                "n_notes": files.n_notes if files else None,
+                "midi_end_s": files.end_s if files else None,
+                "midi_problem": files.problem if files else None,
+                "audio_header": files.audio if files else None,
+                "audio_problem": files.audio_problem if files else None,
+            }
+        )
+    return entries
