@@ -12,6 +12,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
     "store": ("errors", "option", "format", "disk", "read", "write", "derive", "check"),
     "extract": (
+        "config",
         "progress",
         "processes",
         "music",

@@ -1,4 +1,4 @@
-"""Arguments that several subcommands share, and their parsing."""
+"""Readers of single arguments, and the arguments that several subcommands share."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ positive, whole = whole_from(1), whole_from(0)
 
 def names(text: str) -> tuple[str, ...]:
     """`a,b` as ("a", "b")."""
-    found = tuple(part.strip() for part in text.split(",") if part.strip())
-    if not found:
+    parts = tuple(part.strip() for part in text.split(",") if part.strip())
+    if not parts:
         raise argparse.ArgumentTypeError("at least one name is needed")
-    return found
+    return parts
 
 
 def numbers(text: str) -> tuple[int, ...]:
     """`3,17-19` as (3, 17, 18, 19)."""
-    found: list[int] = []
+    values: list[int] = []
     for part in names(text):
         first, dash, last = part.partition("-")
         try:
-            found += range(int(first), int(last if dash else first) + 1)
+            values += range(int(first), int(last if dash else first) + 1)
         except ValueError as error:
             raise argparse.ArgumentTypeError(f"{part!r}: numbers and ranges such as 3,17-19") from error
-    if not found:
+    if not values:
         raise argparse.ArgumentTypeError(f"{text!r} names no number")
-    return tuple(found)
+    return tuple(values)
 
 
 def rate(text: str) -> tuple[str, float]:
@@ -53,36 +53,26 @@ def rate(text: str) -> tuple[str, float]:
     try:
         value = float(rows)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows a second, such as gpu:mert=900") from error
+        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows per second, such as gpu:mert=900") from error
     if not name or not value > 0:
-        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows a second above 0")
+        raise argparse.ArgumentTypeError(f"{text!r}: a name and rows per second above 0")
     return name, value
 
 
-def add_store(parser: argparse.ArgumentParser) -> None:
-    """The positional STORE."""
-    parser.add_argument("store", metavar="STORE", type=Path, help="the store's folder")
+def add_paths(parser: argparse.ArgumentParser) -> None:
+    """Add where files lie on this machine, if they have moved since the plan."""
+    parser.add_argument("--maestro", type=Path, help="the corpus on this machine, if it has moved since the plan")
+    parser.add_argument("--soundfont", type=Path, help="the soundfont on this machine, likewise")
+    parser.add_argument("--mert-weights", type=Path, help="MERT's weight file on this machine, likewise")
+    parser.add_argument("--midibert-weights", type=Path, help="MIDIBert's checkpoint on this machine, likewise")
 
 
-def add_out(parser: argparse.ArgumentParser, what: str = "folder of the run") -> None:
-    """The required --out."""
-    parser.add_argument("--out", metavar="RUN", type=Path, required=True, help=what)
-
-
-def add_places(parser: argparse.ArgumentParser) -> None:
-    """Where things lie here, if they have moved since the plan."""
-    parser.add_argument("--maestro", type=Path, help="where the corpus lies here, if it has moved since the plan")
-    parser.add_argument("--soundfont", type=Path, help="where the soundfont lies here, likewise")
-    parser.add_argument("--mert-weights", type=Path, help="where MERT's weight file lies here, likewise")
-    parser.add_argument("--midibert-weights", type=Path, help="where MIDIBert's checkpoint lies here, likewise")
-
-
-def given_places(options: argparse.Namespace) -> dict[str, str]:
-    """What `add_places` was told, by the names that a store has for places."""
-    places = {
+def given_paths(options: argparse.Namespace) -> dict[str, str]:
+    """The paths that `add_paths` read, by the names that a store has for them."""
+    paths = {
         "maestro": options.maestro,
         "soundfont": options.soundfont,
         "weights/mert": options.mert_weights,
         "weights/midibert": options.midibert_weights,
     }
-    return {name: str(place) for name, place in places.items() if place is not None}
+    return {name: str(path) for name, path in paths.items() if path is not None}

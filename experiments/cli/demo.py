@@ -1,24 +1,26 @@
-"""demo: the whole path on a corpus that needs no download."""
+"""`keybed demo`: the whole path on a corpus that needs no download."""
 
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from keybed.experiments.cli.arguments import positive
+from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.flags import add_options, config_from
 
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommand."""
-    demo = subcommands.add_parser("demo", help="from a composed corpus to a Phase 2 report, in minutes, no download")
-    demo.add_argument("--out", type=Path, default=Path("demo-run"), help="folder of all that the demo makes (demo-run)")
-    demo.add_argument(
-        "--maestro", metavar="DIR", type=Path, help="a real MAESTRO folder instead of the composed corpus"
+    add_command(
+        subcommands, "demo", "make a small corpus, a store and a Phase 2 report in minutes, without a download", _fill
     )
-    demo.add_argument("--rows", type=positive, default=192, help="rows of the store, four a segment (192)")
-    demo.add_argument("--seed", type=int, default=0)
-    demo.set_defaults(run=_demo)
+
+
+def _fill(parser: argparse.ArgumentParser) -> None:
+    from keybed.experiments.phases.config import DemoConfig
+
+    add_options(parser, DemoConfig)
+    parser.set_defaults(run=_demo)
 
 
 def _demo(options: argparse.Namespace) -> int:
@@ -27,5 +29,4 @@ def _demo(options: argparse.Namespace) -> int:
     from keybed.experiments.phases.config import DemoConfig
     from keybed.experiments.phases.demo import run_demo
 
-    config = DemoConfig(out=options.out, maestro=options.maestro, rows=options.rows, seed=options.seed)
-    return run_demo(config, Console(soft_wrap=True))
+    return run_demo(config_from(DemoConfig, options), Console(soft_wrap=True))

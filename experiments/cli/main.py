@@ -1,4 +1,4 @@
-"""The command line `keybed`: builds frozen configurations from arguments, runs one thing, prints errors people can act on."""
+"""The command line `keybed`: build a frozen configuration from the arguments, run one command, print errors in one line."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ from collections.abc import Sequence
 
 from keybed.experiments.cli import demo, extraction, phases, stores
 from keybed.experiments.cli import listening as rating
+from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
 from keybed.store.errors import KeybedError
 
 
 def parser() -> argparse.ArgumentParser:
-    """The whole command line; every subcommand sets `run`, a function of the parsed arguments."""
-    top = argparse.ArgumentParser(
+    """The parser of the whole command line; every subcommand sets `run`, a function of the parsed arguments."""
+    top = CommandParser(
         prog="keybed",
         description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
     )
@@ -25,13 +26,13 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _explained() -> tuple[type[Exception], ...]:
-    # Asked for when something is raised: only a command that trains has loaded `heads`, which shares no base with the store.
+    # Only a command that trains has loaded `heads`, whose errors share no base class with the store's.
     trained = sys.modules.get("keybed.heads.errors")
     return (KeybedError,) if trained is None else (KeybedError, trained.HeadsError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 an error that was explained, 2 wrong usage, 130 or 143 stopped by a signal."""
+    """Exit status: 0 done, 1 an error that is explained in one line, 2 wrong usage, 130 or 143 stopped by a signal."""
     options = parser().parse_args(arguments)
     try:
         status: int | None = options.run(options)
@@ -39,9 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"keybed: {error}", file=sys.stderr)
         return 1
     except ModuleNotFoundError as error:
-        if (said := what_to_install(error)) is None:
+        if (advice := what_to_install(error)) is None:
             raise
-        print(f"keybed: {said}", file=sys.stderr)
+        print(f"keybed: {advice}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("keybed: stopped; run the same command again to go on", file=sys.stderr)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,20 +22,12 @@ from keybed.experiments.listening.against_experts import (
 )
 from keybed.experiments.listening.answer_key import AnswerKey, read_answer_key
 from keybed.experiments.listening.app.rating_set import read_set
+from keybed.experiments.listening.config import IngestConfig
 from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.rater_agreement import intraclass, krippendorff_alpha, self_agreement
 from keybed.experiments.listening.rater_model import RaterFit, fit_raters
 from keybed.experiments.listening.rating_table import RatingTable, make_rating_table, read_ratings
 from keybed.store.format.vocabulary import DIMENSIONS
-
-
-@dataclass(frozen=True)
-class IngestConfig:
-    """folder: the rating set. Results go to folder/result."""
-
-    folder: Path
-    replicates: int = 2000
-    seed: int = 0
 
 
 @dataclass(frozen=True, eq=False)

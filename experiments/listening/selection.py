@@ -16,6 +16,7 @@ from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import GateRefused, Override, check_chain
 from keybed.experiments.listening.answer_key import AnswerKey, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
+from keybed.experiments.listening.config import SelectConfig
 from keybed.experiments.listening.model_predictions import ModelPredictions, read_model_predictions
 from keybed.experiments.listening.power import power
 from keybed.experiments.listening.presentation_order import presentations
@@ -40,23 +41,6 @@ _FADE_S = 0.02
 
 class SelectRefused(KeybedError):
     """A selection that cannot be made as asked."""
-
-
-@dataclass(frozen=True)
-class SelectConfig:
-    """store: a mixed store. after: the Phase 4 run; without one, or past its NO-GO, `override` must say why."""
-
-    store: Path
-    out: Path
-    after: Path | None = None
-    n: int = 250
-    raters: tuple[str, ...] = ("rater 1", "rater 2", "rater 3", "rater 4")
-    repeats: int = 20
-    anchors: int = 4
-    seed: int = 0
-    max_label_r: float = 0.15
-    max_pristine: float = 0.15
-    override: str | None = None
 
 
 def select(config: SelectConfig, console: Console) -> Path:

@@ -7,12 +7,12 @@ frames less the mean of all human windows of the passage, and learn from human p
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.percepiano.config import HeadPlan
 from keybed.experiments.percepiano.models import Inputs, Model
 from keybed.experiments.percepiano.protocols import Positions
 from keybed.experiments.percepiano.windows import Windows, by_item
@@ -23,18 +23,6 @@ _HELD_BACK = 0.15
 """Share of the training passages on which the best epoch is chosen."""
 _POINTS = 100.0
 """Heads speak in points, ratings lie in 0..1."""
-
-
-@dataclass(frozen=True)
-class HeadPlan:
-    """What every head gets alike; nothing here was chosen by looking at judged performances."""
-
-    kinds: tuple[str, ...] = ("audio", "midi", "gated")
-    epochs: int = 10
-    seeds: int = 3
-    hidden: int = 64
-    batch_rows: int = 64
-    learning_rate: float = 1e-3
 
 
 def pair_of(specs: Sequence[EncoderSpec]) -> dict[str, str]:

@@ -11,7 +11,7 @@ gets 0.36); within-passage r about 0.40 with the composition held out, plain tre
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +22,9 @@ from rich.console import Console
 from keybed.experiments.data.run_folder import plain, write_json
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.ceiling import ceilings
+from keybed.experiments.percepiano.config import PercepianoConfig
 from keybed.experiments.percepiano.encoder_features import encode_performances, pooled_features
-from keybed.experiments.percepiano.heads_on_ratings import HeadPlan, heads_on_ratings
+from keybed.experiments.percepiano.heads_on_ratings import heads_on_ratings
 from keybed.experiments.percepiano.models import (
     Inputs,
     Model,
@@ -44,29 +45,6 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class PercepianoConfig:
-    """folder: labels/ and midi/. after: a finished run with heads.npz for the zero-shot part, made on `store`.
-
-    Without a store, encoders are used with their defaults; encoders=() then renders nothing.
-    """
-
-    folder: Path
-    out: Path
-    store: Path | None = None
-    after: Path | None = None
-    encoders: tuple[str, ...] | None = None
-    """Beside those of the store; None: no others, and without a store the two baselines."""
-    weights: str | None = None
-    """For mert and midibert: a checkpoint, or "random" and "random:tiny", which the report marks."""
-    heads: HeadPlan | None = field(default_factory=HeadPlan)
-    """Heads fitted to the ratings; None leaves them out."""
-    head: str = "gated"
-    hop_s: float = 6.2
-    replicates: int = 1000
-    seed: int = 0
 
 
 def percepiano(config: PercepianoConfig, console: Console) -> Path:

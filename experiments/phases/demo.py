@@ -15,10 +15,11 @@ from rich.console import Console
 
 from keybed.experiments.phases.config import DemoConfig, Phase2Config
 from keybed.experiments.phases.phase2 import run_phase2
+from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.demo.corpus import write_demo_corpus
-from keybed.extract.planning.plan import PlanConfig, plan
+from keybed.extract.planning.plan import plan
 from keybed.extract.progress import progress_bar
-from keybed.extract.run.task import ExtractConfig, extract
+from keybed.extract.run.task import extract
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS
 

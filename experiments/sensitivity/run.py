@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
+from keybed.experiments.sensitivity.config import SensitivityConfig
 from keybed.experiments.sensitivity.counterfactuals import (
     LEVEL_SCORES,
     RenderedTwin,
@@ -45,20 +46,6 @@ from keybed.store.read.store import Store, open_store
 MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW = "20 bins, mean", "20 bins, mean + sd", "50 bins, mean", "window, mean + sd"
 POOLINGS = (MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW)
 _FAMILIES_AT_ONCE = 2
-
-
-@dataclass(frozen=True)
-class SensitivityConfig:
-    """What to ask of a planned store."""
-
-    store: Path
-    out: Path
-    segments: int = 100
-    states: tuple[int, ...] = ()
-    """States whose frames are looked at one by one; () looks at the recipe's averaged states (and every state's window)."""
-    folds: int = 5
-    seed: int = 0
-    workers: int = 2
 
 
 def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:

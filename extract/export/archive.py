@@ -15,17 +15,18 @@ import shutil
 import tarfile
 import tempfile
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed import store as stores
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
+from keybed.extract.config import ExportConfig
 from keybed.extract.export.labels import label
 from keybed.extract.export.readme import readme
 from keybed.extract.export.reproducible_tar import ReproducibleTar
@@ -49,22 +50,6 @@ _SEGMENTS_PER_WORKER = 4
 
 class ExportError(KeybedError):
     """The export cannot be made with these arguments."""
-
-
-@dataclass(frozen=True)
-class ExportConfig:
-    """The options of `keybed export`."""
-
-    store: Path
-    out: Path
-    limit: int | None = None
-    """At most this many rows: whole segments at even steps through the store's random order."""
-    tiers: tuple[str, ...] | None = None
-    audio_format: Literal["flac", "wav"] = "flac"
-    workers: int | None = None
-    """Number of processes that render. None: one per core. 0: render in this process."""
-    paths: Mapping[str, str] = field(default_factory=dict)
-    """Paths on this machine that differ from those at planning, by name: "maestro", "soundfont"."""
 
 
 @dataclass(frozen=True)

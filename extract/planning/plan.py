@@ -12,21 +12,22 @@ from typing import Any
 
 from keybed import store as stores
 from keybed.extract.audio import render
+from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.metadata import Corpus
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.encoders import PRETRAINED, describe
 from keybed.extract.planning.disk_space import check_disk_space
-from keybed.extract.planning.estimate import Estimate, estimate
+from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
-from keybed.extract.planning.row_plan import PlanConfig, PlanError, RowPlan, draw_all_levels, plan_rows
+from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.recipe import EncoderSpec, Recipe
 from keybed.store.format.vocabulary import SPLITS
 from keybed.store.write.create import refuse_foreign, update_machine_paths
 
-__all__ = ["PlanConfig", "PlanError", "dry_run", "plan"]
+__all__ = ["PlanError", "dry_run", "plan"]
 
 
 def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
@@ -38,6 +39,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     if config.metadata_only:
         raise PlanError("--metadata-only reads no MIDI, so that no store can be made; add --dry-run")
     refuse_foreign(config.store)
+    rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config)
     specs, machine_paths = _encoders(config)
     audio = _describe_audio(config)
@@ -47,7 +49,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, row_plan, Path(folder), progress)
         recipe = store_recipe(config, row_plan, specs, audio, parsed)
-        costs = _estimate(config, row_plan, recipe)
+        costs = _estimate(config, row_plan, recipe, rates)
         if config.check_disk_space:
             check_disk_space(config.store, costs)
         planned = {**row_plan.order.columns, "level_drawn": draw_all_levels(config, row_plan.order, progress)}
@@ -68,6 +70,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """The report of a plan, without creating a store or reading weights; with `metadata_only` from the CSV alone."""
+    rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config)
     specs, _ = _encoders(config, dry=True)
     parsed: dict[int, ParsedRecording] = {}
@@ -75,7 +78,7 @@ def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
             parsed = _parse(config, row_plan, Path(folder), progress)
     recipe = store_recipe(config, row_plan, specs, {"source": config.audio}, parsed)
-    costs = _estimate(config, row_plan, recipe)
+    costs = _estimate(config, row_plan, recipe, rates)
     return _report(
         config, row_plan, specs, parsed, costs, created=False, disk_space_problem=_disk_space_problem(config, costs)
     )
@@ -152,14 +155,14 @@ def _copy_notes(source: Path, target: Path) -> None:
         shutil.copyfile(file, target / file.name)
 
 
-def _estimate(config: PlanConfig, row_plan: RowPlan, recipe: Recipe) -> Estimate:
+def _estimate(config: PlanConfig, row_plan: RowPlan, recipe: Recipe, rates: Rates) -> Estimate:
     return estimate(
         recipe,
         seconds_of_notes=sum(row_plan.corpus.recordings[index].duration_s for index in row_plan.used),
         n_notes_files=len(row_plan.used),
         cores_per_task=config.cores_per_task,
         task_hours=config.task_hours,
-        rates=config.rates,
+        rates=rates,
     )
 
 

@@ -7,9 +7,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from keybed.extract import degrade
+from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.parse import ParsedRecording
 from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
-from keybed.extract.planning.row_plan import PlanConfig, RowPlan
+from keybed.extract.planning.row_plan import RowPlan
 from keybed.store.format.array_specs import shard_rows_for
 from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
 

@@ -4,22 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract import degrade
+from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.metadata import Corpus, read_corpus
 from keybed.extract.corpus.pieces import Pieces, find_pieces
-from keybed.extract.planning.estimate import MEASURED_RATES, Rates
 from keybed.extract.planning.segments import (
-    HOP_S,
-    WINDOW_S,
     RowOrder,
     Segments,
     all_segments,
@@ -40,46 +35,6 @@ LEAST_BIN_S = 0.1
 
 class PlanError(KeybedError):
     """This corpus and these settings cannot be planned; the message says why."""
-
-
-@dataclass(frozen=True)
-class PlanConfig:
-    """All settings of `keybed plan`."""
-
-    maestro: Path
-    """A folder in MAESTRO v3's layout, or its CSV."""
-    store: Path
-    limit: int | None = None
-    """Plan at most this many segments, spread over splits and pieces; None for all."""
-    encoders: tuple[str, ...] = ("mert", "midibert", "logmel", "expressive")
-    weights: Mapping[str, str] = field(default_factory=dict)
-    """Encoder name → hub id, local folder, or "random"; encoders that are not named use their default."""
-    revisions: Mapping[str, str] = field(default_factory=dict)
-    """Encoder name → revision on the hub."""
-    profile: str = "mixed"
-    seed: int = 0
-    audio: Literal["rendered", "recorded"] = "rendered"
-    soundfont: Path | None = None
-    """An .sf2 or .sf3 file; None for the one that ships with pretty_midi."""
-    window_s: float = WINDOW_S
-    hop_s: float = HOP_S
-    n_bins: int = 20
-    """Time bins per window."""
-    shard_rows: int | None = None
-    """Rows per shard; None for the largest power of two from 32 to 1024 that gives at least 8 shards."""
-    compute_dtype: str = "float32"
-    """Arithmetic of the pretrained encoders: "float32", or "bfloat16" on machines that are fast at it."""
-    threads: int = 2
-    """CPU threads of an encoder; part of the recipe, because rounding depends on them."""
-    jobs: int | None = None
-    """Processes that read MIDI; None for one per core."""
-    metadata_only: bool = False
-    """Count from the CSV alone, without the files; only for a dry run."""
-    check_disk_space: bool = True
-    cores_per_task: int = 8
-    task_hours: float = 2.0
-    """Longest time of one task; the proposed number of tasks follows from it."""
-    rates: Rates = MEASURED_RATES
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,13 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.config import HOP_S, WINDOW_S
 from keybed.extract.corpus.metadata import Recording
 from keybed.extract.corpus.pieces import Pieces
 from keybed.store.format.vocabulary import SPLITS, TIERS
 
-WINDOW_S = 10.0
-HOP_S = 6.2
-"""Seconds from the start of one segment to the start of the next."""
 LEAST_SHARE = 0.15
 """Validation and test each get at least this share of a limited number of segments, so that small runs can be evaluated."""
 _ORDER, _CHOICE = 1, 2

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed import store as stores
+from keybed.extract.config import ExtractConfig
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.pipeline import Pipeline
@@ -33,23 +34,6 @@ from keybed.store.format.vocabulary import Status
 
 class ExtractError(KeybedError):
     """The extraction cannot begin with these arguments."""
-
-
-@dataclass(frozen=True)
-class ExtractConfig:
-    """The options of `keybed extract`. None of them changes a number in the store."""
-
-    store: Path
-    task: int = 0
-    tasks: int = 1
-    shards: tuple[int, ...] | None = None
-    """These shards instead of a task's share."""
-    scratch: Path | None = None
-    """A folder on a local disk for waveforms; None keeps them in memory."""
-    workers: int | None = None
-    """Number of processes that render. None: one per core. 0: render in this process."""
-    paths: Mapping[str, str] = field(default_factory=dict)
-    """Paths on this machine that differ from those at planning, by name: "maestro", "soundfont", "weights/<encoder>"."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
 
@@ -18,6 +19,7 @@ from keybed.store.errors import ShardDamaged, StaleDerived, StoreError
 from keybed.store.format.array_specs import ArraySpec, task_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.vocabulary import Status
+from keybed.store.option import Option
 from keybed.store.read.derived import damage, derived_arrays
 from keybed.store.read.store import Store, open_store
 from keybed.store.write.rules import broken_rules, count_statuses
@@ -25,18 +27,16 @@ from keybed.store.write.rules import broken_rules, count_statuses
 
 @dataclass(frozen=True)
 class VerifyConfig:
-    """Settings of `keybed verify`.
+    """Settings of `keybed verify`. tasks None: one task per shard, at most 1000."""
 
-    store: its folder. repair: remove what is bad, see `keybed.store.check.repair`. recompute_rows: rows to make again and
-    compare. tasks, script: the array job that the report proposes; tasks None: one per shard, at most 1000.
-    """
-
-    store: Path
-    repair: bool = False
-    recompute_rows: int = 0
-    tasks: int | None = None
-    script: str = "slurm/extract.sbatch"
-    seed: int = 0
+    store: Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
+    repair: Annotated[bool, Option("take the commits of bad shards back and remove leftover files")] = False
+    recompute_rows: Annotated[
+        int, Option("make N rows again and report how far they differ", flag="--recompute", metavar="N", least=0)
+    ] = 0
+    tasks: Annotated[int | None, Option("number of tasks of the array that makes bad shards again", metavar="K")] = None
+    script: Annotated[str, Option("batch file of that array")] = "slurm/extract.sbatch"
+    seed: Annotated[int, Option("seed that chooses the rows of --recompute", least=0)] = 0
 
 
 @dataclass(frozen=True)

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 from keybed.store.derive.derivations import Derivation, Gather
 from keybed.store.derive.pooled import pooled_step
 from keybed.store.errors import NoSuchFeature
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
+from keybed.store.option import Option
 from keybed.store.read.store import Store, open_store
 
 _KINDS = ("layers", "frames")
@@ -27,18 +28,17 @@ Progress = Callable[[str, int, int], None]
 class DeriveConfig:
     """What `keybed derive` may be asked."""
 
-    store: Path
-    features: tuple[str, ...] | None = None
-    """Paths of `frames` or `layers` arrays; None: every encoder's frames."""
-    pca: int = 128
-    """Components of every bin of frames; 0: none."""
-    int8: bool = True
-    pooled: bool = True
-    """One vector a row and statistic from every encoder's `layers` (of those in `features`, where it is given)."""
-    scheduler: str | None = None
-    """Address of a running Dask cluster; None: threads of this process."""
-    threads: int = 0
-    """0: one a core, at most 8, as each holds one shard in float32."""
+    store: Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
+    features: Annotated[
+        tuple[str, ...] | None, Option("paths of `frames` or `layers` arrays; without it every encoder's frames")
+    ] = None
+    pca: Annotated[int, Option("principal components of every bin of frames; 0: none", metavar="K", least=0)] = 128
+    int8: Annotated[bool, Option("make no int8 views")] = True
+    pooled: Annotated[bool, Option("make no pooled views (one vector per row and statistic from `layers`)")] = True
+    scheduler: Annotated[
+        str | None, Option("address of a running Dask cluster; without it threads of this process", metavar="ADDRESS")
+    ] = None
+    threads: Annotated[int, Option("threads, each with one shard in float32; 0: one per core, at most 8", least=0)] = 0
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from keybed.extract.config import PlanConfig
 from keybed.extract.demo.corpus import write_demo_corpus
-from keybed.extract.planning.plan import PlanConfig, plan
+from keybed.extract.planning.plan import plan
 
 PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
 

@@ -20,7 +20,8 @@ from keybed.extract.run.row_pool import RowPool, WorkerDied
 EXTRACT = """
 import sys
 from pathlib import Path
-from keybed.extract.run.task import ExtractConfig, extract
+from keybed.extract.config import ExtractConfig
+from keybed.extract.run.task import extract
 if __name__ == "__main__":
     print("begun", flush=True)
     report = extract(ExtractConfig(Path(sys.argv[1]), workers=2), lambda what, done, total: print("row", flush=True))

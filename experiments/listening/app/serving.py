@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
-from pathlib import Path
 
 from rich.console import Console
 from rich.table import Table
@@ -12,21 +10,8 @@ from rich.table import Table
 from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.offline import write_offline
 from keybed.experiments.listening.app.rating_set import RatingSet, read_set
+from keybed.experiments.listening.config import ServeConfig
 from keybed.store.errors import KeybedError
-
-
-@dataclass(frozen=True)
-class ServeConfig:
-    """folder: what `phase5 select` wrote. static: write offline folders to folder/static instead of serving.
-
-    public_url: how raters reach the machine, for the links, where that is not http://host:port.
-    """
-
-    folder: Path
-    host: str = "127.0.0.1"
-    port: int = 8321
-    public_url: str | None = None
-    static: bool = False
 
 
 def links(config: ServeConfig, rating_set: RatingSet) -> dict[str, str]:

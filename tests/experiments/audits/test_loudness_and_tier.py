@@ -23,8 +23,9 @@ from keybed.experiments.audits.loudness_and_tier import (
     r_with_tier,
     tables,
 )
+from keybed.extract.config import PlanConfig
 from keybed.extract.demo.corpus import write_demo_corpus
-from keybed.extract.planning.plan import PlanConfig, plan
+from keybed.extract.planning.plan import plan
 
 BASELINES = ("logmel", "expressive")
 

@@ -14,8 +14,9 @@ from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.rating_set import RatingSet, write_set
 from keybed.experiments.listening.app.server import build_app
-from keybed.experiments.listening.ingest import IngestConfig, ingest
-from keybed.experiments.listening.selection import Design, SelectConfig, _anchors, _candidates, make_rating_set
+from keybed.experiments.listening.config import IngestConfig, SelectConfig
+from keybed.experiments.listening.ingest import ingest
+from keybed.experiments.listening.selection import Design, _anchors, _candidates, make_rating_set
 from keybed.experiments.listening.stratified_sample import draw
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS

@@ -9,8 +9,9 @@ from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.listening.against_experts import ExpertRatings, centred_mean, labels_against, model_against
 from keybed.experiments.listening.answer_key import read_answer_key
 from keybed.experiments.listening.app.ratings import InvalidRating
+from keybed.experiments.listening.config import IngestConfig
 from keybed.experiments.listening.gate import advise, phase5_gate
-from keybed.experiments.listening.ingest import IngestConfig, ingest
+from keybed.experiments.listening.ingest import ingest
 from keybed.experiments.listening.rater_agreement import intraclass
 from keybed.experiments.listening.rating_table import NoRatings, make_rating_table, read_ratings
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS

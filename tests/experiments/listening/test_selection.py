@@ -11,15 +11,17 @@ from rich.console import Console
 from keybed.experiments.evaluation.gates import GateRefused
 from keybed.experiments.listening.answer_key import read_answer_key
 from keybed.experiments.listening.app.rating_set import read_set
-from keybed.experiments.listening.selection import SelectConfig, SelectRefused, select
+from keybed.experiments.listening.config import SelectConfig
+from keybed.experiments.listening.selection import SelectRefused, select
 
 QUIET = Console(quiet=True)
 
 
 @pytest.fixture(scope="module")
 def small_store(shared_data, tmp_path_factory) -> Path:
-    from keybed.extract.planning.plan import PlanConfig, plan
-    from keybed.extract.run.task import ExtractConfig, extract
+    from keybed.extract.config import ExtractConfig, PlanConfig
+    from keybed.extract.planning.plan import plan
+    from keybed.extract.run.task import extract
 
     path = tmp_path_factory.mktemp("mixed") / "store"
     plan(
@@ -32,7 +34,8 @@ def small_store(shared_data, tmp_path_factory) -> Path:
 
 
 def test_a_store_whose_dimensions_are_one_number_is_refused(shared_data, tmp_path) -> None:
-    from keybed.extract.planning.plan import PlanConfig, plan
+    from keybed.extract.config import PlanConfig
+    from keybed.extract.planning.plan import plan
 
     plan(
         PlanConfig(

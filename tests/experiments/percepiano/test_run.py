@@ -9,8 +9,8 @@ from rich.console import Console
 
 from keybed.experiments.cli.main import main
 from keybed.experiments.percepiano import models
-from keybed.experiments.percepiano.heads_on_ratings import HeadPlan
-from keybed.experiments.percepiano.run import PercepianoConfig, percepiano
+from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
+from keybed.experiments.percepiano.run import percepiano
 from keybed.extract.music.performance import Performance
 from keybed.heads import data as feed
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -81,7 +81,8 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     import jax
 
     from keybed.experiments.data.run_folder import write_json
-    from keybed.extract.planning.plan import PlanConfig, plan
+    from keybed.extract.config import PlanConfig
+    from keybed.extract.planning.plan import plan
     from keybed.heads import fitted
     from keybed.heads.fit_config import FitConfig
     from keybed.heads.inputs import from_arrays

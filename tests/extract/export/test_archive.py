@@ -12,7 +12,8 @@ import pytest
 import soundfile
 
 from keybed import store as stores
-from keybed.extract.export.archive import FOLDER, ExportConfig, ExportError, export, from_window_start
+from keybed.extract.config import ExportConfig
+from keybed.extract.export.archive import FOLDER, ExportError, export, from_window_start
 from keybed.extract.music.performance import Performance
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.row_maker import RowMaker, segment_jobs

@@ -15,12 +15,14 @@ import pytest
 from keybed import store as stores
 from keybed.extract.audio.fluidsynth import NotASoundfont
 from keybed.extract.audio.render import default_soundfont
+from keybed.extract.config import PlanConfig
 from keybed.extract.degrade import draw_levels
-from keybed.extract.planning.plan import PlanConfig, PlanError, dry_run, plan
+from keybed.extract.planning.plan import PlanError, dry_run, plan
 from keybed.store.errors import NoDiskSpace, NotAStore, RecipeMismatch
 from keybed.store.format.vocabulary import SPLITS, Status
 
 PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
+ALL_ENCODERS = ("mert", "midibert", "logmel", "expressive")
 
 
 def config_for(corpus: Path, store: Path, **changes: object) -> PlanConfig:
@@ -47,7 +49,9 @@ def midi_names(corpus: Path) -> list[str]:
 
 def test_full_maestro_from_metadata_alone(shared_data: Path, tmp_path: Path) -> None:
     csv_path = shared_data / "maestro-v3.0.0.csv"
-    report = dry_run(PlanConfig(csv_path, tmp_path / "store", metadata_only=True, check_disk_space=False))
+    report = dry_run(
+        PlanConfig(csv_path, tmp_path / "store", encoders=ALL_ENCODERS, metadata_only=True, check_disk_space=False)
+    )
     assert (report.n_recordings, report.n_segments, report.n_rows) == (1276, 113_934, 455_736)
     assert report.estimate.n_shards == 446  # ceil(455736 / 1024)
     assert report.estimate.array_bytes["audio/mert/layers"] == 455_736 * 2 * 13 * 768 * 2
@@ -73,8 +77,9 @@ def test_full_maestro_from_metadata_alone_takes_little_memory(shared_data: Path,
     command = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from keybed.extract.planning.plan import PlanConfig, dry_run\n"
-        "dry_run(PlanConfig(Path(sys.argv[1]), Path(sys.argv[2]), metadata_only=True, check_disk_space=False))\n"
+        "from keybed.extract.config import PlanConfig\n"
+        "from keybed.extract.planning.plan import dry_run\n"
+        f"dry_run(PlanConfig(Path(sys.argv[1]), Path(sys.argv[2]), encoders={ALL_ENCODERS!r}, metadata_only=True, check_disk_space=False))\n"
         "print(next(x.split()[1] for x in Path('/proc/self/status').read_text().splitlines() if x.startswith('VmHWM')))\n"
     )
     # Not ru_maxrss: a child is born with its parent's, and the tests before this one may have been large.

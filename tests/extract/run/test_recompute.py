@@ -5,8 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from keybed import store as stores
+from keybed.extract.config import ExtractConfig
 from keybed.extract.run.recompute import recomputer
-from keybed.extract.run.task import ExtractConfig, extract
+from keybed.extract.run.task import extract
 from keybed.store.check.recompute_difference import measure_recompute_difference
 
 

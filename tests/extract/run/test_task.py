@@ -15,14 +15,15 @@ import pytest
 import soundfile
 
 from keybed import store as stores
+from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.encoders import build
-from keybed.extract.planning.plan import PlanConfig, plan
+from keybed.extract.planning.plan import plan
 from keybed.extract.run.check_recipe import NotAsPlanned, render_config
 from keybed.extract.run.recompute import recomputer
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import ShardRows, Stopped, encode_shard
-from keybed.extract.run.task import ExtractConfig, ExtractError, extract
+from keybed.extract.run.task import ExtractError, extract
 from keybed.store.format.vocabulary import Status
 from keybed.store.write.claims import claim
 

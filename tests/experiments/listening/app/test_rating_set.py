@@ -9,7 +9,8 @@ from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.offline import read_result, write_offline
 from keybed.experiments.listening.app.rating_set import NotARatingSet, new_tokens, read_set, write_set
 from keybed.experiments.listening.app.ratings import InvalidRating
-from keybed.experiments.listening.app.serving import ServeConfig, links, serve
+from keybed.experiments.listening.app.serving import links, serve
+from keybed.experiments.listening.config import ServeConfig
 
 
 def test_a_set_reads_back(rating_set):

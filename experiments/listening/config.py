@@ -1,0 +1,56 @@
+"""What `phase5 select`, `serve` and `ingest` can be asked. Imports nothing heavy: the command line reads it for help."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+from keybed.store.option import Option
+
+SetFolder = Annotated[
+    Path, Option("folder of the rating set (made by `phase5 select`)", metavar="DIR", positional=True)
+]
+
+
+@dataclass(frozen=True)
+class SelectConfig:
+    """store: a store of the mixed profile. override: why clips are drawn without a GO of Phase 4."""
+
+    store: Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
+    out: Annotated[Path, Option("folder of the rating set to make", metavar="DIR")]
+    after: Annotated[Path | None, Option("the Phase 4 run whose gate allows this", metavar="RUN4")] = None
+    n: Annotated[int, Option("clips to be rated")] = 250
+    raters: Annotated[tuple[str, ...], Option("names of the raters")] = ("rater 1", "rater 2", "rater 3", "rater 4")
+    repeats: Annotated[int, Option("clips that each rater hears twice", least=0)] = 20
+    anchors: Annotated[int, Option("practice clips at the start")] = 4
+    seed: Annotated[int, Option("seed of the draw and of the raters' orders", least=0)] = 0
+    max_label_r: Annotated[
+        float, Option("largest correlation allowed between two dimensions' labels in the sample")
+    ] = 0.15
+    max_pristine: Annotated[float, Option("largest share of pristine (undegraded) clips")] = 0.15
+    override: Annotated[
+        str | None, Option("go on without Phase 4's GO; every report shows the reason", metavar="REASON")
+    ] = None
+
+
+@dataclass(frozen=True)
+class ServeConfig:
+    """static: write offline folders to folder/static instead of serving."""
+
+    folder: SetFolder
+    host: Annotated[str, Option("address to listen on; 127.0.0.1 is this machine alone")] = "127.0.0.1"
+    port: Annotated[int, Option("port to listen on")] = 8321
+    public_url: Annotated[
+        str | None, Option("start of the raters' links, where it is not http://HOST:PORT", metavar="URL")
+    ] = None
+    static: Annotated[bool, Option("write DIR/static, one folder per rater, for raters without a connection")] = False
+
+
+@dataclass(frozen=True)
+class IngestConfig:
+    """Results go to folder/result."""
+
+    folder: SetFolder
+    replicates: Annotated[int, Option("bootstrap resamples per interval")] = 2000
+    seed: Annotated[int, Option("seed of the bootstrap", least=0)] = 0

@@ -1,0 +1,110 @@
+"""What `plan`, `extract` and `export` can be asked. Imports nothing heavy: the command line reads it for help."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+from keybed.store.option import NoOption, Option
+
+WINDOW_S = 10.0
+HOP_S = 6.2
+"""Seconds from the start of one segment to the start of the next."""
+BASELINES = ("logmel", "expressive")
+"""Planned by default: they need no weights, so that a first store can be made anywhere."""
+StoreFolder = Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
+MachinePaths = Annotated[
+    Mapping[str, str], NoOption("--maestro, --soundfont, --mert-weights and --midibert-weights fill it")
+]
+"""Paths on this machine where they differ from the plan's: "maestro", "soundfont", "weights/<encoder>"."""
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Everything that `keybed plan` can be asked."""
+
+    maestro: Annotated[
+        Path, Option("a folder in MAESTRO v3's layout, or its CSV", metavar="MAESTRO_DIR", positional=True)
+    ]
+    store: Annotated[Path, Option("folder of the store to make", metavar="STORE", positional=True)]
+    limit: Annotated[int | None, Option("at most this many segments, spread over splits and pieces")] = None
+    encoders: Annotated[
+        tuple[str, ...], Option("of mert, midibert, logmel and expressive; the last two need no weights")
+    ] = BASELINES
+    weights: Annotated[Mapping[str, str], NoOption("--mert-weights, --midibert-weights and --weights fill it")] = field(
+        default_factory=dict
+    )
+    """Encoder -> hub id, local folder, or "random"; the encoder's own default where it is not named."""
+    revisions: Annotated[Mapping[str, str], NoOption("--mert-revision fills it")] = field(default_factory=dict)
+    profile: Annotated[
+        str,
+        Option(
+            "how each row's eight scores are drawn: mixed draws each by itself, tiered all from the row's tier",
+            choices=("mixed", "tiered"),
+        ),
+    ] = "mixed"
+    seed: Annotated[int, Option("seed of the row order and of every degradation", least=0)] = 0
+    audio: Annotated[
+        Literal["rendered", "recorded"], Option("rendered: from the degraded MIDI; recorded: from MAESTRO's WAV files")
+    ] = "rendered"
+    soundfont: Annotated[
+        Path | None, Option("an .sf2 or .sf3 file; without it the one that ships with pretty_midi")
+    ] = None
+    window_s: Annotated[float, Option("length of a segment in seconds", flag="--window", metavar="S")] = WINDOW_S
+    hop_s: Annotated[float, Option("seconds from one segment's start to the next", flag="--hop", metavar="S")] = HOP_S
+    n_bins: Annotated[int, Option("bins: cells of the time grid of a segment", flag="--bins")] = 20
+    shard_rows: Annotated[
+        int | None,
+        Option("rows per shard; without it the largest power of two from 32 to 1024 that gives at least 8 shards"),
+    ] = None
+    compute_dtype: Annotated[
+        str,
+        Option(
+            "arithmetic of mert and midibert; bfloat16 is about twice as fast where the processor has it",
+            flag="--dtype",
+            choices=("float32", "bfloat16"),
+        ),
+    ] = "float32"
+    threads: Annotated[int, Option("CPU threads per encoder; part of the recipe, because sums depend on them")] = 2
+    jobs: Annotated[int | None, Option("processes that read MIDI; without it one per core")] = None
+    metadata_only: Annotated[bool, Option("with --dry-run: count from the CSV alone, without the files")] = False
+    check_disk_space: Annotated[bool, Option("plan even where the disk looks too small", flag="--no-room-check")] = True
+    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 8
+    task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
+    rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
+    """Rows per second that somebody measured, for the estimate: `render`, an encoder's name (both per core), `gpu:` before it."""
+
+
+@dataclass(frozen=True)
+class ExtractConfig:
+    """Everything that `keybed extract` can be asked. None of it changes a number in the store."""
+
+    store: StoreFolder
+    task: Annotated[int, Option("number of this task in the array, from 0", metavar="I", least=0)] = 0
+    tasks: Annotated[int, Option("number of tasks in the array", metavar="K")] = 1
+    shards: Annotated[tuple[int, ...] | None, Option("these shards instead of a task's share, such as 3,17-19")] = None
+    scratch: Annotated[
+        Path | None, Option("a folder on a local disk for waveforms; without it they stay in memory")
+    ] = None
+    workers: Annotated[
+        int | None,
+        Option("processes that degrade and render; without it one per core, 0: all work in this process", least=0),
+    ] = None
+    paths: MachinePaths = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExportConfig:
+    """Everything that `keybed export` can be asked."""
+
+    store: StoreFolder
+    out: Annotated[Path, Option("the archive to write", metavar="OUT.tar.gz", positional=True)]
+    limit: Annotated[
+        int | None, Option("at most this many rows, whole segments taken evenly from the store's random order")
+    ] = None
+    tiers: Annotated[tuple[str, ...] | None, Option("only these tiers, such as pristine,poor", flag="--tier")] = None
+    audio_format: Annotated[Literal["flac", "wav"], Option("format of the sound files")] = "flac"
+    workers: Annotated[int | None, Option("processes that render; without it one per core, 0: none", least=0)] = None
+    paths: MachinePaths = field(default_factory=dict)
