@@ -6,7 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from keybed.experiments.cli import demo, extraction, phases, stores
+from keybed.experiments.cli import demo, extraction, phases, slurm, stores
 from keybed.experiments.cli import listening as rating
 from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
         description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
     )
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
-    for group in (extraction, stores, phases, rating, demo):
+    for group in (extraction, stores, phases, rating, slurm, demo):
         group.register(subcommands)
     return top
 

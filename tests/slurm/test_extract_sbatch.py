@@ -122,3 +122,15 @@ def test_the_other_scripts_hand_every_argument_on(script, subcommand, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[1:] == ["offline:1", *subcommand, *given]
+
+
+def test_the_four_scripts_hold_the_same_lines_for_the_environment():
+    """Slurm copies a batch script away from its folder, so shared lines stand in each; here they are kept equal."""
+    first, last = "# Slurm runs a copy of this script", "export HF_HUB_OFFLINE=1"
+    blocks = set()
+    for path in EXTRACT.parent.glob("*.sbatch"):
+        text = path.read_text()
+        blocks.add(text[text.index(first) : text.index(last)])
+    (block,) = blocks
+    assert 'source "$KEYBED_ENVIRONMENT"' in block
+    assert "exit 127" in block
