@@ -1,12 +1,21 @@
-"""Keybed: frozen audio and MIDI features of degraded piano performances, and the heads that train on them.
+"""Keybed: frozen audio and MIDI features of degraded piano performances, and small heads that train on them.
 
-The public names are loaded when they are first used, so that `import keybed` needs neither torch nor JAX.
+    import keybed
+
+    store = keybed.open("STORE")
+    rows = store.rows(split="train")
+    features = store.read("audio/logmel/layers", rows.index)  # float16 (row, stat, state, width)
+    scores = rows.score  # float32 (row, dimension), 0–100; rows.valid says where a score counts
+
+`open` returns a Store, `fit` trains heads of several `HeadConfig`s side by side, `RidgeProbe` is a closed-form ridge
+regression. Each name is imported at its first use, so `import keybed` alone loads no library.
 """
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open"]
 
 if TYPE_CHECKING:
     from keybed.heads import HeadConfig, fit
@@ -14,25 +23,23 @@ if TYPE_CHECKING:
     from keybed.store import open
 
     __version__: str
-
-__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open"]
-
-_HOMES = {
-    "open": "keybed.store",
-    "fit": "keybed.heads",
-    "HeadConfig": "keybed.heads",
-    "RidgeProbe": "keybed.heads.ridge",
-}
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
+else:
+    # A type checker must not see this function: with it, every misspelt name would have type Any.
+    def __getattr__(name):
+        from importlib import import_module
         from importlib.metadata import version
 
-        return version("keybed")
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name]), name)
-    raise AttributeError(f"module 'keybed' has no attribute {name!r}; it has {', '.join(__all__)}")
+        homes = {
+            "open": "keybed.store",
+            "fit": "keybed.heads",
+            "HeadConfig": "keybed.heads",
+            "RidgeProbe": "keybed.heads.ridge",
+        }
+        if name == "__version__":
+            return version("keybed")
+        if name in homes:
+            return getattr(import_module(homes[name]), name)
+        raise AttributeError(f"module 'keybed' has no attribute {name!r}; it has {', '.join(__all__)}")
 
 
 def __dir__() -> list[str]:

@@ -47,31 +47,47 @@ def pip_install(python: Path, what: list[object], cwd: Path) -> None:
 
 @pytest.fixture
 def fresh(tmp_path) -> tuple[Path, Path]:
-    """An empty environment that sees this one's libraries (but not its keybed), and a folder with treacherous names."""
+    """An empty environment that sees this one's libraries (but not its keybed), and a folder of a user whose names must not hide keybed's."""
     call(sys.executable, "-m", "venv", "--without-pip", tmp_path / "venv", cwd=tmp_path)
     python = tmp_path / "venv" / "bin" / "python"
     site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=tmp_path).strip())
     libraries = {sysconfig.get_path("purelib"), sysconfig.get_path("platlib")}
     (site / "libraries.pth").write_text("\n".join(sorted(libraries)) + "\n")
-    place = tmp_path / "place"
+    folder = tmp_path / "folder"
     for name in HIDING_NAMES:
-        (place / name).mkdir(parents=True)
-        (place / name / "__init__.py").write_text("raise ImportError('a folder of the user')\n")
-    (place / "store.py").write_text("raise ImportError('a file of the user')\n")
-    return python, place
+        (folder / name).mkdir(parents=True)
+        (folder / name / "__init__.py").write_text("raise ImportError('a folder of the user')\n")
+    (folder / "store.py").write_text("raise ImportError('a file of the user')\n")
+    return python, folder
 
 
-def check(python: Path, place: Path, home: Path) -> None:
-    found = json.loads(call(python, "-c", LOCATE, cwd=place))
-    assert found == [str(home / "keybed" / part / "__init__.py") for part in ("", *FOLDERS)]
-    shown = call(python.with_name("keybed"), "--help", cwd=place)
-    assert all(f"{command}" in shown for command in ("plan", "extract", "status", "verify", "demo"))
+def check(python: Path, folder: Path, home: Path) -> None:
+    located = json.loads(call(python, "-c", LOCATE, cwd=folder))
+    assert located == [str(home / "keybed" / part / "__init__.py") for part in ("", *FOLDERS)]
+    shown = call(python.with_name("keybed"), "--help", cwd=folder)
+    assert all(f"{command}" in shown for command in ("plan", "extract", "status", "verify", "slurm", "demo"))
 
 
-def test_editable_install(source, fresh):
-    python, place = fresh
-    pip_install(python, ["--editable", source], place)
-    check(python, place, source)
+def run_the_commands(keybed: list[object], folder: Path, maestro: Path) -> None:
+    """From a corpus to a verified store, and the batch files, with the commands of README in the folder of a user."""
+    encoders = ("--encoders", "placeholder-audio,placeholder-midi")
+    planned = call(*keybed, "plan", maestro, "my-store", *encoders, "--limit", 5, "--shard-rows", 4, cwd=folder)
+    assert "20 rows" in planned
+    assert "0 of 20 rows" in " ".join(call(*keybed, "status", "my-store", cwd=folder).split())
+    assert "made 5 shards, 20 rows" in call(*keybed, "extract", "my-store", "--workers", 1, cwd=folder)
+    assert "shards are whole and sound" in call(*keybed, "verify", "my-store", cwd=folder)
+    assert "placeholder-audio" in call(*keybed, "info", "my-store", cwd=folder)
+    assert "sbatch" in call(*keybed, "slurm", "my-scripts", cwd=folder)
+    for script in ("plan", "extract", "verify", "experiment"):
+        copied = (folder / "my-scripts" / f"{script}.sbatch").read_bytes()
+        assert copied == (ROOT / "slurm" / f"{script}.sbatch").read_bytes()
+
+
+def test_editable_install(source, fresh, tiny_maestro):
+    python, folder = fresh
+    pip_install(python, ["--editable", source], folder)
+    check(python, folder, source)
+    run_the_commands([python.with_name("keybed")], folder, tiny_maestro)
 
 
 def build(target: str, source: Path, folder: Path) -> Path:
@@ -87,12 +103,13 @@ def packed(wheel: Path) -> dict[str, int]:
     return {entry.filename: entry.CRC for entry in zipfile.ZipFile(wheel).infolist()}
 
 
-def test_wheel_install(source, fresh, tmp_path):
-    python, place = fresh
+def test_wheel_install(source, fresh, tmp_path, tiny_maestro):
+    python, folder = fresh
     wheel = build("wheel", source, tmp_path / "wheel")
-    pip_install(python, [wheel], place)
-    site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=place).strip())
-    check(python, place, site)
+    pip_install(python, [wheel], folder)
+    site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
+    check(python, folder, site)
+    run_the_commands([python, "-m", "keybed"], folder, tiny_maestro)
 
 
 def test_a_wheel_holds_every_file_but_the_benchmarks(source, tmp_path):

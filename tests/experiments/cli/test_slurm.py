@@ -35,7 +35,7 @@ def test_a_changed_file_is_named_and_nothing_is_written(obstacle, tmp_path):
         changed.write_text("#!/bin/bash\n#SBATCH --mem=48G\n")
     else:
         changed.mkdir()
-    with pytest.raises(ChangedBatchFile, match="extract.sbatch: changed"):
+    with pytest.raises(ChangedBatchFile, match=r"extract\.sbatch: changed"):
         copy_batch_files(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["extract.sbatch"]
     if obstacle == "file":
