@@ -1,1 +1,18 @@
-"""Which recordings there are: MAESTRO's metadata, pieces, splits and the parsed MIDI of each recording."""
+"""Which recordings exist: MAESTRO's CSV, pieces and splits, and the MIDI file of each recording."""
+
+from keybed.extract.corpus.metadata import Corpus, CorpusError, Recording, read_corpus
+from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
+from keybed.extract.corpus.pieces import Pieces, SplitRepair, find_pieces
+
+__all__ = [
+    "Corpus",
+    "CorpusError",
+    "ParsedRecording",
+    "Pieces",
+    "Recording",
+    "SplitRepair",
+    "file_problems",
+    "find_pieces",
+    "parse_all",
+    "read_corpus",
+]

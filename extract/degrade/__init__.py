@@ -1,4 +1,4 @@
-"""Degradation on purpose: windows made worse along seven axes, and the labels of what was done to them."""
+"""Degradation of windows along seven axes, and the labels of each degraded window."""
 
 from keybed.extract.degrade.curves import CURVES, UNTOUCHED
 from keybed.extract.degrade.draw import PROFILES, draw_levels

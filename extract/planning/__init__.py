@@ -1,1 +1,1 @@
-"""`keybed plan`: windows, rows, drawn levels, the estimate and the empty store."""
+"""`keybed plan`: segments, rows, drawn levels, the cost estimate and the empty store. Entry points: `plan.plan`, `plan.dry_run`."""

@@ -9,7 +9,7 @@ import soundfile
 from keybed.extract.audio.recorded import AudioTooShort, Recorder, describe, read_window
 from keybed.extract.degrade import UNTOUCHED, Variant, make_variant, prepare
 from keybed.store.format.vocabulary import LEVELS, Status
-from tests.extract.degrade.examples import WINDOW_S, steady
+from tests.extract.examples import WINDOW_S, steady
 
 RATE = 24_000
 

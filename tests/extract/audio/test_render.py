@@ -22,7 +22,7 @@ from keybed.extract.degrade import CURVES, UNTOUCHED, Variant, draw_levels, make
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import LEVELS, Status
-from tests.extract.degrade.examples import WINDOW_S, steady
+from tests.extract.examples import WINDOW_S, steady
 
 N = 240_000
 ROOT = Path(__file__).resolve().parents[3]

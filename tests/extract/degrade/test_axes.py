@@ -12,7 +12,7 @@ from keybed.extract.degrade.timing import CHORD_S, jitter
 from keybed.extract.music.loudness_trend import loudness_trend
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
-from tests.extract.degrade.examples import WINDOW_S, steady
+from tests.extract.examples import WINDOW_S, steady
 
 
 def rng(n: int = 0) -> np.random.Generator:
@@ -111,14 +111,6 @@ def test_expression_flattens_the_arch_and_keeps_accents_and_mean(share: float) -
     arch = (velocity - (p.velocity - trend))[inside(p)]
     assert np.polyfit(trend[inside(p)], arch, 1)[0] == pytest.approx(share, abs=0.02)
     assert velocity[inside(p)].mean() == pytest.approx(p.velocity[inside(p)].mean(), abs=0.1)
-
-
-def test_the_trend_is_the_gaussian_mean_that_a_plain_loop_finds() -> None:
-    p = steady(n=90, every_s=0.13)
-    trend = loudness_trend(p.onset_s, p.velocity)
-    for i in (0, 44, 89):
-        weight = np.exp(-0.5 * ((p.onset_s - p.onset_s[i]) / 1.5) ** 2)
-        assert trend[i] == pytest.approx(np.sum(weight * p.velocity) / weight.sum(), abs=0.15)
 
 
 def crossings_of(pedal_s: np.ndarray, value: np.ndarray) -> list[tuple[float, bool]]:

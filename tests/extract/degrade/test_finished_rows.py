@@ -11,7 +11,7 @@ from keybed.extract.degrade import CURVES, UNTOUCHED, PreparedRecording, Variant
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import LEVELS
-from tests.extract.degrade.examples import WINDOW_S
+from tests.extract.examples import WINDOW_S
 
 NOTES, TIMING, ARTICULATION, DYNAMICS, EXPRESSION, TEMPO = (
     LEVELS.index(name) for name in ("notes", "timing", "articulation", "dynamics", "expression", "tempo")

@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keybed.extract.degrade.wrong_notes import NoteErrors, add_wrong_notes
-from keybed.extract.music.harmony import clashes, local_key, scale_of
+from keybed.extract.music.harmony import local_key, scale_of
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance, playable
-from tests.extract.degrade.examples import WINDOW_S, performances, steady
-from tests.extract.music.playability import problems
+from tests.extract.examples import WINDOW_S, performances, steady
+from tests.extract.playability import problems
 
 WEIGHTS = {"substitution": 1.0, "omission": 0.5, "stutter": 0.5}
 
@@ -105,22 +105,3 @@ def test_a_real_window_of_median_density_realises_its_level(shared_data: Path) -
     p = Performance(whole.onset_s[some] - 30, whole.offset_s[some] - 30, whole.pitch[some], whole.velocity[some])
     for rate in (0.003, 0.01, 0.03, 0.06):
         assert make(p, rate).rate == pytest.approx(rate, abs=0.001)
-
-
-def test_local_key_of_plain_scales() -> None:
-    for tonic in range(12):
-        major = np.array([0, 4, 7, 0, 2, 5, 9, 11, 4, 7]) + 60 + tonic
-        assert local_key(major.astype(np.int16), np.ones(10)) == (tonic, "major")
-    minor = np.array([0, 3, 7, 0, 3, 7, 5, 8, 11]) + 57
-    assert local_key(minor.astype(np.int16), np.ones(9)) == (9, "minor")
-    assert scale_of(9, "minor") == {9, 11, 0, 2, 4, 5, 7, 8}
-
-
-def test_what_clashes() -> None:
-    c_major = scale_of(0, "major")
-    assert clashes(61, [], c_major)
-    assert not clashes(62, [60, 64], c_major)
-    assert clashes(65, [64], c_major)
-    assert clashes(59, [60], c_major)
-    assert clashes(77, [64], c_major)
-    assert not clashes(72, [60], c_major)

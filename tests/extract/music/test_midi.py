@@ -9,10 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keybed.extract.music.midi import MidiError, read_midi
-from keybed.extract.music.notes_file import load_notes, midi_sha256, save_notes
-from keybed.extract.music.performance import Performance, playable
-from tests.extract.degrade.examples import performances
-from tests.extract.music.playability import problems
+from keybed.extract.music.performance import Performance
+from tests.extract.playability import problems
 
 T = mido.MetaMessage
 
@@ -135,36 +133,6 @@ def test_real_files_agree_with_pretty_midi(shared_data: Path) -> None:
         np.testing.assert_allclose(ours, theirs, atol=1e-6)
         ends = sorted((n.start, n.pitch, n.end) for n in other.notes)
         np.testing.assert_allclose(p.offset_s, [end for _, _, end in ends], atol=1e-6)
-
-
-@settings(max_examples=50, deadline=None)
-@given(p=performances())
-def test_tidying_twice_changes_nothing(p: Performance) -> None:
-    assert list(problems(p)) == []
-    again = playable(p.onset_s, p.offset_s, p.pitch, p.velocity, p.pedal_s, p.pedal_value)
-    for name in Performance.__dataclass_fields__:
-        np.testing.assert_array_equal(getattr(again, name), getattr(p, name))
-
-
-def test_saved_notes_come_back_and_repeat_to_the_byte(tmp_path: Path) -> None:
-    p = playable(*(np.array(x) for x in ([0.0, 0.5], [0.4, 1.0], [60, 62], [70, 71], [0.1], [127])))
-    for name in ("a.npz", "b.npz"):
-        save_notes(tmp_path / name, p, "ab" * 32)
-    assert (tmp_path / "a.npz").read_bytes() == (tmp_path / "b.npz").read_bytes()
-    back = load_notes(tmp_path / "a.npz")
-    for name in Performance.__dataclass_fields__:
-        got, want = getattr(back, name), getattr(p, name)
-        assert got.dtype == want.dtype
-        np.testing.assert_array_equal(got, want)
-    assert midi_sha256(tmp_path / "a.npz") == "ab" * 32
-
-
-def test_a_damaged_notes_file_is_a_named_error(tmp_path: Path) -> None:
-    path = tmp_path / "a.npz"
-    save_notes(path, playable(*(np.array(x) for x in ([0.0], [0.4], [60], [70], [0.1], [127]))), "ab" * 32)
-    path.write_bytes(path.read_bytes()[:200])
-    with pytest.raises(MidiError, match=r"a\.npz: damaged"):
-        load_notes(path)
 
 
 def test_a_repeated_note_survives_either_order_of_its_note_off_and_note_on(tmp_path: Path) -> None:

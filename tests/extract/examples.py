@@ -26,6 +26,16 @@ def steady(n: int = 120, every_s: float = 0.1, start_s: float = 0.05, velocity: 
     )
 
 
+def rubato(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Quavers with louder beats whose tempo sways by a tenth, and the beats."""
+    rng = np.random.default_rng(seed)
+    k = np.arange(64)
+    interval = 0.5 * (1 + 0.1 * np.sin(2 * np.pi * k / 8)) + rng.normal(0, 0.003, 64)
+    beat = np.cumsum(interval) - 11.0
+    onset = np.sort(np.concatenate([beat, beat[:-1] + np.diff(beat) / 2]))
+    return onset, beat
+
+
 @st.composite
 def performances(draw: st.DrawFn) -> Performance:
     """Any playable notes and pedal within 14 s, crowded, sparse or empty."""
