@@ -1,4 +1,8 @@
-"""The feature store: a folder that a team can share, filled by many tasks, read for training."""
+"""The feature store: a folder of encoder features and labels that many tasks fill and that training reads.
+
+Public names: `open(path)` → `Store`; `Store.rows` → `Rows`; `Store.batches` → `Batch`; `create`. Zarr is loaded when the
+first array is opened.
+"""
 
 from keybed.store.format.rows import Rows
 from keybed.store.read.batches import Batch

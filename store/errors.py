@@ -1,4 +1,4 @@
-"""Named errors of the store: each says what happened, where, and what to do."""
+"""Named errors of the store. Each message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ class KeybedError(Exception):
 
 
 class StoreError(KeybedError):
-    """Something is wrong with a store, or with how it was asked."""
+    """Something is wrong with a store or with a request to it."""
 
 
 class NotAStore(StoreError):
@@ -16,15 +16,15 @@ class NotAStore(StoreError):
 
 
 class NewerFormat(StoreError):
-    """The store was written by a newer Keybed than this one can read."""
+    """The store has a newer format than this Keybed can read."""
 
 
 class RecipeMismatch(StoreError):
-    """A store was opened with another recipe than it was planned with; the message names every difference."""
+    """The store was planned with another recipe; the message names every difference."""
 
 
 class ShardRefused(StoreError):
-    """A write that is not exactly one whole shard of every task-written array."""
+    """Arrays offered for writing are not exactly one whole shard, or break a rule."""
 
 
 class ShardBusy(StoreError):
@@ -32,35 +32,35 @@ class ShardBusy(StoreError):
 
 
 class ClaimLost(StoreError):
-    """This task's claim was taken over by another one; nothing more may be written."""
+    """Another task has taken over this task's claim; this task may write no more."""
 
 
 class ShardDamaged(StoreError):
-    """What lies on disk is not what its commit says."""
+    """Files on disk differ from their commit or cannot be decoded."""
 
 
 class Incomplete(StoreError):
-    """Rows were asked for that no task has committed yet."""
+    """Rows were requested that no task has committed yet."""
 
 
 class NoSuchFeature(StoreError):
-    """The store holds no such array; the message lists those it has."""
+    """The store has no such array; the message lists those it has."""
 
 
 class NoDiskSpace(StoreError):
-    """The disk has less room than the store will need."""
+    """The disk is full, or has less free space than is needed."""
 
 
 class AlreadyCommitted(ShardBusy):
-    """The shard is whole already; there is nothing to do."""
+    """The shard is committed already, so that there is nothing to do."""
 
 
 class ReadOnlyStore(StoreError):
-    """Something was to be written, and the folder does not allow it."""
+    """A file could not be written because the store is read-only for this user."""
 
 
 class PlanRefused(StoreError):
-    """Plan-written columns, split ranges or recordings that do not fit the recipe."""
+    """Plan-written columns, split ranges or recordings do not fit the recipe."""
 
 
 class StaleDerived(StoreError):
@@ -68,4 +68,4 @@ class StaleDerived(StoreError):
 
 
 class ClaimTrouble(UserWarning):
-    """A claim could not be refreshed this time; it is tried again."""
+    """A claim could not be refreshed this time; the task tries again."""

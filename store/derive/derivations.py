@@ -1,4 +1,4 @@
-"""The derivations of one array: what each is called, when it is fresh, how it is made and put in its place."""
+"""The derived arrays of one array: their names, whether they are fresh, and how they are made and published."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from keybed.store.read.derived import INT8_MISSING, missing_objects
 from keybed.store.read.store import Store, open_store
 
 VERSION = 2
-"""Raised when the arithmetic of a derivation changes: everything derived is made again then."""
+"""Increase it when the arithmetic of a derivation changes: all derived arrays are then made again."""
 
-_RUNS, _PRODUCTS_BYTES = 64, 2**30
+_MAX_RUNS, _MAX_PRODUCT_BYTES = 64, 2**30
 
 Gather = Callable[[str, Sequence[partial[Any]]], list[Any]]
-"""Runs tasks, in any order and place, and gives their results in the order of the tasks."""
+"""(description, tasks) → results in the order of the tasks, which may run in any order and process."""
 
 
 class Derivation:
-    """The derivations of one encoder's `frames` or `layers`."""
+    """The derived arrays of one encoder's `frames` or `layers`. k: PCA components; int8: whether to make int8 views."""
 
     def __init__(
         self,
@@ -58,7 +58,7 @@ class Derivation:
         self.inner = store.array(self.array).shape[1:] if kind == "layers" else store.array(self.array).shape[2:]
 
     def steps(self) -> Iterator[tuple[list[str], Callable[[], None]]]:
-        """(paths, what makes them), in the order in which they need each other."""
+        """(paths, the function that makes them), each after those that it needs."""
         yield [f"{self.base}_mean", f"{self.base}_std", f"{self.base}_reach"], self.make_moments
         if self.kind == "frames" and self.wanted_k:
             name = f"{self.base}_pca{self.k}"
@@ -69,26 +69,25 @@ class Derivation:
 
     @property
     def dims(self) -> tuple[str, ...]:
-        """Names of what `inner` counts."""
+        """Names of the axes of `inner`."""
         return ("stat", "state", "channel") if self.kind == "layers" else ("bin_stat", "channel")
 
     @property
     def k(self) -> int:
-        """Components asked for, or as many as there are dimensions."""
+        """Components requested, at most the number of dimensions."""
         return min(self.wanted_k, int(np.prod(self.inner)))
 
     def fresh(self, path: str) -> bool:
-        """True where the array exists, whole, and was made by this arithmetic from these very bytes."""
+        """True where the array exists with all files and was made by this version from the current source bytes."""
         if not (Layout(self.store.path).array(path) / "zarr.json").is_file() or missing_objects(
             self.store.reader, path
         ):
             return False
-        about = self.store.reader.attributes(path)
-        wanted = self.about()
-        return all(about.get(key) == value for key, value in wanted.items())
+        stored = self.store.reader.attributes(path)
+        return all(stored.get(key) == value for key, value in self.attributes().items())
 
-    def about(self) -> dict[str, Any]:
-        """What every derived array says of itself."""
+    def attributes(self) -> dict[str, Any]:
+        """Attributes that every derived array carries."""
         return {
             "sources": list(self.sources),
             "source_fingerprint": self.content,
@@ -98,7 +97,7 @@ class Derivation:
 
     @cached_property
     def train_shards(self) -> range:
-        """Shards that hold training rows."""
+        """Shards that contain training rows."""
         last = self.store.splits["train"][1]
         return range(sum(self.store.shard_range(shard)[0] < last for shard in range(self.store.n_shards)))
 
@@ -106,10 +105,10 @@ class Derivation:
     def measured(self) -> TrainMoments:
         """One pass over the training shards. Raises StoreError where they hold fewer than two observations."""
         where = (str(self.store.path), self.content, self.array)
-        candidates = (train_moments.units_of(*where, shard) for shard in self.train_shards)
-        units = next((found for found in candidates if found is not None), None)
+        per_shard = (train_moments.units_of(*where, shard) for shard in self.train_shards)
+        units = next((units for units in per_shard if units is not None), None)
         if units is None:
-            raise StoreError(f"{self.array}: no training observation to take a mean of")
+            raise StoreError(f"{self.array}: no training observation to compute a mean of")
         wide = self.kind == "frames" and bool(self.wanted_k)
         tasks = [
             partial(train_moments.sums_of, *where, shards, units, wide)
@@ -123,34 +122,34 @@ class Derivation:
         return train_moments.finished(first, units)
 
     def make_moments(self) -> None:
-        """Mean, standard deviation and reach."""
-        found, dims = self.measured, self.dims
+        """Make mean, standard deviation and reach (the largest deviation from the mean)."""
+        moments, dims = self.measured, self.dims
         with self.staged() as folder:
-            for suffix, values in (("_mean", found.mean), ("_std", found.std), ("_reach", found.reach)):
-                self.small(folder, suffix, values.reshape(self.inner), dims, n_observations=found.n)
+            for suffix, values in (("_mean", moments.mean), ("_std", moments.std), ("_reach", moments.reach)):
+                self.small(folder, suffix, values.reshape(self.inner), dims, n_observations=moments.n)
 
     def make_pca(self) -> None:
-        """Components of the standardised numbers of a bin (stat × channel), then every bin projected on them."""
+        """Make the components of the standardised numbers of a bin (stat × channel), and every bin projected on them."""
         correlation = self.measured.correlation
         assert correlation is not None
         self.write_pca(principal_components(correlation, self.k), self.saved("_mean"), self.safe_std())
 
-    def write_pca(self, found: Components, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
-        """Components, their variances and the projected rows."""
+    def write_pca(self, pca: Components, mean: NDArray[np.float32], std: NDArray[np.float32]) -> None:
+        """Write components, their variances and the projected rows."""
         name = f"_pca{self.k}"
-        vectors = found.vectors.astype(np.float32)
-        kept = float(found.variances.sum() / found.total_variance) if found.total_variance else 1.0
+        vectors = pca.vectors.astype(np.float32)
+        kept = float(pca.variances.sum() / pca.total_variance) if pca.total_variance else 1.0
         n_bins = self.store.array(self.array).shape[1]
         spec = self.rows_spec(name, (n_bins, self.k), ("bin", "component"), "float16", float("nan"), variance_kept=kept)
         with self.staged() as folder:
             shaped = vectors.reshape(self.k, *self.inner)
             self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
-            self.small(folder, f"{name}_variance", found.variances.astype(np.float32), ("component",))
+            self.small(folder, f"{name}_variance", pca.variances.astype(np.float32), ("component",))
             self.make_empty(folder, spec)
             self.each_shard("projecting", shard_frames.write_projection, mean, std, vectors, spec, str(folder))
 
     def make_int8(self) -> None:
-        """Offset: the train mean. Scale: the largest deviation from it in training, over 127."""
+        """Make the int8 view. Offset: the train mean. Scale: the largest deviation from it in training, divided by 127."""
         offset, reach = self.saved("_mean"), self.saved("_reach")
         scale = np.where(reach > 0, reach / 127, 1).astype(np.float32)
         shape = self.store.array(self.array).shape[1:]
@@ -163,25 +162,25 @@ class Derivation:
             self.each_shard("int8", shard_frames.write_int8, offset, scale, spec, str(folder))
 
     def each_shard(self, what: str, write: Callable[..., int], *arguments: Any) -> None:
-        """write(path, content, array, shard, *arguments) for every shard."""
+        """Call write(path, content, array, shard, *arguments) for every shard."""
         where = (str(self.store.path), self.content, self.array)
         tasks = [partial(write, *where, shard, *arguments) for shard in range(self.store.n_shards)]
         self.gather(f"{self.base}: {what}", tasks)
 
     def saved(self, suffix: str) -> NDArray[np.float32]:
-        """A small array made before."""
+        """A small array that an earlier step made."""
         values: NDArray[np.float32] = open_store(self.store.path).array(f"{self.base}{suffix}")[...]
         return values
 
     def safe_std(self) -> NDArray[np.float32]:
-        """Standard deviations with 1 for what never varies."""
+        """Standard deviations, with 1 where a number never varies."""
         std = self.saved("_std")
         return np.where(std > 0, std, np.float32(1))
 
     def rows_spec(
         self, suffix: str, inner: tuple[int, ...], dims: tuple[str, ...], dtype: str, fill: float | int, **extra: Any
     ) -> ArraySpec:
-        """A derived array on the shard grid."""
+        """The specification of a derived array with one entry per row, on the shard grid."""
         n, shard = self.store.n_rows, self.store.shard_rows
         return ArraySpec(
             path=f"{self.base}{suffix}",
@@ -192,11 +191,11 @@ class Derivation:
             shards=(shard, *inner),
             fill_value=fill,
             writer="task",
-            attributes={**self.about(), **extra},
+            attributes={**self.attributes(), **extra},
         )
 
     def make_empty(self, folder: Path, spec: ArraySpec) -> None:
-        """Metadata of an array in the staging folder."""
+        """Create an array in the staging folder, metadata only."""
         from zarr.storage import LocalStore
 
         make_array(LocalStore(folder), spec)
@@ -204,7 +203,7 @@ class Derivation:
     def small(
         self, folder: Path, suffix: str, values: NDArray[np.float32], dims: tuple[str, ...], **extra: Any
     ) -> None:
-        """A whole small array in the staging folder."""
+        """Write a whole small array into the staging folder."""
         from zarr.storage import LocalStore
 
         spec = ArraySpec(
@@ -216,13 +215,13 @@ class Derivation:
             shards=None,
             fill_value=float("nan"),
             writer="plan",
-            attributes={**self.about(), **extra},
+            attributes={**self.attributes(), **extra},
         )
         make_array(LocalStore(folder), spec)[...] = values
 
     @contextmanager
     def staged(self) -> Iterator[Path]:
-        """A folder beside the group; what is in it afterwards replaces the arrays of the same names, each by rename."""
+        """A staging folder; when the block ends, each array in it replaces the one of the same name by rename."""
         layout = Layout(self.store.path)
         try:
             folder = staging_folder(layout.root, "derived")
@@ -239,9 +238,9 @@ class Derivation:
 
 
 def _runs(shards: range, n_numbers: int) -> list[range]:
-    """Runs of shards that are summed together, by the shards alone: at most 64, and 1 GiB of products (D, D) in all."""
+    """Cut shards into runs that are summed together: at most 64 runs, and 1 GiB of products (D, D) in all."""
     products = 8 * n_numbers**2
-    n = max(1, min(len(shards), _RUNS, _PRODUCTS_BYTES // products if products else _RUNS))
+    n = max(1, min(len(shards), _MAX_RUNS, _MAX_PRODUCT_BYTES // products if products else _MAX_RUNS))
     return [shards[len(shards) * i // n : len(shards) * (i + 1) // n] for i in range(n)]
 
 

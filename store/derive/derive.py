@@ -1,4 +1,4 @@
-"""`keybed derive`: train-split moments, principal components, int8 and pooled views, made by Dask, a shard a task."""
+"""`keybed derive`: train-split moments, principal components, int8 and pooled views, made by Dask, one task per shard."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from keybed.store.read.store import Store, open_store
 
 _KINDS = ("layers", "frames")
 Progress = Callable[[str, int, int], None]
-"""What is being done, how many shards are done, of how many."""
+"""Called with (description, tasks done, tasks in all)."""
 
 
 @dataclass(frozen=True)
 class DeriveConfig:
-    """What `keybed derive` may be asked."""
+    """Settings of `keybed derive`."""
 
     store: Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
     features: Annotated[
@@ -43,9 +43,9 @@ class DeriveConfig:
 
 @dataclass(frozen=True)
 class DeriveReport:
-    """made, kept: paths made now, and those that were there and fresh. variance_kept: PCA path → share of the variance.
+    """made: paths made now; kept: paths that were fresh already. variance_kept: PCA path → share of the variance.
 
-    bytes: path → bytes on disk of every derived array with one entry a row, and of what it was made from.
+    bytes: path → bytes on disk, of every derived array with one entry per row and of the arrays they were made from.
     """
 
     store: Path
@@ -56,7 +56,7 @@ class DeriveReport:
 
 
 def derive(config: DeriveConfig, progress: Progress = lambda what, done, of: None) -> DeriveReport:
-    """Make what is missing or no longer fits its source. Raises Incomplete unless every shard is committed."""
+    """Make derived arrays that are missing or stale. Raises Incomplete unless every shard is committed, NoSuchFeature."""
     store = open_store(config.store)
     made: list[str] = []
     kept: list[str] = []
@@ -84,13 +84,13 @@ def _wanted(store: Store, features: Sequence[str] | None) -> list[tuple[EncoderS
     chosen = [path for path in known if path.endswith("/frames")] if features is None else features
     unknown = sorted(set(chosen) - set(known))
     if unknown:
-        raise NoSuchFeature(f"nothing can be derived from {', '.join(unknown)}; from these it can: {', '.join(known)}")
+        raise NoSuchFeature(f"nothing can be derived from {', '.join(unknown)}; derive from {', '.join(known)}")
     return [known[path] for path in chosen]
 
 
 def _to_pool(store: Store, config: DeriveConfig) -> list[EncoderSpec]:
-    asked = config.features
-    encoders = [e for e in store.recipe.encoders if asked is None or f"{e.group}/layers" in asked]
+    features = config.features
+    encoders = [e for e in store.recipe.encoders if features is None or f"{e.group}/layers" in features]
     return encoders if config.pooled else []
 
 
@@ -100,14 +100,16 @@ def _report(store: Store, made: tuple[str, ...], kept: tuple[str, ...]) -> Deriv
     sources = dict.fromkeys(store.reader.attributes(path)["sources"][0] for path in by_row)
     sizes = {path: sum(f.stat().st_size for f in layout.array(path).glob("c.*")) for path in (*sources, *by_row)}
     variance = {
-        path: about["variance_kept"] for path in by_row if "variance_kept" in (about := store.reader.attributes(path))
+        path: attributes["variance_kept"]
+        for path in by_row
+        if "variance_kept" in (attributes := store.reader.attributes(path))
     }
     return DeriveReport(store.path, made, kept, variance, sizes)
 
 
 @contextmanager
 def _dask(config: DeriveConfig, progress: Progress) -> Iterator[Gather]:
-    """A function that runs tasks and gives their results in order: on threads here, or on a Dask cluster."""
+    """Gather on threads of this process, or on the Dask cluster of `config.scheduler`."""
     import dask
 
     def counting(what: str, of: int) -> Callable[[Any], None]:

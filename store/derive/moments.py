@@ -1,7 +1,7 @@
-"""Moments of an array's training observations in one pass over its shards: mean, spread, reach and correlation.
+"""Moments of an array's training observations in one pass over its shards: mean, deviation, reach and correlation.
 
-Sums are taken of (x − centre) / scale, where centre and scale are those of the first shard: it is a random sample of the
-store, so these numbers lie near zero and one, and nothing is lost when a square of the mean is subtracted at the end.
+Sums are of (x − centre) / scale with the mean and standard deviation of the first shard. A shard is a random sample of the
+store, so these numbers have a mean near 0 and a deviation near 1, and subtracting the squared mean loses no precision.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ Numbers = NDArray[np.float32]
 
 @dataclass(frozen=True, eq=False)
 class Units:
-    """What sums are taken in: (D,) float32, from one shard. Where it has no spread, the scale is 1."""
+    """Centre and scale of one shard, float32 (D,) each; the scale is 1 where a number does not vary."""
 
     centre: Numbers
     scale: Numbers
@@ -27,9 +27,9 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Over n observations of D numbers: sums and squares in `Units` (float64), extremes as they are.
+    """Sums over n observations of D numbers: total and squares in `Units` (float64), lowest and highest in raw units.
 
-    products: (D, D) sum of x xᵀ in `Units`, or None where it was not asked for.
+    products: (D, D), the sum of x xᵀ in `Units`, or None where it was not requested.
     """
 
     n: int
@@ -40,7 +40,7 @@ class Sums:
     products: NDArray[np.float64] | None
 
     def plus(self, other: Sums) -> Sums:
-        """Both together."""
+        """Sums over the observations of both."""
         return Sums(
             self.n + other.n,
             self.total + other.total,
@@ -55,7 +55,7 @@ class Sums:
 class TrainMoments:
     """n observations; mean, std, and reach (the largest deviation from the mean): (D,). correlation: (D, D) or None.
 
-    What never varies has std 0 and correlates with nothing, itself included.
+    A number that never varies has std 0 and correlation 0, with itself too.
     """
 
     n: int
@@ -79,7 +79,7 @@ def units_of(path: str, content: str, array: str, shard: int) -> Units | None:
 def sums_of(path: str, content: str, array: str, shards: Sequence[int], units: Units, with_products: bool) -> Sums:
     """Sums over the training observations of these shards, one shard in memory at a time."""
     n_numbers = len(units.centre)
-    found = Sums(
+    sums = Sums(
         n=0,
         total=np.zeros(n_numbers),
         squares=np.zeros(n_numbers),
@@ -90,12 +90,12 @@ def sums_of(path: str, content: str, array: str, shards: Sequence[int], units: U
     for shard in shards:
         values, _ = observations(path, content, array, shard)
         if len(values):
-            found = found.plus(sums_of_block(values.reshape(len(values), -1), units, with_products))
-    return found
+            sums = sums.plus(sums_of_block(values.reshape(len(values), -1), units, with_products))
+    return sums
 
 
 def sums_of_block(x: Numbers, units: Units, with_products: bool) -> Sums:
-    """Sums over the rows of x, (observations, D), whose memory is used up."""
+    """Sums over the rows of x, (observations, D); x is overwritten."""
     lowest, highest = x.min(axis=0), x.max(axis=0)
     z = standardised(x, units.centre, units.scale)
     products = (z.T @ z).astype(np.float64) if with_products else None

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Components:
-    """vectors: float64 (k, dimensions), orthonormal rows, largest variance first, the largest entry of each positive.
+    """vectors: float64 (k, dimensions), orthonormal rows, largest variance first; the largest entry of each is positive.
 
-    variances: (k,) along them. total_variance: of all dimensions together.
+    variances: (k,) along the vectors. total_variance: the sum over all dimensions.
     """
 
     vectors: NDArray[np.float64]

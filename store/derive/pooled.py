@@ -1,7 +1,7 @@
-"""The pooled view: one vector a row and statistic, the mean of an encoder's chosen states over its `layers`.
+"""The pooled view: one vector per row and statistic, the mean over an encoder's chosen states of its `layers`.
 
-Mean and standard deviation over time of the states that `frames` averages, in a tenth of its bytes or less: what a question that
-does not turn on time is asked of first.
+It has the mean and standard deviation over time of the states that `frames` averages, in a tenth of the bytes or less, and
+serves questions that do not depend on time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from keybed.store.format.vocabulary import Status
 
 
 def pooled_step(work: Derivation) -> tuple[list[str], Callable[[], None]]:
-    """(paths, what makes them), as of `Derivation.steps`; work: of the encoder's `layers`."""
+    """(paths, the function that makes them), like `Derivation.steps`. work: the derivation of the encoder's `layers`."""
 
     def make() -> None:
         n_stats, _, width = work.inner
@@ -33,11 +33,11 @@ def pooled_step(work: Derivation) -> tuple[list[str], Callable[[], None]]:
 def _write(
     path: str, content: str, array: str, shard: int, states: tuple[int, ...], spec: ArraySpec, folder: str
 ) -> int:
-    """Mean over the states as float16; NaN in failed rows. Returns bytes written."""
+    """Mean over the states as float16; NaN in failed rows. Returns the bytes written."""
     store = opened(path, content)
     rows = np.arange(*store.shard_range(shard))
     total: NDArray[np.float32] | float = 0.0
-    for state in states:  # a chunk of its own each
+    for state in states:  # each state is a chunk of its own
         total = total + store.read(f"{array}[state={state}]", rows).astype(np.float32)
     mean = np.asarray(total / len(states), np.float16)
     mean[store.read("row/status", rows) != Status.OK] = np.nan

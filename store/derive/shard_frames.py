@@ -1,4 +1,7 @@
-"""One shard at a time, as the derivations see it: plain functions of (store's path, shard) that any Dask worker can run."""
+"""Read, transform and write one shard: plain functions of (path of the store, shard) that any Dask worker can run.
+
+content: the fingerprint of the source arrays; array: path of an encoder's `frames` or `layers`.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +22,16 @@ from keybed.store.read.store import Store, open_store
 
 @lru_cache(maxsize=2)
 def opened(path: str, fingerprint: str) -> Store:
-    """One open store a process; the fingerprint of its content keeps a re-made one from being mistaken for it."""
+    """The open store, kept per process; the fingerprint makes sure that a store with other content is opened again."""
     return open_store(path)
 
 
 def observations(
     path: str, content: str, array: str, shard: int, *, train_only: bool = True
 ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """(float32 (observations, …), chosen bool): OK rows, of `frames` only unmasked bins (each bin one observation).
+    """The observations of a shard: its OK rows for `layers`, the unmasked bins of its OK rows for `frames`.
 
-    chosen is over (rows,) for layers and (rows, bins) for frames, and says which they are.
+    Returns float32 (observations, …), and bool (rows,) for layers or (rows, bins) for frames that is true for them.
     """
     store = opened(path, content)
     start, stop = store.shard_range(shard)
@@ -50,7 +53,7 @@ def observations(
 def standardised(
     values: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]
 ) -> NDArray[np.float32]:
-    """(values − mean) / std, in the memory of `values`."""
+    """(values − mean) / std, computed in place."""
     values -= mean
     values /= std
     return values
@@ -67,7 +70,7 @@ def write_projection(
     spec: ArraySpec,
     folder: str,
 ) -> int:
-    """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns bytes written."""
+    """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns the bytes written."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     projected = np.zeros((*chosen.shape, len(vectors)), np.float16)
     flat = standardised(values, mean, std).reshape(len(values), -1)
@@ -86,7 +89,7 @@ def write_int8(
     spec: ArraySpec,
     folder: str,
 ) -> int:
-    """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns bytes written."""
+    """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns the bytes written."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     small = np.zeros((*chosen.shape, *offset.shape), np.int8)
     small[chosen] = np.clip(np.rint((values - offset) / scale), -127, 127).astype(np.int8)
@@ -101,7 +104,7 @@ def _failed(path: str, content: str, shard: int) -> NDArray[np.bool_]:
 
 
 def write_rows(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
-    """One shard's values as the array's object in `folder`. Returns bytes written."""
+    """Write one shard of a derived array into the staging folder. Returns the bytes written."""
     start, _ = opened(path, content).shard_range(shard)
     target = Path(folder, spec.path, object_key(shard, len(spec.shape)))
     data = encode_shard(target.parent, spec, shard, start, values)

@@ -1,8 +1,8 @@
-"""Decoding shards of Blosc chunks straight into memory that is there already.
+"""Decode shards of Blosc chunks directly into memory that the caller has allocated.
 
-General readers decode a chunk into memory of their own and copy it from there; at a training epoch's rates the fresh pages
-cost more than the decoding. Format: sharding_indexed of Zarr v3 (zarr-specs.readthedocs.io, codecs/sharding-indexed, 1.0):
-chunks one after another, then an index of (offset, length) as two uint64 a chunk, then the index's crc32c.
+General Zarr readers decode each chunk into new memory and copy it; during training the new pages cost more time than the
+decoding. Format: sharding_indexed of Zarr v3 (zarr-specs.readthedocs.io, codecs/sharding-indexed, 1.0): chunks one after
+another, then an index of (offset, length) as two uint64 per chunk, then the crc32c checksum of the index.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _BLOSC_HEADER = 16
 
 
 class Damaged(ValueError):
-    """Bytes that are not what the format or their checksum says."""
+    """Bytes that do not fit the format or their checksum."""
 
 
 @dataclass(frozen=True)
 class DirectArray:
-    """A sharded array whose shards hold whole rows, little-endian, each chunk Blosc and then crc32c."""
+    """A sharded array: shards of whole rows, little-endian numbers, each chunk Blosc-compressed with a crc32c."""
 
     folder: Path
     shape: tuple[int, ...]
@@ -44,19 +44,21 @@ class DirectArray:
 
     @staticmethod
     def of(array: Any, folder: Path) -> DirectArray | None:
-        """The same array read directly; None where it is laid out in a way that this module does not know."""
+        """The Zarr array as a DirectArray; None where its layout is one that this module cannot read."""
         codecs = array.metadata.to_dict()["codecs"]
         if len(codecs) != 1 or codecs[0]["name"] != "sharding_indexed":
             return None
-        told = codecs[0]["configuration"]
-        inner, index = (tuple(codec["name"] for codec in told[key]) for key in ("codecs", "index_codecs"))
-        known = inner == _INNER and index == _INDEX and told.get("index_location", "end") == "end"
-        orders = [told[key][0].get("configuration", {}).get("endian", "little") for key in ("codecs", "index_codecs")]
+        sharding = codecs[0]["configuration"]
+        inner, index = (tuple(codec["name"] for codec in sharding[key]) for key in ("codecs", "index_codecs"))
+        known = inner == _INNER and index == _INDEX and sharding.get("index_location", "end") == "end"
+        orders = [
+            sharding[key][0].get("configuration", {}).get("endian", "little") for key in ("codecs", "index_codecs")
+        ]
         separator = array.metadata.chunk_key_encoding.separator
         rows, *rest = array.shards
         if not known or set(orders) != {"little"} or separator != "." or tuple(rest) != array.shape[1:]:
             return None
-        return DirectArray(folder, array.shape, rows, tuple(told["chunk_shape"]), array.dtype)
+        return DirectArray(folder, array.shape, rows, tuple(sharding["chunk_shape"]), array.dtype)
 
     def read_into(self, selection: tuple[slice, ...], out: np.ndarray) -> None:
         """Decode [start, stop) along every axis into `out`, contiguous and of that shape.
@@ -80,8 +82,8 @@ class DirectArray:
             jobs = [(index[at], overlap, chunk) for at, overlap, chunk in self._chunks(wanted)]
 
             def decode(job: tuple[NDArray[np.uint64], tuple[slice, ...], tuple[slice, ...]]) -> None:
-                place, within, where = job
-                self._decode(file, int(place[0]), int(place[1]), within, out[where])
+                (offset, length), within, where = job
+                self._decode(file, int(offset), int(length), within, out[where])
 
             if len(jobs) == 1:
                 decode(jobs[0])
@@ -93,7 +95,7 @@ class DirectArray:
             os.close(file)
 
     def _index(self, file: int) -> NDArray[np.uint64]:
-        """(chunks along every axis, 2): offset and length."""
+        """Offset and length of every chunk in the file, uint64 (chunks along axis 0, …, 2)."""
         counts = [-(-n // c) for n, c in zip((self.shard_rows, *self.shape[1:]), self.chunk, strict=True)]
         length = 16 * int(np.prod(counts)) + _CRC_BYTES
         size = os.fstat(file).st_size
@@ -104,7 +106,7 @@ class DirectArray:
     def _chunks(
         self, wanted: tuple[slice, ...]
     ) -> Iterator[tuple[tuple[int, ...], tuple[slice, ...], tuple[slice, ...]]]:
-        """Every chunk that is touched: its number along every axis, what of it is wanted, and where that goes."""
+        """Every chunk that overlaps `wanted`: (its number along each axis, the part to copy, where the part goes in `out`)."""
         touched = [range(w.start // c, (w.stop - 1) // c + 1) for w, c in zip(wanted, self.chunk, strict=True)]
         for at in product(*touched):
             within, where = [], []
@@ -118,7 +120,7 @@ class DirectArray:
         from numcodecs.blosc import Blosc
 
         if offset + length > os.fstat(file).st_size:  # both are 2^64 − 1 for a chunk that was never written
-            raise Damaged(f"a chunk of {length} bytes at {offset} is not there")
+            raise Damaged(f"a chunk of {length} bytes at {offset} is beyond the end of the file")
         packed = _checked(_read(file, offset, _scratch("packed", length)))
         n_bytes = int(np.prod(self.chunk)) * self.dtype.itemsize
         if len(packed) < _BLOSC_HEADER or int(packed[4:8].view("<u4")[0]) != n_bytes:
@@ -133,17 +135,17 @@ class DirectArray:
 
 def _read(file: int, offset: int, into: NDArray[np.uint8]) -> NDArray[np.uint8]:
     if os.preadv(file, [into.data], offset) != len(into):
-        raise Damaged(f"{len(into)} bytes at {offset} are not there")
+        raise Damaged(f"the file ends before {len(into)} bytes at {offset}")
     return into
 
 
 def _checked(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The bytes before their crc32c, which must fit."""
+    """The bytes without their crc32c. Raises Damaged where it does not match."""
     import google_crc32c
 
     payload, crc = stored[:-_CRC_BYTES], stored[-_CRC_BYTES:]
     if google_crc32c.value(payload) != int.from_bytes(crc.tobytes(), "little"):
-        raise Damaged("a checksum (crc32c) does not fit its bytes")
+        raise Damaged("a checksum (crc32c) does not match its bytes")
     return payload
 
 
@@ -151,7 +153,7 @@ _local = threading.local()
 
 
 def _scratch(name: str, n_bytes: int) -> NDArray[np.uint8]:
-    """Memory of this thread, kept from call to call."""
+    """n_bytes of memory that belongs to this thread and is reused from call to call."""
     kept: NDArray[np.uint8] | None = getattr(_local, name, None)
     if kept is None or len(kept) < n_bytes:
         kept = np.empty(n_bytes, np.uint8)
@@ -164,4 +166,4 @@ def _workers() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(min(8, len(os.sched_getaffinity(0))), thread_name_prefix="decode")
 
 
-os.register_at_fork(after_in_child=_workers.cache_clear)  # a child has none of its parent's threads
+os.register_at_fork(after_in_child=_workers.cache_clear)  # threads do not survive a fork

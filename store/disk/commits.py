@@ -1,4 +1,7 @@
-"""The record that a shard is whole: reproducible facts only, so that equal stores have equal commits."""
+"""Commits: the record that a shard is whole.
+
+A commit holds reproducible facts only (no times, hosts or paths), so that equal stores have equal commits.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ _NAME = re.compile(r"(\d{6,})\.json")
 
 @dataclass(frozen=True)
 class StoredObject:
-    """One file of a shard, as it was when it was read back after writing."""
+    """Size and sha256 of one file of a shard, from reading it back after writing."""
 
     bytes: int
     sha256: str
@@ -25,10 +28,10 @@ class StoredObject:
 
 @dataclass(frozen=True)
 class Commit:
-    """What one shard is made of.
+    """The contents of one shard.
 
-    objects: path under `features.zarr` → size and checksum. statuses: name → number of rows. failures: row → reason in
-    words. facts: what the writer wants kept (hashes of the notes and sounds read); never times, hosts or paths.
+    objects: path under `features.zarr` → size and checksum. statuses: name → number of rows. failures: row → reason, a
+    sentence. facts: JSON from the writer, such as hashes of the notes and audio that were read.
     """
 
     shard: int
@@ -56,7 +59,7 @@ class Commit:
 
 
 def committed(layout: Layout) -> frozenset[int]:
-    """Shards that have a commit, from one listing of the folder."""
+    """Numbers of the shards that have a commit, from one listing of the folder."""
     names = (entry.name for entry in layout.commits.iterdir())
     return frozenset(int(match[1]) for name in names if (match := _NAME.fullmatch(name)))
 

@@ -16,13 +16,13 @@ from typing import Any
 from keybed.store.errors import NoDiskSpace, ReadOnlyStore, ShardDamaged, StoreError
 
 PARTIAL = ".partial"
-"""Suffix of a file that is still being written; left behind only by a kill."""
+"""Suffix of a file that is still being written; only a killed process leaves one."""
 
 _BLOCK = 1 << 22
 
 
 def canonical(data: Any) -> bytes:
-    """JSON with sorted keys and one trailing newline: equal data, equal bytes. NaN is refused."""
+    """JSON with sorted keys and one trailing newline; equal data give equal bytes. Raises ValueError for NaN."""
     return (json.dumps(data, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
@@ -30,11 +30,11 @@ def disk_error(error: OSError, path: Path) -> StoreError:
     """The named error for an OSError raised while writing `path`."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return NoDiskSpace(
-            f"no room left (disk or quota) while writing {path}: free some, then run the same command again"
+            f"no disk space left (disk or quota) while writing {path}: free some, then run the same command again"
         )
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         return ReadOnlyStore(
-            f"{path} cannot be written ({error.strerror}): is the store read-only, or owned by another?"
+            f"{path} cannot be written ({error.strerror}): the folder is read-only, or belongs to another user"
         )
     return StoreError(f"writing {path} failed: {error.strerror or error}")
 

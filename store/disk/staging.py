@@ -1,4 +1,4 @@
-"""Folders in which something is made before it is renamed into place, and what is left of them after a kill."""
+"""Staging folders: arrays and stores are made in one, then renamed to their final names."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 
 
 def staging_folder(parent: Path, stem: str) -> Path:
-    """Make `.STEM.HOST.PID.TOKEN.creating` in parent, and remove those whose process on this host is gone."""
+    """Create `.STEM.HOST.PID.TOKEN.creating` in parent, and delete those of processes of this host that have ended."""
     host = socket.gethostname()
-    for litter in parent.glob(f".{glob.escape(stem)}.{host}.*.creating"):
-        pid = litter.name.split(".")[-3]
+    for folder in parent.glob(f".{glob.escape(stem)}.{host}.*.creating"):
+        pid = folder.name.split(".")[-3]
         if pid.isdecimal() and not Path("/proc", pid).exists():
-            shutil.rmtree(litter)
+            shutil.rmtree(folder)
     folder = parent / f".{stem}.{host}.{os.getpid()}.{uuid.uuid4().hex[:8]}.creating"
     folder.mkdir()
     return folder

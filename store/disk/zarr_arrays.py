@@ -1,4 +1,4 @@
-"""The one place that talks to Zarr about single arrays: made by zarr-python, sharded ones read by store/disk/blosc_shards.py."""
+"""Create, encode and open single Zarr arrays with zarr-python. Sharded arrays are read by `blosc_shards`."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import object_key
 
 _pipeline = threading.RLock()
-"""zarr chooses its codec pipeline from a process-wide setting at the moment when an array is opened."""
+"""Held while an array is opened: zarr takes its codec pipeline from a process-wide setting at that moment."""
 
 _PIPELINE = {"codec_pipeline.path": "zarr.core.codec_pipeline.BatchedCodecPipeline"}
 
 
 def codecs(dtype: str, sharded: bool) -> list[Any]:
-    """What every chunk of this dtype goes through; crc32c comes last, so that any reader notices a flipped bit.
+    """The codecs of every chunk of this dtype; crc32c comes last, so that every reader detects a flipped bit.
 
-    Features are float16 whose exponents hardly change along a channel: bitshuffle before lz4 saves an eighth of the
-    bytes at the speed of memory, where zstd alone saves less and reads at two fifths of it (bench_store has the table).
+    Features are float16 whose exponents hardly change along a channel: bitshuffle and lz4 save an eighth of the bytes at
+    the speed of memory; zstd alone saves less and reads at two fifths of that speed (measured by bench_store).
     """
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
@@ -56,30 +56,30 @@ def make_array(store: Any, spec: ArraySpec) -> Any:
 
 
 def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> memoryview:
-    """Bytes of one shard as zarr-python would write them to disk, made in memory.
+    """The bytes of one shard as zarr-python would write them to disk.
 
-    folder: of the array; its `zarr.json` decides chunks and codecs, so that a store planned by another version stays
-    one piece. values: (rows of the shard, …) in the array's dtype. The same values give the same bytes anywhere.
+    folder: the array's; its `zarr.json` decides chunks and codecs, so that all shards of a store agree even if another
+    version planned it. values: (rows of the shard, …) in the array's dtype. Equal values give equal bytes.
     """
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
     metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
-    held: dict[str, Any] = {"zarr.json": metadata}
-    # open_array forgets a `config` that it is given, so the process-wide setting has to say it
+    objects: dict[str, Any] = {"zarr.json": metadata}
+    # open_array ignores its `config` argument, so the process-wide setting must be used
     with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):
-        array = zarr.open_array(MemoryStore(held), mode="r+")
+        array = zarr.open_array(MemoryStore(objects), mode="r+")
     array[start : start + len(values)] = values
-    (key,) = (key for key in held if not key.endswith("zarr.json"))
+    (key,) = (key for key in objects if not key.endswith("zarr.json"))
     expected = object_key(shard, len(spec.shape))
     if key != expected:
         raise StoreError(f"{spec.path}: rows from {start} became the object {key}, not {expected}")
-    return memoryview(held[key].to_bytes())
+    return memoryview(objects[key].to_bytes())
 
 
 def open_for_reading(features: Path, path: str) -> Any:
-    """One array of the group, read-only."""
+    """One array of the group at `features`, read-only."""
     import zarr
 
     with _pipeline, zarr.config.set(_PIPELINE):
@@ -87,7 +87,7 @@ def open_for_reading(features: Path, path: str) -> Any:
 
 
 def read_into(array: Any, selection: tuple[slice, ...], out: np.ndarray) -> None:
-    """Decode a selection into memory that is there already, by zarr-python itself."""
+    """Decode a selection of a zarr-python array into `out`."""
     from zarr.core.buffer import default_buffer_prototype
 
     if out.size:

@@ -12,7 +12,7 @@ from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, WAVEF
 
 @dataclass(frozen=True)
 class ArraySpec:
-    """One Zarr array: all of its shape, none of its data. `shards` is None for plan-written columns (one chunk)."""
+    """Metadata of one Zarr array. shards: None for arrays that are not sharded. writer: who writes it, plan or task."""
 
     path: str
     shape: tuple[int, ...]
@@ -32,14 +32,14 @@ class ArraySpec:
 
 
 LAYERS_CHUNK_ROWS = 256
-"""Rows of one inner chunk of `layers`, each of one state (fewer where the shard is smaller)."""
+"""Rows of one inner chunk of `layers`, which holds one state (fewer rows where the shard is smaller)."""
 
 FRAMES_CHUNK_ROWS = 64
-"""Of `frames` and what is derived from them: 4 MB for 20 bins of a mean and a deviation, 768 wide."""
+"""Rows of one inner chunk of `frames` and of arrays derived from it: 4 MB for 20 bins × 2 statistics × 768."""
 
 _NAN = float("nan")
 
-_PLANNED = (
+_PLAN = (
     ("recording", "int32", (), -1),
     ("segment", "int32", (), -1),
     ("piece", "int32", (), -1),
@@ -49,7 +49,7 @@ _PLANNED = (
     ("level_drawn", "float32", (("axis", LEVELS),), _NAN),
 )
 
-_MADE = (
+_TASK = (
     ("status", "uint8", (), int(Status.NOT_MADE)),
     ("n_notes", "int32", (), -1),
     ("score", "float32", (("dimension", DIMENSIONS),), _NAN),
@@ -63,8 +63,8 @@ _MADE = (
 def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     """Every array of a store of this recipe, plan-written first, in a fixed order."""
     n, shard = recipe.n_rows, recipe.shard_rows
-    specs = [_column("plan", n, n, *column) for column in _PLANNED]
-    specs += [_column("task", n, shard, *column) for column in _MADE]
+    specs = [_column("plan", n, n, *column) for column in _PLAN]
+    specs += [_column("task", n, shard, *column) for column in _TASK]
     for encoder in recipe.encoders:
         specs += _encoder_arrays(encoder, n, shard)
     return tuple(specs)
@@ -104,9 +104,9 @@ def _column(
 
 
 def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[ArraySpec]:
-    about = {"encoder_fingerprint": encoder.fingerprint, "random_weights": encoder.random_weights}
+    attributes: dict[str, Any] = {"encoder_fingerprint": encoder.fingerprint, "random_weights": encoder.random_weights}
     if encoder.channels:
-        about["channel"] = list(encoder.channels)
+        attributes["channel"] = list(encoder.channels)
 
     def feature(
         name: str, dims: tuple[str, ...], rest: tuple[int, ...], chunk: tuple[int, ...], **extra: Any
@@ -120,7 +120,7 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
             shards=(shard_rows, *rest),
             fill_value=_NAN,
             writer="task",
-            attributes={**about, **extra},
+            attributes={**attributes, **extra},
         )
 
     n_layer_stats, n_frame_stats = len(encoder.layer_stats), len(encoder.frame_stats)
@@ -152,14 +152,14 @@ def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[
                 shards=None,
                 fill_value=False,
                 writer="task",
-                attributes=about,
+                attributes=attributes,
             )
         )
     return arrays
 
 
 def shard_rows_for(n_rows: int) -> int:
-    """Rows of a shard: the largest power of two from 32 to 1024 that still gives at least 8 shards."""
+    """Rows per shard: the largest power of two from 32 to 1024 that gives at least 8 shards; 32 where none does."""
     rows = 1024
     while rows > 32 and -(-n_rows // rows) < 8:
         rows //= 2

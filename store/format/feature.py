@@ -1,4 +1,4 @@
-"""How a feature is named: a path, and optionally what to take along its named axes."""
+"""Names of features: an array's path, optionally with a selection along its named axes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _AXIS = re.compile(r"\s*(?P<name>\w+)\s*=\s*(?P<start>\d+)(?P<range>:(?P<stop>\d
 
 @dataclass(frozen=True)
 class Feature:
-    """An array's path, and (axis name, start, stop or None) for each axis that is cut; None drops the axis."""
+    """An array's path, and (axis name, start, stop) for each selected axis; stop None selects one index and drops the axis."""
 
     path: str
     axes: tuple[tuple[str, int, int | None], ...] = ()
@@ -42,6 +42,6 @@ def parse_feature(text: str) -> Feature:
     whole = _FORM.fullmatch(text.strip())
     parts = [_AXIS.fullmatch(part) for part in whole["axes"].split(",")] if whole and whole["axes"] else []
     if whole is None or not all(parts):
-        raise ValueError(f"{text!r} is no feature; write a path, or path[axis=7] or path[axis=7:9]")
+        raise ValueError(f"{text!r} is not a feature; write a path, or path[axis=7] or path[axis=7:9]")
     axes = tuple((p["name"], int(p["start"]), int(p["stop"]) if p["range"] else None) for p in parts if p)
     return Feature(whole["path"].strip(), axes)

@@ -1,4 +1,4 @@
-"""Where everything lies in a store's folder."""
+"""Paths of all files and folders of a store."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Layout:
 
     @property
     def recipe(self) -> Path:
-        """Everything that shapes a number, and its fingerprint."""
+        """The recipe (everything that shapes a number) and its fingerprint."""
         return self.root / "recipe.json"
 
     @property
@@ -24,7 +24,7 @@ class Layout:
 
     @property
     def machine_paths(self) -> Path:
-        """Where corpus, soundfont and weights were found on this machine; no part of the recipe."""
+        """Paths of corpus, soundfont and weights on this machine; not part of the recipe."""
         return self.root / "places.json"
 
     @property
@@ -39,17 +39,17 @@ class Layout:
 
     @property
     def claims(self) -> Path:
-        """Folder of who works on what."""
+        """Folder of claims: which task works on which shard."""
         return self.root / "claims"
 
     @property
     def commits(self) -> Path:
-        """Folder of the proofs that shards are whole."""
+        """Folder of commits: the records that shards are whole."""
         return self.root / "commits"
 
     @property
     def logs(self) -> Path:
-        """Folder of hosts, times and machine kinds."""
+        """Folder of logs: hosts, times and kinds of machine."""
         return self.root / "logs"
 
     @property
@@ -83,5 +83,5 @@ class Layout:
 
 
 def object_key(shard: int, rank: int) -> str:
-    """File name of a shard in an array of this rank, e.g. `c.17.0.0`: one file a shard and array."""
+    """File name of a shard in an array of this rank, e.g. `c.17.0.0`: one file per shard and array."""
     return ".".join(["c", str(shard), *["0"] * (rank - 1)])

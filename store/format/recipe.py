@@ -13,16 +13,16 @@ FORMAT_VERSION = 1
 
 @dataclass(frozen=True)
 class EncoderSpec:
-    """All that shapes one encoder's numbers; part of the recipe, so equal specs give comparable features.
+    """All settings that shape one encoder's features; equal specs give comparable features.
 
     `layers` is float16 (row, layer_stats, n_states, width); `frames` is float16 (row, n_bins, frame_stats, width);
-    `mask`, where has_mask, is bool (row, n_bins) and true where the bin holds something.
+    `mask`, where has_mask, is bool (row, n_bins) and true where the bin contains a note.
     """
 
     name: str
     modality: Literal["audio", "midi"]
     source: str
-    """Hub id, the word "local", "random" or "none"; never a path of one machine."""
+    """Hugging Face id, or "local", "random" or "none"; never a path of one machine."""
     revision: str
     weights_sha256: str
     code_version: int
@@ -38,7 +38,7 @@ class EncoderSpec:
     compute_dtype: str = "float32"
     threads: int = 2
     channels: tuple[str, ...] = ()
-    """Names of the width's columns where they have a meaning (baselines)."""
+    """Names of the width's columns, for encoders whose columns have a meaning (baselines)."""
 
     @property
     def group(self) -> str:
@@ -47,12 +47,12 @@ class EncoderSpec:
 
     @property
     def random_weights(self) -> bool:
-        """True where the weights are seeded noise: every report must say so in plain sight."""
+        """True where the weights are seeded random numbers, which every report must state."""
         return self.source == "random"
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over everything above."""
+        """sha256 of all fields."""
         return fingerprint(asdict(self))
 
 
@@ -60,7 +60,7 @@ class EncoderSpec:
 class Recipe:
     """Everything that shapes a number in the store. Two stores of one recipe hold the same bytes.
 
-    The dictionaries are plain JSON. `extract` makes them; the store only keeps, compares and hashes them.
+    The dictionaries are plain JSON. `extract` fills them; the store only keeps, compares and hashes them.
     """
 
     corpus: dict[str, Any]
@@ -120,29 +120,29 @@ def fingerprint(data: Any) -> str:
 
 
 def _leaf(data: Mapping[str, Any], key: str) -> Any:
-    """One side of a key that the other lacks; all of an encoder would fill a page."""
+    """The value to show for a key that one side lacks; dictionaries are shortened, because an encoder fills a page."""
     if key not in data:
         return "(absent)"
-    return "(there)" if isinstance(data[key], Mapping) else data[key]
+    return "(present)" if isinstance(data[key], Mapping) else data[key]
 
 
 def _by_name(items: Sequence[Any]) -> dict[str, Any]:
-    """Entries that carry a `name` (encoders), by it; empty where one has none, or two the same."""
-    found = {item["name"]: item for item in items if isinstance(item, Mapping) and "name" in item}
-    return found if len(found) == len(items) else {}
+    """Entries by their `name` (encoders); empty where an entry has no name or two have the same."""
+    by_name = {item["name"]: item for item in items if isinstance(item, Mapping) and "name" in item}
+    return by_name if len(by_name) == len(items) else {}
 
 
 def differences(ours: Any, theirs: Any, path: str = "") -> list[str]:
-    """Every leaf at which two JSON values differ, as `path: ours | theirs`; for messages people can act on."""
+    """Every leaf at which two JSON values differ, as `path: ours | theirs`."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        found = []
+        lines = []
         for key in sorted(set(ours) | set(theirs)):
             where = f"{path}.{key}" if path else str(key)
             if key not in ours or key not in theirs:
-                found.append(f"{where}: {_leaf(ours, key)} | {_leaf(theirs, key)}")
+                lines.append(f"{where}: {_leaf(ours, key)} | {_leaf(theirs, key)}")
             else:
-                found += differences(ours[key], theirs[key], where)
-        return found
+                lines += differences(ours[key], theirs[key], where)
+        return lines
     if isinstance(ours, list | tuple) and isinstance(theirs, list | tuple):
         named, also_named = _by_name(ours), _by_name(theirs)
         if named and also_named:

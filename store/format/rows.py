@@ -1,4 +1,4 @@
-"""A selection of rows and all that is known about them, without their features."""
+"""A selection of rows with their columns, without features."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Equal-length arrays, one entry a row; the second axis is `keybed.store.schema.LEVELS`, `DIMENSIONS` and so on.
+    """Arrays of equal length, one entry per row; a second axis is `LEVELS`, `DIMENSIONS`, … of `keybed.store.format.vocabulary`.
 
-    index: the row's number in the store, what `Store.read` takes. score and level may be NaN where valid is false.
+    index: the row's number in the store, which `Store.read` takes. score and level may be NaN where valid is false.
     """
 
     index: NDArray[np.int64]
@@ -41,7 +41,7 @@ class Rows:
         return len(self.index)
 
     def take(self, chosen: ArrayLike) -> Rows:
-        """Those rows where a boolean mask is true, or those at the given positions (in that order, repeats allowed)."""
+        """The rows where a boolean mask is true, or the rows at the given positions (in that order, repeats allowed)."""
         chosen = np.asarray(chosen)
         if chosen.dtype == bool and len(chosen) != len(self):
             raise ValueError(f"a mask of {len(chosen)} for {len(self)} rows")

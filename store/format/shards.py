@@ -1,4 +1,7 @@
-"""Row ↔ shard ↔ task arithmetic. Pure."""
+"""Arithmetic of rows, shards and tasks. Pure functions.
+
+A shard is a fixed range of rows that one task writes whole.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,7 @@ from collections.abc import Iterable
 
 
 def count(n_rows: int, shard_rows: int) -> int:
-    """Shards that hold n_rows, the last one perhaps shorter."""
+    """Number of shards for n_rows; the last one may be shorter."""
     return -(-n_rows // shard_rows)
 
 
@@ -19,12 +22,12 @@ def shard_range(shard: int, shard_rows: int, n_rows: int) -> tuple[int, int]:
 
 
 def shards_of_range(start: int, stop: int, shard_rows: int) -> range:
-    """Shards that hold a row of [start, stop)."""
+    """Shards that contain a row of [start, stop)."""
     return range(start // shard_rows, count(stop, shard_rows)) if stop > start else range(0)
 
 
 def shards_of_task(n_shards: int, task: int, tasks: int) -> list[int]:
-    """Shards of one of `tasks` tasks: every tasks-th one, so that each task's share is a random sample of all rows.
+    """Shards of one of `tasks` tasks: every tasks-th one.
 
     Raises ValueError unless 0 ≤ task < tasks.
     """
@@ -39,27 +42,16 @@ def tasks_of_shards(shards: Iterable[int], tasks: int) -> list[int]:
 
 
 def runs(numbers: Iterable[int]) -> list[range]:
-    """Ascending runs of neighbours: 3, 0, 1 → range(0, 2), range(3, 4)."""
-    found: list[range] = []
+    """Runs of consecutive numbers, ascending: 3, 0, 1 → range(0, 2), range(3, 4)."""
+    ranges: list[range] = []
     for number in sorted(set(numbers)):
-        if found and number == found[-1].stop:
-            found[-1] = range(found[-1].start, number + 1)
+        if ranges and number == ranges[-1].stop:
+            ranges[-1] = range(ranges[-1].start, number + 1)
         else:
-            found.append(range(number, number + 1))
-    return found
+            ranges.append(range(number, number + 1))
+    return ranges
 
 
 def as_ranges(numbers: Iterable[int]) -> str:
     """Numbers as Slurm and `--shards` read them, e.g. `0-3,7,9-10`."""
     return ",".join(str(run[0]) if len(run) == 1 else f"{run[0]}-{run[-1]}" for run in runs(numbers))
-
-
-def from_ranges(text: str) -> list[int]:
-    """Inverse of `as_ranges`. Raises ValueError naming the part that is no number or range."""
-    numbers: set[int] = set()
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or (last and not last.isdecimal()) or part.strip().endswith("-"):
-            raise ValueError(f"{part!r} in {text!r} is neither a number nor a range like 3-7")
-        numbers.update(range(int(first), int(last or first) + 1))
-    return sorted(numbers)

@@ -1,6 +1,7 @@
-"""The words of a store: splits, tiers, axes, dimensions, covariates and row statuses.
+"""The vocabulary of a store: splits, tiers, axes, dimensions, covariates and row statuses.
 
-Every other folder imports its names from here, so that each has one spelling.
+A tier is a quality class of a row (a degraded 10 s window). An axis is one kind of degradation, a level its strength in the
+axis's own unit, and a dimension what is scored from 0 to 100. All other folders import these names from here.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ SPLITS = ("train", "validation", "test")
 TIERS = ("pristine", "good", "moderate", "poor")
 
 TIER_SHARES = (0.30, 0.30, 0.25, 0.15)
-"""The plan's shares, used as weights at training time; the store keeps all four variants of every segment."""
+"""Weights of the tiers in training; the store keeps all four variants of every segment."""
 
 AXES = ("notes", "timing", "articulation", "pedal", "tone", "dynamics", "expression")
 
 LEVELS = (*AXES, "tempo")
-"""Columns of `row/level`: one an axis, in the axis's own unit, and the tempo half of expression by itself."""
+"""Columns of `row/level`: one per axis, in the axis's own unit, and one for the tempo part of expression."""
 
 DIMENSIONS = (
     "note_accuracy",
@@ -31,7 +32,7 @@ DIMENSIONS = (
 )
 
 AXIS_DIMENSIONS = DIMENSIONS[:7]
-"""Dimension i is judged on axis i; overall_interpretation is the weighted mean of these seven."""
+"""Dimension i is scored from the level of axis i; overall_interpretation is the weighted mean of these seven."""
 
 TECHNICAL = DIMENSIONS[:4]
 
@@ -45,14 +46,14 @@ COVARIATES = (
     "tempo_variability",
     "velocity_range",
 )
-"""Difficulty of the pristine segment: the control for "quality, not difficulty"."""
+"""Measures of difficulty of the pristine segment, used to show that scores follow quality and not difficulty."""
 
 WAVEFORM_MEASURES = ("rms_dbfs", "peak_dbfs", "gain_db")
-"""Measured on the finished waveform, for the shortcut audit; gain_db is what loudness normalisation applied."""
+"""Measured on the finished waveform: what a level meter reads. gain_db: applied by loudness normalisation."""
 
 
 class Status(IntEnum):
-    """What became of a row; the legend is in the group's attributes, the reason in words in the commit."""
+    """Whether a row has features, and if not, why. The group's attributes hold these numbers, the commit a sentence."""
 
     OK = 0
     NO_NOTES = 1

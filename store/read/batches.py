@@ -1,4 +1,7 @@
-"""Reading for training: whole shards in seeded random order, permuted in a bounded buffer, the next one prefetched."""
+"""Batches for training: whole shards are read in seeded random order and their rows permuted in a bounded buffer.
+
+One thread fills the next buffer while the current one is used.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +17,12 @@ from keybed.store.format.rows import Rows
 from keybed.store.read.reader import Reader, blocks
 
 BUFFER_ROWS = 2048
-"""Rows permuted together. A shard is a random sample of its split already, so two of them shuffle well."""
+"""Rows permuted together. A shard is a random sample of its split, so that two shards are enough for a good shuffle."""
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """features: path as asked for → (rows, …) in the stored dtype. rows: what is known about the same rows."""
+    """features: path as requested → (rows, …) in the stored dtype. rows: the columns of the same rows."""
 
     features: dict[str, np.ndarray]
     rows: Rows
@@ -30,13 +33,13 @@ class Batch:
 
 @dataclass(frozen=True, eq=False)
 class _Fill:
-    """One buffer-full: runs [start, stop) of store rows, laid end to end, and who leaves the buffer in which order."""
+    """The content of one buffer: runs [start, stop) of store rows, end to end, and the order in which rows leave it."""
 
     runs: list[tuple[int, int]]
     positions: NDArray[np.int64]
-    """In the selection given to `batches`, in the order in which they leave."""
+    """Of these rows in the selection given to `batches`, in the order in which they leave."""
     slots: NDArray[np.int64]
-    """Where in the buffer each of them lies."""
+    """Index in the buffer of each of these rows."""
 
     @property
     def n_slots(self) -> int:
@@ -56,16 +59,16 @@ def batches(
 ) -> Iterator[Batch]:
     """Every row once, in batches of batch_rows; seed None keeps the order of `rows`.
 
-    The order depends on (rows, seed, epoch, buffer_rows) alone, neither on the features asked for nor on timing. With
-    R bytes a row of all features together, 2 × max(buffer_rows, shard_rows) × R bytes are held in two buffers that are
-    allocated once (one in use, one being filled), and one batch of batch_rows × R; 0.4 GB for the frames of a 768-wide
-    audio and MIDI encoder. Batches are fresh arrays, the caller's to keep.
+    The order depends on (rows, seed, epoch, buffer_rows) only. Memory, with R bytes per row of all features together:
+    two buffers of max(buffer_rows, shard_rows) × R, allocated once, and one batch of batch_rows × R; 0.4 GB for the
+    frames of a 768-wide audio and MIDI encoder. Batches are new arrays that the caller may keep. Raises NoSuchFeature at
+    once; Incomplete and ShardDamaged while iterating.
     """
     if batch_rows < 1 or buffer_rows < 1:
         raise ValueError("batch_rows and buffer_rows must be positive")
     parsed = {name: parse_feature(name) for name in features}
     for feature in parsed.values():
-        reader.array(feature.path)  # an unknown feature is an error now, not in the first epoch
+        reader.array(feature.path)  # raises for an unknown feature before the first epoch
     if seed is None:
         plan = _in_order(rows.index, reader.shards.shard_rows, max(buffer_rows, reader.shards.shard_rows))
     else:
@@ -98,14 +101,16 @@ def _shuffled(index: NDArray[np.int64], shard_rows: int, buffer_rows: int, rando
 
 
 def _in_order(index: NDArray[np.int64], shard_rows: int, buffer_rows: int) -> list[_Fill]:
-    plan, waiting = [], [np.arange(i, min(i + buffer_rows, len(index))) for i in range(0, len(index), buffer_rows)]
-    waiting.reverse()
-    while waiting:
-        positions = waiting.pop()
+    plan, pending = [], [np.arange(i, min(i + buffer_rows, len(index))) for i in range(0, len(index), buffer_rows)]
+    pending.reverse()
+    while pending:
+        positions = pending.pop()
         fill = _fill(index, positions, shard_rows)
-        if fill.n_slots > buffer_rows and len(positions) > 1:  # rows far apart: their gaps are read as well
+        if (
+            fill.n_slots > buffer_rows and len(positions) > 1
+        ):  # rows are far apart, and the gaps between them are read too
             half = len(positions) // 2
-            waiting += [positions[half:], positions[:half]]
+            pending += [positions[half:], positions[:half]]
         else:
             plan.append(fill)
     return plan

@@ -182,51 +182,50 @@ class Store:
 
 
 def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
-    """Open a store for reading. Raises NotAStore (foreign, or copied half-way) and NewerFormat.
+    """Open a store for reading. Raises NotAStore (not a store, or only part of one) and NewerFormat.
 
-    even_if_damaged leaves out the look at whether every file is there, for those who are about to mend it.
+    even_if_damaged: do not check that every file exists; for `verify` and repair.
     """
     path = Path(path).absolute()
     layout = Layout(path)
     try:
         plain = json.loads(layout.recipe.read_bytes())
-        about = json.loads((layout.features / "zarr.json").read_bytes())["attributes"]["keybed"]
+        group = json.loads((layout.features / "zarr.json").read_bytes())["attributes"]["keybed"]
     except (FileNotFoundError, NotADirectoryError) as error:
-        half = (
-            "only part of one (copied half-way?)" if layout.features.exists() or layout.recipe.exists() else "no store"
-        )
+        partly = layout.features.exists() or layout.recipe.exists()
+        what = "only part of a store (copied half-way?)" if partly else "no store"
         raise NotAStore(
-            f"{path} is {half}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store"
+            f"{path} is {what}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store"
         ) from error
     except (ValueError, KeyError, TypeError) as error:
         raise NotAStore(
             f"{path}: recipe.json or features.zarr/zarr.json cannot be read ({error}); copy the store again"
         ) from error
-    _check_format(path, plain, about)
+    _check_format(path, plain, group)
     try:
         recipe = Recipe.from_json(plain["recipe"])
     except (ValueError, KeyError, TypeError) as error:
         raise NotAStore(f"{path}/recipe.json is not a recipe of format {FORMAT_VERSION}: {error}") from error
-    if not recipe.fingerprint == plain["fingerprint"] == about["fingerprint"]:
+    if not recipe.fingerprint == plain["fingerprint"] == group["fingerprint"]:
         raise NotAStore(
             f"{path}: recipe.json and features.zarr belong to different stores, or one was edited "
-            f"(fingerprints {recipe.fingerprint[:12]}, {plain['fingerprint'][:12]}, {about['fingerprint'][:12]})"
+            f"(fingerprints {recipe.fingerprint[:12]}, {plain['fingerprint'][:12]}, {group['fingerprint'][:12]})"
         )
-    store = Store(path, recipe, about)
+    store = Store(path, recipe, group)
     if not even_if_damaged:
         missing = missing_files(layout, store.specs, store.committed if layout.commits.is_dir() else frozenset())
         if missing:
             raise NotAStore(
-                f"{path} is incomplete, as if copied half-way: {len(missing)} files are missing, the first is "
-                f"{missing[0]}. Copy it again, or run `keybed verify {path} --repair` to make the lost shards anew"
+                f"{path} is incomplete (copied half-way?): {len(missing)} files are missing, the first is "
+                f"{missing[0]}. Copy it again, or run `keybed verify {path} --repair` to make the lost shards again"
             )
     return store
 
 
-def _check_format(path: Path, plain: Any, about: Any) -> None:
-    found = max(int(about["format_version"]), int(plain["recipe"]["format_version"]))
-    if found > FORMAT_VERSION:
-        raise NewerFormat(f"{path} has format {found}, this Keybed reads up to {FORMAT_VERSION}: update Keybed")
+def _check_format(path: Path, plain: Any, group: Any) -> None:
+    version = max(int(group["format_version"]), int(plain["recipe"]["format_version"]))
+    if version > FORMAT_VERSION:
+        raise NewerFormat(f"{path} has format {version}, this Keybed reads up to {FORMAT_VERSION}: update Keybed")
 
 
 def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:

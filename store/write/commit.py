@@ -1,4 +1,7 @@
-"""Whole shards in, or nothing: check, encode, write aside, read back, publish by rename, commit."""
+"""Store a whole shard: check, encode, write beside, read back, publish by rename, then write the commit.
+
+Readers trust the commit only, so that a crash at any moment leaves the shard whole or absent.
+"""
 
 from __future__ import annotations
 
@@ -31,11 +34,12 @@ def commit_shard(
     facts: Mapping[str, Any],
     log: Mapping[str, Any] | None = None,
 ) -> None:
-    """Store one whole shard and prove it.
+    """Store one whole shard and its commit.
 
     arrays: every task-written array by its full path, with exactly the shard's rows; features float32 or float16.
     failures: store row → reason, for exactly the rows whose status is not OK. facts: reproducible JSON for the commit.
-    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, NoDiskSpace, ShardDamaged.
+    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, AlreadyCommitted,
+    NoDiskSpace, ReadOnlyStore, ShardDamaged.
     """
     layout = Layout(store.path)
     if claim.shard != shard or claim.layout.root != layout.root:
@@ -79,8 +83,8 @@ def commit_shard(
         write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
     except ClaimLost as error:
         raise ClaimLost(
-            f"shard {shard}: this task's claim was taken over at the moment when it published, so its files may lie where "
-            f"another task's belong; run `keybed verify {store.path} --repair` when that one has ended"
+            f"shard {shard}: this task's claim was taken over while it published, so its files may have replaced "
+            f"another task's; run `keybed verify {store.path} --repair` when that task has ended"
         ) from error
     layout.failure_of(shard).unlink(missing_ok=True)
     _write_log(layout, claim, stop - start, dict(log or {}))
@@ -96,10 +100,10 @@ def _stage(
     return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest))
 
 
-def _write_log(layout: Layout, claim: Claim, n_rows: int, about: dict[str, Any]) -> None:
+def _write_log(layout: Layout, claim: Claim, n_rows: int, details: dict[str, Any]) -> None:
     now = time.time()
     entry = {
-        **about,
+        **details,
         "shard": claim.shard,
         "rows": n_rows,
         "host": claim.holder.host,

@@ -1,4 +1,4 @@
-"""Making an empty store: all metadata and the plan-written columns, aside, then one rename."""
+"""Make an empty store, with all metadata and the plan-written columns, in a staging folder; then rename it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ def create(
     *,
     write_notes: Callable[[Path], None] | None = None,
 ) -> None:
-    """Make a store in one step that a crash cannot split; nothing to do where one of the same recipe exists.
+    """Make a store; a crash leaves a whole store or none. A store with the same recipe is left as it is.
 
     planned: the plan-written columns without "row/". split_ranges: split → rows (start, stop), in the order train,
-    validation, test, without gaps. recordings: JSON, one a recording. machine_paths: where things lie on this machine.
-    write_notes: fills the folder it is given with `00017.npz` …; these are then sealed by checksum with all the rest.
-    Raises RecipeMismatch naming every difference, NotAStore where other things lie, PlanRefused, NoDiskSpace.
+    validation, test, without gaps. recordings: one JSON entry per recording. machine_paths: name → path of corpus, soundfont, weights.
+    write_notes: writes `00017.npz`, … into the given folder; `commits/plan.json` then has the checksums of all files.
+    Raises RecipeMismatch naming every difference, NotAStore where the folder holds other files, PlanRefused, NoDiskSpace.
     """
     path = Path(path).absolute()
     specs = array_specs(recipe)
@@ -56,7 +56,7 @@ def create(
         sync_folder(path.parent)
     except OSError as error:
         shutil.rmtree(staging, ignore_errors=True)
-        if path.is_dir() and _exists_already(path, recipe):  # another process made the same one meanwhile
+        if path.is_dir() and _exists_already(path, recipe):  # another process has made the same store
             return
         raise disk_error(error, path) from error
     except BaseException:
@@ -65,7 +65,7 @@ def create(
 
 
 def update_machine_paths(store: Store, machine_paths: Mapping[str, str]) -> None:
-    """Say anew where things lie on this machine; the recipe does not change. Nothing is written where nothing is new."""
+    """Replace the paths of this machine in the store; the recipe does not change. Equal paths are not written again."""
     if store.machine_paths != dict(machine_paths):
         write_durably(Layout(store.path).machine_paths, canonical(dict(machine_paths)))
 
@@ -89,7 +89,7 @@ def _fill(
     layout.machine_paths.write_bytes(canonical(dict(machine_paths)))
 
     folder = zarr.storage.LocalStore(layout.features)
-    about = {
+    attributes = {
         "format_version": FORMAT_VERSION,
         "fingerprint": recipe.fingerprint,
         "recipe": recipe.to_json(),
@@ -100,7 +100,7 @@ def _fill(
             "status": {status.name: int(status) for status in Status},
         },
     }
-    zarr.create_group(folder, attributes={"keybed": json.loads(canonical(about))})
+    zarr.create_group(folder, attributes={"keybed": json.loads(canonical(attributes))})
     for group in sorted({parent for spec in specs for parent in _parents(spec.path)}):
         zarr.create_group(folder, path=group)
     for spec in specs:
@@ -110,10 +110,10 @@ def _fill(
             array[...] = columns[spec.path]
     if write_notes is not None:
         write_notes(layout.notes)
-    sealed = [layout.recipe, layout.recordings, *layout.features.rglob("*"), *layout.notes.rglob("*")]
+    planned = [layout.recipe, layout.recordings, *layout.features.rglob("*"), *layout.notes.rglob("*")]
     objects = {
         file.relative_to(layout.root).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
-        for file in sorted(sealed)
+        for file in sorted(planned)
         if file.is_file()
     }
     layout.plan_commit.write_bytes(canonical({"recipe": recipe.fingerprint, "objects": objects}))
@@ -125,7 +125,7 @@ def _parents(path: str) -> list[str]:
 
 
 def refuse_foreign(path: str | Path) -> None:
-    """Raise NotAStore where something lies that is neither an empty folder nor a store, so that nobody plans into it."""
+    """Raise NotAStore where `path` is a file, or a folder that is neither empty nor a store."""
     path = Path(path).absolute()
     if not path.exists():
         return
@@ -133,20 +133,20 @@ def refuse_foreign(path: str | Path) -> None:
         raise NotAStore(f"{path} is a file; give the store another name")
     layout = Layout(path)
     if any(path.iterdir()) and not (layout.recipe.exists() or layout.features.exists()):
-        raise NotAStore(f"{path} holds other things and is no store; give the store another name or an empty folder")
+        raise NotAStore(f"{path} holds other files and is not a store; give the store another name or an empty folder")
 
 
 def _exists_already(path: Path, recipe: Recipe) -> bool:
     refuse_foreign(path)
     if not path.exists() or not any(path.iterdir()):
         return False
-    theirs = open_store(path).recipe
-    if theirs.fingerprint == recipe.fingerprint:
+    stored = open_store(path).recipe
+    if stored.fingerprint == recipe.fingerprint:
         return True
-    listed = "\n  ".join(differences(theirs.to_json(), recipe.to_json()))
+    listed = "\n  ".join(differences(stored.to_json(), recipe.to_json()))
     raise RecipeMismatch(
-        f"{path} was planned with another recipe; nothing was changed. There | asked for now:\n  {listed}\n"
-        f"Use another folder, or the settings it was planned with."
+        f"{path} was planned with another recipe; nothing was changed. Stored | requested:\n  {listed}\n"
+        f"Use another folder, or the settings that the store was planned with."
     )
 
 
@@ -174,7 +174,9 @@ def _check_ranges(split_ranges: Mapping[str, tuple[int, int]], n_rows: int) -> N
     expected = 0
     for name, (start, stop) in split_ranges.items():
         if start != expected or stop < start:
-            raise PlanRefused(f"split {name} is rows {start}–{stop}, but must start at {expected}: ranges leave no gap")
+            raise PlanRefused(
+                f"split {name} is rows {start}–{stop}, but must start at {expected}: ranges must leave no gap"
+            )
         expected = stop
     if expected != n_rows:
         raise PlanRefused(f"splits end at row {expected}, the recipe has {n_rows} rows")

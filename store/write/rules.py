@@ -1,4 +1,4 @@
-"""What a shard must look like before a byte of it is written."""
+"""The rules that the arrays of a shard must keep, checked before writing and again by `keybed verify`."""
 
 from __future__ import annotations
 
@@ -20,9 +20,10 @@ def checked_arrays(
     start: int,
     stop: int,
 ) -> dict[str, np.ndarray]:
-    """The arrays in their stored dtypes, every rule of DESIGN kept. Raises ShardRefused naming array, row and rule.
+    """The arrays in their stored dtypes, after every rule was checked. Raises ShardRefused naming array, row and rule.
 
-    Rows with status OK hold finite features and, where valid, finite scores; all others NaN features and nothing valid.
+    Rows with status OK have finite features and, where valid, finite scores; all other rows have NaN features and no valid
+    score.
     """
     where = f"shard {shard} (rows {start}–{stop - 1})"
     wanted, given = {spec.path for spec in specs}, set(arrays)
@@ -39,9 +40,9 @@ def checked_arrays(
 def broken_rules(
     specs: Sequence[ArraySpec], arrays: Mapping[str, np.ndarray], failures: Mapping[int, str], start: int
 ) -> list[str]:
-    """Every rule that a shard's stored arrays break, in words with row numbers; empty for a sound shard.
+    """Every rule that a shard's stored arrays break, one sentence each with row numbers; empty for a sound shard.
 
-    arrays: task-written arrays in stored dtype and whole. start: the shard's first row.
+    arrays: all task-written arrays of the shard in their stored dtypes. start: the shard's first row.
     """
     status = arrays["row/status"]
     broken = []
@@ -52,8 +53,8 @@ def broken_rules(
     failed = {start + int(i) for i in np.flatnonzero(~ok)}
     if failed != set(failures):
         broken.append(
-            f"reasons are due for exactly the rows that failed; without one: {sorted(failed - set(failures))[:8]}, "
-            f"with one but OK or outside: {sorted(set(failures) - failed)[:8]}"
+            f"exactly the failed rows must have a reason; failed rows without one: {sorted(failed - set(failures))[:8]}, "
+            f"rows with one that are OK or of another shard: {sorted(set(failures) - failed)[:8]}"
         )
     for spec in specs:
         for wrong, rule in _value_rules(spec, arrays, ok):
@@ -90,7 +91,7 @@ def _cast(spec: ArraySpec, values: np.ndarray, n_rows: int, where: str) -> np.nd
 
 
 def _value_rules(spec: ArraySpec, arrays: Mapping[str, np.ndarray], ok: np.ndarray) -> Iterator[tuple[np.ndarray, str]]:
-    """(rows that break it, rule) for one array."""
+    """(bool (rows,) that is true where the rule is broken, rule) for each rule of one array."""
     values = arrays[spec.path]
     flat = values.reshape(len(values), -1)
     if spec.dtype == "float16":
@@ -99,12 +100,12 @@ def _value_rules(spec: ArraySpec, arrays: Mapping[str, np.ndarray], ok: np.ndarr
     elif spec.path == "row/score":
         yield ok & (arrays["row/valid"] & ~np.isfinite(values)).any(axis=1), "a valid score must be finite"
     elif spec.dtype == "bool":
-        yield ~ok & flat.any(axis=1), "nothing is valid or unmasked in a failed row"
+        yield ~ok & flat.any(axis=1), "a failed row must have no valid score and no unmasked bin"
         frames = arrays.get(spec.path.removesuffix("/mask") + "/frames") if spec.path.endswith("/mask") else None
         if frames is not None:
             filled = (frames != 0).reshape(*values.shape, -1).any(axis=2)
             yield ok & (filled & ~values).any(axis=1), "frames must be 0 in masked bins"
     elif spec.path == "row/n_notes":
-        yield ok & (values < 0), "an OK row counts its notes"
+        yield ok & (values < 0), "n_notes of an OK row must not be negative"
     elif values.dtype.kind == "f":
-        yield np.isinf(flat).any(axis=1), "infinity is no measurement (NaN says: none)"
+        yield np.isinf(flat).any(axis=1), "values must not be infinite (NaN means: not measured)"

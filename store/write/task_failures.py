@@ -1,4 +1,4 @@
-"""What a task that died of an error leaves behind for `keybed status`."""
+"""Logs of tasks that ended with an error, for `keybed status`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class TaskFailure:
 
 
 def record_failure(layout: Layout, shard: int, error: BaseException, holder: str) -> None:
-    """Keep an error and its traceback. A full or read-only disk is noted on the error itself instead."""
+    """Log an error and its traceback. If the log cannot be written, a note on the error says so."""
     entry = {
         "shard": shard,
         "reason": f"{type(error).__name__}: {error}",
@@ -37,13 +37,13 @@ def record_failure(layout: Layout, shard: int, error: BaseException, holder: str
 
 
 def read_failures(layout: Layout) -> dict[int, TaskFailure]:
-    """Shard → last error, for every shard that has one."""
-    found = {}
+    """Shard → last error, for every shard that has a log of one."""
+    failures = {}
     for path in sorted(layout.logs.glob("*.failed.json")):
         try:
             entry = json.loads(path.read_bytes())
             failure = TaskFailure(**{key: entry[key] for key in ("shard", "reason", "holder", "time")})
         except (ValueError, KeyError) as error:
             failure = TaskFailure(int(path.name.split(".")[0]), f"unreadable log {path.name}: {error}", "", "")
-        found[failure.shard] = failure
-    return found
+        failures[failure.shard] = failure
+    return failures

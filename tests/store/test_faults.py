@@ -228,7 +228,7 @@ def test_a_full_disk_stops_with_a_name_and_goes_on_after_room_is_made(small_disk
     ballast = small_disk / "ballast"
     free = shutil.disk_usage(small_disk).free
     ballast.write_bytes(b"\0" * (free - 60_000))
-    with pytest.raises(errors.NoDiskSpace, match=r"no room left.*run the same command again"):
+    with pytest.raises(errors.NoDiskSpace, match=r"no disk space left.*run the same command again"):
         made.fill(opened)
     done = opened.committed
     assert len(done) < 5

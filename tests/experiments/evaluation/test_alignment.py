@@ -93,5 +93,5 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(NoDiskSpace, match="no room left"):
+    with pytest.raises(NoDiskSpace, match="no disk space left"):
         alignment.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)

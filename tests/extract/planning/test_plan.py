@@ -177,7 +177,7 @@ def test_nothing_is_planned_into_what_is_no_store(tiny_corpus: Path, tmp_path: P
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
     told: list[str] = []
-    for name, said in (("a file", "is a file; give the store"), ("photos", "holds other things and is no store")):
+    for name, said in (("a file", "is a file; give the store"), ("photos", "holds other files and is not a store")):
         with pytest.raises(NotAStore, match=said):
             plan(config_for(tiny_corpus, tmp_path / name), lambda what, done, total: told.append(what))
     assert told == [], "refused before any work"
@@ -269,7 +269,7 @@ def test_no_room_for_the_notes_that_are_read_is_said_in_words(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("keybed.extract.corpus.parse.save_notes", full)
-    with pytest.raises(NoDiskSpace, match=r"no room left .* while writing .*keybed-notes-"):
+    with pytest.raises(NoDiskSpace, match=r"no disk space left .* while writing .*keybed-notes-"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
 

@@ -212,7 +212,7 @@ def test_an_unfinished_store_is_not_derived_from(tmp_path, made):
 
 
 def test_what_cannot_be_derived_from_is_named(whole_store):
-    with pytest.raises(errors.NoSuchFeature, match=r"from row/score; from these it can: audio/a/layers"):
+    with pytest.raises(errors.NoSuchFeature, match=r"from row/score; derive from audio/a/layers"):
         derive(DeriveConfig(whole_store.path, ("row/score",)))
 
 

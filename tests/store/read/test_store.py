@@ -102,7 +102,7 @@ def test_a_recipe_with_other_encoders_is_told_apart_by_their_names(tmp_path, mad
         store.create(opened.path, other.recipe, made.planned, made.split_ranges, made.recordings, {})
     said = str(caught.value)
     assert "encoders.a.width: 8 | 16\n" in said
-    assert "encoders.m: (there) | (absent)\n" in said
+    assert "encoders.m: (present) | (absent)\n" in said
     assert len(said.splitlines()) == 4
 
 

@@ -51,12 +51,15 @@ def cut(path):
         (spoil("audio/a/frames", (3, 0, 0, 0), np.inf), "must be finite"),
         (spoil("audio/a/layers", (2, 0, 0, 0), 70000.0), "holds 70000.*beyond float16's 65504"),
         (spoil("audio/a/layers", (5, 0, 0, 0), 1.0), r"features of a failed row must be NaN; rows \[5\]"),
-        (spoil("row/valid", (5, 0), True), r"row/valid: nothing is valid or unmasked in a failed row; rows \[5\]"),
+        (
+            spoil("row/valid", (5, 0), True),
+            r"row/valid: a failed row must have no valid score and no unmasked bin; rows \[5\]",
+        ),
         (spoil("midi/m/mask", (9, 2), False), r"frames must be 0 in masked bins; rows \[9\]"),
         (spoil("row/status", 6, Status.NOT_FINITE), r"without one: \[6\]"),
         (spoil("row/status", 6, Status.NOT_MADE), r"row/status holds \[255\]"),
-        (spoil("row/n_notes", 6, -1), "counts its notes"),
-        (spoil("row/level", (6, 0), np.inf), "infinity is no measurement"),
+        (spoil("row/n_notes", 6, -1), "n_notes of an OK row must not be negative"),
+        (spoil("row/level", (6, 0), np.inf), "must not be infinite"),
     ],
 )
 def test_a_shard_that_breaks_a_rule_is_refused_by_name(opened, made, change, message):
@@ -173,7 +176,7 @@ def test_one_who_loses_the_claim_while_publishing_says_that_files_may_be_mixed(o
             ghost.path.write_bytes(ghost_file.replace(ghost.holder.token.encode(), b"0" * 32))
 
         monkeypatch.setattr(writer, "sync_folder", taken_over)
-        with pytest.raises(errors.ClaimLost, match=r"may lie where another task's belong.*--repair"):
+        with pytest.raises(errors.ClaimLost, match=r"may have replaced another task's.*--repair"):
             made.commit(opened, 0, ghost)
         monkeypatch.undo()
         ghost.path.unlink()
