@@ -1,8 +1,7 @@
-"""Which rows train, which choose, which are judged; never a piece on two sides.
+"""Folds: rows that train, rows that validate, test rows. No piece lies in two of them.
 
-With enough test pieces the store's own splits are used. With fewer than 20 the test split cannot carry a verdict: then
-every piece is judged once by heads that never saw it (piece-grouped out-of-fold predictions), and what was chosen on
-validation rows is chosen inside each fold.
+A store with at least 20 test pieces uses its own splits. A store with fewer is tested out of fold: every piece is a test
+piece once, for heads that never saw it, and each fold chooses on its own validation rows.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ Positions = NDArray[np.int64]
 
 
 class TooFewPieces(KeybedError):
-    """Not enough pieces to train, choose and judge on different ones."""
+    """Too few pieces to train, validate and test on different ones."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +33,25 @@ class Fold:
     test: Positions
 
 
+def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> NDArray[np.int64]:
+    """Fold number of each row, int64 (n,): whole groups, and nearly equal numbers of rows in every fold.
+
+    The largest group goes first, each to the fold with the fewest rows. scikit-learn's GroupKFold does the same but breaks
+    ties without a seed, so folds of earlier runs would change. Raises ValueError for fewer groups than folds.
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    if len(names) < n_folds:
+        raise ValueError(f"{n_folds} folds need as many groups; there are {len(names)}")
+    size = np.bincount(member)
+    order = np.random.default_rng(seed).permutation(len(names))
+    order = order[np.argsort(-size[order], kind="stable")]
+    fold_of_group, n_rows = np.zeros(len(names), np.int64), np.zeros(n_folds, np.int64)
+    for group in order:
+        fold = int(np.argmin(n_rows))
+        fold_of_group[group], n_rows[fold] = fold, n_rows[fold] + size[group]
+    return fold_of_group[member]
+
+
 def split_fold(rows: Rows) -> Fold:
     """The store's own splits. Raises TooFewPieces where one is empty."""
     parts = {name: np.flatnonzero(rows.split == i) for i, name in enumerate(SPLITS)}
@@ -44,34 +62,28 @@ def split_fold(rows: Rows) -> Fold:
 
 
 def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
-    """Folds over all pieces, balanced by rows: one part is tested, the next one validates, the rest trains.
+    """Folds over all pieces, balanced by rows: one part is tested, the next one validates, the others train.
 
     Raises TooFewPieces below three pieces.
     """
-    pieces, counts = np.unique(rows.piece, return_counts=True)
+    pieces = np.unique(rows.piece)
     if n_folds < 3:
-        raise TooFewPieces(f"{n_folds} folds: one is tested, one validates, the rest trains; give --folds 3 or more")
+        raise TooFewPieces(f"{n_folds} folds: one is tested, one validates, the others train; give --folds 3 or more")
     n_folds = min(n_folds, len(pieces))
     if n_folds < 3:
         raise TooFewPieces(
-            f"{len(pieces)} pieces with usable rows: training, choosing and judging need three at least; "
+            f"{len(pieces)} pieces with usable rows: training, validation and test need three at least; "
             "plan a larger store (`keybed plan … --limit N`)"
         )
-    order = np.random.default_rng(seed).permutation(len(pieces))
-    order = order[np.argsort(-counts[order], kind="stable")]
-    load, part_of = np.zeros(n_folds), np.zeros(len(pieces), dtype=np.int64)
-    for piece in order:
-        part_of[piece] = int(np.argmin(load))
-        load[part_of[piece]] += counts[piece]
-    part = part_of[np.searchsorted(pieces, rows.piece)]
+    part = grouped_folds(rows.piece, n_folds, seed)
     folds = []
     for f in range(n_folds):
-        choosing = (f + 1) % n_folds
+        validation = (f + 1) % n_folds
         folds.append(
             Fold(
                 f"fold {f + 1} of {n_folds}",
-                np.flatnonzero((part != f) & (part != choosing)),
-                np.flatnonzero(part == choosing),
+                np.flatnonzero((part != f) & (part != validation)),
+                np.flatnonzero(part == validation),
                 np.flatnonzero(part == f),
             )
         )
@@ -81,3 +93,8 @@ def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
 def n_test_pieces(rows: Rows) -> int:
     """Distinct pieces among the test split's usable rows."""
     return len(np.unique(rows.piece[rows.split == SPLITS.index("test")]))
+
+
+def outer_folds(rows: Rows, n_folds: int) -> list[Fold]:
+    """The store's own split where it has MIN_TEST_PIECES test pieces, else `n_folds` folds over all pieces."""
+    return [split_fold(rows)] if n_test_pieces(rows) >= MIN_TEST_PIECES else out_of_fold(rows, n_folds, seed=0)

@@ -1,7 +1,7 @@
-"""One trial: heads trained on some pieces, chosen on others, and judged on the rest, with everything that judges them.
+"""Cross-validation: train heads on some pieces, choose on others, predict the test pieces.
 
-All folds, swaps, composed judges and shortcuts end up as named predictions over the same rows (`Predictions`), so that every
-comparison after this is paired.
+Predictions of all folds, of swapped modalities, composed models and shortcut baselines are named arrays over the same rows
+(`Predictions`), so that every later comparison is paired.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +34,7 @@ PredictionArrays = dict[str, NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Budget:
-    """What every head of a trial gets alike. batch_rows None: from the number of training rows."""
+    """Training settings that all heads of a run share. batch_rows None: from the number of training rows."""
 
     epochs: int = 5
     seeds: int = 5
@@ -60,9 +60,9 @@ class Budget:
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """What came out. predictions: all heads, the composed judges, the best fusion with one modality swapped, shortcuts.
+    """Predictions of the test rows: all heads, composed models, the best fusion with one modality swapped, shortcuts.
 
-    rows: the test rows, in the order of `predictions`.
+    rows: the test rows, in the order of `predictions`. choices, fits and validation: one per fold.
     """
 
     predictions: Predictions
@@ -71,7 +71,7 @@ class CrossValidation:
     choices: tuple[Choice, ...]
     fits: tuple[fitted.FitResult, ...]
     validation: tuple[Predictions, ...]
-    """What every fold's heads said about its validation rows."""
+    """Every fold's predictions of its validation rows."""
 
 
 def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, HeadConfig]:
@@ -84,7 +84,7 @@ def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, He
 
 @contextmanager
 def compiled_once() -> Iterator[None]:
-    """Within this block two training steps of one shape are compiled once; nothing is left on the disk."""
+    """Within this block training steps of one shape are compiled once; the compilation cache is deleted after it."""
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
@@ -112,10 +112,10 @@ def cross_validate(
     checkpoints: Path | None = None,
     progress: Listener | None = None,
 ) -> CrossValidation:
-    """Train every fold and collect what its heads say about the rows that it judges.
+    """Train the heads of every fold and predict its test rows.
 
-    n_train_rows: shape of an epoch, at least that of the largest fold (shorter ones are filled with empty rows).
-    checkpoints: a folder; a fold that was interrupted goes on from its last epoch.
+    n_train_rows: rows of an epoch, at least those of the largest fold; smaller folds are filled with empty rows.
+    checkpoints: a folder; an interrupted fold continues from its last epoch.
     """
     parts: list[PredictionArrays] = []
     choices, fits, validation = [], [], []
@@ -127,11 +127,10 @@ def cross_validate(
         data = FoldData(features, fold.train, fold.validation, config.batch_rows, n_train_rows)
         result = train.fit(heads, data, config, store=fingerprint, progress=progress)
         step = config.batch_rows
-        choosing = fitted.predict(result, data.validation())
-        chosen_on = scored_rows(features.rows.take(fold.validation), choosing)
-        choice = choose(chosen_on)
-        validation.append(chosen_on)
-        parts.append(_say(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
+        validation_rows = features.rows.take(fold.validation)
+        validation.append(scored_rows(validation_rows, fitted.predict(result, data.validation())))
+        choice = choose(validation[-1])
+        parts.append(_predict_test(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
         choices.append(choice)
         fits.append(result)
     positions = np.concatenate([fold.test for fold in folds])
@@ -144,7 +143,7 @@ def cross_validate(
 
 
 def scored_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> Predictions:
-    """Predictions with what is true of their rows; difficulty is that of the segment's pristine variant."""
+    """Predictions with the labels of their rows; difficulty is that of the segment's pristine variant."""
     difficulty = rows.difficulty.copy()
     pristine = np.flatnonzero(rows.tier == TIERS.index("pristine"))
     own = dict(zip(rows.segment[pristine].tolist(), pristine.tolist(), strict=True))
@@ -154,28 +153,53 @@ def scored_rows(rows: Rows, predictions: Mapping[str, NDArray[np.float32]]) -> P
     return Predictions(predictions, rows.score, rows.valid, rows.tier, rows.segment, rows.piece, difficulty)
 
 
-def _say(result: fitted.FitResult, features: Features, fold: Fold, choice: Choice, step: int) -> PredictionArrays:
-    said = fitted.predict(result, features.batches(fold.test, step))
+def _predict_test(
+    result: fitted.FitResult, features: Features, fold: Fold, choice: Choice, step: int
+) -> PredictionArrays:
+    plain = fitted.predict(result, features.batches(fold.test, step))
     other = other_variant(features.rows, fold.test)
     swapped_audio = fitted.predict(result, features.batches(fold.test, step, audio_from=other))
     swapped_midi = fitted.predict(result, features.batches(fold.test, step, midi_from=other))
     return {
-        **said,
-        **compose(said, choice),
+        **plain,
+        **compose(plain, choice),
         SWAP_AUDIO: swapped_audio[choice.fusion],
         SWAP_MIDI: swapped_midi[choice.fusion],
     }
 
 
+def merge_folds(parts: Sequence[CrossValidation]) -> CrossValidation:
+    """Cross-validations of one fold each, over different rows, as one."""
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(np.concatenate([p.rows.index for p in parts]), kind="stable")
+    first = parts[0].rows
+    columns = {f.name: np.concatenate([getattr(p.rows, f.name) for p in parts])[order] for f in fields(first)}
+    rows = type(first)(**columns)
+    by_model = {
+        name: np.concatenate([p.predictions.by_model[name] for p in parts], axis=1)[:, order]
+        for name in parts[0].predictions.names
+    }
+    fold = np.concatenate([np.full(len(p.rows), i) for i, p in enumerate(parts)])[order]
+    return CrossValidation(
+        replace(scored_rows(rows, by_model), fold=fold),
+        rows,
+        tuple(f for p in parts for f in p.folds),
+        tuple(c for p in parts for c in p.choices),
+        tuple(f for p in parts for f in p.fits),
+        tuple(v for p in parts for v in p.validation),
+    )
+
+
 def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> PredictionArrays:
-    rows, fitted_on, found = features.rows, fold.train, {}
-    for name, seen in shortcuts.columns(rows, features.durations).items():
+    rows, fitted_on, predictions = features.rows, fold.train, {}
+    for name, inputs in shortcuts.columns(rows, features.durations).items():
         predicted = shortcuts.fit_predict(
-            seen[fitted_on],
-            seen[fold.test],
+            inputs[fitted_on],
+            inputs[fold.test],
             rows.score[fitted_on],
             rows.valid[fitted_on],
             features.weight[fitted_on],
         )
-        found[f"{SHORTCUT}{name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
-    return found
+        predictions[f"{SHORTCUT}{name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
+    return predictions

@@ -1,18 +1,19 @@
-"""Did fusion gain anything? The relative gain in mean specific r, three ways, and the plan's literal arithmetic.
+"""Relative gain of fusion in mean specific r, three ways, and the plan's literal arithmetic.
 
-(a) over the best single modality, (b) over the single-modality specialists (each dimension from the modality that did
-better on validation), (c) over the best single modality with tone_quality left out, which only audio can carry. Who is
-"best" was chosen on validation rows before any of the rows judged here were looked at.
+(a) over the best single modality; (b) over the specialists (for each dimension the single-modality head with the better
+validation r); (c) over the best single modality with tone_quality left out, because only audio carries it. The "best" heads
+are chosen on validation rows, never on test rows.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.gates import Criterion, above_zero, at_least
 from keybed.experiments.evaluation.intervals import Interval, finite, intervals
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
@@ -20,13 +21,15 @@ from keybed.experiments.evaluation.predictions import Correlations, Predictions,
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 SMALLEST_BASE = 0.15
-"""Below this r of what fusion is compared with, a relative gain is a quotient of noises: undefined."""
+"""Below this r of the base, the relative gain is a quotient of noise and undefined."""
 TONE = AXIS_DIMENSIONS.index("tone_quality")
 
 
 @dataclass(frozen=True)
 class Gain:
-    """Mean r of the fusion and of what it is compared with, and (fusion − base) / base."""
+    """Mean r of the fusion and of the base that it is compared with, and relative = (fusion − base) / base."""
+
+    JSON_PROPERTIES: ClassVar = ("defined", "arithmetic")
 
     fusion: Interval
     base: Interval
@@ -37,14 +40,9 @@ class Gain:
         """False where the base is too small to divide by."""
         return self.base.value >= SMALLEST_BASE
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON with the arithmetic in words."""
-        each = {name: getattr(self, name).to_json() for name in ("fusion", "base", "relative")}
-        return each | {"defined": self.defined, "arithmetic": self.arithmetic}
-
     @property
     def arithmetic(self) -> str:
-        """The sum in words, for report and terminal."""
+        """The arithmetic in words, for report and terminal."""
         sum_ = f"({self.fusion.value:.3f} − {self.base.value:.3f}) / {self.base.value:.3f}"
         if not self.defined:
             return f"{sum_}: undefined, the base is below {SMALLEST_BASE:g}"
@@ -81,29 +79,39 @@ def gain(
     return result
 
 
-def gains(predictions: Predictions) -> dict[str, Gain]:
-    """(a), (b), (c) and "literal"; `judged` holds the four composed judges named above."""
-    return {
-        "a": gain(predictions, BEST_FUSION, BEST_SINGLE),
-        "b": gain(predictions, BEST_FUSION, SPECIALISTS),
-        "c": gain(predictions, BEST_FUSION, BEST_SINGLE_WITHOUT_TONE, without=TONE),
-        "literal": gain(predictions, BEST_FUSION, BEST_SINGLE, kind="plain"),
-    }
+@dataclass(frozen=True)
+class Gains:
+    """The three gains of the gate, and the literal one in plain r."""
+
+    a: Gain
+    b: Gain
+    c: Gain
+    literal: Gain
 
 
-def gain_criteria(found: dict[str, Gain], threshold: float) -> list[Criterion]:
-    """(a) and (b) count; (c) is shown."""
-    a, b, c = found["a"], found["b"], found["c"]
+def gains(predictions: Predictions) -> Gains:
+    """All four gains; `predictions` holds the composed models of `model_names`."""
+    return Gains(
+        a=gain(predictions, BEST_FUSION, BEST_SINGLE),
+        b=gain(predictions, BEST_FUSION, SPECIALISTS),
+        c=gain(predictions, BEST_FUSION, BEST_SINGLE_WITHOUT_TONE, without=TONE),
+        literal=gain(predictions, BEST_FUSION, BEST_SINGLE, kind="plain"),
+    )
+
+
+def gain_criteria(found: Gains, threshold: float) -> list[Criterion]:
+    """(a) and (b) are required; (c) is shown."""
+    a, b, c = found.a, found.b, found.c
     return [
-        at_least("fusion gain (a) over the best single modality", a.relative, threshold, a.arithmetic, above_zero=True),
-        above_zero("fusion gain (b) over the specialists", b.relative, b.arithmetic),
-        above_zero("fusion gain (c) without tone_quality", c.relative, c.arithmetic, required=False),
+        at_least(names.GAIN_A, a.relative, threshold, a.arithmetic, above_zero=True),
+        above_zero(names.GAIN_B, b.relative, b.arithmetic),
+        above_zero(names.GAIN_C, c.relative, c.arithmetic, required=False),
     ]
 
 
-def reading(found: dict[str, Gain]) -> str:
-    """One phrase for what the gains mean together."""
-    a, b = found["a"], found["b"]
+def reading(found: Gains) -> str:
+    """One phrase for what the gains mean together; it is stored in results.json."""
+    a, b = found.a, found.b
     if not a.defined:
         return f"undefined: the best single modality reaches {a.base.value:.3f}, below {SMALLEST_BASE:g}"
     if finite(a.relative.low) is None:

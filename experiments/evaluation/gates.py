@@ -1,19 +1,20 @@
-"""Gates as data: each criterion with its value, interval, threshold, verdict and arithmetic, and what it all rests on.
+"""Gates: each criterion with value, interval, threshold, outcome and arithmetic, and the hashes of the files under it.
 
-`gate.json` carries the sha256 of the files that its numbers came from. A later phase reads the gate of the run before
-it, checks those hashes, and goes on only on GO or with an override that is recorded with its reason and shown in every
-report after it.
+`gate.json` holds the sha256 of the files that its numbers came from. A later phase reads the gate of the run before it and
+checks those hashes. It goes on only after GO, or with an override: a reason that every later report shows.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
+from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.evaluation.intervals import Interval, finite
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
@@ -27,7 +28,7 @@ ADVICE = {
     4: "Don't invest in expert annotation, reassess the approach.",
     5: "Identify which dimensions need full expert annotation and which can use synthetic labels.",
 }
-"""The plan's own words for a gate that says NO-GO."""
+"""The plan's advice after a NO-GO, word for word."""
 
 
 class GateRefused(KeybedError):
@@ -40,7 +41,7 @@ class ChainBroken(KeybedError):
 
 @dataclass(frozen=True)
 class Criterion:
-    """One requirement. `required` false means that it is shown and counts in no verdict."""
+    """One requirement. required false: it is shown and counts in no verdict."""
 
     name: str
     value: float | None
@@ -50,6 +51,14 @@ class Criterion:
     outcome: Outcome
     arithmetic: str
     required: bool = True
+
+    @property
+    def bound(self) -> float:
+        """The number in `threshold`, e.g. 0.1 of "≥ 0.1, lower bound > 0"."""
+        number = re.match(r"[≥>≤<] ([\d.]+)", self.threshold)
+        if number is None:
+            raise ValueError(f"criterion {self.name!r}: no number in its threshold {self.threshold!r}")
+        return float(number[1])
 
 
 @dataclass(frozen=True)
@@ -76,10 +85,12 @@ class Gate:
     rests_on: dict[str, str]
     overrides: tuple[Override, ...] = ()
 
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON; `read_gate` is the inverse."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self), allow_nan=False))
-        return plain
+    def criterion(self, name: str) -> Criterion:
+        """The criterion of this name (see `criterion_names`). Raises KeyError where the gate has none."""
+        for c in (*self.criteria, *self.literal):
+            if c.name == name:
+                return c
+        raise KeyError(f"the gate of Phase {self.phase} has no criterion {name!r}")
 
 
 def at_least(
@@ -122,7 +133,7 @@ def below(name: str, interval: Interval, threshold: float, arithmetic: str, *, r
 
 
 def verdict_of(criteria: Sequence[Criterion]) -> Verdict:
-    """NO-GO if a required criterion fails, else UNDEFINED if one cannot be judged, else GO.
+    """NO-GO if a required criterion fails, else UNDEFINED if one is undefined, else GO.
 
     Raises ValueError where nothing is required: an empty gate is no GO.
     """
@@ -145,8 +156,8 @@ def make_gate(
 ) -> Gate:
     """The gate of one phase.
 
-    literal_only (a tiered store): the dimensions are one number there, so the plan's literal verdict is the only one;
-    it never becomes a GO of its own, and a later phase accepts it by a recorded override alone.
+    literal_only (a tiered store): all dimensions follow the tier there, so only the plan's literal verdict is given. It
+    never becomes a GO: a later phase needs a recorded override.
     """
     literal_verdict = verdict_of(literal)
     verdict: Verdict = "UNDEFINED" if literal_only else verdict_of(criteria)
@@ -175,31 +186,26 @@ def sha256_of(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+def checksums(run: Path, store_fingerprint: str, names: Sequence[str]) -> dict[str, str]:
+    """`rests_on` of a gate: the store's fingerprint and the sha256 of these files of the run."""
+    return {"store": store_fingerprint} | {name: sha256_of(run / name) for name in names}
+
+
 def write_gate(run: Path, gate: Gate) -> Path:
     """Write RUN/gate.json, replacing it in one step."""
     path = run / "gate.json"
+    text = json.dumps(plain(gate), indent=2, ensure_ascii=False, allow_nan=False)
     with replace_file(path) as file:
-        file.write((json.dumps(gate.to_json(), indent=2, ensure_ascii=False) + "\n").encode())
+        file.write((text + "\n").encode())
     return path
 
 
 def read_gate(run: Path) -> Gate:
-    """Inverse of `write_gate`. Raises GateRefused where the run has none."""
+    """Inverse of `write_gate`. Raises GateRefused where the run has none, JsonMismatch where it is another file."""
     path = run / "gate.json"
     if not path.is_file():
         raise GateRefused(f"{path} is absent: {run} has not finished; run its phase again")
-    data = json.loads(path.read_text(encoding="utf-8"))
-    return Gate(
-        phase=data["phase"],
-        verdict=data["verdict"],
-        headline=data["headline"],
-        criteria=tuple(Criterion(**c) for c in data["criteria"]),
-        literal=tuple(Criterion(**c) for c in data["literal"]),
-        literal_verdict=data["literal_verdict"],
-        advice=data["advice"],
-        rests_on=data["rests_on"],
-        overrides=tuple(Override(**o) for o in data["overrides"]),
-    )
+    return from_json(Gate, json.loads(path.read_text(encoding="utf-8")), path)
 
 
 def check_chain(
@@ -214,11 +220,11 @@ def check_chain(
     if gate.phase != phase:
         raise GateRefused(f"{run} is a run of Phase {gate.phase}; this phase goes on from one of Phase {phase}")
     for name, digest in gate.rests_on.items():
-        found = store_fingerprint if name == "store" else sha256_of(run / name) if (run / name).is_file() else "absent"
-        if found != digest:
+        now = store_fingerprint if name == "store" else sha256_of(run / name) if (run / name).is_file() else "absent"
+        if now != digest:
             what = "the store's recipe" if name == "store" else str(run / name)
             raise ChainBroken(
-                f"{what} is not what {run / 'gate.json'} rests on ({digest[:12]}… | {found[:12]}…); run Phase {phase} again"
+                f"{what} is not what {run / 'gate.json'} rests on ({digest[:12]}… | {now[:12]}…); run Phase {phase} again"
             )
     if gate.verdict == "GO":
         return gate, gate.overrides

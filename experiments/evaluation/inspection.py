@@ -1,9 +1,8 @@
-"""Looking inside: attention before and after training, the gate's weights, and the two modalities' feature spaces."""
+"""Inspection of trained heads: attention maps, the gated head's weights, and what the two feature spaces have in common."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +14,57 @@ from keybed.heads.inputs import HeadInput
 from keybed.store.format.vocabulary import DIMENSIONS
 
 MOST_ROWS = 512
-"""Rows that are looked at; means over them change little with more."""
+"""Rows that are inspected; means over more rows differ little."""
+
+
+@dataclass(frozen=True)
+class AttentionMeasures:
+    """Means over queries, rows and seeds; None where no query has two valid keys."""
+
+    entropy: float | None
+    sparsity: float | None
+
+
+@dataclass(frozen=True)
+class AttentionDirection:
+    """One direction of cross-attention. map: mean attention (query bin, key bin) after training."""
+
+    trained: AttentionMeasures
+    untrained: AttentionMeasures
+    map: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Cross-attention of one head on `rows` rows."""
+
+    head: str
+    rows: int
+    audio_to_midi: AttentionDirection
+    midi_to_audio: AttentionDirection
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Measures of two feature spaces, on `rows` rows; dictionaries are by modality. alignment_raw: None for unequal widths."""
+
+    rows: int
+    cka: float
+    alignment_raw: float | None
+    alignment_cca: float
+    mean_cosine: dict[str, float]
+    mean_cosine_standardised: dict[str, float]
+    effective_rank: dict[str, float]
+    channels: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """attention: None without a time grid. gate: weight of the audio by dimension; None without a gated head."""
+
+    attention: Attention | None
+    gate: dict[str, float] | None
+    spaces: Spaces
 
 
 def sample(positions: Positions) -> Positions:
@@ -23,10 +72,10 @@ def sample(positions: Positions) -> Positions:
     return positions[np.linspace(0, len(positions) - 1, min(MOST_ROWS, len(positions))).astype(np.int64)]
 
 
-def attention(result: fitted.FitResult, head: str, features: Features, positions: Positions) -> dict[str, Any] | None:
+def attention(result: fitted.FitResult, head: str, features: Features, positions: Positions) -> Attention | None:
     """Entropy and sparsity of both directions, trained and untrained, and the mean maps.
 
-    None for heads without attention, and for views without a time grid: there each modality is one token, which gets it all.
+    None for heads without attention, and for views without a time grid, where each modality is one token.
     """
     batch = features.batch(positions)
     if batch.audio_mask_BxT is None or batch.midi_mask_BxT is None:
@@ -36,20 +85,22 @@ def attention(result: fitted.FitResult, head: str, features: Features, positions
         return None
     fresh = fitted.attend(_untrained(result, head, batch), head, [batch]).output
     masks = {"audio": np.asarray(batch.audio_mask_BxT), "midi": np.asarray(batch.midi_mask_BxT)}
-    found: dict[str, Any] = {"head": head, "rows": len(positions)}
-    for direction, asking, asked in (("audio_to_midi", "audio", "midi"), ("midi_to_audio", "midi", "audio")):
+    directions = {}
+    for direction, query, key in (("audio_to_midi", "audio", "midi"), ("midi_to_audio", "midi", "audio")):
         trained, untrained = getattr(look, f"{direction}_BxHxTxT"), getattr(fresh, f"{direction}_BxHxTxT")
-        key_mask = np.broadcast_to(masks[asked][:, None, None, :], trained.shape)
-        queries = np.broadcast_to(masks[asking][:, None, :], trained.shape[:3]) & (key_mask.sum(-1) > 1)
-        each: dict[str, Any] = {}
+        key_mask = np.broadcast_to(masks[key][:, None, None, :], trained.shape)
+        queries = np.broadcast_to(masks[query][:, None, :], trained.shape[:3]) & (key_mask.sum(-1) > 1)
+        measures = {}
         for name, weights in (("trained", trained), ("untrained", untrained)):
             entropy = diagnostics.attention_entropy(weights, key_mask)[queries]
             sparsity = diagnostics.attention_sparsity(weights, key_mask)[queries]
-            each[name] = {"entropy": _mean(entropy), "sparsity": _mean(sparsity)}
-        asked_often = np.maximum(queries.sum(axis=(0, 1)), 1)[:, None]
-        each["map"] = np.where(queries[..., None], trained, 0).sum(axis=(0, 1)) / asked_often
-        found[direction] = each
-    return found
+            measures[name] = AttentionMeasures(_mean(entropy), _mean(sparsity))
+        n_queries = np.maximum(queries.sum(axis=(0, 1)), 1)[:, None]
+        mean_map = np.where(queries[..., None], trained, 0).sum(axis=(0, 1)) / n_queries
+        directions[direction] = AttentionDirection(
+            measures["trained"], measures["untrained"], tuple(map(tuple, mean_map.tolist()))
+        )
+    return Attention(head, len(positions), directions["audio_to_midi"], directions["midi_to_audio"])
 
 
 def _mean(values: NDArray[np.floating]) -> float | None:
@@ -92,8 +143,8 @@ def pooled(features: Features, modality: str, positions: Positions) -> NDArray[n
     return total
 
 
-def spaces(features: Features, fitted: Positions, positions: Positions) -> dict[str, Any]:
-    """What the two feature spaces have in common on `positions`; means, scales and CCA come from `fitted` rows."""
+def spaces(features: Features, fitted: Positions, positions: Positions) -> Spaces:
+    """Compare the two feature spaces on `positions`; means, scales and CCA come from `fitted` rows."""
     raw = {m: (pooled(features, m, fitted), pooled(features, m, positions)) for m in ("audio", "midi")}
     z = {}
     for m, (before, here) in raw.items():
@@ -102,13 +153,13 @@ def spaces(features: Features, fitted: Positions, positions: Positions) -> dict[
         z[m] = ((before - mean) * scale, (here - mean) * scale)
     same_width = z["audio"][1].shape[1] == z["midi"][1].shape[1]
     audio_cca, midi_cca = diagnostics.cca(*(z[m][0] for m in ("audio", "midi")))
-    return {
-        "rows": len(positions),
-        "cka": diagnostics.cka(z["audio"][1], z["midi"][1]),
-        "alignment_raw": diagnostics.alignment(z["audio"][1], z["midi"][1]) if same_width else None,
-        "alignment_cca": diagnostics.alignment(z["audio"][1] @ audio_cca, z["midi"][1] @ midi_cca),
-        "mean_cosine": {m: diagnostics.mean_pairwise_cosine(raw[m][1]) for m in raw},
-        "mean_cosine_standardised": {m: diagnostics.mean_pairwise_cosine(z[m][1]) for m in z},
-        "effective_rank": {m: diagnostics.effective_rank(z[m][1]) for m in z},
-        "channels": {m: int(z[m][1].shape[1]) for m in z},
-    }
+    return Spaces(
+        rows=len(positions),
+        cka=diagnostics.cka(z["audio"][1], z["midi"][1]),
+        alignment_raw=diagnostics.alignment(z["audio"][1], z["midi"][1]) if same_width else None,
+        alignment_cca=diagnostics.alignment(z["audio"][1] @ audio_cca, z["midi"][1] @ midi_cca),
+        mean_cosine={m: diagnostics.mean_pairwise_cosine(raw[m][1]) for m in raw},
+        mean_cosine_standardised={m: diagnostics.mean_pairwise_cosine(z[m][1]) for m in z},
+        effective_rank={m: diagnostics.effective_rank(z[m][1]) for m in z},
+        channels={m: int(z[m][1].shape[1]) for m in z},
+    )

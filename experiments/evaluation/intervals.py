@@ -1,8 +1,8 @@
-"""Intervals from pieces and seeds resampled together: BCa, vectorised, with the small-sample expansion.
+"""Intervals by resampling pieces and seeds together: vectorised BCa bootstrap with the small-sample expansion.
 
-A statistic here is a function of weights: one weight a piece, one a seed. Rows of one piece rise and fall together,
-and so do all predictions of one seed, so neither rows nor heads are ever resampled by themselves; what is compared is
-compared inside the same resample (paired).
+A statistic is a function of weights: one weight per piece and one per seed. Rows of one piece are correlated, and so are
+all predictions of one seed, so rows and heads are never resampled alone. Differences are computed inside one resample
+(paired). scipy.stats.bootstrap resamples one factor, unweighted, and lacks the expansion, so it is not used.
 
 Sources: Efron, Better bootstrap confidence intervals, JASA 82 (1987), eq. 2.3 (BCa, acceleration from the jackknife);
 Hesterberg, What teachers should know about the bootstrap, Am. Stat. 69 (2015), section 5.3 (quantiles expanded by
@@ -11,9 +11,8 @@ sqrt(n / (n - 1)) and Student's t, without which few clusters give intervals tha
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,7 @@ from scipy import stats
 
 Floats = NDArray[np.float64]
 Statistic = Callable[[Floats, Floats], Floats]
-"""(piece weights (B, P), seed weights (B, S)) -> values (B, …); all weights one gives the estimate itself."""
+"""(piece weights (B, P), seed weights (B, S)) -> values (B, …). Weights of one give the estimate itself."""
 
 REPLICATES = 2000
 LEVEL = 0.95
@@ -46,9 +45,10 @@ class Interval:
         return {"value": finite(self.value), "low": finite(self.low), "high": finite(self.high)}
 
     @staticmethod
-    def from_json(data: dict[str, Any]) -> Interval:
+    def from_json(data: Mapping[str, float | None]) -> Interval:
         """Inverse of `to_json`."""
-        return Interval(*(float("nan") if data[key] is None else float(data[key]) for key in ("value", "low", "high")))
+        known = (data[key] for key in ("value", "low", "high"))
+        return Interval(*(float("nan") if v is None else v for v in known))
 
 
 def finite(value: float) -> float | None:
@@ -59,8 +59,8 @@ def finite(value: float) -> float | None:
 def resample(n_pieces: int, n_seeds: int, replicates: int, seed: int) -> tuple[Floats, Floats]:
     """Weights of `replicates` resamples: pieces multinomial, seeds multinomial with deviations × sqrt(S / (S - 1)).
 
-    With five seeds a plain bootstrap would understate their share of the variance by a fifth; the scaling makes it
-    unbiased for every statistic that is a mean over seeds, as all of ours are.
+    With five seeds a plain bootstrap understates their share of the variance by a fifth. The scaling makes it unbiased for
+    every statistic that is a mean over seeds, as all statistics here are.
     """
     random = np.random.default_rng(seed)
     pieces = random.multinomial(n_pieces, np.full(n_pieces, 1 / n_pieces), size=replicates).astype(np.float64)
@@ -99,18 +99,18 @@ def intervals(
         jack.append(statistic(np.repeat(ones_p, n_seeds, 0), without_seed).reshape(n_seeds, -1))
     bounds = _bca(value.reshape(-1), drawn, jack, n_pieces, level)
 
-    found = np.empty(value.shape, dtype=object)
+    result = np.empty(value.shape, dtype=object)
     for i, (v, low, high) in enumerate(zip(value.reshape(-1), *bounds, strict=True)):
-        found.reshape(-1)[i] = Interval(float(v), float(low), float(high))
-    return found
+        result.reshape(-1)[i] = Interval(float(v), float(low), float(high))
+    return result
 
 
 def _bca(value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, level: float) -> tuple[Floats, Floats]:
     """Lower and upper bounds (Q,) from replicates (B, Q) and leave-one-out values of each factor."""
     pull = np.concatenate([_mean_of_known(jack) - jack for jack in jackknives]) if drawn.size else drawn
     pull = np.nan_to_num(pull)
-    spread = (pull**2).sum(axis=0)
-    acceleration = np.divide((pull**3).sum(axis=0), 6 * spread**1.5, out=np.zeros_like(spread), where=spread > 0)
+    squares = (pull**2).sum(axis=0)
+    acceleration = np.divide((pull**3).sum(axis=0), 6 * squares**1.5, out=np.zeros_like(squares), where=squares > 0)
 
     exists = np.isfinite(drawn)
     count = np.maximum(exists.sum(axis=0), 1)
@@ -131,6 +131,6 @@ def _bca(value: Floats, drawn: Floats, jackknives: list[Floats], n_pieces: int, 
 
 
 def _mean_of_known(values_NxQ: Floats) -> Floats:
-    """Mean over what is no NaN; 0 where nothing is."""
+    """Mean over values that are not NaN; 0 where all are."""
     total: Floats = np.nansum(values_NxQ, axis=0) / np.maximum((~np.isnan(values_NxQ)).sum(axis=0), 1)
     return total

@@ -1,6 +1,6 @@
-"""A closed-form linear probe for small questions: ridge regression, judged on groups that it has not seen.
+"""A closed-form linear probe for small data: ridge regression, predicted out of fold over whole groups.
 
-The penalty is chosen inside each training part, on groups held out there, so that no prediction has seen its own group.
+The penalty is chosen inside each training part, on groups held out there. No prediction has seen its own group.
 """
 
 from __future__ import annotations
@@ -9,28 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
+from keybed.experiments.data.folds import grouped_folds
+
 PENALTIES = tuple(float(10.0**k) for k in range(-3, 4))
 """Multiples of the mean eigenvalue of the Gram matrix, so that they mean the same for any width and scale."""
 
 Matrix = NDArray[np.float64]
-
-
-def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> NDArray[np.int64]:
-    """Fold number of each row, int64 (n,); a group lies in one fold, and folds get equal shares of rows as nearly as groups allow.
-
-    Raises ValueError where there are fewer groups than folds.
-    """
-    names, member = np.unique(groups, return_inverse=True)
-    if len(names) < n_folds:
-        raise ValueError(f"{n_folds} folds need as many groups; there are {len(names)}")
-    size = np.bincount(member)
-    order = np.random.default_rng(seed).permutation(len(names))
-    order = order[np.argsort(-size[order], kind="stable")]
-    fold_of_group, filled = np.zeros(len(names), np.int64), np.zeros(n_folds, np.int64)
-    for group in order:
-        fold = int(np.argmin(filled))
-        fold_of_group[group], filled[fold] = fold, filled[fold] + size[group]
-    return fold_of_group[member]
 
 
 def out_of_fold(x_NxD: Matrix, y_N: Matrix, groups: NDArray[np.integer], n_folds: int = 5, n_inner: int = 3) -> Matrix:

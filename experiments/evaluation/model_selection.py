@@ -1,10 +1,9 @@
-"""Which modality, which fusion, which specialist: chosen on validation rows, then applied to rows nobody looked at."""
+"""Choose the best modality, fusion and specialists on validation rows, and compose their predictions of test rows."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,18 +23,14 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 @dataclass(frozen=True)
 class Choice:
-    """Names of heads. specialists: one of the single modalities for each of the eight dimensions."""
+    """Names of the chosen heads. specialists: one of the single modalities for each of the eight dimensions, in order."""
 
     single: str
     single_without_tone: str
     fusion: str
-    specialists: tuple[str, ...]
+    specialists: dict[str, str]
     validation: dict[str, float]
     """Mean specific r of every head on the validation rows, over seeds and dimensions."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON."""
-        return asdict(self) | {"specialists": dict(zip(DIMENSIONS, self.specialists, strict=True))}
 
 
 def choose(validation: Predictions, fusions: Sequence[str] = FUSIONS) -> Choice:
@@ -58,14 +53,14 @@ def choose(validation: Predictions, fusions: Sequence[str] = FUSIONS) -> Choice:
         single=single,
         single_without_tone=max(SINGLES, key=lambda name: bare[name]),
         fusion=max((f for f in fusions if f in mean), key=lambda name: mean[name]),
-        specialists=(*specialists, single),
+        specialists=dict(zip(DIMENSIONS, (*specialists, single), strict=True)),
         validation={name: float(value) for name, value in mean.items()},
     )
 
 
 def compose(predictions: Mapping[str, NDArray[np.float32]], choice: Choice) -> dict[str, NDArray[np.float32]]:
-    """The composed judges that gates compare, from every head's predictions (seed, row, dimension)."""
-    specialists = np.stack([predictions[name][:, :, k] for k, name in enumerate(choice.specialists)], axis=2)
+    """The composed models that gates compare, from every head's predictions (seed, row, dimension)."""
+    specialists = np.stack([predictions[name][:, :, k] for k, name in enumerate(choice.specialists.values())], axis=2)
     return {
         BEST_FUSION: predictions[choice.fusion],
         BEST_SINGLE: predictions[choice.single],
@@ -75,5 +70,5 @@ def compose(predictions: Mapping[str, NDArray[np.float32]], choice: Choice) -> d
 
 
 def most_often(names: Sequence[str]) -> str:
-    """The most frequent name, the first of equals; for words in a report where folds chose differently."""
+    """The most frequent name, the first of equals: for reports where folds chose differently."""
     return max(dict.fromkeys(names), key=list(names).count)

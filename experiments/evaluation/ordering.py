@@ -1,7 +1,7 @@
-"""Does a judge put the better variant of the same ten seconds first, and does it hear quality or difficulty?
+"""Ordering accuracy of pairs of variants of one segment, and the slope of predictions on difficulty.
 
-Pairs are variants of one segment, so difficulty, piece and player cancel. The truth of a pair is its overall score;
-where that ties the pair is left out, and where the prediction ties it counts half.
+Both variants of a pair have the same piece, player and difficulty. The better variant is the one with the higher overall
+score. A pair with equal scores is left out; a tie of the predictions counts half.
 """
 
 from __future__ import annotations
@@ -28,6 +28,23 @@ class Pairs:
     worse: NDArray[np.int64]
     tiers: NDArray[np.int64]
     tone_difference: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Decile:
+    """One tenth of the pristine–poor pairs by composite difficulty: mean difficulty, ordering accuracy, number of pairs."""
+
+    difficulty: float
+    accuracy: float
+    pairs: int
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """slopes: by covariate, as a share of the pristine–poor gap. by_decile: from the easiest tenth to the hardest."""
+
+    slopes: dict[str, Interval]
+    by_decile: tuple[Decile, ...]
 
 
 def pairs_within_segments(predictions: Predictions) -> Pairs:
@@ -89,7 +106,7 @@ def _ratio_of_sums(
 
 
 def ordering(predictions: Predictions, name: str) -> dict[str, Interval]:
-    """Ordering accuracy of one judge's overall prediction: each tier pair, and the two gated ones where tone is no help.
+    """Ordering accuracy of one model's overall prediction: each tier pair, and the two gated ones where tone helps least.
 
     Keys: "pristine>poor" …, and "pristine>poor, tone alike", "pristine>moderate, tone alike".
     """
@@ -120,7 +137,7 @@ def standardised(values_NxC: NDArray[np.floating]) -> NDArray[np.float64]:
     return np.nan_to_num(z)
 
 
-def ordering_by_difficulty(predictions: Predictions, name: str, n_bins: int = 10) -> list[dict[str, float | int]]:
+def ordering_by_difficulty(predictions: Predictions, name: str, n_bins: int = 10) -> list[Decile]:
     """Accuracy of pristine over poor in each tenth of composite difficulty, easiest first."""
     pairs = pairs_within_segments(predictions)
     chosen = (pairs.tiers == (0, TIERS.index("poor"))).all(1)
@@ -130,16 +147,13 @@ def ordering_by_difficulty(predictions: Predictions, name: str, n_bins: int = 10
     hard = composite_difficulty(predictions)[pairs.better[chosen]]
     n_bins = min(n_bins, len(hard))
     parts = np.array_split(np.argsort(hard, kind="stable"), n_bins)
-    return [
-        {"difficulty": float(hard[part].mean()), "accuracy": float(won[part].mean()), "pairs": len(part)}
-        for part in parts
-    ]
+    return [Decile(float(hard[part].mean()), float(won[part].mean()), len(part)) for part in parts]
 
 
 def difficulty_slopes(predictions: Predictions, name: str) -> dict[str, Interval]:
     """Slope of the overall prediction per sd of each covariate on pristine rows ÷ the mean pristine–poor gap (signed).
 
-    NaN where the gap is not positive: then no part of it can be called small.
+    NaN where the gap is not positive.
     """
     quality = predictions.by_model[name][:, :, OVERALL].astype(np.float64)
     pristine = np.flatnonzero(predictions.tier == TIERS.index("pristine"))

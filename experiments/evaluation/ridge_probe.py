@@ -1,12 +1,12 @@
-"""The ridge probe: what a straight line can read from each state of each encoder.
+"""Ridge probe by encoder layer: closed-form ridge regression on the mean and sd over time of each hidden state.
 
-Every state's mean and sd over time; statistic and penalty are chosen on validation rows for each dimension, and rows of
-other pieces are predicted. It is a floor for every trained head, and shows which layers know what.
+The statistic and the penalty are chosen on validation rows for each dimension; test rows are of other pieces. The probe is
+a floor for every trained head, and shows which layers carry which dimension.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,31 +21,49 @@ from keybed.store.format.vocabulary import DIMENSIONS, TIER_SHARES
 from keybed.store.read.store import Store
 
 MOST_ROWS = 8192
-"""Rows of each part that the probe reads; a straight line needs no more."""
+"""Rows of each part that the probe reads; its lines hardly change with more."""
 
 
-def ridge_probe(store: Store, audio: str, midi: str, fold: Fold, rows: Rows) -> dict[str, Any]:
-    """{"layers": encoder -> mean specific r by state, "best": encoder -> {state, mean, specific}} on the judged rows."""
+@dataclass(frozen=True)
+class BestState:
+    """The hidden state that validation chose: mean specific r and each dimension's on test rows."""
+
+    state: int
+    mean: float
+    specific: dict[str, float]
+
+
+@dataclass(frozen=True)
+class RidgeByState:
+    """layers: encoder -> mean specific r by state. best: by encoder. rows: training rows."""
+
+    layers: dict[str, tuple[float, ...]]
+    best: dict[str, BestState]
+    rows: int
+
+
+def ridge_probe(store: Store, audio: str, midi: str, fold: Fold, rows: Rows) -> RidgeByState:
+    """Specific r of every state of both encoders on the fold's test rows."""
     parts = [rows.take(p[:MOST_ROWS]) for p in (fold.train, fold.validation, fold.test)]
-    found: dict[str, Any] = {"layers": {}, "best": {}, "rows": len(parts[0])}
+    layers, best = {}, {}
     for name in (audio, midi):
         spec = store.recipe.encoder(name)
-        by_state, choosing = [], []
+        by_state, validation_r = [], []
         for state in range(spec.n_states):
             train, validation, test = (store.read(f"{spec.group}/layers[state={state}]", p.index) for p in parts)
             r, predicted = fit_line((train, validation, test), parts)
             by_state.append(specific(scored_rows(parts[2], {"ridge": predicted[None]})))
-            choosing.append(r)
-        best = int(np.argmax(np.nan_to_num(choosing, nan=-1)))
-        found["layers"][name] = [mean for mean, _ in by_state]
-        found["best"][name] = {"state": best, "mean": by_state[best][0], "specific": by_state[best][1]}
-    return found
+            validation_r.append(r)
+        chosen = int(np.argmax(np.nan_to_num(validation_r, nan=-1)))
+        layers[name] = tuple(mean for mean, _ in by_state)
+        best[name] = BestState(chosen, *by_state[chosen])
+    return RidgeByState(layers, best, len(parts[0]))
 
 
 def fit_line(features: tuple[NDArray, NDArray, NDArray], parts: list[Rows]) -> tuple[float, NDArray[np.float32]]:
     """Mean validation r over the seven axis dimensions, and predictions (row, 8) for the third part.
 
-    features: (row, statistic, width) of training, validation and judged rows.
+    features: (row, statistic, width) of training, validation and test rows.
     """
     probe = RidgeProbe()
     for part, x, rows in zip(("train", "validation"), features[:2], parts[:2], strict=True):
@@ -56,7 +74,7 @@ def fit_line(features: tuple[NDArray, NDArray, NDArray], parts: list[Rows]) -> t
 
 
 def specific(predictions: Predictions) -> tuple[float, dict[str, float]]:
-    """Mean specific r of the judge "ridge", and each dimension's."""
+    """Mean specific r of the model "ridge", and each dimension's."""
     correlations = Correlations(predictions.only(("ridge",)), "specific")
     r = over_seeds(correlations(np.ones((1, correlations.n_pieces))), np.ones((1, correlations.n_seeds)))
     each = {DIMENSIONS[k]: float(r[0, k, 0]) for k in range(N_AXES)}

@@ -1,15 +1,15 @@
-"""From named predictions to the numbers of a report: tables with intervals, the swap, the audit against shortcuts."""
+"""Tables of a report: correlations with intervals, loss by modality swap, the audit against shortcut baselines."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.model_names import BEST_FUSION, SHORTCUT, SWAP_AUDIO, SWAP_MIDI
+from keybed.experiments.evaluation.model_names import BEST_FUSION, SHORTCUT, SINGLES, SWAP_AUDIO, SWAP_MIDI
 from keybed.experiments.evaluation.predictions import Correlations, Kind, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.shortcuts import NOT_A_SHORTCUT
 from keybed.heads import metrics
@@ -20,7 +20,7 @@ Table = dict[str, dict[str, Interval]]
 
 
 def correlation_table(predictions: Predictions, names: Sequence[str], kind: Kind) -> tuple[Table, dict[str, Interval]]:
-    """r with its interval for each judge and dimension, and each judge's mean over the dimensions."""
+    """r with its interval for each model and dimension, and each model's mean over the dimensions."""
     correlations = Correlations(predictions.only(tuple(names)), kind)
 
     def statistic(pieces: Floats, seeds: Floats) -> Floats:
@@ -52,7 +52,7 @@ def point_correlations(predictions: Predictions, names: Sequence[str], kind: Kin
 
 
 def point_table(predictions: Predictions, names: Sequence[str]) -> dict[str, dict[str, dict[str, float | None]]]:
-    """Spearman, R², MAE and CCC: the mean over seeds for each judge and dimension, without intervals."""
+    """Spearman, R², MAE and CCC: the mean over seeds for each model and dimension, without intervals."""
     found: dict[str, dict[str, dict[str, float | None]]] = {}
     for metric in ("spearman", "r2", "mae", "ccc"):
         found[metric] = {}
@@ -65,38 +65,54 @@ def point_table(predictions: Predictions, names: Sequence[str]) -> dict[str, dic
     return found
 
 
-def swap_losses(predictions: Predictions) -> dict[str, Interval]:
-    """How far the best fusion's mean specific r falls when one modality comes from another variant of the segment."""
-    names = (BEST_FUSION, SWAP_AUDIO, SWAP_MIDI)
-    correlations = Correlations(predictions.only(names), "specific")
+def swap_losses(predictions: Predictions) -> tuple[dict[str, Interval], Table]:
+    """Loss of the best fusion's specific r when one modality comes from another variant of the same segment.
 
-    def statistic(pieces: Floats, seeds: Floats) -> Floats:
-        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
-        return mean[:, :1] - mean[:, 1:]
-
-    found = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
-    return {"audio": found[0], "midi": found[1]}
-
-
-def swap_by_dimension(predictions: Predictions) -> Table:
-    """The same loss for each dimension: which modality each judgement leans on."""
-    names = (BEST_FUSION, SWAP_AUDIO, SWAP_MIDI)
-    correlations = Correlations(predictions.only(names), "specific")
-
-    def statistic(pieces: Floats, seeds: Floats) -> Floats:
-        r = np.nan_to_num(over_seeds(correlations(pieces), seeds))
-        return r[:, :, :1] - r[:, :, 1:]
-
-    found = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
-    return {m: {d: found[k, i] for k, d in enumerate(AXIS_DIMENSIONS)} for i, m in enumerate(("audio", "midi"))}
-
-
-def audit(predictions: Predictions, heads: Sequence[str]) -> dict[str, Any]:
-    """Heads against the best shortcut of each dimension, by specific r.
-
-    "best": dimension -> {name, value}. "beats": head -> dimension -> {interval of the difference, beats}; a head beats
-    a shortcut only where the whole paired interval lies above zero. The shortcut that is the label itself is left out.
+    Returns the loss of the mean over dimensions by modality, and modality -> dimension -> loss.
     """
+    correlations = Correlations(predictions.only((BEST_FUSION, SWAP_AUDIO, SWAP_MIDI)), "specific")
+
+    def statistic(pieces: Floats, seeds: Floats) -> Floats:
+        r = over_seeds(correlations(pieces), seeds)
+        together = np.concatenate([over_dimensions(r)[:, None], np.nan_to_num(r)], axis=1)
+        return together[:, :, :1] - together[:, :, 1:]
+
+    loss = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
+    mean = {m: loss[0, i] for i, m in enumerate(SINGLES)}
+    return mean, {m: {d: loss[k + 1, i] for k, d in enumerate(AXIS_DIMENSIONS)} for i, m in enumerate(SINGLES)}
+
+
+@dataclass(frozen=True)
+class BestShortcut:
+    """The shortcut with the highest specific r on a dimension."""
+
+    name: str
+    value: float
+
+
+@dataclass(frozen=True)
+class AgainstShortcut:
+    """A head's specific r minus that of the dimension's best shortcut; beats: the whole interval lies above zero."""
+
+    difference: Interval
+    beats: bool
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Heads against shortcut baselines, by specific r.
+
+    reach: dimension -> shortcut -> r. best: by dimension; the shortcut that is the label itself is left out.
+    beats: head -> dimension -> comparison.
+    """
+
+    reach: dict[str, dict[str, float]]
+    best: dict[str, BestShortcut]
+    beats: dict[str, dict[str, AgainstShortcut]]
+
+
+def audit(predictions: Predictions, heads: Sequence[str]) -> Audit:
+    """Compare every head with the best shortcut of each dimension (paired over pieces and seeds)."""
     shortcuts = [name for name in predictions.names if name.startswith(SHORTCUT)]
     names = (*heads, *shortcuts)
     correlations = Correlations(predictions.only(names), "specific")
@@ -104,34 +120,45 @@ def audit(predictions: Predictions, heads: Sequence[str]) -> dict[str, Any]:
     value = np.nan_to_num(over_seeds(correlations(ones[0]), ones[1]))[0]
     reach, best = {}, {}
     for k, dimension in enumerate(AXIS_DIMENSIONS):
-        allowed = [n for n in shortcuts if NOT_A_SHORTCUT.get(n.removeprefix(SHORTCUT)) != dimension]
         reach[dimension] = {n.removeprefix(SHORTCUT): float(value[k, names.index(n)]) for n in shortcuts}
-        best[dimension] = max(allowed, key=lambda n: value[k, names.index(n)])
-    at = [names.index(best[d]) for d in AXIS_DIMENSIONS]
+        allowed = [n for n in reach[dimension] if NOT_A_SHORTCUT.get(n) != dimension]
+        name = max(allowed, key=lambda n: reach[dimension][n])
+        best[dimension] = BestShortcut(name, reach[dimension][name])
+    at = [names.index(f"{SHORTCUT}{best[d].name}") for d in AXIS_DIMENSIONS]
 
     def statistic(pieces: Floats, seeds: Floats) -> Floats:
         r = np.nan_to_num(over_seeds(correlations(pieces), seeds))
         rival = np.stack([r[:, k, n] for k, n in enumerate(at)], axis=1)
         return r[:, :, : len(heads)] - rival[:, :, None]
 
-    found = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
-    return {
-        "reach": reach,
-        "best": {
-            d: {"name": n.removeprefix(SHORTCUT), "value": reach[d][n.removeprefix(SHORTCUT)]} for d, n in best.items()
-        },
-        "beats": {
-            head: {
-                d: {"difference": found[k, h].to_json(), "beats": found[k, h].above_zero}
-                for k, d in enumerate(AXIS_DIMENSIONS)
-            }
-            for h, head in enumerate(heads)
-        },
+    difference = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
+    beats = {
+        head: {d: AgainstShortcut(difference[k, h], difference[k, h].above_zero) for k, d in enumerate(AXIS_DIMENSIONS)}
+        for h, head in enumerate(heads)
     }
+    return Audit(reach, best, beats)
 
 
-def label_correlation(predictions: Predictions) -> dict[str, Any]:
-    """How much the scores of different dimensions have in common: mean pairwise r, with and without pristine rows."""
+def mean_specific(predictions: Predictions, name: str, dimensions: Sequence[str] = AXIS_DIMENSIONS) -> Interval:
+    """One model's mean specific r over these dimensions."""
+    correlations = Correlations(predictions.only((name,)), "specific")
+    at = [AXIS_DIMENSIONS.index(d) for d in dimensions]
+    mean: Interval = intervals(
+        lambda p, s: over_dimensions(over_seeds(correlations(p), s)[:, at]), correlations.n_pieces, correlations.n_seeds
+    )[0]
+    return mean
+
+
+@dataclass(frozen=True)
+class LabelCorrelation:
+    """Mean pairwise r of the seven axis scores: on all rows, and on rows that are not pristine."""
+
+    all: float | None
+    degraded: float | None
+
+
+def label_correlation(predictions: Predictions) -> LabelCorrelation:
+    """Correlation of the labels themselves; None where a score does not vary."""
 
     def mean_r(rows: NDArray[np.bool_]) -> float | None:
         scores = predictions.score[rows][:, : len(AXIS_DIMENSIONS)]
@@ -141,4 +168,4 @@ def label_correlation(predictions: Predictions) -> dict[str, Any]:
         r = np.asarray(np.corrcoef(scores.T))
         return float(r[np.triu_indices(len(AXIS_DIMENSIONS), 1)].mean())
 
-    return {"all": mean_r(np.ones(len(predictions.tier), bool)), "degraded": mean_r(predictions.tier > 0)}
+    return LabelCorrelation(mean_r(np.ones(len(predictions.tier), bool)), mean_r(predictions.tier > 0))

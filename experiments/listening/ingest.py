@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from keybed.experiments.data.run_folder import plain, write_json
+from keybed.experiments.data.json_codec import plain
+from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import Gate, Override, sha256_of, write_gate
 from keybed.experiments.listening.against_experts import (
     FEW_PIECES,

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from keybed.experiments.data.run_folder import plain
+from keybed.experiments.data.json_codec import plain
 from keybed.experiments.evaluation.gates import Override
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner

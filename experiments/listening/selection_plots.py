@@ -9,8 +9,8 @@ import matplotlib as mpl
 import numpy as np
 
 from keybed.experiments.listening.stratified_sample import SCORE_EDGES
+from keybed.experiments.reports.figure import STYLE, as_svg, label, new_figure
 from keybed.experiments.reports.heat_map import heat_map
-from keybed.experiments.reports.plots import STYLE, as_svg, label, new_figure
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 _TONES = ("#9b2c2c", "#dd7a1f", "#d9b44a", "#6fa8a0", "#2b6cb0")

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from keybed.experiments.data.run_folder import plain, write_json
+from keybed.experiments.data.json_codec import plain
+from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.ceiling import ceilings
 from keybed.experiments.percepiano.config import PercepianoConfig

@@ -1,48 +1,72 @@
-"""Runs side by side: the same rows, paired, with intervals.
+"""Compare runs on the same rows: mean specific r of each model, and paired differences with intervals.
 
     keybed compare RUN RUN…
 
-Every run after the first is compared with the first on the rows that all of them predictions: mean specific r of each judge, and
-the difference. Runs of one store alone can be compared; runs with different numbers of seeds are cut to the smaller.
+Compares every run with the first one, on the rows that all of them predicted. All runs must be of one store. Runs with more
+seeds than others are cut to the smallest number. Takes seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from keybed.experiments.data.json_codec import Key
 from keybed.experiments.data.run_folder import read_json, write_json
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions, load_predictions
 from keybed.experiments.phases.config import CompareConfig
-from keybed.experiments.reports.page import number
-from keybed.experiments.reports.plots import label
+from keybed.experiments.reports.figure import label
+from keybed.experiments.reports.page import with_interval
 from keybed.store.errors import KeybedError
 
 MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 
+@dataclass(frozen=True)
+class ComparedRun:
+    """One model of one run. difference: to the first run; None for the first run itself."""
+
+    run: str
+    mean: Interval
+    difference: Interval | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs side by side on `rows` common rows; models: model -> one entry per run that has it."""
+
+    rows: int
+    runs: tuple[str, ...]
+    seeds: int
+    models: Annotated[dict[str, tuple[ComparedRun, ...]], Key("judges")]
+    pieces: int
+
+
 class NotComparable(KeybedError):
-    """The runs judged different data."""
+    """The runs are of different stores or share no rows."""
 
 
-def run_compare(config: CompareConfig, console: Console) -> dict[str, Any]:
+def run_compare(config: CompareConfig, console: Console) -> Comparison:
     """Print and return the comparison. Raises NotComparable for fewer than two runs or different stores."""
     results = compare(config.runs)
-    for judge, rows in results["judges"].items():
-        table = Table(title=f"{label(judge)}: mean specific r on {results['rows']} rows of {results['pieces']} pieces")
+    for model, rows in results.models.items():
+        table = Table(title=f"{label(model)}: mean specific r on {results.rows} rows of {results.pieces} pieces")
         for head in ("run", "mean specific r", "difference to the first"):
             table.add_column(head, overflow="fold")
         for row in rows:
-            table.add_row(row["run"], _words(row["mean"]), _words(row["difference"]) if row["difference"] else "–")
+            table.add_row(
+                row.run, with_interval(row.mean), "–" if row.difference is None else with_interval(row.difference)
+            )
         console.print(table)
     if config.out is not None:
         write_json(config.out, results)
@@ -50,12 +74,8 @@ def run_compare(config: CompareConfig, console: Console) -> dict[str, Any]:
     return results
 
 
-def _words(v: Interval) -> str:
-    return f"{number(v.value)} ({number(v.low)} to {number(v.high)})"
-
-
-def compare(runs: Sequence[Path]) -> dict[str, Any]:
-    """Every judge that two runs or more share: each run's mean specific r and its difference to the first such run."""
+def compare(runs: Sequence[Path]) -> Comparison:
+    """Every model that at least two runs share: each run's mean specific r and its difference to the first such run."""
     if len(runs) < 2:
         raise NotComparable("comparing needs two runs at least: keybed compare RUN RUN")
     stores = {str(run): read_json(run / "config.json")["store"] for run in runs}
@@ -68,15 +88,14 @@ def compare(runs: Sequence[Path]) -> dict[str, Any]:
     for one in saved[1:]:
         common = np.intersect1d(common, one.index)
     if not len(common):
-        raise NotComparable("no row was judged by all of these runs")
+        raise NotComparable("no row was predicted by all of these runs")
     n_seeds = min(next(iter(one.by_model.values())).shape[0] for one in saved)
-    found: dict[str, Any] = {"rows": len(common), "runs": names, "seeds": n_seeds, "judges": {}}
-    for judge in MODELS:
-        having = [(name, one) for name, one in zip(names, saved, strict=True) if judge in one.by_model]
+    models = {}
+    for model in MODELS:
+        having = {name: one for name, one in zip(names, saved, strict=True) if model in one.by_model}
         if len(having) > 1:
-            found["judges"][judge] = _paired(judge, dict(having), common, n_seeds)
-    found["pieces"] = len(np.unique(_truth(saved[0], common)["piece"]))
-    return found
+            models[model] = _paired(model, having, common, n_seeds)
+    return Comparison(len(common), tuple(names), n_seeds, models, len(np.unique(_truth(saved[0], common)["piece"])))
 
 
 def _names(runs: Sequence[Path]) -> list[str]:
@@ -92,16 +111,16 @@ def _truth(saved: SavedPredictions, common: NDArray[np.int64]) -> dict[str, np.n
 
 
 def _paired(
-    judge: str, runs: Mapping[str, SavedPredictions], common: NDArray[np.int64], n_seeds: int
-) -> list[dict[str, Any]]:
-    said, folds = {}, []
+    model: str, runs: Mapping[str, SavedPredictions], common: NDArray[np.int64], n_seeds: int
+) -> tuple[ComparedRun, ...]:
+    by_run, folds = {}, []
     for name, one in runs.items():
         at = np.searchsorted(one.index, common)
-        said[name] = one.by_model[judge][:n_seeds, at]
+        by_run[name] = one.by_model[model][:n_seeds, at]
         folds.append(one.fold[at])
     _, fold = np.unique(np.stack(folds), axis=1, return_inverse=True)
     first = next(iter(runs.values()))
-    correlations = Correlations(Predictions(said, **_truth(first, common), fold=fold.reshape(-1)), "specific")
+    correlations = Correlations(Predictions(by_run, **_truth(first, common), fold=fold.reshape(-1)), "specific")
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
         mean = over_dimensions(over_seeds(correlations(pieces), seeds))
@@ -109,4 +128,4 @@ def _paired(
 
     values = intervals(statistic, correlations.n_pieces, n_seeds)
     n = len(runs)
-    return [{"run": name, "mean": values[i], "difference": values[n + i] if i else None} for i, name in enumerate(runs)]
+    return tuple(ComparedRun(name, values[i], values[n + i] if i else None) for i, name in enumerate(runs))

@@ -1,4 +1,4 @@
-"""Is ten seconds too short? The same corpus cut into windows of several lengths, judged by the same heads.
+"""Window check: is a window of 10 s too short? The same heads on one corpus cut into windows of several lengths.
 
     keybed plan MAESTRO STORE5  --window 5  --bins 10 --limit 500
     keybed plan MAESTRO STORE10 --window 10 --bins 20 --limit 500
@@ -6,11 +6,12 @@
     keybed extract STORE5; keybed extract STORE10; keybed extract STORE20
     keybed window-check STORE5 STORE10 STORE20 --out RUN
 
-The plan's fallback when Phase 2 says NO-GO. Windows differ, so rows cannot be paired; pieces are the same and every
-number carries its interval. Context counts as the bottleneck only where the longest window's mean specific r lies above
-the shortest one's with intervals that do not meet. What to expect: a longer window also holds more notes to measure
-an error on, so that more of its rows can be judged at all; the table says how many. About a minute a store of a few
-hundred rows, once they are extracted.
+The plan's fallback when Phase 2 says NO-GO. Windows differ, so rows cannot be paired; pieces are the same, and every number
+has an interval. The window length limits the result where the longest window's mean specific r lies above the shortest
+one's and their intervals do not overlap.
+
+Time: about a minute per store of a few hundred rows, once they are extracted. Expect: a longer window holds more notes, so
+more of its labels are valid; the table shows the share.
 """
 
 from __future__ import annotations
@@ -18,21 +19,22 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
 from keybed.experiments.data.features import Features, View, pair_of
-from keybed.experiments.data.run_folder import about_store, machine, start_run, write_json
+from keybed.experiments.data.folds import outer_folds
+from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
+from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.evaluation import tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.model_selection import most_often
+from keybed.experiments.evaluation.window_results import WindowCheckResults, WindowResults
 from keybed.experiments.phases.config import WindowCheckConfig
-from keybed.experiments.phases.phase3 import outer_folds
-from keybed.experiments.reports.page import number
+from keybed.experiments.reports.page import with_interval
 from keybed.experiments.reports.report import render
 from keybed.heads.progress import display
 from keybed.store.errors import KeybedError
@@ -48,49 +50,52 @@ class WindowsMixed(KeybedError):
 
 
 def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
-    """Judge every store and write results.json and report.html; returns the report's path. Raises WindowsMixed."""
+    """Evaluate every store and write results.json and report.html; returns the report's path. Raises WindowsMixed."""
     started = time.perf_counter()
     opened = sorted((open_store(path) for path in config.stores), key=_window_s)
     check_alike(opened)
     start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
     budget = Budget(config.epochs, config.seeds, config.hidden)
-    found: list[dict[str, Any]] = []
+    windows = []
     with compiled_once(), display(console) as progress:
         for store in opened:
             audio, midi = pair_of(store, config.audio, config.midi)
             features = Features(store, View(audio, midi), store.rows(), memory_gib=config.memory_gib)
-            folds = outer_folds(features, config.folds)
-            heads = head_configs(HEADS, config.hidden, "frames")
-            where = config.out / "checkpoints" / f"{_window_s(store):g}-s"
-            trial = cross_validate(
-                features, folds, heads, budget, fingerprint=store.fingerprint, checkpoints=where, progress=progress
+            result = cross_validate(
+                features,
+                outer_folds(features.rows, config.folds),
+                head_configs(HEADS, config.hidden, "frames"),
+                budget,
+                fingerprint=store.fingerprint,
+                checkpoints=config.out / "checkpoints" / f"{_window_s(store):g}-s",
+                progress=progress,
             )
-            specific, mean = tables.correlation_table(trial.predictions, SHOWN, "specific")
-            found.append(
-                {
-                    "window_s": _window_s(store),
-                    "store": about_store(store),
-                    "rows": len(trial.rows),
-                    "judgeable": float(trial.rows.valid.mean()),
-                    "pieces": len(trial.predictions.pieces),
-                    "pair": {"audio": audio, "midi": midi, "view": "frames"},
-                    "fusion": most_often([c.fusion for c in trial.choices]),
-                    "specific": specific,
-                    "mean": mean,
-                }
+            specific, mean = tables.correlation_table(result.predictions, SHOWN, "specific")
+            windows.append(
+                WindowResults(
+                    window_s=_window_s(store),
+                    store=store_facts(store),
+                    rows=len(result.rows),
+                    valid_share=float(result.rows.valid.mean()),
+                    pieces=len(result.predictions.pieces),
+                    pair=Pair(audio, midi, "frames"),
+                    fusion=most_often([c.fusion for c in result.choices]),
+                    specific=specific,
+                    mean=mean,
+                )
             )
-    word, verdict = context_verdict([f["mean"][BEST_FUSION] for f in found])
-    _print(console, found, verdict)
-    results = {
-        "phase": "window check",
-        "store": found[-1]["store"],
-        "pair": found[-1]["pair"],
-        "windows": found,
-        "word": word,
-        "verdict": verdict,
-        "machine": machine(),
-        "seconds": round(time.perf_counter() - started, 1),
-    }
+    word, verdict = context_verdict([w.mean[BEST_FUSION] for w in windows])
+    _print(console, windows, verdict)
+    results = WindowCheckResults(
+        phase="window check",
+        store=windows[-1].store,
+        pair=windows[-1].pair,
+        windows=tuple(windows),
+        word=word,
+        verdict=verdict,
+        machine=this_machine(),
+        seconds=round(time.perf_counter() - started, 1),
+    )
     write_json(config.out / "results.json", results)
     report = render(config.out)
     console.print(f"report: {report}", soft_wrap=True)
@@ -101,23 +106,19 @@ def _window_s(store: Store) -> float:
     return float(store.recipe.segments["window_s"])
 
 
-def _print(console: Console, found: Sequence[dict[str, Any]], verdict: str) -> None:
+def _print(console: Console, windows: Sequence[WindowResults], verdict: str) -> None:
     table = Table(title="mean specific r by window length")
     for head in ("window", "rows", "best single", "best fusion"):
         table.add_column(head, justify="right")
-    for f in found:
-        cells = [_words(f["mean"][name]) for name in (BEST_SINGLE, BEST_FUSION)]
-        table.add_row(f"{f['window_s']:g} s", str(f["rows"]), *cells)
+    for w in windows:
+        cells = [with_interval(w.mean[name]) for name in (BEST_SINGLE, BEST_FUSION)]
+        table.add_row(f"{w.window_s:g} s", str(w.rows), *cells)
     console.print(table)
     console.print(verdict)
 
 
-def _words(v: Interval) -> str:
-    return f"{number(v.value)} ({number(v.low)} to {number(v.high)})"
-
-
 def check_alike(opened: Sequence[Store]) -> None:
-    """Raises WindowsMixed unless these are two stores at least, alike but for their windows."""
+    """Raises WindowsMixed unless these are at least two stores that differ only in their windows."""
     if len(opened) < 2:
         raise WindowsMixed("a window check needs two stores at least, of different windows")
     first = opened[0]

@@ -1,17 +1,14 @@
-"""Where a store's sound came from, and what that means for every number on it: in words for each report."""
+"""The source of a store's audio and its consequences, in words for every report."""
 
 from __future__ import annotations
 
 from keybed.experiments.reports.page import Banner
 
-RECORDED = (
-    "The sound is the real recording: only the tone axis touches it. Whatever the notes are said to do wrong cannot be "
-    "heard in it."
-)
+RECORDED = "The audio is the real recording: only the tone axis touches it. The errors of the other axes are in the MIDI alone."
 RENDERED = (
-    "The sound is rendered from the degraded notes with one soundfont, in which a pedal is down or up, so half-pedalling "
-    "means changing early or late, and which has no touch-dependent timbre: tone_quality here means how clean the "
-    "recording is, not touch."
+    "The audio is rendered from the degraded notes with one soundfont. In it a pedal is down or up, so half-pedalling means "
+    "that the pedal changes early or late. It has no touch-dependent timbre: tone_quality means how clean the recording is, "
+    "not touch."
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 
-from keybed.experiments.reports.plots import STYLE, as_svg, new_figure
+from keybed.experiments.reports.figure import STYLE, as_svg, new_figure
 
 
 def heat_map(

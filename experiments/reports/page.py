@@ -1,25 +1,25 @@
-"""A report's page: verdict first, then warnings, then sections of pictures and tables. Knows nothing of any phase."""
+"""A report's page: the verdict, then warnings, then sections of pictures and tables. It has no code about any phase."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import jinja2
+import numpy as np
 
 from keybed.experiments.evaluation.gates import Criterion, Gate
+from keybed.experiments.evaluation.intervals import Interval
 from keybed.store.disk.durable import replace_file
 
-Json = Any
 TEMPLATES = Path(__file__).parent / "templates"
 Cell = str | dict[str, str]
 
 
 @dataclass(frozen=True)
 class Banner:
-    """Something that must be read before any number."""
+    """A warning above all numbers."""
 
     text: str
     head: str = ""
@@ -28,7 +28,7 @@ class Banner:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text; `numeric` columns are set to the right; `fold` hides it behind its caption."""
+    """Rows of text. numeric: columns that are set to the right. fold: hide the table behind its caption."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[Cell]]
@@ -78,20 +78,28 @@ def write_page(page: Page, path: Path) -> Path:
     return path
 
 
-def number(value: Json, digits: int = 3) -> str:
-    """A number for people; a dash where there is none; a true minus sign."""
-    return "–" if value is None else f"{value:.{digits}f}".replace("-", "−")
+AnyInterval = Interval | Mapping[str, float | None]
+"""An interval, or one as JSON."""
 
 
-def with_interval(interval: Mapping[str, Json], digits: int = 3) -> str:
+def as_interval(interval: AnyInterval) -> Interval:
+    """An interval from either form."""
+    return interval if isinstance(interval, Interval) else Interval.from_json(interval)
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number for people, with a true minus sign; a dash for None and NaN."""
+    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
+
+
+def with_interval(interval: AnyInterval, digits: int = 3) -> str:
     """0.412 (0.380 to 0.441)."""
-    if interval["value"] is None:
+    v = as_interval(interval)
+    if not np.isfinite(v.value):
         return "undefined"
-    if interval["low"] is None:
-        return number(interval["value"], digits)
-    return (
-        f"{number(interval['value'], digits)} ({number(interval['low'], digits)} to {number(interval['high'], digits)})"
-    )
+    if not np.isfinite(v.low):
+        return number(v.value, digits)
+    return f"{number(v.value, digits)} ({number(v.low, digits)} to {number(v.high, digits)})"
 
 
 def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool = False) -> Table:
@@ -102,12 +110,12 @@ def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool 
         style = f"pill {c.outcome}" if c.required else "pill shown"
         text = c.outcome if c.required else f"{c.outcome} · shown only"
         rows.append([c.name, value, c.threshold, {"text": text, "style": style}, c.arithmetic])
-    head = ["criterion", "value (95 % interval)", "asked", "verdict", "arithmetic"]
+    head = ["criterion", "value (95 % interval)", "threshold", "outcome", "arithmetic"]
     return Table(head, rows, caption=caption, fold=fold, kind="gate")
 
 
 def gate_section(gate: Gate) -> Section:
-    """The gate as a table, the plan's literal arithmetic under it."""
+    """The gate as a table, with the plan's literal arithmetic under it."""
     tables = [criteria_table(gate.criteria)]
     if gate.literal:
         tables.append(
@@ -115,14 +123,14 @@ def gate_section(gate: Gate) -> Section:
                 gate.literal, caption=f"The plan’s literal arithmetic (plain r): {gate.literal_verdict}, marked literal"
             )
         )
-    return Section("The gate, criterion by criterion", tables=tables, wide=True)
+    return Section("Gate criteria", tables=tables, wide=True)
 
 
 def override_banners(gate: Gate) -> list[Banner]:
-    """Every decision to go on against a gate, for every report after it."""
+    """One banner per decision to go on against a gate."""
     return [
         Banner(
-            f"Phase {o.phase} ({o.run}) said {o.verdict}; someone went on with the reason: “{o.reason}”",
+            f"Phase {o.phase} ({o.run}) ended with {o.verdict}. The run continued with this reason: “{o.reason}”",
             "Override.",
             True,
         )

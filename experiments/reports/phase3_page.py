@@ -1,105 +1,138 @@
-"""Phase 3's page: where the two senses met, and whether quality survived the meeting."""
+"""Phase 3's page: alignment of audio and MIDI embeddings, and heads on aligned features."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.evaluation.model_names import FUSIONS, SINGLES
-from keybed.experiments.reports import plots
+from keybed.experiments.evaluation.model_names import ALL_HEADS, RAW, SINGLES
+from keybed.experiments.evaluation.phase3_results import Phase3Results
+from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.figure import label
+from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
-from keybed.experiments.reports.plots import label
-
-Json = Any
 
 
-def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
+def parts(results: Phase3Results, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
     """Lead lines, small lines under them, and sections."""
-    a, gain, recall = results["alignment"], results["gain"]["aligned"], results["variant_recall"]
-    lead = [
-        f"Alignment {with_interval(a['after'], 2)}, asked > 0.6; before training {number(a['before']['value'], 2)}, "
-        f"a closed-form map (CCA) {number(a['cca']['value'], 2)}.",
-        f"Fusion against the best single modality, raw or aligned: {gain['arithmetic']}; asked ≥ 15 %.",
-        f"Among a segment’s own variants the right partner comes first in {number(recall['after']['value'], 2)} of the cases "
-        f"(chance {number(recall['chance'], 2)}).",
+    return lead(results, gate), below(results, gate), cards(results, gate)
+
+
+def lead(results: Phase3Results, gate: Gate) -> list[str]:
+    """Alignment, fusion gain and recall among variants."""
+    alignment, recall, gain = results.alignment, results.variant_recall, results.gain.aligned
+    return [
+        "Alignment (paired minus unpaired cosine of audio and MIDI embeddings) "
+        f"{with_interval(alignment.after, 2)}; the gate asks > {gate.criterion(names.ALIGNMENT).bound:g}. Before training "
+        f"{number(alignment.before.value, 2)}; canonical correlation (CCA, a closed-form linear map) "
+        f"{number(alignment.cca.value, 2)}.",
+        f"Fusion against the best single modality, raw or aligned, mean {SPECIFIC_R}: {gain.arithmetic}; the gate asks "
+        f"≥ {100 * gate.criterion(names.GAIN_ANYWHERE).bound:g} %.",
+        f"R@1 of a row's partner among the variants of its segment: {number(recall.after.value, 2)} "
+        f"(chance {number(recall.chance, 2)}).",
     ]
-    below = [
+
+
+def below(results: Phase3Results, gate: Gate) -> list[str]:
+    """The gate's headline, retention, and the run before."""
+    return [
         gate.headline,
-        f"A straight line keeps {with_interval(results['retention']['ratio'], 2)} of the quality it reads from the raw features.",
-        f"After {results['after']['run']} ({results['after']['verdict']}); fusion gain there: {results['gain']['phase2']['arithmetic']}.",
+        f"A ridge probe on the projections keeps {with_interval(results.retention.ratio, 2)} of its mean specific r on the raw "
+        "features.",
+        f"After {results.after.run} ({results.after.verdict}); fusion gain there: {results.gain.phase2.arithmetic}.",
     ]
-    sections = [
+
+
+def cards(results: Phase3Results, gate: Gate) -> list[Section]:
+    """All sections of the page."""
+    points = results.projections_2d
+    return [
         gate_section(gate),
         Section(
-            "Two senses in one picture",
+            "Alignment of audio and MIDI embeddings",
             [
-                "Blue is the sound, orange the notes; a thin line joins the two views of the same ten seconds. Short lines are what alignment means."
+                "Embeddings on their two leading principal axes. Blue: audio; orange: MIDI; a thin line joins both of one row. "
+                "Shorter lines mean better alignment."
             ],
-            [plots.clouds(results["plane"]["before"], results["plane"]["after"])],
+            [panels.paired_points(points.before, points.after)],
         ),
         _alignment(results),
         _heads(results),
         _retrieval(results),
-        Section(
-            "Training the projections",
-            [
-                f"Loss on validation rows after each epoch (lower is better); {results['steps']} steps in all; learned temperature {number(results['temperature'][0], 3)}."
-            ],
-            [
-                plots.curves(
-                    {"validation loss": [-e["validation"]["projection"][0] for e in results["history"]]},
-                    "validation loss",
-                    "epoch",
-                    "InfoNCE",
-                )
-            ],
+        _training(results),
+        glossary(
+            "alignment",
+            "specific r",
+            "R@1",
+            "effective rank",
+            "uniformity",
+            "CCA",
+            "segment, variant, row",
+            "tier",
+            "bin",
+            "test rows, out of fold",
+            "interval",
         ),
     ]
-    return lead, below, sections
 
 
-def _alignment(results: Json) -> Section:
-    a, recall, spread = results["alignment"], results["variant_recall"], results["spread"]
-    rows: list[list[Cell]] = [
-        ["alignment", *[with_interval(a[k], 2) for k in ("before", "after", "cca")]],
-        ["R@1 among own variants", *[with_interval(recall[k], 2) for k in ("before", "after", "cca")]],
+def _alignment(results: Phase3Results) -> Section:
+    def row(name: str, values: object) -> list[Cell]:
+        return [name, *[with_interval(getattr(values, k), 2) for k in ("before", "after", "cca")]]
+
+    rows = [
+        row("alignment", results.alignment),
+        row("R@1 among the segment's variants", results.variant_recall),
     ]
+    collapse = results.collapse
     for m in SINGLES:
         for key, words in (("effective_rank", "effective rank"), ("uniformity", "uniformity")):
-            rows.append(
-                [f"{words}, {label(m)}", number(spread["before"][m][key], 2), number(spread["after"][m][key], 2), "–"]
-            )
+            values = (number(getattr(by_modality[m], key), 2) for by_modality in (collapse.before, collapse.after))
+            rows.append([f"{words}, {label(m)}", *values, "–"])
     return Section(
-        "Before, after, and the closed-form rival",
+        "Before training, after training, and CCA",
         [
-            "Untrained projections carry what the two senses share by accident; canonical correlation is what a straight map reaches without any training."
+            "Before: untrained projections. CCA: canonical correlation analysis, the best linear map in closed form, without "
+            "contrastive training."
         ],
         tables=[Table(["measure", "before", "after", "CCA"], rows, numeric=(1, 2, 3))],
         wide=True,
     )
 
 
-def _heads(results: Json) -> Section:
-    mean = results["mean"]
-    items = [(label(name), mean[name]) for name in (*SINGLES, *FUSIONS)]
-    items += [(f"raw {label(name)}", mean[f"raw {name}"]) for name in (*SINGLES, *FUSIONS)]
+def _heads(results: Phase3Results) -> Section:
+    items = [(label(name), results.mean[name]) for name in ALL_HEADS]
+    items += [(f"raw {label(name)}", results.mean[f"{RAW}{name}"]) for name in ALL_HEADS]
     return Section(
         "Phase 2’s heads on aligned and on raw features",
-        ["Mean specific r; the same epochs, seeds and folds."],
+        ["Mean specific r, with the same epochs, seeds and folds."],
         [plots.forest(items, "mean specific r, aligned and raw", "mean specific r")],
     )
 
 
-def _retrieval(results: Json) -> Section:
+def _retrieval(results: Phase3Results) -> Section:
     rows: list[list[Cell]] = []
-    for key, words in (("audio_to_midi", "sound → notes"), ("midi_to_audio", "notes → sound")):
-        for extra, where in (("", "all rows"), (", same piece", "same piece")):
+    for key, words in (("audio_to_midi", "audio → MIDI"), ("midi_to_audio", "MIDI → audio")):
+        for extra, where in (("", "all rows"), ("_same_piece", "same piece")):
             for when in ("before", "after"):
-                found = results["retrieval"][when][f"{key}{extra}"]
-                rows.append([f"{words}, {where}", when, *[number(found[r], 2) for r in ("R@1", "R@5", "R@10")]])
-    n = results["retrieval"]["after"]["rows"]
+                recall = getattr(getattr(results.retrieval, when), f"{key}{extra}")
+                rows.append([f"{words}, {where}", when, *[number(recall[r], 2) for r in ("R@1", "R@5", "R@10")]])
     return Section(
-        "Finding the partner",
-        [f"How often the right one of {n} is first, in the first five, in the first ten."],
+        "Retrieval of the paired row",
+        [
+            f"R@k: share of {results.retrieval.after.rows} rows of the first fold whose partner in the other modality is among "
+            "the k nearest."
+        ],
         tables=[Table(["search", "", "R@1", "R@5", "R@10"], rows, numeric=(2, 3, 4))],
+    )
+
+
+def _training(results: Phase3Results) -> Section:
+    loss = [-epoch["validation"]["projection"][0] for epoch in results.history]
+    return Section(
+        "Training of the projections",
+        [
+            f"InfoNCE loss on validation rows after each epoch (lower is better); {results.steps} steps in all; learned "
+            f"temperature {number(results.temperature[0], 3)}."
+        ],
+        [panels.curves({"validation loss": loss}, "validation loss", "epoch", "InfoNCE")],
     )

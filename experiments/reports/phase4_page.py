@@ -1,93 +1,109 @@
-"""Phase 4's page: the targets, dimension by dimension, and what each ingredient was worth."""
+"""Phase 4's page: the plan's targets by dimension, ablations, and conformal intervals."""
 
 from __future__ import annotations
 
-from typing import Any
-
+from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
-from keybed.experiments.reports import plots
+from keybed.experiments.evaluation.phase4_results import Phase4Results
+from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.figure import label
+from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
-from keybed.experiments.reports.plots import label
 from keybed.store.format.vocabulary import DIMENSIONS
 
-Json = Any
+MODELS = (FINAL_FUSION, PHASE4_BEST_SINGLE)
 
 
-def parts(results: Json, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
+def parts(results: Phase4Results, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
     """Lead lines, small lines under them, and sections."""
-    table = results["specific"][FINAL_FUSION]
+    expression = results.specific[FINAL_FUSION]["musical_expression"]
     lead = [
-        f"Technical: mean specific r {with_interval(results['technical'], 2)}, asked > 0.50.",
-        f"Interpretive: musical expression {with_interval(table['musical_expression'], 2)}, asked > 0.35.",
-        f"Fusion against the best single modality: {results['gain']['specific']['arithmetic']}; asked ≥ 15 %.",
+        f"Technical dimensions: mean {SPECIFIC_R} {with_interval(results.technical, 2)}; the gate asks "
+        f"> {gate.criterion(names.TECHNICAL_MEAN).bound:.2f}.",
+        f"Interpretive: musical expression {with_interval(expression, 2)}; the gate asks "
+        f"> {gate.criterion(names.INTERPRETIVE).bound:.2f}.",
+        f"Fusion against the best single modality: {results.gain.specific.arithmetic}; the gate asks "
+        f"≥ {100 * gate.criterion(names.GAIN_FINAL).bound:g} %.",
     ]
-    overall = results["overall"]
+    overall = results.overall
     below = [
         gate.headline,
-        f"Overall interpretation is the mean of the others and counts in no gate: plain r {number(overall['predicted'], 2)} predicted, "
-        f"{number(overall['mean_of_seven'], 2)} from the mean of the seven predictions.",
-        f"The plan’s literal targets in plain r: {gate.literal_verdict} (literal). After {results['after']['run']} ({results['after']['verdict']}).",
+        "Overall interpretation is the mean of the other scores and counts in no gate: plain r "
+        f"{number(overall.predicted, 2)} predicted directly, {number(overall.mean_of_seven, 2)} from the mean of the seven "
+        "other predictions.",
+        f"The plan’s literal targets in plain r: {gate.literal_verdict} (literal). After {results.after.run} "
+        f"({results.after.verdict}).",
     ]
-    judges = {
-        FINAL_FUSION: results["specific"][FINAL_FUSION],
-        PHASE4_BEST_SINGLE: results["specific"][PHASE4_BEST_SINGLE],
-    }
-    uncertainty: list[list[Cell]] = [
-        [label(d), f"± {number(u['half_width'], 1)}", number(u["coverage"], 2)]
-        for d, u in results["uncertainty"]["dimensions"].items()
-    ]
-    epochs = results["history"]
-    curves = {}
-    for name in epochs[0]["validation"]:
-        curves[name] = [sum(v or 0 for v in e["validation"][name]) / len(e["validation"][name]) for e in epochs]
-    sections = [
+    return lead, below, cards(results, gate)
+
+
+def cards(results: Phase4Results, gate: Gate) -> list[Section]:
+    """All sections of the page."""
+    by_model = {name: results.specific[name] for name in MODELS}
+    return [
         gate_section(gate),
         Section(
-            "Dimension by dimension",
+            "Specific r by dimension",
             ["Specific r with its 95 % interval."],
-            [plots.by_dimension(judges, "specific r", "specific r")],
+            [plots.by_dimension(by_model, "specific r", "specific r")],
         ),
-        Section(
-            "What each ingredient was worth",
-            [
-                "Mean specific r of the same fusion head under every condition; only views that the store holds are listed."
-            ],
-            [
-                plots.forest(
-                    [(name.replace(", ", ",\n"), v) for name, v in results["ablations"].items()],
-                    "ablations",
-                    "mean specific r",
-                )
-            ],
-        ),
-        Section(
-            "How sure is it?",
-            [
-                "A band of this half-width around a prediction, sized on validation pieces, should hold the truth in 90 % of the rows; the last column is what it held on pieces never seen."
-            ],
-            tables=[Table(["dimension", "points of 100", "held"], uncertainty, numeric=(1, 2))],
-        ),
-        Section(
-            "Training",
-            ["Concordance on validation rows, mean over seeds."],
-            [plots.curves(curves, "validation by epoch", "epoch", "validation CCC")],
-        ),
-        Section(
-            "The plan’s literal r",
-            tables=[
-                Table(
-                    ["dimension", label(FINAL_FUSION), label(PHASE4_BEST_SINGLE)],
-                    [
-                        [
-                            label(d),
-                            *[with_interval(results["plain"][n][d], 2) for n in (FINAL_FUSION, PHASE4_BEST_SINGLE)],
-                        ]
-                        for d in DIMENSIONS
-                    ],
-                    numeric=(1, 2),
-                )
-            ],
+        _ablations(results),
+        _uncertainty(results),
+        _training(results),
+        _plain(results),
+        glossary(
+            "specific r",
+            "plain r",
+            "tier",
+            "dimension, axis",
+            "segment, variant, row",
+            "bin",
+            "state",
+            "test rows, out of fold",
+            "interval",
+            "concordance (CCC)",
         ),
     ]
-    return lead, below, sections
+
+
+def _ablations(results: Phase4Results) -> Section:
+    items = [(name.replace(", ", ",\n"), v) for name, v in results.ablations.items()]
+    return Section(
+        "Ablations",
+        ["Mean specific r of the same fusion head under each condition. Only views that the store holds are listed."],
+        [plots.forest(items, "ablations", "mean specific r")],
+    )
+
+
+def _uncertainty(results: Phase4Results) -> Section:
+    rows: list[list[Cell]] = [
+        [label(d), f"± {number(u.half_width, 1)}", number(u.coverage, 2)]
+        for d, u in results.uncertainty.dimensions.items()
+    ]
+    return Section(
+        "Conformal intervals",
+        [
+            "Half-width of an interval around each prediction, in points of 100, set on validation pieces so that it holds the "
+            f"score in {100 * results.uncertainty.asked:.0f} % of the rows. Coverage: the share of test rows inside it."
+        ],
+        tables=[Table(["dimension", "half-width", "coverage"], rows, numeric=(1, 2))],
+    )
+
+
+def _training(results: Phase4Results) -> Section:
+    validation = [epoch["validation"] for epoch in results.history]
+    curves = {name: [sum(v or 0 for v in e[name]) / len(e[name]) for e in validation] for name in validation[0]}
+    return Section(
+        "Training",
+        ["Concordance (CCC) on validation rows, mean over seeds."],
+        [panels.curves(curves, "validation by epoch", "epoch", "validation CCC")],
+    )
+
+
+def _plain(results: Phase4Results) -> Section:
+    rows: list[list[Cell]] = [[label(d), *[with_interval(results.plain[n][d], 2) for n in MODELS]] for d in DIMENSIONS]
+    return Section(
+        "The plan’s literal r (plain r)",
+        tables=[Table(["dimension", *map(label, MODELS)], rows, numeric=(1, 2))],
+    )

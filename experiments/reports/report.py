@@ -7,42 +7,43 @@ renders a finished run again without computing anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from keybed.experiments.data.run_folder import read_json
+from rich.console import Console
+
 from keybed.experiments.evaluation.gates import Gate, read_gate
+from keybed.experiments.evaluation.phase2_results import Phase2Results
+from keybed.experiments.evaluation.phase3_results import Phase3Results
+from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.reports import phase2_page, phase3_page, phase4_page, window_page
 from keybed.experiments.reports.audio_source import sound_banner
-from keybed.experiments.reports.page import Banner, Page, Section, override_banners, write_page
-from keybed.store.errors import KeybedError
+from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
+from keybed.experiments.reports.results import RunResults, read_any_results
 
-Json = Any
-
-
-class NothingToReport(KeybedError):
-    """The folder is a run of a kind that has no page."""
+TITLES = {
+    2: "fusion of audio and MIDI against either alone",
+    3: "alignment of audio and MIDI embeddings",
+    4: "full training of the best fusion",
+}
 
 
 def render(run: Path) -> Path:
-    """RUN/results.json and gate.json -> RUN/report.html."""
-    results = read_json(run / "results.json")
-    if results.get("phase") == "window check":
+    """RUN/results.json and gate.json -> RUN/report.html. Raises NothingToReport for a run without a page."""
+    results = read_any_results(run)
+    if isinstance(results, WindowCheckResults):
         return _render_window_check(results, run)
     gate = read_gate(run)
-    writers: dict[int, Callable[[Json, Gate], tuple[list[str], list[str], list[Section]]]] = {
-        2: phase2_page.parts,
-        3: phase3_page.parts,
-        4: phase4_page.parts,
-    }
-    if results.get("phase") not in writers:
-        raise NothingToReport(f"{run / 'results.json'} is of phase {results.get('phase')!r}, which has no page")
-    lead, below, sections = writers[results["phase"]](results, gate)
+    if isinstance(results, Phase2Results):
+        lead, below, sections = phase2_page.parts(results, gate)
+    elif isinstance(results, Phase3Results):
+        lead, below, sections = phase3_page.parts(results, gate)
+    else:
+        lead, below, sections = phase4_page.parts(results, gate)
+    literal_alone = gate.verdict == "UNDEFINED" and results.store.tiered
     page = Page(
-        title=f"Keybed · Phase {gate.phase} · {results['title'] if 'title' in results else TITLES[gate.phase]}",
+        title=f"Keybed · Phase {gate.phase} · {TITLES[gate.phase]}",
         verdict=gate.verdict,
-        word=f"{gate.literal_verdict} (literal)" if gate.verdict == "UNDEFINED" and _tiered(results) else gate.verdict,
+        word=f"{gate.literal_verdict} (literal)" if literal_alone else gate.verdict,
         lead=lead,
         below=below,
         advice=gate.advice,
@@ -53,13 +54,21 @@ def render(run: Path) -> Path:
     return write_page(page, run / "report.html")
 
 
-def _render_window_check(results: Json, run: Path) -> Path:
-    """A page without a gate: nothing is decided on window lengths alone."""
+def show_gate(run: Path, gate: Gate, console: Console) -> Path:
+    """Write the report, and print the verdict and the report's path."""
+    report = render(run)
+    console.print(f"Phase {gate.phase}: {gate.verdict}. {gate.headline}")
+    console.print(f"report: {report}", soft_wrap=True)
+    return report
+
+
+def _render_window_check(results: WindowCheckResults, run: Path) -> Path:
+    """A page without a gate: window lengths alone decide nothing."""
     lead, below, sections = window_page.parts(results)
     page = Page(
-        title="Keybed · window check · is context the bottleneck?",
+        title="Keybed · window check · mean specific r by window length",
         verdict="UNDEFINED",
-        word=results["word"],
+        word=results.word,
         lead=lead,
         below=below,
         advice=None,
@@ -70,68 +79,55 @@ def _render_window_check(results: Json, run: Path) -> Path:
     return write_page(page, run / "report.html")
 
 
-TITLES = {
-    2: "does fusing sound and notes beat either alone?",
-    3: "do sound and notes meet in one space?",
-    4: "is the judge good enough to spend money on?",
-}
-
-
-def _tiered(results: Json) -> bool:
-    return bool(results["store"]["profile"] == "tiered")
-
-
-def banners(results: Json) -> list[Banner]:
-    """What must be read before any number: random weights, a tiered store, where the audio came from, missing rows."""
-    found = []
-    used = {results["pair"]["audio"], results["pair"]["midi"]}
-    random = [e["name"] for e in results["store"]["encoders"] if e["random"] and e["name"] in used]
+def banners(results: RunResults) -> list[Banner]:
+    """Warnings above all numbers: random weights, a tiered store, the source of the audio, rows that could not be made."""
+    store, warnings = results.store, []
+    random = [e.name for e in store.encoders if e.random and e.name in (results.pair.audio, results.pair.midi)]
     if random:
-        found.append(
+        warnings.append(
             Banner(
-                f"{' and '.join(random)} ran with seeded noise instead of trained weights. The pipeline is real; these "
-                "numbers say nothing about the encoder, and no decision may rest on them.",
+                f"{' and '.join(random)} ran with seeded random weights instead of trained ones. The pipeline is real; these "
+                "numbers say nothing about the encoder. Do not base a decision on them.",
                 "Random weights.",
                 True,
             )
         )
-    if _tiered(results):
-        found.append(
+    if store.tiered:
+        warnings.append(
             Banner(
-                "In a tiered store every dimension of a row is its tier, so the dimensions are nearly one number and a "
-                "detector of degradation passes for a judge of rhythm. Only the plan’s literal verdict applies; read it "
-                "beside the tier-only floor.",
+                "In a tiered store every dimension of a row has the row's tier (quality band). The dimensions are nearly one "
+                "number, so a detector of degradation scores well on rhythm too. Only the plan’s literal verdict applies; "
+                "compare it with what the tier alone reaches.",
                 "Tiered store.",
                 True,
             )
         )
-    found.append(sound_banner(results["store"]["audio_source"]))
-    lost = {name: n for name, n in results["store"]["status"].items() if name != "OK"}
+    warnings.append(sound_banner(store.audio_source))
+    lost = {name: n for name, n in store.status.items() if name != "OK"}
     if lost:
         words = ", ".join(f"{n} {name.lower().replace('_', ' ')}" for name, n in lost.items())
-        found.append(
-            Banner(
-                f"{sum(lost.values())} of {results['store']['n_rows']} rows could not be made and are left out: {words}."
-            )
+        warnings.append(
+            Banner(f"{sum(lost.values())} of {store.n_rows} rows could not be made and are left out: {words}.")
         )
-    return found
+    return warnings
 
 
-def footer(results: Json) -> list[str]:
-    """Where it came from and how it was run."""
-    store, machine = results["store"], results["machine"]
-    budget = results.get("budget", {})
+def footer(results: RunResults) -> list[str]:
+    """Store, machine, training settings, and how intervals were made."""
+    store, machine = results.store, results.machine
     lines = [
-        f"Store {store['fingerprint'][:16]}… · {store['n_rows']} rows · profile {store['profile']} · encoders "
-        + ", ".join(f"{e['name']} ({e['source']})" for e in store["encoders"]),
-        f"{machine['system']} {machine['processor']}, {machine['cores']} cores, Python {machine['python']} · {results['seconds']} s",
+        f"Store {store.fingerprint[:16]}… · {store.n_rows} rows · profile {store.profile} · encoders "
+        + ", ".join(f"{e.name} ({e.source})" for e in store.encoders),
+        f"{machine.system} {machine.processor}, {machine.cores} cores, Python {machine.python} · {results.seconds} s",
     ]
-    if budget:
+    if not isinstance(results, WindowCheckResults):
+        budget = results.budget
         lines.append(
             f"{budget['epochs']} epochs, {len(budget['seeds'])} seeds, batches of {budget['batch_rows']} rows, "
             f"learning rate {budget['learning_rate']:g}"
         )
     lines.append(
-        "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json and gate.json."
+        "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json and "
+        "gate.json."
     )
     return lines

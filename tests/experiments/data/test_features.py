@@ -130,7 +130,7 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
                 if sign != 0:
                     points += ((sign * np.sign(said[:, i, 7] - said[:, j, 7]) + 1) / 2).tolist()
             assert found[f"{TIERS[a]}>{TIERS[b]}"].value == pytest.approx(np.mean(points))
-    assert sum(int(d["pairs"]) for d in ordering_by_difficulty(predictions, "judge")) == len(np.unique(rows.segment))
+    assert sum(d.pairs for d in ordering_by_difficulty(predictions, "judge")) == len(np.unique(rows.segment))
     assert len(pairs_within_segments(predictions).better) == 6 * len(np.unique(rows.segment))
 
 

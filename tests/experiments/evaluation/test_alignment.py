@@ -13,7 +13,8 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.features import Features, View
 from keybed.experiments.data.folds import split_fold
-from keybed.experiments.evaluation import alignment
+from keybed.experiments.data.json_codec import plain
+from keybed.experiments.evaluation import alignment, alignment_measures
 from keybed.heads.align import AlignConfig
 from keybed.heads.fit_config import FitConfig
 from keybed.store.errors import NoDiskSpace
@@ -25,8 +26,8 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
     midi = rng.normal(size=(48, 6))
     audio = midi + rng.normal(size=(48, 6))
     embeddings = alignment.Embeddings(np.arange(8, 56), audio, midi)
-    monkeypatch.setattr(alignment, "_ASKED_AT_ONCE", 7)
-    found = alignment.retrieval(embeddings, rows)
+    monkeypatch.setattr(alignment_measures, "_QUERIES_AT_ONCE", 7)
+    found = plain(alignment_measures.retrieval(embeddings, rows))
     assert found["rows"] == 48
     piece = rows.piece[8:56]
     for name, asking, answers in (("audio_to_midi", audio, midi), ("midi_to_audio", midi, audio)):
@@ -49,8 +50,8 @@ def test_alignment_of_a_resample_against_the_plain_count(
     midi = rng.normal(size=(len(chosen), 6)) + rows.piece[chosen][:, None]
     audio = midi + rng.normal(size=midi.shape)
     seen = []
-    monkeypatch.setattr(alignment, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
-    alignment.alignment_interval([alignment.Embeddings(chosen, audio, midi)], rows)
+    monkeypatch.setattr(alignment_measures, "intervals", lambda statistic, *_: seen.append(statistic) or [None])
+    alignment_measures.alignment_interval([alignment.Embeddings(chosen, audio, midi)], rows)
     draws = [np.flatnonzero(rows.piece[chosen] == np.unique(rows.piece)[p]) for p in (0, 0, 1)]
     paired = [audio[i] @ midi[i] for draw in draws for i in draw]
     unpaired = [

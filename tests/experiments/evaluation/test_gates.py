@@ -47,6 +47,21 @@ def test_more_than_and_below_are_strict() -> None:
     assert below("slope", Interval(0.099, 0, 0.2), 0.1, "").outcome == "pass"
 
 
+def test_the_threshold_of_a_criterion_is_read_from_the_gate() -> None:
+    wide = Interval(0.3, 0.1, 0.5)
+    gate = make_gate(
+        2,
+        [at_least("gain", wide, 0.15, "", above_zero=True), below("slope", wide, 0.1, "")],
+        [above_zero("l", wide, "")],
+        {},
+    )
+    assert (gate.criterion("gain").bound, gate.criterion("slope").bound) == (0.15, 0.1)
+    with pytest.raises(KeyError, match="no criterion 'other'"):
+        gate.criterion("other")
+    with pytest.raises(ValueError, match="no number"):
+        _ = gate.criterion("l").bound
+
+
 def test_verdicts() -> None:
     good, bad = above_zero("a", Interval(1, 0.5, 2), ""), above_zero("b", Interval(1, -0.5, 2), "")
     unknown, shown = (
@@ -110,7 +125,7 @@ def test_fused_beats_the_specialists_too() -> None:
     predictions = _judged({BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half})
     found = gains(predictions)
     expected = (1 / np.sqrt(2)) / (0.5 / np.sqrt(1.25)) - 1
-    assert found["a"].relative.value == pytest.approx(expected, abs=0.06)
+    assert found.a.relative.value == pytest.approx(expected, abs=0.06)
     assert reading(found).startswith("fused")
 
 
@@ -118,7 +133,7 @@ def test_a_base_near_zero_makes_the_gain_undefined() -> None:
     weak, strong = np.full(8, 0.05), np.full(8, 0.5)
     predictions = _judged({BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak})
     found = gains(predictions)
-    assert found["a"].base.value < gains_module.SMALLEST_BASE
-    assert np.isnan(found["a"].relative.value)
+    assert found.a.base.value < gains_module.SMALLEST_BASE
+    assert np.isnan(found.a.relative.value)
     assert gain_criteria(found, 0.10)[0].outcome == "undefined"
     assert reading(found).startswith("undefined")

@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import GateRefused, read_gate
 from keybed.experiments.phases.compare import NotComparable, compare
 from keybed.experiments.phases.config import Phase2Config, Phase3Config, Phase4Config
 from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.phases.phase3 import run_phase3
 from keybed.experiments.phases.phase4 import run_phase4
+from keybed.experiments.reports.results import read_any_results
 
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)
@@ -43,6 +45,12 @@ def test_every_override_is_shown_in_every_later_report(runs: dict[str, Path]) ->
             assert f"“{reason}”" in page
 
 
+def test_results_on_disk_are_read_and_written_again_byte_for_byte(runs: dict[str, Path], tmp_path: Path) -> None:
+    for name in ("two", "three", "four"):
+        again = write_json(tmp_path / "results.json", read_any_results(runs[name]))
+        assert again.read_bytes() == (runs[name] / "results.json").read_bytes()
+
+
 def test_alignment_rises_with_training(runs: dict[str, Path]) -> None:
     found = json.loads((runs["three"] / "results.json").read_text())["alignment"]
     assert found["after"]["value"] > found["before"]["value"]
@@ -51,9 +59,9 @@ def test_alignment_rises_with_training(runs: dict[str, Path]) -> None:
 
 def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Path]) -> None:
     twice = compare([runs["two"], runs["two"]])
-    for rows in twice["judges"].values():
-        assert rows[1]["difference"].value == 0
-    assert set(compare([runs["two"], runs["three"]])["judges"]) >= {"audio", "midi", "best_fusion"}
+    for rows in twice.models.values():
+        assert rows[1].difference.value == 0
+    assert set(compare([runs["two"], runs["three"]]).models) >= {"audio", "midi", "best_fusion"}
     with pytest.raises(NotComparable):
         compare([runs["two"]])
 

@@ -1,0 +1,68 @@
+"""Phase 3's comparisons: aligned heads beside Phase 2's raw ones, and a ridge probe on raw and aligned frames."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.data.features import Features
+from keybed.experiments.data.folds import Fold
+from keybed.experiments.evaluation.cross_validation import CrossValidation, scored_rows
+from keybed.experiments.evaluation.intervals import intervals
+from keybed.experiments.evaluation.model_names import ALL_HEADS, PHASE3_BEST_SINGLE, RAW, SINGLES
+from keybed.experiments.evaluation.phase2_results import Chosen
+from keybed.experiments.evaluation.phase3_results import Retention
+from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
+from keybed.experiments.evaluation.ridge_probe import MOST_ROWS, fit_line
+from keybed.experiments.evaluation.saved_predictions import SavedPredictions
+from keybed.heads.ridge import frame_block
+
+
+def with_raw_models(aligned: CrossValidation, raw: SavedPredictions, raw_choices: Chosen) -> Predictions:
+    """Aligned heads, Phase 2's raw heads, and the best single modality of both kinds as validation chose in each fold."""
+    predictions = aligned.predictions
+    fold = np.zeros(len(predictions.tier), np.int64) if predictions.fold is None else predictions.fold
+    by_model = {**predictions.by_model, **{f"{RAW}{name}": raw.by_model[name] for name in ALL_HEADS}}
+    single = np.zeros_like(by_model["audio"])
+    for f, (ours, theirs) in enumerate(zip(aligned.choices, raw_choices.each_fold, strict=True)):
+        validation = {name: ours.validation[name] for name in SINGLES}
+        validation |= {f"{RAW}{name}": theirs.validation[name] for name in SINGLES}
+        best = max(validation, key=lambda name: validation[name])
+        single[:, fold == f] = by_model[best][:, fold == f]
+    return replace(predictions, by_model={**by_model, PHASE3_BEST_SINGLE: single})
+
+
+def ridge_on_frames(raw: Features, aligned: Features, fold: Fold) -> dict[str, NDArray[np.float32]]:
+    """Ridge predictions (row, 8) of the fold's test rows from both modalities' frames: "raw" and "aligned"."""
+    positions = [p[:MOST_ROWS] for p in (fold.train, fold.validation, fold.test)]
+    parts = [raw.rows.take(p) for p in positions]
+    predicted = {}
+    for name, features in (("raw", raw), ("aligned", aligned)):
+        blocks = []
+        for batch in map(features.batch, positions):
+            sides = [
+                frame_block(m, np.asarray(getattr(batch, f"{m}_BxTxC")), np.asarray(getattr(batch, f"{m}_mask_BxT")))[m]
+                for m in SINGLES
+            ]
+            blocks.append(np.concatenate(sides, axis=2))
+        predicted[name] = fit_line((blocks[0], blocks[1], blocks[2]), parts)[1]
+    return predicted
+
+
+def retention(by_fold: list[dict[str, NDArray[np.float32]]], result: CrossValidation) -> Retention:
+    """Mean specific r of the ridge probe on projections ÷ on raw features, over the test rows of all folds."""
+    positions = np.concatenate([f.test[:MOST_ROWS] for f in result.folds])
+    order = np.argsort(positions, kind="stable")
+    by_model = {n: np.concatenate([part[n] for part in by_fold])[order][None] for n in ("raw", "aligned")}
+    at = np.searchsorted(np.sort(np.concatenate([f.test for f in result.folds])), positions[order])
+    fold = None if result.predictions.fold is None else result.predictions.fold[at]
+    correlations = Correlations(replace(scored_rows(result.rows.take(at), by_model), fold=fold), "specific")
+
+    def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
+        ratio = np.divide(mean[:, 1], mean[:, 0], out=np.full(len(mean), np.nan), where=mean[:, 0] > 0.02)
+        return np.column_stack([mean, ratio])
+
+    return Retention(*intervals(statistic, correlations.n_pieces, 1))

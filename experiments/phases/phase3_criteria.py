@@ -1,0 +1,65 @@
+"""Phase 3's criteria: alignment, recall among variants, no collapse, quality retained, fusion gain."""
+
+from __future__ import annotations
+
+from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.gates import Criterion, above_zero, at_least, more_than
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.phase3_results import Phase3Results
+
+ALIGNMENT_THRESHOLD, RETENTION_THRESHOLD, GAIN_THRESHOLD = 0.6, 0.95, 0.15
+LEAST_RANK, MOST_UNIFORMITY = 5.0, -0.5
+"""Our own: a space below this effective rank or above this uniformity (0 is one point) counts as collapsed."""
+
+
+def phase3_criteria(results: Phase3Results) -> list[Criterion]:
+    """Every criterion of the gate, in the order of the report."""
+    alignment, recall = results.alignment, results.variant_recall
+    rank = min(c.effective_rank for c in results.collapse.after.values())
+    uniformity = max(c.uniformity for c in results.collapse.after.values())
+    collapsed = rank < LEAST_RANK or uniformity > MOST_UNIFORMITY
+    retention, gain, chance = results.retention, results.gain.aligned, recall.chance
+    over_chance = Interval(recall.after.value - chance, recall.after.low - chance, recall.after.high - chance)
+    return [
+        more_than(
+            names.ALIGNMENT,
+            alignment.after,
+            ALIGNMENT_THRESHOLD,
+            f"paired − unpaired cosine; untrained {_minus(alignment.before.value)}, "
+            f"closed-form CCA {_minus(alignment.cca.value)}",
+        ),
+        above_zero(
+            names.VARIANT_RECALL,
+            over_chance,
+            f"R@1 {recall.after.value:.3f} − chance {chance:.3f} = {over_chance.value:+.3f}".replace("-", "−"),
+        ),
+        Criterion(
+            names.NO_COLLAPSE,
+            float(rank),
+            None,
+            None,
+            f"effective rank ≥ {LEAST_RANK:g}, uniformity ≤ {MOST_UNIFORMITY:g}".replace("-", "−"),
+            "fail" if collapsed else "pass",
+            f"lower of both modalities: effective rank {rank:.1f}; higher: uniformity {uniformity:.2f}".replace(
+                "-", "−"
+            ),
+        ),
+        at_least(
+            names.RETENTION,
+            retention.ratio,
+            RETENTION_THRESHOLD,
+            f"a straight line reads {retention.aligned.value:.3f} from the projections, "
+            f"{retention.raw.value:.3f} from the raw features",
+        ),
+        at_least(names.GAIN_ANYWHERE, gain.relative, GAIN_THRESHOLD, gain.arithmetic, above_zero=True),
+    ]
+
+
+def literal_criteria(results: Phase3Results) -> list[Criterion]:
+    """The plan's only other number."""
+    words = "the plan's only number beside the gain"
+    return [more_than(names.LITERAL_ALIGNMENT, results.alignment.after, ALIGNMENT_THRESHOLD, words)]
+
+
+def _minus(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")

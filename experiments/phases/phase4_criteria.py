@@ -1,0 +1,41 @@
+"""Phase 4's criteria: technical and interpretive dimensions, fusion gain, and the plan's literal targets in plain r."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.gates import Criterion, at_least, more_than
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_names import FINAL_FUSION
+from keybed.experiments.evaluation.phase4_results import Phase4Results
+from keybed.store.format.vocabulary import INTERPRETIVE, TECHNICAL
+
+TECHNICAL_MEAN, TECHNICAL_EACH, INTERPRETIVE_R, GAIN = 0.50, 0.20, 0.35, 0.15
+
+
+def phase4_criteria(results: Phase4Results) -> list[Criterion]:
+    """Every criterion of the gate, in the order of the report."""
+    table, gain = results.specific[FINAL_FUSION], results.gain.specific
+    worst = min(TECHNICAL, key=lambda d: np.nan_to_num(table[d].value, nan=-1))
+    listed = ", ".join(f"{d.split('_')[0]} {table[d].value:.2f}" for d in TECHNICAL)
+    return [
+        more_than(names.TECHNICAL_MEAN, results.technical, TECHNICAL_MEAN, f"specific r: {listed}"),
+        more_than(names.TECHNICAL_EACH, table[worst], TECHNICAL_EACH, f"weakest: {worst.replace('_', ' ')}"),
+        more_than(names.INTERPRETIVE, table["musical_expression"], INTERPRETIVE_R, "specific r"),
+        at_least(names.GAIN_FINAL, gain.relative, GAIN, gain.arithmetic, above_zero=True),
+    ]
+
+
+def literal_criteria(results: Phase4Results) -> list[Criterion]:
+    """The plan's targets in plain r."""
+    table, gain = results.plain[FINAL_FUSION], results.gain.literal
+
+    def mean(dimensions: tuple[str, ...]) -> Interval:
+        return Interval(float(np.nanmean([table[d].value for d in dimensions])), float("nan"), float("nan"))
+
+    return [
+        more_than(names.LITERAL_TECHNICAL, mean(TECHNICAL), TECHNICAL_MEAN, "mean plain r of the four"),
+        more_than(names.LITERAL_INTERPRETIVE, mean(INTERPRETIVE), INTERPRETIVE_R, "mean plain r of the two"),
+        at_least(names.LITERAL_GAIN, gain.relative, GAIN, f"plain r: {gain.arithmetic}"),
+    ]

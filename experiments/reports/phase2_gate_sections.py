@@ -1,0 +1,87 @@
+"""Phase 2's sections behind the gate: fusion gain, ordering, difficulty, use of both modalities."""
+
+from __future__ import annotations
+
+from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.gates import Gate
+from keybed.experiments.evaluation.phase2_results import Phase2Results
+from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.figure import label
+from keybed.experiments.reports.page import Cell, Section, Table, with_interval
+
+ORDER_KEYS = (
+    "pristine>poor",
+    "pristine>moderate",
+    "pristine>good",
+    "good>poor",
+    "pristine>poor, tone alike",
+    "pristine>moderate, tone alike",
+)
+
+
+def gain(results: Phase2Results, gate: Gate) -> Section:
+    """Relative gains with their intervals, and every model's mean."""
+    gains, means = results.evaluation.gain, results.evaluation.mean.specific
+    items = [
+        ("(a) over the best\nsingle modality", gains.a.relative),
+        ("(b) over the\nspecialists", gains.b.relative),
+        ("(c) without\ntone_quality", gains.c.relative),
+        ("literal\n(plain r)", gains.literal.relative),
+    ]
+    rows: list[list[Cell]] = [[label(name), with_interval(value)] for name, value in means.items()]
+    threshold = gate.criterion(names.GAIN_A).bound
+    return Section(
+        "Fusion gain",
+        [
+            "Relative gain in mean specific r, paired over the same pieces and seeds. (a) without (b) means: the modalities are "
+            "complementary, but fusion adds nothing to picking the better one per dimension."
+        ],
+        [plots.forest(items, "fusion gain", "gain, %", threshold=threshold, percent=True)],
+        [Table(["model", "mean specific r"], rows, numeric=(1,))],
+    )
+
+
+def ordering(results: Phase2Results, gate: Gate, heads: list[str]) -> Section:
+    """Ordering accuracy by tier pair and head."""
+    criteria = {c.name: c for c in gate.criteria}
+    asked = {k: criteria[names.ordering(k)].bound for k in ORDER_KEYS if names.ordering(k) in criteria}
+    shown = {n: results.evaluation.ordering[n] for n in heads}
+    return Section(
+        "Ordering of two variants of one segment",
+        [
+            "Share of pairs in which the head scores the better variant higher; ties count half. Orange: the gate’s threshold "
+            "for the best fusion. “Tone alike”: the fifth of the pairs whose tone scores differ least."
+        ],
+        [plots.ordering(shown, ORDER_KEYS, asked, "ordering accuracy by tier pair")],
+    )
+
+
+def difficulty(results: Phase2Results, gate: Gate) -> Section | None:
+    """Ordering by difficulty, and slopes on difficulty; None without pristine–poor pairs."""
+    found = results.evaluation.difficulty
+    if not found.by_decile:
+        return None
+    order, slope = (gate.criterion(n).bound for n in (names.ordering("pristine>poor"), names.DIFFICULTY))
+    return Section(
+        "Quality, not difficulty",
+        [
+            "Left: ordering accuracy of the best fusion, from easy to hard segments. Right: change of the predicted score of a "
+            "pristine row per standard deviation of each difficulty measure, in percent of the pristine–poor gap."
+        ],
+        [panels.difficulty(found, order, slope)],
+    )
+
+
+def used(results: Phase2Results, gate: Gate) -> Section:
+    """Loss of specific r when one modality is swapped, and the gated head's weights."""
+    whole, swap = results.evaluation.swap, results.evaluation.swap_by_dimension
+    text = (
+        "One modality is replaced by that of another variant of the same segment. The loss of the best fusion shows how much it "
+        f"depends on that modality. Over all dimensions: audio {with_interval(whole['audio'])}, MIDI "
+        f"{with_interval(whole['midi'])}; the gate asks ≥ {gate.criterion(names.USED['audio']).bound:g} of both."
+    )
+    by_modality = {"audio swapped": swap["audio"], "MIDI swapped": swap["midi"]}
+    pictures = [plots.by_dimension(by_modality, "loss of specific r by swapped modality", "specific r lost")]
+    if results.inspection.gate is not None:
+        pictures.append(panels.shares(results.inspection.gate, "the gated head's weights"))
+    return Section("Use of both modalities", [text], pictures)

@@ -1,0 +1,182 @@
+"""Phase 2's sections beside the gate: r by dimension, shortcut audit, attention, feature spaces, probe, training, tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keybed.experiments.evaluation.diagnostics import IN_WORDS
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_names import SINGLES
+from keybed.experiments.evaluation.phase2_results import OnTestSplit, Phase2Results
+from keybed.experiments.evaluation.shortcuts import IN_WORDS as SHORTCUT_WORDS
+from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.figure import label
+from keybed.experiments.reports.page import Cell, Section, Table, number, with_interval
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
+
+MODALITY = {"audio": "audio", "midi": "MIDI"}
+DIRECTIONS = (("audio_to_midi", "audio → MIDI"), ("midi_to_audio", "MIDI → audio"))
+
+
+def specific_r(results: Phase2Results) -> Section:
+    """Specific r by dimension and head."""
+    return Section(
+        "Specific r by dimension and head",
+        [
+            "Specific r with its 95 % interval: 0 is chance, 1 is perfect. It counts only what the other six scores do not "
+            "explain."
+        ],
+        [plots.by_dimension(results.evaluation.specific, "specific r by dimension and head", "specific r")],
+    )
+
+
+def plain_r(results: Phase2Results) -> Section:
+    """Plain r by dimension and head, with the tier's own."""
+    floor = results.evaluation.tier_floor
+    return Section(
+        "Plain r, and what the tier alone reaches",
+        [
+            "A grey tick marks a predictor that knows only the row's tier. A head at the tick adds no information about the "
+            "dimension."
+        ],
+        [plots.by_dimension(results.evaluation.plain, "plain r by dimension and head", "Pearson r", floor=floor)],
+    )
+
+
+def audit(results: Phase2Results, models: list[str]) -> Section:
+    """Heads against the best shortcut of each dimension."""
+    found = results.evaluation.audit
+    rows: list[list[Cell]] = []
+    for dimension in AXIS_DIMENSIONS:
+        best = found.best[dimension]
+        row: list[Cell] = [label(dimension), f"{best.name.replace('_', ' ')} {number(best.value, 2)}"]
+        for name in models:
+            value = number(results.evaluation.specific[name][dimension].value, 2)
+            beats = found.beats[name][dimension].beats
+            row.append(value if beats else {"text": f"{value} ✗", "style": "weak"})
+        rows.append(row)
+    reach = found.reach[DIMENSIONS[0]]
+    words = "; ".join(f"{n.replace('_', ' ')}: {text}" for n, text in SHORTCUT_WORDS.items() if n in reach)
+    head = ["dimension", "best shortcut", *[label(n) for n in models]]
+    return Section(
+        "Shortcut audit",
+        [
+            f"Shortcut baselines: ridge regression on one measure each ({words}). ✗: the head is not better than the best "
+            "shortcut with its whole interval. The noise level is no shortcut for tone_quality, because it is the label there.",
+        ],
+        tables=[Table(head, rows, numeric=tuple(range(2, 2 + len(models))))],
+        wide=True,
+    )
+
+
+def attention(results: Phase2Results) -> Section | None:
+    """Entropy, sparsity and mean maps of cross-attention; None without a time grid."""
+    found = results.inspection.attention
+    if found is None:
+        return None
+    rows: list[list[Cell]] = []
+    for key, words in DIRECTIONS:
+        each = getattr(found, key)
+        for metric in ("entropy", "sparsity"):
+            values = (number(getattr(m, metric), 2) for m in (each.trained, each.untrained))
+            rows.append([words, metric, *values])
+    window_s = results.store.window_s or 10.0
+    return Section(
+        "Cross-attention in time",
+        [IN_WORDS["attention_entropy"], IN_WORDS["attention_sparsity"]],
+        [panels.attention(found.audio_to_midi.map, found.midi_to_audio.map, window_s)],
+        [Table(["direction", "measure", "trained", "untrained"], rows, numeric=(2, 3))],
+    )
+
+
+def spaces(results: Phase2Results) -> Section:
+    """Measures of the two feature spaces before any training."""
+    s = results.inspection.spaces
+    raw = "none: the two widths differ" if s.alignment_raw is None else number(s.alignment_raw, 2)
+    rows: list[list[Cell]] = [
+        ["paired − unpaired cosine, raw features", raw, IN_WORDS["alignment"]],
+        [
+            "the same after canonical correlation (CCA)",
+            number(s.alignment_cca, 2),
+            "A linear map, fitted on training pieces and measured on other pieces, before any contrastive training.",
+        ],
+        ["CKA (centred kernel alignment)", number(s.cka, 2), IN_WORDS["cka"]],
+    ]
+    for m in SINGLES:
+        rank = f"{s.effective_rank[m]:.1f} of {s.channels[m]}"
+        rows.append([f"mean cosine, {MODALITY[m]}", number(s.mean_cosine[m], 2), IN_WORDS["mean_cosine"]])
+        rows.append([f"effective rank, {MODALITY[m]}", rank, IN_WORDS["effective_rank"]])
+    return Section(
+        "Feature spaces of audio and MIDI", tables=[Table(["measure", "value", "meaning"], rows, kind="gate")]
+    )
+
+
+def probe(results: Phase2Results) -> Section:
+    """Ridge probe of every hidden state."""
+    ridge, pair = results.ridge, results.pair
+    series = {f"{m} {pair.of(m)}": ridge.layers[pair.of(m)] for m in SINGLES}
+    best = "; ".join(f"{name}: state {b.state}, mean specific r {number(b.mean)}" for name, b in ridge.best.items())
+    single = all(len(values) == 1 for values in series.values())
+    xlabel, ylabel = "state (hidden layer) of the encoder", "mean specific r"
+    return Section(
+        "Ridge probe by encoder layer",
+        [
+            "Closed-form ridge regression on the mean and standard deviation over time of each state (hidden layer); the best "
+            f"state is chosen on validation rows. {best}."
+        ],
+        [] if single else [panels.curves(series, "ridge probe by state", xlabel, ylabel)],
+    )
+
+
+def training(results: Phase2Results, heads: list[str]) -> Section:
+    """Validation concordance by epoch."""
+    validation: dict[str, list[float | None]] = {}
+    for name in heads:
+        means = []
+        for epoch in results.history:
+            known = [v for v in epoch["validation"][name] if v is not None]
+            means.append(sum(known) / len(known) if known else None)
+        validation[name] = means
+    return Section(
+        "Training",
+        [
+            "Concordance (CCC) on validation rows after each epoch, mean over seeds. All heads had the same data, epochs and "
+            "seeds."
+        ],
+        [panels.curves(validation, "validation by epoch", "epoch", "validation CCC")],
+    )
+
+
+def numbers(results: Phase2Results, models: list[str]) -> Section:
+    """The test split's own r, within-tier r, and four other measures."""
+    evaluation = results.evaluation
+    head, numeric = ["dimension", *[label(n) for n in models]], tuple(range(1, 1 + len(models)))
+    tables = []
+    test = results.test_split
+    if test is not None:
+        rows: list[list[Cell]] = [[label(d), *[_both(test, n, d) for n in models]] for d in DIMENSIONS]
+        means = ((test.plain.mean[n].value, test.specific.mean[n].value) for n in models)
+        rows.append(["mean", *[f"{number(plain, 2)} · {number(specific, 2)}" for plain, specific in means]])
+        caption = f"Test split only ({test.pieces} pieces, {test.rows} rows): Pearson r · specific r"
+        tables.append(Table(head, rows, caption=caption, numeric=numeric))
+    sources: list[tuple[str, Mapping[str, Mapping[str, Interval | float | None]]]] = [
+        ("Within-tier r", evaluation.within_tier),
+        ("Spearman r", evaluation.points["spearman"]),
+        ("R²", evaluation.points["r2"]),
+        ("Mean absolute error (points of 100)", evaluation.points["mae"]),
+        ("Concordance (CCC)", evaluation.points["ccc"]),
+    ]
+    for caption, source in sources:
+        rows = [[label(d), *[_cell(source[n][d]) for n in models]] for d in DIMENSIONS]
+        tables.append(Table(head, rows, caption=caption, numeric=numeric, fold=True))
+    return Section("All tables", tables=tables, wide=True)
+
+
+def _cell(value: Interval | float | None) -> str:
+    return with_interval(value, 2) if isinstance(value, Interval) else number(value, 2)
+
+
+def _both(test: OnTestSplit, name: str, dimension: str) -> str:
+    specific = test.specific.table[name].get(dimension)
+    plain = number(test.plain.table[name][dimension].value, 2)
+    return f"{plain} · {'–' if specific is None else number(specific.value, 2)}"
