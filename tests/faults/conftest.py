@@ -1,4 +1,4 @@
-"""Processes that can be killed, and what a store must look like afterwards."""
+"""Start, kill and watch `keybed` processes."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ForkServer:
         return (self.folder / f"{pid}.log").read_text()
 
     def start(self, *arguments: str | Path) -> int:
-        """Start a command; its process id."""
+        """Start a command and return its process id."""
         self.children += 1
         log = self.folder / f"child-{self.children}.log"
         pid = self._ask(run=[*map(str, arguments)], log=str(log))
@@ -68,13 +68,13 @@ class ForkServer:
         return status
 
     def run(self, *arguments: str | Path) -> str:
-        """A command to its good end; what it printed."""
+        """Run a command, assert that it succeeds, and return what it printed."""
         pid = self.start(*arguments)
         assert self.wait(pid) == 0, self.log(pid)
         return self.log(pid)
 
     def run_anyhow(self, *arguments: str | Path) -> str:
-        """A command to whatever end; what it printed."""
+        """Run a command, whatever its exit status, and return what it printed."""
         pid = self.start(*arguments)
         self.wait(pid)
         return self.log(pid)
@@ -88,11 +88,13 @@ class ForkServer:
         """SIGSTOP, and wait until the kernel has stopped it: the signal alone returns before that."""
         os.kill(pid, signal.SIGSTOP)
         stat = Path(f"/proc/{pid}/stat")
-        self.wait_for("the process is stopped or over", lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ")
+        self.wait_for(
+            "the process is stopped or has ended", lambda: stat.read_text().rpartition(")")[2].split()[0] in "TZ"
+        )
 
     def left_running(self, session: int) -> dict[int, int]:
-        """Process id -> parent's of all that still runs in this child's session; a zombie does not run."""
-        found = {}
+        """Process id → parent's id, of all processes of this child's session that still run (zombies do not count)."""
+        running = {}
         for folder in Path("/proc").iterdir():
             if not folder.name.isdecimal():
                 continue
@@ -101,8 +103,8 @@ class ForkServer:
             except (FileNotFoundError, ProcessLookupError):
                 continue
             if int(its_session) == session and state != "Z":
-                found[int(folder.name)] = int(parent)
-        return found
+                running[int(folder.name)] = int(parent)
+        return running
 
     def wait_for(self, what: str, condition: Callable[[], object], limit_s: float = 180) -> None:
         """Poll every 5 ms until the condition holds."""
@@ -112,7 +114,7 @@ class ForkServer:
             time.sleep(0.005)
 
     def stop(self) -> None:
-        """End the fork server; its children are over by then."""
+        """End the fork server; its children have ended by then."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._process.stdin.close()

@@ -1,8 +1,8 @@
-"""Run as a program: imports the command line once, then forks a `keybed …` for every request, cheap to start and to kill.
+"""A program that imports the command line once and then forks a `keybed …` process for every request, within milliseconds.
 
 Requests come as JSON lines on stdin, answers go as JSON lines to stdout:
 `{"run": ["extract", STORE], "log": FILE}` → its process id; `{"wait": PID}` → its exit status (−9 for a kill).
-Every child leads a session of its own, so that what it leaves behind can be found.
+Every child leads its own session, so that processes it leaves running can be found.
 """
 
 from __future__ import annotations

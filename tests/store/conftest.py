@@ -1,4 +1,4 @@
-"""Small stores with made-up features, whole or in part."""
+"""Small stores with synthetic features, whole or in part."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def encoder(name: str, modality: str, width: int, n_states: int = 2, mask: bool 
 
 
 @dataclass(frozen=True)
-class Made:
-    """Everything that a store of `n_rows` is made of; the same at every call."""
+class Synthetic:
+    """All content of a store of `n_rows`; the same at every call."""
 
     n_rows: int = 150
     shard_rows: int = 32
@@ -86,28 +86,28 @@ class Made:
         }
 
     def arrays(self, start: int, stop: int) -> dict[str, np.ndarray]:
-        """Task-written arrays of rows [start, stop): a row's values depend on its number alone."""
-        made: dict[str, np.ndarray] = {}
+        """Task-written arrays of rows [start, stop); the values of a row depend only on its number."""
+        arrays: dict[str, np.ndarray] = {}
         for number, spec in enumerate(array_specs(self.recipe)):
             if spec.writer != "task":
                 continue
             values = np.stack([self._row(number, row, spec.shape[1:]) for row in range(start, stop)])
             if spec.dtype == "bool":
-                made[spec.path] = values > -1.5
+                arrays[spec.path] = values > -1.5
             elif spec.dtype.startswith("float"):
-                made[spec.path] = values.astype(np.float32)
+                arrays[spec.path] = values.astype(np.float32)
             else:
-                made[spec.path] = np.full((stop - start, *spec.shape[1:]), 30, spec.dtype)
+                arrays[spec.path] = np.full((stop - start, *spec.shape[1:]), 30, spec.dtype)
         failed = np.isin(np.arange(start, stop), self.failed)
-        made["row/status"] = np.where(failed, Status.SILENT_AUDIO, Status.OK).astype(np.uint8)
+        arrays["row/status"] = np.where(failed, Status.SILENT_AUDIO, Status.OK).astype(np.uint8)
         mask_path = "midi/m/mask"
-        if mask_path in made:
-            made["midi/m/frames"][~made[mask_path]] = 0
-        for path, values in made.items():
+        if mask_path in arrays:
+            arrays["midi/m/frames"][~arrays[mask_path]] = 0
+        for path, values in arrays.items():
             if path.split("/")[0] in ("audio", "midi"):
                 values[failed] = False if values.dtype == bool else np.nan
-        made["row/valid"][failed] = False
-        return made
+        arrays["row/valid"][failed] = False
+        return arrays
 
     def _row(self, number: int, row: int, shape: tuple[int, ...]) -> np.ndarray:
         return np.random.default_rng([self.seed, number, row]).normal(size=shape)
@@ -139,27 +139,27 @@ class Made:
 
 
 @pytest.fixture
-def made() -> Made:
-    return Made()
+def synthetic() -> Synthetic:
+    return Synthetic()
 
 
 @pytest.fixture(scope="session")
 def whole_store(tmp_path_factory: pytest.TempPathFactory) -> store.Store:
     """One finished store for tests that only read."""
-    made = Made()
-    return made.fill(made.create(tmp_path_factory.mktemp("whole") / "STORE"))
+    synthetic = Synthetic()
+    return synthetic.fill(synthetic.create(tmp_path_factory.mktemp("whole") / "STORE"))
 
 
 @pytest.fixture
 def filled(tmp_path: Path, whole_store: store.Store) -> store.Store:
-    """A finished store that the test may spoil."""
+    """A finished store that the test may damage."""
     shutil.copytree(whole_store.path, tmp_path / "STORE")
     return store.open(tmp_path / "STORE")
 
 
 @pytest.fixture
 def snapshot() -> Callable[[Path], dict[str, bytes]]:
-    """Every file of a store but `logs/`, `claims/` and `places.json`: what two equal stores share byte for byte."""
+    """Name → bytes of every file but `logs/`, `claims/` and `places.json`: equal in two equal stores."""
 
     def take(root: Path) -> dict[str, bytes]:
         files = (file for file in sorted(root.rglob("*")) if file.is_file())

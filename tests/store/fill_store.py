@@ -1,6 +1,6 @@
-"""Run by the fault tests as a process of its own: fills, creates, or holds a claim and waits.
+"""A process for the fault tests: it fills or creates a store, or claims a shard and waits.
 
-fill_store.py STORE TASK TASKS [loop]     fill_store.py STORE create     fill_store.py STORE ghost
+fill_store.py STORE TASK TASKS     fill_store.py STORE create     fill_store.py STORE claim-and-wait
 """
 
 from __future__ import annotations
@@ -15,29 +15,29 @@ from keybed.store.format.shards import shards_of_task
 from keybed.store.write.claims import claim
 
 
-def made_up_store():
-    """The same made-up store as the tests use."""
-    spec = importlib.util.spec_from_file_location("made_up", Path(__file__).with_name("conftest.py"))
+def synthetic_store():
+    """The same synthetic store as the tests use."""
+    spec = importlib.util.spec_from_file_location("synthetic_store", Path(__file__).with_name("conftest.py"))
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules["made_up"] = module
+    sys.modules["synthetic_store"] = module
     spec.loader.exec_module(module)
-    return module.Made()
+    return module.Synthetic()
 
 
 def main(path: str, what: str, tasks: str = "1", *_: str) -> None:
-    made = made_up_store()
+    synthetic = synthetic_store()
     if what == "create":
-        made.create(Path(path))
+        synthetic.create(Path(path))
         return
     opened = store.open(path)
-    if what == "ghost":
+    if what == "claim-and-wait":
         try:
             with claim(opened, 0) as held:
                 print("claimed", flush=True)
                 sys.stdin.readline()
-                made.commit(opened, 0, held)
+                synthetic.commit(opened, 0, held)
         except ClaimLost as error:
             print(f"ClaimLost: {error}")
         return
@@ -45,7 +45,7 @@ def main(path: str, what: str, tasks: str = "1", *_: str) -> None:
         if shard not in opened.committed:
             try:
                 with claim(opened, shard) as held:
-                    made.commit(opened, shard, held)
+                    synthetic.commit(opened, shard, held)
             except ShardBusy as busy:
                 print(busy, file=sys.stderr)
 

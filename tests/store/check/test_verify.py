@@ -1,34 +1,22 @@
-"""Status, verify and repair say what is wrong and what to do."""
+"""Verify and repair report what is wrong and what to do."""
 
 from __future__ import annotations
 
 import dataclasses
-import io
 import json
-import os
 import shlex
-import time
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from rich.console import Console
 
 from keybed import store
-from keybed.experiments.cli.status_view import render
 from keybed.experiments.cli.verify_view import extract_line, sbatch_line, verify_lines
 from keybed.store import errors
-from keybed.store.check.status import status
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.write.claims import claim
 from keybed.store.write.create import update_machine_paths
-
-
-def shown(report):
-    console = Console(width=140, file=io.StringIO())
-    console.print(render(report))
-    return console.file.getvalue()
 
 
 @contextmanager
@@ -41,7 +29,7 @@ def claim_of_another(opened, shard):
     path.unlink()
 
 
-def test_a_sound_store_says_so(whole_store):
+def test_a_sound_store_is_reported_as_sound(whole_store):
     seen = []
     report = verify(VerifyConfig(whole_store.path), progress=lambda done, of: seen.append((done, of)))
     assert report.sound
@@ -50,16 +38,16 @@ def test_a_sound_store_says_so(whole_store):
     assert seen[-1] == (5, 5)
 
 
-def test_a_plan_that_was_killed_while_it_said_where_things_lie_leaves_litter(filled):
+def test_a_plan_killed_while_it_wrote_machine_paths_leaves_a_leftover(filled):
     cut = filled.path / "places.json.0123456789ab.partial"
     cut.write_bytes(b"{")
     assert verify(VerifyConfig(filled.path)).leftovers == (cut,)
     assert verify(VerifyConfig(filled.path, repair=True)).leftovers == (cut,)
     assert not cut.exists()
-    places = filled.path / "places.json"
-    before = places.stat()
+    paths_file = filled.path / "places.json"
+    before = paths_file.stat()
     update_machine_paths(filled, filled.machine_paths)
-    assert places.stat().st_ino == before.st_ino, "nothing new, nothing written"
+    assert paths_file.stat().st_ino == before.st_ino, "nothing new, nothing written"
     update_machine_paths(filled, {**filled.machine_paths, "corpus": "/elsewhere"})
     assert store.open(filled.path).machine_paths["corpus"] == "/elsewhere"
 
@@ -79,7 +67,7 @@ def test_the_redo_lines_are_whole_and_give_the_number_of_tasks(filled):
     assert f"first: keybed verify {filled.path} --repair   (un-commits bad shards)" in verify_lines(report)
 
 
-def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, made, snapshot):
+def test_repair_un_commits_removes_leftovers_and_shards_made_again_are_equal(filled, synthetic, snapshot):
     before = snapshot(filled.path)
     broken = filled.path / "features.zarr/midi/m/layers/c.2.0.0.0"
     broken.write_bytes(broken.read_bytes()[:-1] + b"?")
@@ -94,13 +82,13 @@ def test_repair_un_commits_removes_litter_and_what_is_redone_is_equal(filled, ma
     assert opened.committed == {1, 3, 4}
     left = {path.name for path in (filled.path / "features.zarr/audio").rglob("c.*")}
     assert left == {f"c.{shard}.0.0.0" for shard in (1, 3, 4)}
-    made.fill(opened, [0, 2])
+    synthetic.fill(opened, [0, 2])
     assert snapshot(filled.path) == before
     assert verify(VerifyConfig(filled.path)).sound
 
 
-def test_repair_keeps_away_from_a_live_task(tmp_path, made):
-    opened = made.fill(made.create(tmp_path / "S"), [1])
+def test_repair_leaves_the_files_of_a_live_task(tmp_path, synthetic):
+    opened = synthetic.fill(synthetic.create(tmp_path / "S"), [1])
     partial = opened.path / "features.zarr/row/score/c.0.0.0123.partial"
     with claim(opened, 0) as held:
         partial.write_bytes(b"being written")
@@ -111,21 +99,21 @@ def test_repair_keeps_away_from_a_live_task(tmp_path, made):
     assert not partial.exists()
 
 
-def test_repair_keeps_away_from_data_that_a_live_task_has_not_proved_yet(filled, made, snapshot):
+def test_repair_leaves_files_that_a_live_task_has_not_committed_yet(filled, synthetic, snapshot):
     before = snapshot(filled.path)
     with claim_of_another(filled, 0):
-        (filled.path / "commits/000000.json").unlink()  # the moment between publishing and the commit
+        (filled.path / "commits/000000.json").unlink()  # as between publishing and the commit
         assert not verify(VerifyConfig(filled.path)).leftovers
         assert not verify(VerifyConfig(filled.path, repair=True)).leftovers
         (filled.path / "commits/000000.json").write_bytes(before["commits/000000.json"])
     assert snapshot(filled.path) == before
     (filled.path / "commits/000000.json").unlink()
     assert len(verify(VerifyConfig(filled.path, repair=True)).leftovers) == 12
-    made.fill(store.open(filled.path), [0])
+    synthetic.fill(store.open(filled.path), [0])
     assert snapshot(filled.path) == before
 
 
-def test_repair_does_not_take_a_bad_shard_from_under_someone(filled):
+def test_repair_does_not_touch_a_bad_shard_under_a_live_claim(filled):
     file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
     file.write_bytes(file.read_bytes()[:-7])
     with claim_of_another(filled, 2), pytest.raises(errors.ShardBusy, match="shard 2 is being made by"):
@@ -135,7 +123,7 @@ def test_repair_does_not_take_a_bad_shard_from_under_someone(filled):
 
 
 def test_a_repair_cut_short_leaves_no_commit_without_its_data(filled, monkeypatch):
-    """Killed after the very first removal, the shard is already trusted by nobody."""
+    """After the first removal the shard is no longer committed."""
     file = filled.path / "features.zarr/audio/a/frames/c.2.0.0.0"
     file.write_bytes(file.read_bytes()[:-7])
 
@@ -156,7 +144,7 @@ def test_a_repair_cut_short_leaves_no_commit_without_its_data(filled, monkeypatc
     assert store.open(filled.path).committed == {0, 1, 3, 4}
 
 
-def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_asked_for(filled):
+def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_made_again(filled):
     (filled.path / "commits/000009.json").write_bytes((filled.path / "commits/000001.json").read_bytes())
     report = verify(VerifyConfig(filled.path, repair=True))
     assert report.bad == (9,)
@@ -165,8 +153,8 @@ def test_a_commit_of_a_shard_that_does_not_exist_is_removed_and_not_asked_for(fi
     assert verify(VerifyConfig(filled.path)).sound
 
 
-def test_the_printed_line_survives_a_shell(tmp_path, made):
-    opened = made.create(tmp_path / "a store")
+def test_the_printed_line_survives_a_shell(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "a store")
     report = verify(VerifyConfig(opened.path, script="my scripts/extract.sbatch"))
     assert shlex.split(sbatch_line(report)) == [
         "sbatch",
@@ -187,12 +175,12 @@ def test_the_printed_line_survives_a_shell(tmp_path, made):
         ({"audio/a/frames": (slice(None), None)}, "the encoder ignored its input"),
     ],
 )
-def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spoil, message):
-    """A writer without its rules stands for an older version with a fault."""
+def test_rules_are_checked_on_the_files_on_disk(tmp_path, synthetic, monkeypatch, spoil, message):
+    """A writer without rules stands for an older version with a fault."""
     from keybed.store.write import commit as writer
     from keybed.store.write import rules as shard_rules
 
-    opened = made.create(tmp_path / "S")
+    opened = synthetic.create(tmp_path / "S")
 
     def lax(specs, arrays, failures, *, shard, start, stop):
         ready = {s.path: shard_rules._cast(s, np.asarray(arrays[s.path]), stop - start, "") for s in specs}
@@ -201,7 +189,7 @@ def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spo
         return ready
 
     monkeypatch.setattr(writer, "checked_arrays", lax)
-    made.fill(opened, [3])
+    synthetic.fill(opened, [3])
     if "row/status" in spoil:
         path = opened.path / "commits/000003.json"
         path.write_text(path.read_text().replace('"OK": 31', '"OK": 32').replace('"NOT_FINITE": 1', '"NO_NOTES": 0'))
@@ -210,7 +198,7 @@ def test_rules_are_checked_on_what_lies_on_disk(tmp_path, made, monkeypatch, spo
     assert any(message in str(problem).replace("[97]", "[1]") for problem in report.problems), report.problems
 
 
-def test_a_changed_plan_is_nobodys_shard_but_is_said(filled):
+def test_a_changed_plan_is_reported_without_a_shard(filled):
     file = filled.path / "features.zarr/row/tier/c.0"
     file.write_bytes(file.read_bytes() + b"x")
     report = verify(VerifyConfig(filled.path))
@@ -220,10 +208,10 @@ def test_a_changed_plan_is_nobodys_shard_but_is_said(filled):
     assert "plan a new store" in "\n".join(verify_lines(report))
 
 
-def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
+def test_recompute_reports_differences_of_features_and_of_labels(filled, synthetic):
     def again(shard, rows, gain=1.0, shift=0.0):
         start, stop = filled.shard_range(shard)
-        arrays = {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+        arrays = {path: values[np.asarray(rows) - start] for path, values in synthetic.arrays(start, stop).items()}
         arrays["audio/a/layers"] = arrays["audio/a/layers"] * np.float32(gain)
         arrays["row/score"] = arrays["row/score"] + np.float32(shift)
         return arrays
@@ -244,10 +232,10 @@ def test_recompute_reports_drift_of_features_and_of_labels(filled, made):
         verify(VerifyConfig(filled.path, recompute_rows=20))
 
 
-def test_recompute_names_the_kinds_of_machine(filled, made):
+def test_recompute_names_the_kinds_of_machine(filled, synthetic):
     def again(shard, rows):
         start, stop = filled.shard_range(shard)
-        return {path: values[np.asarray(rows) - start] for path, values in made.arrays(start, stop).items()}
+        return {path: values[np.asarray(rows) - start] for path, values in synthetic.arrays(start, stop).items()}
 
     for shard in range(5):
         log = filled.path / f"logs/{shard:06d}.json"
@@ -256,60 +244,3 @@ def test_recompute_names_the_kinds_of_machine(filled, made):
     assert verify_lines(same)[0] == "stored by this kind of machine"
     other = verify(VerifyConfig(filled.path, recompute_rows=4), again, this_machine={"gpu": "H200", "torch": "2.13"})
     assert verify_lines(other)[0] == "stored by another kind of machine (stored | this): gpu: none | H200"
-
-
-def test_status_puts_every_shard_in_one_place(tmp_path, made):
-    opened = made.fill(made.create(tmp_path / "S"), [0, 2])
-    for shard, ended in ((0, "00:01:00"), (2, "00:02:00")):
-        path = opened.path / f"logs/{shard:06d}.json"
-        log = json.loads(path.read_text())
-        log["began"], log["committed"] = "2026-01-01T00:00:00+00:00", f"2026-01-01T{ended}+00:00"
-        path.write_text(json.dumps(log))
-    with pytest.raises(RuntimeError), claim(opened, 4):
-        raise RuntimeError("CUDA out of memory")
-    with claim(opened, 1), claim(opened, 3) as stale:
-        os.utime(stale.path, (time.time() - 3600, time.time() - 3600))
-        report = status(opened)
-    assert report.done == (0, 2)
-    assert [entry.shard for entry in report.running] == [1]
-    assert [(entry.shard, entry.reason) for entry in report.failed] == [(4, "RuntimeError: CUDA out of memory")]
-    assert report.missing == (3,)
-    assert report.failed_rows == {"SILENT_AUDIO": 2}
-    assert report.reasons == {"peak below −60 dBFS": 2}
-    assert report.rows_per_s == pytest.approx(64 / 120)
-    assert report.time_left_s == pytest.approx((150 - 64) / (64 / 120))
-    text = shown(report)
-    assert "64 of 150 rows, 42.7%" in text
-    assert "0.5 rows/s lately, 2 min 41 s left" in text
-    assert "shard 4 failed: RuntimeError: CUDA out of memory" in text
-    assert f"next: keybed extract {opened.path} --shards 1,3-4" in shown(status(opened))
-
-
-def test_a_finished_store_tells_what_comes_next(whole_store):
-    report = status(whole_store)
-    assert report.complete
-    text = shown(report)
-    assert f"next: keybed verify {whole_store.path}" in text
-    assert "left" not in text, "nothing is left to wait for"
-
-
-def test_each_part_of_the_status_stands_on_its_own_line(whole_store):
-    lines = shown(status(whole_store)).splitlines()
-    assert lines[0].endswith("150 of 150 rows, 100.0%")
-    assert set(lines[1].strip()) == {"━"}
-    assert lines[2].split() == ["shards", "number", "which"]
-
-
-def test_reasons_that_are_not_shown_are_counted(filled):
-    path = filled.path / "commits" / "000000.json"
-    commit = json.loads(path.read_text())
-    rows = range(commit["start"], commit["start"] + 12)
-    commit["failures"] = {f"{row:09d}": f"2004/{row}.midi: an empty file; copy it again" for row in rows}
-    commit["statuses"] = {"OK": commit["stop"] - commit["start"] - 12, "MIDI_UNREADABLE": 12}
-    path.write_text(json.dumps(commit))
-    opened = store.open(filled.path)
-    reasons = {reason for shard in opened.committed for reason in opened.commit(shard).failures.values()}
-    report = status(opened)
-    assert (len(report.reasons), report.more_reasons) == (10, len(reasons) - 10)
-    assert report.more_reasons >= 2
-    assert f"and {report.more_reasons} other reasons" in shown(report)

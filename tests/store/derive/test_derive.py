@@ -27,10 +27,10 @@ def derived_store(tmp_path_factory, whole_store):
     return store.open(path), report
 
 
-def plain(made, path, train_only=True):
+def plain(synthetic, path, train_only=True):
     """All observations of one array in float64: OK rows, unmasked bins, training rows."""
-    arrays = made.arrays(0, made.n_rows)
-    stop = made.split_ranges["train"][1] if train_only else made.n_rows
+    arrays = synthetic.arrays(0, synthetic.n_rows)
+    stop = synthetic.split_ranges["train"][1] if train_only else synthetic.n_rows
     chosen = arrays["row/status"] == 0
     chosen[stop:] = False
     values = arrays[path].astype(np.float16).astype(np.float64)
@@ -42,9 +42,9 @@ def plain(made, path, train_only=True):
 
 
 @pytest.mark.parametrize("path", ["audio/a/layers", "audio/a/frames", "midi/m/layers", "midi/m/frames"])
-def test_moments_are_those_of_the_training_split_without_masked_bins(derived_store, made, path):
+def test_moments_are_those_of_the_training_split_without_masked_bins(derived_store, synthetic, path):
     opened, _ = derived_store
-    values, chosen = plain(made, path)
+    values, chosen = plain(synthetic, path)
     _, encoder, kind = path.split("/")
     found = opened.moments(encoder, kind)
     np.testing.assert_allclose(found.mean, values[chosen].mean(axis=0), rtol=1e-5, atol=1e-6)
@@ -52,9 +52,9 @@ def test_moments_are_those_of_the_training_split_without_masked_bins(derived_sto
 
 
 @pytest.mark.parametrize("encoder", ["audio/a", "midi/m"])
-def test_components_are_those_of_a_full_decomposition(derived_store, made, encoder):
+def test_components_are_those_of_a_full_decomposition(derived_store, synthetic, encoder):
     opened, report = derived_store
-    values, chosen = plain(made, f"{encoder}/frames")
+    values, chosen = plain(synthetic, f"{encoder}/frames")
     x = values[chosen].reshape(chosen.sum(), -1)
     x = (x - x.mean(axis=0)) / x.std(axis=0)
     variances, vectors = np.linalg.eigh(x.T @ x / len(x))
@@ -66,39 +66,39 @@ def test_components_are_those_of_a_full_decomposition(derived_store, made, encod
     kept = report.variance_kept[name]
     assert kept == pytest.approx(variances.sum() / x.shape[1], rel=1e-4)
 
-    index = np.arange(made.n_rows)[::-1]
+    index = np.arange(synthetic.n_rows)[::-1]
     projected = opened.read(name, index)[::-1].astype(np.float64)
-    everything, chosen_all = plain(made, f"{encoder}/frames", train_only=False)
+    everything, chosen_all = plain(synthetic, f"{encoder}/frames", train_only=False)
     flat = (everything[chosen_all] - values[chosen].mean(axis=0)) / values[chosen].std(axis=0)
     expected = flat.reshape(len(flat), -1) @ mine.T
     np.testing.assert_allclose(projected[chosen_all], expected, rtol=2e-3, atol=5e-3)
-    failed = np.isin(np.arange(made.n_rows), made.failed)
+    failed = np.isin(np.arange(synthetic.n_rows), synthetic.failed)
     assert np.isnan(projected[failed]).all()
     assert (projected[~failed][~chosen_all[~failed]] == 0).all()
 
 
 @pytest.mark.parametrize("kind", ["frames", "layers"])
-def test_int8_is_within_half_a_step(derived_store, made, kind):
+def test_int8_is_within_half_a_step(derived_store, synthetic, kind):
     opened, _ = derived_store
     name = f"derived/a/{kind}_int8"
-    values, chosen = plain(made, f"audio/a/{kind}")
-    back = opened.from_int8(name, opened.read(name, np.arange(made.n_rows)))
+    values, chosen = plain(synthetic, f"audio/a/{kind}")
+    back = opened.from_int8(name, opened.read(name, np.arange(synthetic.n_rows)))
     scale = opened.array(f"{name}_scale")[...]
     np.testing.assert_allclose(scale, np.abs(values[chosen] - values[chosen].mean(axis=0)).max(axis=0) / 127, rtol=1e-3)
     assert (np.abs(back - values)[chosen] <= scale * 0.51).all()
-    assert np.isnan(back[list(made.failed)]).all()
+    assert np.isnan(back[list(synthetic.failed)]).all()
 
 
 @pytest.mark.parametrize("encoder", ["audio/a", "midi/m"])
-def test_pooled_is_the_mean_of_the_chosen_states(derived_store, made, encoder):
+def test_pooled_is_the_mean_of_the_chosen_states(derived_store, synthetic, encoder):
     opened, _ = derived_store
     name = f"derived/{encoder.split('/')[1]}/layers_pooled"
     chosen = list(opened.recipe.encoder(encoder.split("/")[1]).frame_states)
     assert len(chosen) == 2
-    layers = made.arrays(0, made.n_rows)[f"{encoder}/layers"].astype(np.float16).astype(np.float64)
-    failed = np.isin(np.arange(made.n_rows), made.failed)
-    found = opened.read(name, np.arange(made.n_rows))
-    assert found.shape == (made.n_rows, *layers.shape[1:2], layers.shape[3])
+    layers = synthetic.arrays(0, synthetic.n_rows)[f"{encoder}/layers"].astype(np.float16).astype(np.float64)
+    failed = np.isin(np.arange(synthetic.n_rows), synthetic.failed)
+    found = opened.read(name, np.arange(synthetic.n_rows))
+    assert found.shape == (synthetic.n_rows, *layers.shape[1:2], layers.shape[3])
     np.testing.assert_allclose(found[~failed], layers[:, :, chosen].mean(axis=2)[~failed], rtol=1e-3)
     assert np.isnan(found[failed]).all()
     assert verify(VerifyConfig(opened.path)).sound
@@ -133,7 +133,7 @@ def test_derived_arrays_are_features_like_any_other(derived_store):
         )
 
 
-def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(derived_store, made, tmp_path):
+def test_fresh_arrays_are_kept_and_stale_ones_refused_and_made_again(derived_store, synthetic, tmp_path):
     opened, report = derived_store
     path = tmp_path / "S"
     shutil.copytree(opened.path, path)
@@ -146,7 +146,7 @@ def test_what_is_fresh_is_kept_and_what_is_stale_is_refused_and_made_again(deriv
     before = store.open(path).read("derived/a/frames_pca5", [0, 1])
     for shard in range(5):
         (path / f"commits/{shard:06d}.json").unlink()
-    other = dataclasses.replace(made, failed=(8, 70))
+    other = dataclasses.replace(synthetic, failed=(8, 70))
     changed = other.fill(store.open(path))
     with pytest.raises(errors.StaleDerived, match=r"audio/a/frames.*keybed derive"):
         changed.read("derived/a/frames_pca5", [0])
@@ -176,10 +176,10 @@ def test_a_damaged_derived_array_is_found_and_made_again(derived_store, snapshot
         if "scale" not in name:
             with pytest.raises(errors.ShardDamaged, match="--repair` removes it, `keybed derive"):
                 store.open(path).read(array, np.arange(150))
-        said = "\n".join(verify_lines(verify(VerifyConfig(path, repair=True))))
-        assert f"{array}: it cannot be decoded" in said
-        assert "removed" in said
-        assert said.endswith(f"afterwards: keybed derive {path}")
+        text = "\n".join(verify_lines(verify(VerifyConfig(path, repair=True))))
+        assert f"{array}: it cannot be decoded" in text
+        assert "removed" in text
+        assert text.endswith(f"afterwards: keybed derive {path}")
     else:
         report = verify(VerifyConfig(path))
         assert not report.sound
@@ -205,13 +205,13 @@ def test_a_dask_cluster_makes_the_same_arrays(derived_store, whole_store, tmp_pa
         assert (ours / file).read_bytes() == (theirs / file).read_bytes(), file
 
 
-def test_an_unfinished_store_is_not_derived_from(tmp_path, made):
-    opened = made.fill(made.create(tmp_path / "S"), [0, 1])
+def test_an_unfinished_store_is_not_derived_from(tmp_path, synthetic):
+    opened = synthetic.fill(synthetic.create(tmp_path / "S"), [0, 1])
     with pytest.raises(errors.Incomplete, match="shard 2"):
         derive(DeriveConfig(opened.path))
 
 
-def test_what_cannot_be_derived_from_is_named(whole_store):
+def test_an_array_that_nothing_can_be_derived_from_is_named(whole_store):
     with pytest.raises(errors.NoSuchFeature, match=r"from row/score; derive from audio/a/layers"):
         derive(DeriveConfig(whole_store.path, ("row/score",)))
 

@@ -78,12 +78,12 @@ def test_shuffled_rows_mix_shards(whole_store):
     assert len(set((first.rows.index // 32).tolist())) == 2
 
 
-def test_memory_stays_within_two_buffers_and_a_batch(tmp_path, made):
+def test_memory_stays_within_two_buffers_and_a_batch(tmp_path, synthetic):
     """Bytes allocated by NumPy during an epoch, against the bound in the docstring."""
     import dataclasses
 
     wide = dataclasses.replace(
-        made, n_rows=512, failed=(), encoders=(dataclasses.replace(made.encoders[0], width=512),)
+        synthetic, n_rows=512, failed=(), encoders=(dataclasses.replace(synthetic.encoders[0], width=512),)
     )
     opened = wide.fill(wide.create(tmp_path / "S"))
     rows = opened.rows()

@@ -17,22 +17,22 @@ from keybed.store import errors
 from keybed.store.format.vocabulary import Status
 
 
-def stored(made, path):
-    values = made.arrays(0, made.n_rows)[path]
+def stored(synthetic, path):
+    values = synthetic.arrays(0, synthetic.n_rows)[path]
     return values.astype(np.float16) if path.split("/")[0] != "row" and values.dtype != bool else values
 
 
-def test_every_array_comes_back_in_any_order(whole_store, made):
-    index = np.random.default_rng(3).permutation(made.n_rows)[:97]
+def test_every_array_comes_back_in_any_order(whole_store, synthetic):
+    index = np.random.default_rng(3).permutation(synthetic.n_rows)[:97]
     index = np.concatenate([index, index[:5]])
     for spec in whole_store.specs:
         if spec.writer == "task":
-            np.testing.assert_array_equal(whole_store.read(spec.path, index), stored(made, spec.path)[index])
-    np.testing.assert_array_equal(whole_store.read("row/start_s", index), made.planned["start_s"][index])
+            np.testing.assert_array_equal(whole_store.read(spec.path, index), stored(synthetic, spec.path)[index])
+    np.testing.assert_array_equal(whole_store.read("row/start_s", index), synthetic.planned["start_s"][index])
 
 
-def test_a_feature_can_be_cut_along_named_axes(whole_store, made):
-    layers = stored(made, "audio/a/layers")
+def test_a_feature_can_be_cut_along_named_axes(whole_store, synthetic):
+    layers = stored(synthetic, "audio/a/layers")
     index = np.array([40, 3, 149])
     np.testing.assert_array_equal(whole_store.read("audio/a/layers[state=1]", index), layers[index, :, 1])
     np.testing.assert_array_equal(whole_store.read("audio/a/layers[state=0:1,stat=1]", index), layers[index, 1, 0:1])
@@ -44,17 +44,17 @@ def test_a_feature_can_be_cut_along_named_axes(whole_store, made):
         whole_store.read("audio/b", index)
 
 
-def test_rows_are_selected_by_split_tier_status_and_segment(whole_store, made):
+def test_rows_are_selected_by_split_tier_status_and_segment(whole_store, synthetic):
     everything = whole_store.rows(status=None)
-    assert len(everything) == made.n_rows
-    assert len(whole_store.rows()) == made.n_rows - 2
+    assert len(everything) == synthetic.n_rows
+    assert len(whole_store.rows()) == synthetic.n_rows - 2
     np.testing.assert_array_equal(everything.index[everything.status == Status.SILENT_AUDIO], [5, 70])
     validation = whole_store.rows("validation", tiers=["pristine", "poor"])
-    start, stop = made.split_ranges["validation"]
+    start, stop = synthetic.split_ranges["validation"]
     np.testing.assert_array_equal(validation.index, [r for r in range(start, stop) if r % 4 in (0, 3)])
     np.testing.assert_array_equal(whole_store.rows(segments=[1, 30]).index, [4, 6, 7, 120, 121, 122, 123])
-    np.testing.assert_array_equal(everything.score, stored(made, "row/score"))
-    np.testing.assert_allclose(everything.level_drawn, made.planned["level_drawn"].astype(np.float32))
+    np.testing.assert_array_equal(everything.score, stored(synthetic, "row/score"))
+    np.testing.assert_allclose(everything.level_drawn, synthetic.planned["level_drawn"].astype(np.float32))
     with pytest.raises(ValueError, match="split dev: there are train, validation, test"):
         whole_store.rows("dev")
 
@@ -68,25 +68,25 @@ def test_take_wants_a_mask_of_the_right_length_or_positions(whole_store):
         rows.take(np.ones(3, bool))
 
 
-def test_uncommitted_rows_are_refused_unless_asked_for(tmp_path, made):
-    opened = made.fill(made.create(tmp_path / "S"), [0, 3])
+def test_uncommitted_rows_are_refused_unless_asked_for(tmp_path, synthetic):
+    opened = synthetic.fill(synthetic.create(tmp_path / "S"), [0, 3])
     with pytest.raises(errors.Incomplete, match=r"3 of 5 shards.*--shards 1-2,4"):
         opened.rows()
     with pytest.raises(errors.Incomplete, match="shard 1 of"):
         opened.read("row/score", [40])
-    there = opened.rows(status=None, allow_missing=True)
-    np.testing.assert_array_equal(there.index, [*range(32), *range(96, 128)])
+    committed_rows = opened.rows(status=None, allow_missing=True)
+    np.testing.assert_array_equal(committed_rows.index, [*range(32), *range(96, 128)])
     assert opened.committed == {0, 3}
-    made.fill(opened, [1, 2, 4])
-    assert len(opened.rows()) == made.n_rows - 2  # the same open store sees new commits
+    synthetic.fill(opened, [1, 2, 4])
+    assert len(opened.rows()) == synthetic.n_rows - 2  # the same open store sees new commits
 
 
-def test_the_same_recipe_is_a_no_op_and_another_names_every_difference(tmp_path, made, snapshot):
-    opened = made.fill(made.create(tmp_path / "S"), [0])
+def test_the_same_recipe_is_a_no_op_and_another_names_every_difference(tmp_path, synthetic, snapshot):
+    opened = synthetic.fill(synthetic.create(tmp_path / "S"), [0])
     before = snapshot(opened.path)
-    made.create(tmp_path / "S")
+    synthetic.create(tmp_path / "S")
     assert snapshot(opened.path) == before
-    other = dataclasses.replace(made, seed=4, shard_rows=64)
+    other = dataclasses.replace(synthetic, seed=4, shard_rows=64)
     with pytest.raises(errors.RecipeMismatch) as caught:
         other.create(tmp_path / "S")
     assert "degradation.seed: 0 | 4" in str(caught.value)
@@ -94,52 +94,52 @@ def test_the_same_recipe_is_a_no_op_and_another_names_every_difference(tmp_path,
     assert snapshot(opened.path) == before
 
 
-def test_a_recipe_with_other_encoders_is_told_apart_by_their_names(tmp_path, made):
-    opened = made.create(tmp_path / "S")
-    wider = dataclasses.replace(made.encoders[0], width=16)
-    other = dataclasses.replace(made, encoders=(wider,))
+def test_a_recipe_with_other_encoders_is_compared_by_name(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
+    wider = dataclasses.replace(synthetic.encoders[0], width=16)
+    other = dataclasses.replace(synthetic, encoders=(wider,))
     with pytest.raises(errors.RecipeMismatch) as caught:
-        store.create(opened.path, other.recipe, made.planned, made.split_ranges, made.recordings, {})
-    said = str(caught.value)
-    assert "encoders.a.width: 8 | 16\n" in said
-    assert "encoders.m: (present) | (absent)\n" in said
-    assert len(said.splitlines()) == 4
+        store.create(opened.path, other.recipe, synthetic.planned, synthetic.split_ranges, synthetic.recordings, {})
+    message = str(caught.value)
+    assert "encoders.a.width: 8 | 16\n" in message
+    assert "encoders.m: (present) | (absent)\n" in message
+    assert len(message.splitlines()) == 4
 
 
-def test_a_plan_that_does_not_fit_its_recipe_is_refused(tmp_path, made):
+def test_a_plan_that_does_not_fit_its_recipe_is_refused(tmp_path, synthetic):
     def create(**changes):
         arguments = {
-            "recipe": made.recipe,
-            "planned": made.planned,
-            "split_ranges": made.split_ranges,
-            "recordings": made.recordings,
+            "recipe": synthetic.recipe,
+            "planned": synthetic.planned,
+            "split_ranges": synthetic.split_ranges,
+            "recordings": synthetic.recordings,
             "machine_paths": {},
         }
         store.create(tmp_path / "S", **{**arguments, **changes})
 
     with pytest.raises(errors.PlanRefused, match="row/tier has shape"):
-        create(planned={**made.planned, "tier": np.zeros(3)})
+        create(planned={**synthetic.planned, "tier": np.zeros(3)})
     with pytest.raises(errors.PlanRefused, match=r"missing \['piece'\], unknown \['peace'\]"):
-        create(planned={("peace" if k == "piece" else k): v for k, v in made.planned.items()})
+        create(planned={("peace" if k == "piece" else k): v for k, v in synthetic.planned.items()})
     with pytest.raises(errors.PlanRefused, match="must start at 100"):
         create(split_ranges={"train": (0, 100), "validation": (101, 120), "test": (120, 150)})
     with pytest.raises(errors.PlanRefused, match="does not fit into uint8"):
-        create(planned={**made.planned, "tier": np.full(made.n_rows, 1.5)})
+        create(planned={**synthetic.planned, "tier": np.full(synthetic.n_rows, 1.5)})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_opening_refuses_what_is_no_whole_store(tmp_path, made):
+def test_opening_refuses_an_incomplete_store(tmp_path, synthetic):
     with pytest.raises(errors.NotAStore, match="no store"):
         store.open(tmp_path / "nothing")
     (tmp_path / "other" / "features.zarr").mkdir(parents=True)
     with pytest.raises(errors.NotAStore, match="copied half-way"):
         store.open(tmp_path / "other")
     with pytest.raises(errors.NotAStore):
-        made.create(tmp_path / "other")
+        synthetic.create(tmp_path / "other")
 
 
-def test_a_newer_format_is_refused_by_name(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_a_newer_format_is_refused_by_name(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     recipe = json.loads((opened.path / "recipe.json").read_text())
     recipe["recipe"]["format_version"] = 2
     recipe["recipe"]["a_field_of_tomorrow"] = True
@@ -148,35 +148,43 @@ def test_a_newer_format_is_refused_by_name(tmp_path, made):
         store.open(opened.path)
 
 
-def test_an_edited_recipe_is_noticed(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_an_edited_recipe_is_noticed(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     text = (opened.path / "recipe.json").read_text()
     (opened.path / "recipe.json").write_text(text.replace('"hop_s": 6.2', '"hop_s": 5.0'))
     with pytest.raises(errors.NotAStore, match="one was edited"):
         store.open(opened.path)
 
 
-def test_equal_recipes_make_equal_bytes(tmp_path, made, snapshot):
+def test_equal_recipes_make_equal_bytes(tmp_path, synthetic, snapshot):
     """In another order of shards, with other arrays in memory, and from float16 or float32."""
-    one = made.fill(made.create(tmp_path / "one"))
-    two = made.fill(made.create(tmp_path / "two"), [4, 2, 0, 1, 3])
+    one = synthetic.fill(synthetic.create(tmp_path / "one"))
+    two = synthetic.fill(synthetic.create(tmp_path / "two"), [4, 2, 0, 1, 3])
     assert snapshot(one.path) == snapshot(two.path)
 
 
-def test_the_plan_is_sealed_with_its_notes(tmp_path, made):
+def test_the_plan_has_checksums_of_its_notes_too(tmp_path, synthetic):
     def notes(folder: Path) -> None:
         (folder / "00000.npz").write_bytes(b"notes")
 
-    store.create(tmp_path / "S", made.recipe, made.planned, made.split_ranges, made.recordings, {}, write_notes=notes)
+    store.create(
+        tmp_path / "S",
+        synthetic.recipe,
+        synthetic.planned,
+        synthetic.split_ranges,
+        synthetic.recordings,
+        {},
+        write_notes=notes,
+    )
     opened = store.open(tmp_path / "S")
     assert opened.notes_path(0).read_bytes() == b"notes"
-    sealed = json.loads((opened.path / "commits" / "plan.json").read_text())["objects"]
-    assert sealed["notes/00000.npz"]["bytes"] == 5
-    assert {"recipe.json", "recordings.json", "features.zarr/row/tier/c.0"} <= set(sealed)
-    assert opened.recordings == made.recordings
+    objects = json.loads((opened.path / "commits" / "plan.json").read_text())["objects"]
+    assert objects["notes/00000.npz"]["bytes"] == 5
+    assert {"recipe.json", "recordings.json", "features.zarr/row/tier/c.0"} <= set(objects)
+    assert opened.recordings == synthetic.recordings
 
 
-def test_the_words_of_a_store_import_without_zarr():
+def test_the_store_is_imported_without_zarr():
     script = (
         "import sys, keybed.store, keybed.store.format.vocabulary; "
         "assert not {'zarr', 'dask', 'numcodecs', 'zarrs'} & set(sys.modules)"
@@ -188,7 +196,7 @@ def test_an_empty_store_of_all_of_maestro_is_made_in_seconds(tmp_path):
     """455,736 rows, four encoders; the goal is 10 s."""
     from keybed.experiments.benchmarks import placeholder_store
 
-    begun = time.process_time()  # of this process alone: other jobs and slow disks say nothing of the code
+    begun = time.process_time()  # of this process, so that other jobs and slow disks do not count
     opened = placeholder_store.create(tmp_path / "S", placeholder_store.recipe(455_736, n_encoders=4))
     assert time.process_time() - begun < 10
     assert opened.shard_rows == 1024

@@ -1,4 +1,4 @@
-"""Claims: one holder at a time, old ones taken over, ghosts shut out."""
+"""Claims: one holder at a time, old ones taken over, tasks that lost a claim cannot commit."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def age(path, seconds):
     os.utime(path, (then, then))
 
 
-def test_a_young_claim_is_busy_and_names_its_holder(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_a_young_claim_is_busy_and_names_its_holder(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     with claim(opened, 1):
         busy = rf"shard 1 is being made by process {os.getpid()} on"
         with pytest.raises(errors.ShardBusy, match=busy), claim(opened, 1):
@@ -51,37 +51,37 @@ def test_a_committed_shard_cannot_be_claimed(filled):
     assert read_failures(Layout(filled.path)) == {}
 
 
-def test_an_old_claim_is_taken_over_and_the_ghost_cannot_commit(tmp_path, made, snapshot):
-    opened = made.create(tmp_path / "S")
-    with claim(opened, 0) as ghost:
-        foreign(ghost.path, token=ghost.holder.token)
-        age(ghost.path, 601)
-        with claim(opened, 0) as heir:
+def test_an_old_claim_is_taken_over_and_its_lost_holder_cannot_commit(tmp_path, synthetic, snapshot):
+    opened = synthetic.create(tmp_path / "S")
+    with claim(opened, 0) as lost_holder:
+        foreign(lost_holder.path, token=lost_holder.holder.token)
+        age(lost_holder.path, 601)
+        with claim(opened, 0) as new_holder:
             with pytest.raises(errors.ClaimLost, match="taken over"):
-                ghost.refresh()
+                lost_holder.refresh()
             with pytest.raises(errors.ClaimLost, match=f"process {os.getpid()} on .* holds it now"):
-                made.commit(opened, 0, ghost)
+                synthetic.commit(opened, 0, lost_holder)
             assert opened.committed == frozenset()
-            heir.check()
-            made.commit(opened, 0, heir)
+            new_holder.check()
+            synthetic.commit(opened, 0, new_holder)
         assert opened.committed == {0}
         before = snapshot(opened.path)
         with pytest.raises(errors.ClaimLost, match="it is gone"):
-            made.commit(opened, 0, ghost)
+            synthetic.commit(opened, 0, lost_holder)
     assert snapshot(opened.path) == before
 
 
-def test_the_ghost_of_a_released_claim_cannot_commit(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_the_holder_of_a_released_claim_cannot_commit(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     with claim(opened, 0) as held:
         pass
     with pytest.raises(errors.ClaimLost):
-        made.commit(opened, 0, held)
+        synthetic.commit(opened, 0, held)
     assert not (opened.path / "features.zarr" / "row" / "score" / "c.0.0").exists()
 
 
-def test_a_claim_is_kept_young_while_it_is_held(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_a_claim_is_kept_young_while_it_is_held(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     with claim(opened, 0, refresh_s=0.05) as held:
         age(held.path, 3600)
         deadline = time.monotonic() + 60
@@ -90,8 +90,8 @@ def test_a_claim_is_kept_young_while_it_is_held(tmp_path, made):
             time.sleep(0.02)
 
 
-def test_the_claim_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_the_claim_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     script = (
         "import os; from keybed import store; from keybed.store.write.claims import claim\n"
         f"with claim(store.open({str(opened.path)!r}), 0): os.kill(os.getpid(), 9)"
@@ -102,16 +102,16 @@ def test_the_claim_of_a_killed_process_of_this_machine_is_free_at_once(tmp_path,
         assert held.holder.pid == os.getpid()
 
 
-def test_a_young_claim_of_another_machine_is_never_presumed_dead(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_a_young_claim_of_another_machine_is_never_presumed_dead(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     with claim(opened, 0) as held:
         foreign(held.path, pid=2**22 + 1)
         with pytest.raises(errors.ShardBusy), claim(opened, 0):
             pass
 
 
-def test_a_claim_cut_short_by_a_crash_ages_like_any_other(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_a_claim_cut_short_by_a_crash_ages_like_any_other(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     claim_file(opened, 0).touch()
     with pytest.raises(errors.ShardBusy, match="just starting"), claim(opened, 0):
         pass
@@ -120,8 +120,8 @@ def test_a_claim_cut_short_by_a_crash_ages_like_any_other(tmp_path, made):
         pass
 
 
-def test_of_many_takers_of_an_old_claim_one_succeeds(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_of_many_takers_of_an_old_claim_one_succeeds(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     for _ in range(20):
         claim_file(opened, 0).write_text("")
         age(claim_file(opened, 0), 601)
@@ -145,8 +145,8 @@ def test_of_many_takers_of_an_old_claim_one_succeeds(tmp_path, made):
         assert not list((opened.path / "claims").iterdir())
 
 
-def test_an_error_in_a_held_shard_is_logged_and_an_interruption_is_not(tmp_path, made):
-    opened = made.create(tmp_path / "S")
+def test_an_error_in_a_held_shard_is_logged_and_an_interruption_is_not(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
     with pytest.raises(ZeroDivisionError), claim(opened, 3):
         _ = 1 / 0
     with pytest.raises(KeyboardInterrupt), claim(opened, 4):
@@ -154,5 +154,5 @@ def test_an_error_in_a_held_shard_is_logged_and_an_interruption_is_not(tmp_path,
     failures = read_failures(Layout(opened.path))
     assert list(failures) == [3]
     assert failures[3].reason == "ZeroDivisionError: division by zero"
-    made.fill(opened, [3])
+    synthetic.fill(opened, [3])
     assert read_failures(Layout(opened.path)) == {}

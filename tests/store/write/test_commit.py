@@ -1,4 +1,4 @@
-"""A writer that takes whole, sound shards and nothing else."""
+"""`commit_shard` accepts whole, sound shards and nothing else."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from keybed.store.write.commit import commit_shard
 
 
 @pytest.fixture
-def opened(tmp_path, made):
-    return made.create(tmp_path / "S")
+def opened(tmp_path, synthetic):
+    return synthetic.create(tmp_path / "S")
 
 
 def spoil(path, at, value):
@@ -62,18 +62,18 @@ def cut(path):
         (spoil("row/level", (6, 0), np.inf), "must not be infinite"),
     ],
 )
-def test_a_shard_that_breaks_a_rule_is_refused_by_name(opened, made, change, message):
-    arrays = made.arrays(0, 32)
+def test_a_shard_that_breaks_a_rule_is_refused_by_name(opened, synthetic, change, message):
+    arrays = synthetic.arrays(0, 32)
     arrays["midi/m/mask"][9], arrays["midi/m/frames"][9] = True, 1.0
     change(arrays)
     with claim(opened, 0) as held, pytest.raises(errors.ShardRefused, match=message):
-        commit_shard(opened, 0, arrays, claim=held, failures=made.failures(0, 32), facts={})
+        commit_shard(opened, 0, arrays, claim=held, failures=synthetic.failures(0, 32), facts={})
     assert opened.committed == frozenset()
     assert not list(opened.path.rglob("*.partial"))
 
 
-def test_unknown_arrays_wrong_types_and_wrong_claims_are_refused(opened, made):
-    arrays = made.arrays(0, 32)
+def test_unknown_arrays_wrong_types_and_wrong_claims_are_refused(opened, synthetic):
+    arrays = synthetic.arrays(0, 32)
     with claim(opened, 0) as held:
         with pytest.raises(errors.ShardRefused, match=r"unknown \['row/more'\]"):
             commit_shard(opened, 0, {**arrays, "row/more": arrays["row/score"]}, claim=held, failures={}, facts={})
@@ -84,14 +84,14 @@ def test_unknown_arrays_wrong_types_and_wrong_claims_are_refused(opened, made):
             commit_shard(opened, 1, arrays, claim=held, failures={}, facts={})
 
 
-def test_the_commit_holds_reproducible_facts_and_the_log_the_rest(opened, made):
-    made.fill(opened, [0])
+def test_the_commit_holds_reproducible_facts_and_the_log_the_rest(opened, synthetic):
+    synthetic.fill(opened, [0])
     text = (opened.path / "commits" / "000000.json").read_text()
     commit = opened.commit(0)
     assert commit.statuses == {"OK": 31, "SILENT_AUDIO": 1}
     assert commit.failures == {5: "peak below −60 dBFS"}
     assert commit.facts == {"notes": {"00000": "d" * 64}}
-    assert (commit.start, commit.stop, commit.recipe) == (0, 32, made.recipe.fingerprint)
+    assert (commit.start, commit.stop, commit.recipe) == (0, 32, synthetic.recipe.fingerprint)
     assert len(commit.objects) == 12
     log = json.loads((opened.path / "logs" / "000000.json").read_text())
     assert log["machine"] == "test"
@@ -100,24 +100,24 @@ def test_the_commit_holds_reproducible_facts_and_the_log_the_rest(opened, made):
     assert str(opened.path) not in text
 
 
-def test_float16_and_float32_features_give_the_same_bytes(tmp_path, made, snapshot):
+def test_float16_and_float32_features_give_the_same_bytes(tmp_path, synthetic, snapshot):
     stores = []
     for name, dtype in (("one", np.float32), ("two", np.float16)):
-        opened = made.create(tmp_path / name)
+        opened = synthetic.create(tmp_path / name)
         start, stop = opened.shard_range(2)
-        arrays = made.arrays(start, stop)
+        arrays = synthetic.arrays(start, stop)
         for path in arrays:
             if path.split("/")[0] != "row" and arrays[path].dtype == np.float32:
                 arrays[path] = arrays[path].astype(dtype)
         with claim(opened, 2) as held:
-            commit_shard(opened, 2, arrays, claim=held, failures=made.failures(start, stop), facts={})
+            commit_shard(opened, 2, arrays, claim=held, failures=synthetic.failures(start, stop), facts={})
         stores.append(snapshot(opened.path))
     assert stores[0] == stores[1]
 
 
 @pytest.fixture
 def events(monkeypatch):
-    """("sync" | "rename", path) in the order in which they happen; a file is known by the name it has at that moment."""
+    """("sync" | "rename", path) in order; a file has the name that it has at that moment."""
     seen = []
     fsync, replace, rename = os.fsync, Path.replace, Path.rename
 
@@ -138,9 +138,9 @@ def events(monkeypatch):
     return seen
 
 
-def test_a_commit_is_durable_only_after_all_that_it_promises(opened, made, events):
-    """Power may fail at any moment: bytes before names, names before the commit, the commit before its task goes on."""
-    made.fill(opened, [0])
+def test_a_commit_is_durable_only_after_all_that_it_promises(opened, synthetic, events):
+    """Power may fail at any moment, so the order is bytes, names, commit."""
+    synthetic.fill(opened, [0])
     renames = [(number, *event[1:]) for number, event in enumerate(events) if event[0] == "rename"]
     objects = {str(opened.path / "features.zarr" / key) for key in opened.commit(0).objects}
     (commit_at,) = [number for number, _, to in renames if to.endswith("commits/000000.json")]
@@ -155,8 +155,8 @@ def test_a_commit_is_durable_only_after_all_that_it_promises(opened, made, event
     assert events[commit_at + 1] == ("sync", str(opened.path / "commits"))
 
 
-def test_a_new_store_is_durable_before_it_has_its_name(tmp_path, made, events):
-    made.create(tmp_path / "S")
+def test_a_new_store_is_durable_before_it_has_its_name(tmp_path, synthetic, events):
+    synthetic.create(tmp_path / "S")
     (at,) = [number for number, event in enumerate(events) if event[0] == "rename" and event[2] == str(tmp_path / "S")]
     staging = Path(events[at][1])
     synced = {Path(event[1]).relative_to(staging) for event in events[:at] if event[0] == "sync"}
@@ -164,35 +164,35 @@ def test_a_new_store_is_durable_before_it_has_its_name(tmp_path, made, events):
     assert events[at + 1] == ("sync", str(tmp_path))
 
 
-def test_one_who_loses_the_claim_while_publishing_says_that_files_may_be_mixed(opened, made, monkeypatch):
-    """Taken over between its last look and its commit."""
+def test_a_task_that_loses_its_claim_while_publishing_reports_that_files_may_be_mixed(opened, synthetic, monkeypatch):
+    """The claim is taken over between its last check and its commit."""
     from keybed.store.write import commit as writer
 
-    with claim(opened, 0) as ghost:
-        ghost_file = ghost.path.read_bytes()
+    with claim(opened, 0) as lost_holder:
+        lost_claim = lost_holder.path.read_bytes()
 
         def taken_over(folder, sync=writer.sync_folder):
             sync(folder)
-            ghost.path.write_bytes(ghost_file.replace(ghost.holder.token.encode(), b"0" * 32))
+            lost_holder.path.write_bytes(lost_claim.replace(lost_holder.holder.token.encode(), b"0" * 32))
 
         monkeypatch.setattr(writer, "sync_folder", taken_over)
         with pytest.raises(errors.ClaimLost, match=r"may have replaced another task's.*--repair"):
-            made.commit(opened, 0, ghost)
+            synthetic.commit(opened, 0, lost_holder)
         monkeypatch.undo()
-        ghost.path.unlink()
+        lost_holder.path.unlink()
     assert opened.committed == frozenset()
 
 
-def test_what_cannot_be_read_back_is_not_committed(opened, made, monkeypatch):
-    """A disk that lies: the bytes that come back are not those that were written."""
+def test_what_cannot_be_read_back_is_not_committed(opened, synthetic, monkeypatch):
+    """The disk returns other bytes than were written."""
     monkeypatch.setattr("keybed.store.disk.durable.sha256_of", lambda path: "0" * 64)
     with pytest.raises(errors.ShardDamaged, match="the disk or its link is failing"):
-        made.fill(opened, [0])
+        synthetic.fill(opened, [0])
     assert opened.committed == frozenset()
     assert list(Path(opened.path).rglob("*.partial")) == []
 
 
-def test_a_shard_of_nothing_but_fill_values_is_stored_too(opened):
+def test_a_shard_of_fill_values_only_is_stored_too(opened):
     for spec in opened.specs:
         if spec.writer == "task":
             start, stop = opened.shard_range(1)

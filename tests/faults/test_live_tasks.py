@@ -1,4 +1,4 @@
-"""Several live tasks on one store: two arrays that count differently, and the ghost of a task that was given up."""
+"""Several live tasks on one store: two arrays with different numbers of tasks, and a task that has lost its claim."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_two_live_arrays_with_different_numbers_of_tasks(
     for pid in running:
         assert fork_server.wait(pid) == 0, fork_server.log(pid)
         assert "Traceback" not in fork_server.log(pid)
-    # What one array found claimed by the other may be left; the next run of either makes it.
+    # Shards that one array skipped because the other had claimed them may be missing; the next run makes them.
     fork_server.run("extract", store, "--workers", "0")
     assert not differing(store, finished_placeholder_store)
     assert not any((store / "claims").iterdir())
@@ -35,32 +35,32 @@ def test_two_live_arrays_with_different_numbers_of_tasks(
 
 
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 8))])
-def test_the_ghost_of_a_requeued_task(
+def test_a_requeued_task_that_resumes_publishes_nothing(
     seed, fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
-    """A task that hangs for eleven minutes, is taken over, and wakes up in the middle of what it was doing."""
-    draw = random.Random(f"ghost {seed}")
+    """A task hangs for eleven minutes, is taken over, and resumes in the middle of its work."""
+    draw = random.Random(f"lost holder {seed}")
     store = tmp_path / "store"
     shutil.copytree(planned_placeholder_store, store)
-    ghost = fork_server.start("extract", store, "--workers", "0")
+    lost_holder = fork_server.start("extract", store, "--workers", "0")
     fork_server.wait_for("a claim", lambda: any((store / "claims").glob("[0-9]*.json")))
     time.sleep(draw.uniform(0, 0.8))
 
     def frozen_with_work_in_hand():
-        """Between two shards it holds none; then it may go on for a moment."""
-        fork_server.freeze(ghost)
+        """Freeze it; if it holds no unfinished shard, let it go on."""
+        fork_server.freeze(lost_holder)
         finished = commits_of(store)
         claimed = [path for path in (store / "claims").glob("[0-9]*.json") if int(path.stem) not in finished]
         if not claimed:
-            os.kill(ghost, signal.SIGCONT)
+            os.kill(lost_holder, signal.SIGCONT)
         return claimed
 
     fork_server.wait_for("it is stopped in the middle of its work", frozen_with_work_in_hand)
     claims = sorted((store / "claims").glob("[0-9]*.json"))
 
-    heir = fork_server.run_anyhow("extract", store, "--workers", "0")
-    named = (f"process {ghost} on", "a task that is just starting")
-    assert any(name in heir for name in named), "a live claim is respected, and its holder named"
+    second_run = fork_server.run_anyhow("extract", store, "--workers", "0")
+    named = (f"process {lost_holder} on", "a task that is just starting")
+    assert any(name in second_run for name in named), "a live claim is respected, and its holder named"
     eleven_minutes_ago = time.time() - 660
     for claim in claims:
         os.utime(claim, (eleven_minutes_ago, eleven_minutes_ago))
@@ -68,17 +68,17 @@ def test_the_ghost_of_a_requeued_task(
     finished = commits_of(store)
     assert len(finished) == 15
 
-    os.kill(ghost, signal.SIGCONT)
-    status = fork_server.wait(ghost)
-    assert status in (0, 1), fork_server.log(ghost)
-    assert "Traceback" not in fork_server.log(ghost)
-    assert commits_of(store) == finished, "the ghost published nothing"
+    os.kill(lost_holder, signal.SIGCONT)
+    status = fork_server.wait(lost_holder)
+    assert status in (0, 1), fork_server.log(lost_holder)
+    assert "Traceback" not in fork_server.log(lost_holder)
+    assert commits_of(store) == finished, "the lost holder published nothing"
     fork_server.run("verify", store, "--repair")
     assert commits_of(store) == finished
     assert not differing(store, finished_placeholder_store)
 
 
-def test_sigterm_gives_the_claims_back_and_says_how_to_go_on(
+def test_sigterm_releases_the_claims_and_names_the_next_command(
     fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
     store = tmp_path / "store"

@@ -67,11 +67,11 @@ def test_xarray(group, feature, expected):
         assert dataset[name].dims[0] == "row"
 
 
-def test_the_group_says_what_its_numbers_mean(group, made):
+def test_the_group_says_what_its_numbers_mean(group, synthetic):
     import zarr
 
     about = zarr.open_group(group, mode="r").attrs["keybed"]
-    assert about["fingerprint"] == made.recipe.fingerprint
+    assert about["fingerprint"] == synthetic.recipe.fingerprint
     assert about["legend"]["status"]["SILENT_AUDIO"] == 2
     assert about["splits"] == {"train": [0, 100], "validation": [100, 125], "test": [125, 150]}
     assert zarr.open_group(group, mode="r")["row/score"].attrs["dimension"][0] == "note_accuracy"
