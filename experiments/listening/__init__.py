@@ -1,1 +1,1 @@
-"""Phase 5: draw clips, collect expert ratings on a web page, and compare them with labels and models."""
+"""Phase 5: draw clips (`selection.select`), collect expert ratings (`app.serving.serve`), compare them (`ingest.ingest`)."""

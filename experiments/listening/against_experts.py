@@ -1,4 +1,4 @@
-"""Do labels and models say what experts say? Correlations over clips, with rater noise taken out and intervals over pieces."""
+"""Correlations of labels and models with expert ratings over clips, corrected for rater noise, with intervals over pieces."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 
 Floats = NDArray[np.float64]
 FEW_PIECES = 10
-"""Below so many pieces, segments are resampled instead, and the report says that this is about these pieces alone."""
+"""With fewer pieces, intervals resample segments, and the report says that they hold for these pieces alone."""
 _SMALLEST_RELIABILITY = 0.05
 
 
 @dataclass(frozen=True, eq=False)
 class ExpertRatings:
-    """What experts say of the clips: (clip, dimension), NaN where nobody could tell; ratings: (clip, rater, dimension).
+    """Expert ratings of the clips, NaN where there is none. ratings: (clip, rater, dimension).
 
-    robust and robust_reliability (dimension,) come from the rater model.
+    robust (clip, dimension) and robust_reliability (dimension,) come from the rater model.
     """
 
     ratings: Floats
@@ -31,12 +31,12 @@ class ExpertRatings:
 
     @property
     def mean(self) -> Floats:
-        """Each rater's ratings freed of that rater's own mean, averaged over raters."""
+        """Mean over raters after each rater's own mean is subtracted: (clip, dimension)."""
         return centred_mean(self.ratings)
 
 
 def centred_mean(ratings_CxRxK: Floats) -> Floats:
-    """Mean over raters of what is left after each rater's own mean; on the scale of the grand mean."""
+    """Mean over raters after each rater's own mean is subtracted, plus the grand mean: (clip, dimension)."""
     known = ~np.isnan(ratings_CxRxK)
     filled = np.where(known, ratings_CxRxK, 0)
     own = filled.sum(axis=0) / np.maximum(known.sum(axis=0), 1)
@@ -48,10 +48,11 @@ def centred_mean(ratings_CxRxK: Floats) -> Floats:
 
 @dataclass(frozen=True)
 class ExpertCorrelation:
-    """One dimension. `r` is with the raters' mean, `robust_r` with the rater model's quality; `true_r` is r freed of rater noise.
+    """One dimension's correlations with the experts.
 
-    specific is r given the other six axis labels, on clips that are not pristine; none for the overall dimension.
-    ceiling is the largest r that rater noise allows.
+    r: with the raters' mean. robust_r: with the rater model's quality. true_r: r divided by the square root of the
+    reliability. specific: partial correlation given the other six axis labels, on clips that are not pristine; None for
+    the overall dimension. ceiling: the largest r that rater noise allows.
     """
 
     r: Interval
@@ -74,12 +75,12 @@ def labels_against(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, ExpertCorrelation]:
-    """Labels (clip, 8) against experts, by dimension."""
+    """Correlate labels (clip, 8) with expert ratings: dimension → ExpertCorrelation."""
     targets = {"mean": experts.mean, "robust": experts.robust}
     known = valid & np.isfinite(score) & np.isfinite(experts.mean) & np.isfinite(experts.robust)
     group = _groups(piece, segment)
-    judged = _as_predictions({k: np.where(known, v, 0) for k, v in targets.items()}, score, known, tier, group)
-    plain, specific = Correlations(judged, "plain"), Correlations(judged, "specific")
+    as_predictions = _as_predictions({k: np.where(known, v, 0) for k, v in targets.items()}, score, known, tier, group)
+    plain, specific = Correlations(as_predictions, "plain"), Correlations(as_predictions, "specific")
     reliability = _Reliability(experts.ratings, known, group)
     n_axes, n_all = len(AXIS_DIMENSIONS), len(DIMENSIONS)
 
@@ -91,15 +92,15 @@ def labels_against(
             true = r[:, :, 0] / np.sqrt(np.maximum(reliable, _SMALLEST_RELIABILITY))
         return np.concatenate([r[:, :, 0], r[:, :, 1], true, given, reliable], axis=1)
 
-    found = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
+    estimates = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
     one = np.ones((1, plain.n_pieces))
     reliable = reliability(one)[0]
     return {
         name: ExpertCorrelation(
-            r=found[k],
-            robust_r=found[n_all + k],
-            true_r=found[2 * n_all + k],
-            specific=found[3 * n_all + k] if k < n_axes else None,
+            r=estimates[k],
+            robust_r=estimates[n_all + k],
+            true_r=estimates[2 * n_all + k],
+            specific=estimates[3 * n_all + k] if k < n_axes else None,
             ceiling=float(np.sqrt(max(reliable[k], 0))) if np.isfinite(reliable[k]) else float("nan"),
             reliability=float(reliable[k]),
             n=int(known[:, k].sum()),
@@ -117,21 +118,21 @@ def model_against(
     replicates: int = 2000,
     seed: int = 0,
 ) -> dict[str, tuple[Interval, Interval]]:
-    """A model's predictions (clip, 8) against the raters' mean: (r, r freed of rater noise) by dimension."""
+    """Correlate predictions (clip, 8) with the raters' mean: dimension → (r, r corrected for rater noise)."""
     known = np.isfinite(experts.mean) & np.isfinite(predicted)
     group = _groups(piece, segment)
     tier = np.full(len(piece), TIERS.index("good"))
-    judged = _as_predictions(
+    as_predictions = _as_predictions(
         {"model": np.where(known, predicted, 0)}, np.where(known, experts.mean, 0), known, tier, group
     )
-    plain, reliability = Correlations(judged, "plain"), _Reliability(experts.ratings, known, group)
+    plain, reliability = Correlations(as_predictions, "plain"), _Reliability(experts.ratings, known, group)
 
     def statistic(weights: Floats, _: Floats) -> Floats:
         r = plain(weights)[:, :, 0, 0]
         return np.concatenate([r, r / np.sqrt(np.maximum(reliability(weights), _SMALLEST_RELIABILITY))], axis=1)
 
-    found = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
-    return {name: (found[k], found[len(DIMENSIONS) + k]) for k, name in enumerate(DIMENSIONS)}
+    estimates = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
+    return {name: (estimates[k], estimates[len(DIMENSIONS) + k]) for k, name in enumerate(DIMENSIONS)}
 
 
 def _groups(piece: NDArray[np.int64], segment: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -139,7 +140,7 @@ def _groups(piece: NDArray[np.int64], segment: NDArray[np.int64]) -> NDArray[np.
 
 
 def _as_predictions(
-    said: Mapping[str, Floats],
+    predictions: Mapping[str, Floats],
     score: Floats,
     known: NDArray[np.bool_],
     tier: NDArray[np.int64],
@@ -147,7 +148,7 @@ def _as_predictions(
 ) -> Predictions:
     n = len(group)
     return Predictions(
-        {name: values[None].astype(np.float32) for name, values in said.items()},
+        {name: values[None].astype(np.float32) for name, values in predictions.items()},
         np.where(known, score, 0).astype(np.float32),
         known,
         tier.astype(np.uint8),
@@ -160,8 +161,8 @@ def _as_predictions(
 class _Reliability:
     """Cronbach's alpha of the raters as a function of piece weights: (B, pieces) → (B, dimension).
 
-    It equals ICC(3,k): the reliability of a mean over these raters. Clips that some rater skipped are left out; a
-    dimension with fewer than two raters or three whole clips is NaN.
+    It equals ICC(3,k): the reliability of a mean over these raters. Clips that a rater skipped are left out. NaN for a
+    dimension with fewer than two raters or three clips that all rated.
     """
 
     def __init__(self, ratings_CxRxK: Floats, known_CxK: NDArray[np.bool_], group: NDArray[np.int64]) -> None:

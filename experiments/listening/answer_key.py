@@ -1,4 +1,4 @@
-"""What the raters must not know: which row each clip is, its labels and what the model said. Kept in SET/private."""
+"""The answer key of a rating set: each clip's row, labels and predictions, which raters must not see. Kept in SET/private."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keybed.store.format.vocabulary import DIMENSIONS
 
 @dataclass(frozen=True, eq=False)
 class AnswerKey:
-    """One entry a rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
+    """One entry per rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
 
     about: store fingerprint, recipe facts, run and overrides, for the reports.
     """
@@ -32,22 +32,22 @@ class AnswerKey:
     about: Mapping[str, Any]
 
 
-def write_answer_key(folder: Path, answers: AnswerKey) -> Path:
-    """Write SET/private/answers.json, readable by its owner alone."""
+def write_answer_key(folder: Path, key: AnswerKey) -> Path:
+    """Write SET/private/answers.json, which only its owner may read."""
     plain = {
         "dimensions": list(DIMENSIONS),
-        "about": answers.about,
+        "about": key.about,
         "clips": {
             code: {
-                "row": int(answers.row[i]),
-                "segment": int(answers.segment[i]),
-                "piece": int(answers.piece[i]),
-                "tier": int(answers.tier[i]),
-                "score": answers.score[i],
-                "valid": answers.valid[i],
-                "predicted": None if answers.predicted is None else answers.predicted[i],
+                "row": int(key.row[i]),
+                "segment": int(key.segment[i]),
+                "piece": int(key.piece[i]),
+                "tier": int(key.tier[i]),
+                "score": key.score[i],
+                "valid": key.valid[i],
+                "predicted": None if key.predicted is None else key.predicted[i],
             }
-            for i, code in enumerate(answers.codes)
+            for i, code in enumerate(key.codes)
         },
     }
     private = folder / "private"

@@ -1,4 +1,4 @@
-"""From correlations to a decision: the gate of Phase 5, and for each dimension what to do next."""
+"""Phase 5's gate, and advice for each dimension: use the synthetic labels, annotate in full, or rate more clips."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Transfer = Literal["transfers", "needs full annotation", "undecided"]
 
 @dataclass(frozen=True)
 class Advice:
-    """n_to_decide: clips at which this r, if it stays, would be told from 0.5; infinite where it is 0.5 itself."""
+    """word: the advice. n_to_decide: clips at which the interval of this r would leave out 0.5; infinite where r is 0.5."""
 
     word: Transfer
     reason: str
@@ -31,22 +31,22 @@ def advise(correlation: ExpertCorrelation) -> Advice:
     """Transfers where the whole interval of r lies above 0.5; full annotation where it lies below; else undecided."""
     r = correlation.r
     if finite(r.value) is None or finite(r.low) is None:
-        return Advice("undecided", "no interval: too few clips, or nothing varies", float("inf"))
+        return Advice("undecided", "no interval: too few clips, or ratings or labels do not vary", float("inf"))
     n = n_to_decide(r.value, SMALLEST_R)
     if r.low > SMALLEST_R:
         return Advice("transfers", f"r is at least {r.low:.2f}", n)
     if r.high < SMALLEST_R:
         noisy = correlation.ceiling < SMALLEST_R + 0.1
-        why = f"; but raters allow no more than {correlation.ceiling:.2f}: more raters first" if noisy else ""
+        why = f"; rater noise allows at most {correlation.ceiling:.2f}, so get more raters first" if noisy else ""
         return Advice("needs full annotation", f"r is at most {r.high:.2f}{why}", n)
     return Advice("undecided", f"{SMALLEST_R:g} lies inside {r.low:.2f} to {r.high:.2f}", n)
 
 
 def phase5_gate(
-    found: Mapping[str, ExpertCorrelation], rests_on: dict[str, str], overrides: tuple[Override, ...] = ()
+    correlations: Mapping[str, ExpertCorrelation], rests_on: dict[str, str], overrides: tuple[Override, ...] = ()
 ) -> Gate:
     """GO where at least 3 axis dimensions have r > 0.5 with the experts and specific r > 0.3, both on the same dimension."""
-    passing = [name for name in AXIS_DIMENSIONS if _holds(found[name])]
+    passing = [name for name in AXIS_DIMENSIONS if _passes(correlations[name])]
     count = Interval(float(len(passing)), float("nan"), float("nan"))
     named = f": {', '.join(passing)}" if passing else ""
     criteria = [
@@ -58,7 +58,7 @@ def phase5_gate(
         )
     ]
     for name in AXIS_DIMENSIONS:
-        correlation = found[name]
+        correlation = correlations[name]
         assert correlation.specific is not None
         words = f"{name.replace('_', ' ')}"
         criteria.append(
@@ -69,11 +69,11 @@ def phase5_gate(
                 f"{words}: specific r",
                 correlation.specific,
                 SMALLEST_SPECIFIC_R,
-                "given the other six labels, clips that are not pristine",
+                "partial correlation given the other six labels, clips that are not pristine",
                 required=False,
             )
         )
-    plain = [name for name in DIMENSIONS if (finite(found[name].r.value) or 0) > SMALLEST_R]
+    plain = [name for name in DIMENSIONS if (finite(correlations[name].r.value) or 0) > SMALLEST_R]
     literal: list[Criterion] = [
         at_least(
             "dimensions with r > 0.5",
@@ -82,12 +82,12 @@ def phase5_gate(
             f"{len(plain)} of {len(DIMENSIONS)}{': ' + ', '.join(plain) if plain else ''}",
         )
     ]
-    best = max((found[d].r for d in AXIS_DIMENSIONS), key=lambda r: finite(r.value) or -2)
+    best = max((correlations[d].r for d in AXIS_DIMENSIONS), key=lambda r: finite(r.value) or -2)
     literal.append(above_zero("the best dimension is above chance", best, "its 95 % interval", required=False))
     return make_gate(5, criteria, literal, rests_on, overrides=overrides)
 
 
-def _holds(correlation: ExpertCorrelation) -> bool:
+def _passes(correlation: ExpertCorrelation) -> bool:
     r, specific = (
         finite(correlation.r.value),
         None if correlation.specific is None else finite(correlation.specific.value),

@@ -1,4 +1,4 @@
-"""`keybed phase5 ingest`: from ratings to agreement, ceiling, correlations, gate and advice."""
+"""`keybed phase5 ingest`: rater agreement, ceiling, correlations with labels, gate and advice from the ratings of a set."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from keybed.store.format.vocabulary import DIMENSIONS
 
 @dataclass(frozen=True, eq=False)
 class Analysis:
-    """All that the ratings say."""
+    """labels: dimension → correlations with the experts. fits: dimension → rater model, None where it cannot be fitted."""
 
     labels: Mapping[str, ExpertCorrelation]
     fits: Mapping[str, RaterFit | None]
@@ -67,7 +67,7 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
 
 
 def analyse(table: RatingTable, answer_key: AnswerKey, *, replicates: int = 2000, seed: int = 0) -> Analysis:
-    """Rater model of every dimension, then labels against experts."""
+    """Fit the rater model of every dimension, then correlate labels with expert ratings."""
     n_clips, _, n_dimensions = table.first.shape
     robust, reliability = np.full((n_clips, n_dimensions), np.nan), np.full(n_dimensions, np.nan)
     fits: dict[str, RaterFit | None] = {}
@@ -95,7 +95,7 @@ def analyse(table: RatingTable, answer_key: AnswerKey, *, replicates: int = 2000
 
 
 def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> RaterFit | None:
-    """None where there is one rater, or one with hardly a rating: nobody can be told from the others then."""
+    """None with one rater, with fewer than 4 ratings of a rater, or without variance: the model has no unique fit then."""
     known = ~np.isnan(ratings_CxR)
     if ratings_CxR.shape[1] < 2 or known.sum(axis=0).min() < 4 or np.nanstd(ratings_CxR) == 0:
         return None
@@ -103,7 +103,7 @@ def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> Rat
 
 
 def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, config: IngestConfig) -> dict[str, Any]:
-    """Plain numbers for results.json and the page."""
+    """The numbers of results.json and the page."""
     model: Mapping[str, Any] = {}
     if answer_key.predicted is not None:
         model = model_against(

@@ -1,4 +1,4 @@
-"""The report on what the experts heard."""
+"""The report on expert ratings: advice, gate, rater agreement, model against experts, each rater."""
 
 from __future__ import annotations
 
@@ -31,18 +31,20 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
     unfinished = [f"{name} {r['rated']} of {r['of']}" for name, r in results["raters"].items() if r["rated"] < r["of"]]
     if unfinished:
         banners.append(
-            Banner(f"Not finished: {'; '.join(unfinished)}. Everything below is preliminary.", "Preliminary.")
+            Banner(
+                f"Not all clips are rated yet: {'; '.join(unfinished)}. All numbers are preliminary.", "Preliminary."
+            )
         )
     if results["resampled"] == "segments":
         banners.append(
-            Banner(f"Only {results['n_pieces']} pieces: intervals resample segments and speak of these pieces alone.")
+            Banner(f"Only {results['n_pieces']} pieces: intervals resample segments and hold for these pieces alone.")
         )
     if results["about"]["random_encoders"]:
         named = ", ".join(results["about"]["random_encoders"])
         banners.append(Banner(f"{named}: seeded random weights, not the trained encoder.", "Random weights.", True))
     banners.append(sound_banner(results["about"]["audio_source"]))
     page = Page(
-        title="Phase 5: synthetic labels against expert ears",
+        title="Phase 5: synthetic labels against expert ratings",
         verdict=gate.verdict,
         word=gate.verdict,
         lead=[gate.headline],
@@ -53,9 +55,9 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
         advice=gate.advice,
         banners=banners,
         sections=[
-            Section("What each dimension needs", _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True),
+            Section("Advice for each dimension", _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True),
             gate_section(gate),
-            Section("How far raters agree", _AGREEMENT_WORDS, tables=[_agreement(dimensions)], wide=True),
+            Section("Agreement between raters", _AGREEMENT_WORDS, tables=[_agreement(dimensions)], wide=True),
             *_model(dimensions),
             Section("Each rater", _RATER_WORDS, tables=_raters(dimensions), wide=True),
         ],
@@ -65,18 +67,20 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
 
 
 _ADVICE_WORDS = (
-    "Transfers: the whole interval of r lies above 0.5. Needs full annotation: the whole interval lies below. "
-    "Otherwise undecided, with the number of clips that would decide it if r stays what it is.",
-    "True r is r divided by the square root of the raters' reliability: what r would be with endless raters. The ceiling "
-    "is the largest r that their noise allows.",
+    "r is the correlation of synthetic labels with the raters' mean. Transfers: its whole interval lies above 0.5. Needs full "
+    "annotation: the whole interval lies below. Else undecided; n to decide is the number of clips that would decide it if r "
+    "stays as it is. Specific r is the partial correlation given the other six labels.",
+    "True r is r divided by the square root of the raters' reliability: the r expected with an unlimited number of raters. "
+    "The ceiling is the largest r that the noise of these raters allows.",
 )
 _AGREEMENT_WORDS = (
-    "ICC(2,1): one rater; ICC(2,k): the mean of these, absolute agreement; ICC(3,k) forgives constant bias and is the "
-    "reliability used for the ceiling. Alpha is Krippendorff's, interval metric.",
+    "ICC is the intraclass correlation. ICC(2,1): absolute agreement of one rater; ICC(2,k): of the mean of these raters; "
+    "ICC(3,k): reliability of that mean when constant bias does not count, used for the ceiling. Alpha is Krippendorff's, "
+    "interval metric.",
 )
 _RATER_WORDS = (
-    "Self r and self sd come from clips heard twice. Bias is the rater's mean, drift the change from first to last clip, "
-    "gain the use of the scale (1 is usual), noise what is left; all in points of the scale.",
+    "Self r and self sd compare two ratings of the same clip by one rater. Bias is the rater's mean, drift the change from first to last clip, "
+    "gain the use of the scale (1 is usual), noise the remaining error; all in points of the scale.",
 )
 
 
@@ -84,7 +88,7 @@ def _advice(dimensions: Mapping[str, Any]) -> Table:
     rows: list[list[Cell]] = []
     for name, d in dimensions.items():
         n, word = d["advice"]["n_to_decide"], d["advice"]["word"]
-        needed = "–" if word != "undecided" else ("cannot be told" if n is None else f"{n:,}")
+        needed = "–" if word != "undecided" else ("no number" if n is None else f"{n:,}")
         specific = d["labels"]["specific"]
         rows.append(
             [
@@ -116,7 +120,7 @@ def _agreement(dimensions: Mapping[str, Any]) -> Table:
         ]
         for name, d in dimensions.items()
     ]
-    head = ["dimension", "ICC(2,1)", "ICC(2,k)", "ICC(3,k)", "alpha", "rater model", "cannot tell or open"]
+    head = ["dimension", "ICC(2,1)", "ICC(2,k)", "ICC(3,k)", "alpha", "rater model", "cannot tell or not rated"]
     return Table(head, rows, numeric=(3, 4, 5, 6))
 
 

@@ -1,6 +1,6 @@
-"""What n clips can show: the smallest correlation worth hoping for, and how wide its interval will be.
+"""Power of n clips: the smallest correlation that is told from 0, and the interval around r = 0.5.
 
-Everything rests on Fisher's z: atanh(r) is nearly normal with variance 1 / (n − 3 − controls).
+Computed with Fisher's z: atanh(r) is nearly normal with variance 1 / (n − 3 − controls).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ class Power:
     n: int
     reliability: float
     smallest_r: float
-    """Smallest observed-scale correlation that is told from 0 with the asked power."""
+    """Smallest observed correlation that differs from 0 with the given power."""
     smallest_true_r: float
-    """The same between labels and what raters would say without noise."""
+    """Smallest correlation of labels with noise-free ratings that differs from 0 with the given power."""
     interval_at_half: tuple[float, float]
-    """95 % interval where r = 0.5 is found."""
+    """95 % interval of an observed r = 0.5."""
 
 
 def power(n: int, reliability: float = 1.0, *, controls: int = 0, alpha: float = 0.05, target: float = 0.8) -> Power:
     """Power of a two-sided test of r = 0. Raises ValueError for n < 4 + controls or reliability outside (0, 1]."""
     if n < 4 + controls or not 0 < reliability <= 1:
-        raise ValueError(f"no power to speak of: n = {n}, controls = {controls}, reliability = {reliability}")
+        raise ValueError(f"power is undefined: n = {n}, controls = {controls}, reliability = {reliability}")
     reach = stats.norm.ppf(1 - alpha / 2) + stats.norm.ppf(target)
     smallest = math.tanh(reach / math.sqrt(n - 3 - controls))
     return Power(
@@ -42,7 +42,7 @@ def power(n: int, reliability: float = 1.0, *, controls: int = 0, alpha: float =
 
 
 def fisher_interval(r: float, n: int, *, controls: int = 0, level: float = 0.95) -> tuple[float, float]:
-    """Two-sided interval of a correlation by Fisher's z; NaN where n leaves no freedom."""
+    """Two-sided interval of a correlation by Fisher's z; NaN where n leaves no degree of freedom."""
     if n - 3 - controls <= 0 or not np.isfinite(r) or abs(r) >= 1:
         return (r, r) if abs(r) >= 1 else (float("nan"), float("nan"))
     half = stats.norm.ppf((1 + level) / 2) / math.sqrt(n - 3 - controls)

@@ -1,4 +1,4 @@
-"""In which order each rater hears the clips: practice first, then all clips shuffled, some of them a second time."""
+"""The order of clips for one rater: practice clips, then all clips shuffled, some of them a second time."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keybed.experiments.listening.app.rating_set import Presentation
 def presentations(
     anchors: Sequence[str], clips: Sequence[str], n_repeats: int, rng: np.random.Generator
 ) -> tuple[Presentation, ...]:
-    """One rater's order. A repeat comes at least a third of the clips after the first hearing.
+    """One rater's order. Between a clip and its repeat lie at least a third of the clips.
 
     Raises ValueError for more repeats than a third of the clips.
     """
@@ -20,7 +20,9 @@ def presentations(
     if n_repeats > n // 3:
         raise ValueError(f"{n_repeats} repeats of {n} clips: at most {n // 3}, so that none comes too soon")
     shuffled = [clips[i] for i in rng.permutation(n)]
-    again = rng.choice(n // 3, size=n_repeats, replace=False)  # heard early, so that there is time to forget
+    again = rng.choice(
+        n // 3, size=n_repeats, replace=False
+    )  # only early clips are repeated, so that the rater has time to forget them
     at = {int(first): int(rng.integers(first + max(n // 3, 1), n)) for first in again}
     order: list[Presentation] = [Presentation(code, "anchor") for code in anchors]
     for i, code in enumerate(shuffled):

@@ -1,4 +1,4 @@
-"""How far raters agree with each other and with themselves. Ratings are (clip, rater), NaN where there is none."""
+"""Agreement between raters and of each rater with themselves. Ratings are (clip, rater), NaN where there is none."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ _NAN = float("nan")
 
 @dataclass(frozen=True)
 class Intraclass:
-    """Intraclass correlations of one dimension; n_clips counts those that every rater judged.
+    """Intraclass correlations of one dimension; n_clips: clips that every rater rated.
 
     single: ICC(2,1), mean: ICC(2,k), both absolute agreement with raters drawn from many. consistency: ICC(3,k), the
-    reliability of a mean over these very raters: it forgives a rater's constant bias, as a correlation does.
+    reliability of a mean over these raters; a rater's constant bias does not count, as in a correlation.
     """
 
     single: Interval
@@ -33,10 +33,10 @@ class Intraclass:
 
 
 def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Intraclass:
-    """ICC(2,1), ICC(2,k) and ICC(3,k) of the clips that every rater judged.
+    """ICC(2,1), ICC(2,k) and ICC(3,k) of the clips that every rater rated.
 
-    Shrout and Fleiss, Psychol. Bull. 86 (1979); interval: McGraw and Wong, Psychol. Methods 1 (1996), table 7. NaN where
-    there are fewer than 3 whole clips or 2 raters, or nothing varies.
+    Shrout and Fleiss, Psychol. Bull. 86 (1979); interval: McGraw and Wong, Psychol. Methods 1 (1996), table 7. NaN with
+    fewer than 3 such clips or 2 raters, or without variance.
     """
     whole = ratings_CxR[~np.isnan(ratings_CxR).any(axis=1)]
     n, k = whole.shape
@@ -88,7 +88,7 @@ def _stepped_up(single: float, k: int) -> float:
 
 
 def krippendorff_alpha(ratings_CxR: Floats, metric: Metric = "interval") -> float:
-    """Krippendorff's alpha with missing values; NaN where no clip has two ratings or nothing varies.
+    """Krippendorff's alpha with missing values; NaN where no clip has two ratings or all are equal.
 
     Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 − observed / expected disagreement over the
     coincidences of pairable values.
@@ -131,7 +131,7 @@ _DISTANCES: dict[Metric, Callable[[Floats, Floats], Floats]] = {
 
 @dataclass(frozen=True)
 class SelfAgreement:
-    """One rater against themselves, over clips heard twice; sd is the within-rater error in points of the scale."""
+    """One rater's two ratings of the same clips; sd is the within-rater error in points of the scale."""
 
     r: float
     sd: float

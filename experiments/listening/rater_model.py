@@ -1,7 +1,7 @@
-"""What was heard, freed of who heard it: bias, drift, use of the scale and noise of every rater, estimated together.
+"""Rater model: the quality of each clip, and bias, drift, gain and noise of each rater, estimated together.
 
 rating = bias_r + drift_r · time + gain_r · quality_c + noise_r · t(4). Quality is normal around 0, gains are normal around 1.
-Noisy raters weigh less, and so does a single slip (the tails are Student's). Fitted by expectation–maximisation, with
+Noisy raters weigh less, and so do single outliers (errors follow Student's t). Fitted by expectation–maximisation, with
 the t as a scale mixture: Lange, Little and Taylor, JASA 84 (1989); rater-specific noise as in Dawid and Skene (1979),
 for ratings on a scale instead of classes.
 """
@@ -42,7 +42,7 @@ class RaterFit:
 
 
 def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
-    """Fit to ratings (clip, rater), NaN where missing; time_CxR in 0..1 is when in the session each was given.
+    """Fit to ratings (clip, rater), NaN where missing; time_CxR: when in the session each rating was given, 0..1.
 
     Raises ValueError where a rater has fewer than 4 ratings or there are fewer than 4 clips.
     """
@@ -98,7 +98,7 @@ def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
 def _regress(
     y: Floats, t: Floats, weight: Floats, quality: Floats, variance: Floats, noise: float
 ) -> tuple[float, float, float]:
-    """Weighted least squares of one rater's ratings on 1, time and the uncertain quality, the gain drawn to 1."""
+    """Weighted least squares of one rater's ratings on 1, time and the uncertain quality, with a prior of the gain around 1."""
     design = np.stack([np.ones_like(t), t, quality], axis=1)
     gram = (design * weight[:, None]).T @ design
     gram[2, 2] += (weight * variance).sum() + noise / GAIN_PRIOR_SD**2

@@ -1,4 +1,4 @@
-"""Every rating of a set, from the server's database and from offline raters' files, as arrays over clips and raters."""
+"""All ratings of a set, from the server's database and offline raters' files, as arrays over clips and raters."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ Ratings = Mapping[str, Mapping[int, Rating]]
 
 
 class NoRatings(KeybedError):
-    """Nothing to analyse yet."""
+    """No clip of the set is rated yet."""
 
 
 @dataclass(frozen=True, eq=False)
 class RatingTable:
-    """first, second: (clip, rater, dimension), NaN where not rated or "cannot tell"; second is a repeat's.
+    """first, second: (clip, rater, dimension), NaN where not rated or "cannot tell"; second: ratings of repeats.
 
-    time: (clip, rater), 0..1, when in the session the first hearing came. finished: rater → (rated, of how many).
+    time: (clip, rater), 0..1, when in the session the clip was first rated. finished: rater → (rated, of how many).
     """
 
     codes: tuple[str, ...]
@@ -40,30 +40,30 @@ class RatingTable:
 
 
 def read_ratings(rating_set: RatingSet) -> dict[str, dict[int, Rating]]:
-    """All ratings that count, those of offline files added; a rater who did both is refused with InvalidRating."""
-    found: dict[str, dict[int, Rating]] = {}
+    """All current ratings, from database and offline files. Raises InvalidRating where one rater has ratings in both."""
+    current: dict[str, dict[int, Rating]] = {}
     if rating_set.database.is_file():
         database = Database(rating_set.database)
-        found = {rater: database.current(rater) for rater in rating_set.orders}
+        current = {rater: database.current(rater) for rater in rating_set.orders}
     if rating_set.returned.is_dir():
         sent: dict[str, str] = {}
         for path in sorted(rating_set.returned.glob("*.json")):
             rater, ratings = read_result(path, rating_set)
-            if rater in sent or any(r.done for r in found.get(rater, {}).values()):
+            if rater in sent or any(r.done for r in current.get(rater, {}).values()):
                 raise InvalidRating(
                     f"{path}: {rater} has ratings in {sent.get(rater, 'the database')} too; keep one of them"
                 )
             sent[rater] = path.name
-            found[rater] = ratings
-    return {rater: found.get(rater, {}) for rater in rating_set.orders}
+            current[rater] = ratings
+    return {rater: current.get(rater, {}) for rater in rating_set.orders}
 
 
 def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> RatingTable:
-    """Arrays over the given clips; only ratings marked done count, practice never. Raises NoRatings where none is."""
+    """Arrays over the given clips, from ratings marked done, without practice clips. Raises NoRatings where there is none."""
     raters = tuple(r for r in rating_set.orders if any(rating.done for rating in ratings[r].values()))
     if not raters:
-        raise NoRatings(f"{rating_set.folder}: nobody has rated a clip yet; keybed phase5 serve {rating_set.folder}")
-    at = {code: i for i, code in enumerate(codes)}
+        raise NoRatings(f"{rating_set.folder}: no clip is rated yet; run keybed phase5 serve {rating_set.folder}")
+    index = {code: i for i, code in enumerate(codes)}
     shape = (len(codes), len(raters))
     first, second = np.full((*shape, len(DIMENSIONS)), np.nan), np.full((*shape, len(DIMENSIONS)), np.nan)
     time = np.full(shape, np.nan)
@@ -76,7 +76,7 @@ def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[s
             if rating is None or not rating.done or presentation.role == "anchor":
                 continue
             done += 1
-            i = at[presentation.clip]
+            i = index[presentation.clip]
             values = [np.nan if (v := rating.scores[d]) is None else float(v) for d in DIMENSIONS]
             if presentation.role == "repeat":
                 second[i, r] = values

@@ -1,4 +1,4 @@
-"""`keybed phase5 select`: draw the clips, render them, and make the folder that raters are served from."""
+"""`keybed phase5 select`: draw clips of the test split, render them, and write the rating set."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from keybed.experiments.listening.stratified_sample import (
     draw,
     label_correlations,
     shares_of_ranges,
-    thirds_of_doubt,
+    thirds_of_uncertainty,
 )
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
@@ -35,7 +35,7 @@ from keybed.store.read.store import Store
 
 PRISTINE = TIERS.index("pristine")
 ASSUMED_RELIABILITY = 0.7
-"""Of the mean of three to four raters, before anybody has rated; `ingest` measures it."""
+"""Assumed reliability of the mean of three to four raters; `ingest` measures it."""
 _FADE_S = 0.02
 
 
@@ -53,7 +53,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     profile = store.recipe.degradation.get("profile")
     if profile != "mixed":
         raise SelectRefused(
-            f"{config.store} is of the {profile} profile: its dimensions are one number; plan a mixed store"
+            f"{config.store} is of the {profile} profile: all its dimensions follow the tier; plan a mixed store"
         )
     overrides = _permission(config, store)
     rows = store.rows(split="test")
@@ -70,12 +70,12 @@ def select(config: SelectConfig, console: Console) -> Path:
     write_selection_page(facts, overrides, config.out / "design.html")
     r = facts["largest_label_correlation"]
     console.print(
-        f"{config.n} clips of {facts['n_pieces']} pieces, {config.anchors} practice clips, {config.repeats} repeats a rater; "
+        f"{config.n} clips of {facts['n_pieces']} pieces, {config.anchors} practice clips, {config.repeats} repeats per rater; "
         f"largest label correlation {r:.2f}, pristine {facts['pristine_share']:.0%}. With raters' means of reliability "
-        f"{ASSUMED_RELIABILITY:g}, a true correlation of {facts['power']['smallest_true_r']:.2f} is found in 4 of 5 tries.",
+        f"{ASSUMED_RELIABILITY:g}, a true correlation of {facts['power']['smallest_true_r']:.2f} is found in 4 of 5 such studies.",
         highlight=False,
     )
-    console.print(f"Look at {config.out / 'design.html'}, then: keybed phase5 serve {config.out}", highlight=False)
+    console.print(f"Read {config.out / 'design.html'}, then run: keybed phase5 serve {config.out}", highlight=False)
     return config.out
 
 
@@ -84,7 +84,7 @@ def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
         return check_chain(config.after, 4, store.fingerprint, config.override)[1]
     if config.override is None or not config.override.strip():
         raise GateRefused(
-            'No Phase 4 run was named (--after RUN4). To draw clips all the same, record why: --override "reason"'
+            'No Phase 4 run was named (--after RUN4). To draw clips without it, record the reason: --override "reason"'
         )
     return (Override(4, "absent", config.override.strip(), "no run"),)
 
@@ -104,28 +104,28 @@ def _candidates(rows: Rows, predictions: ModelPredictions | None) -> Candidates:
 
 
 def _anchors(rows: Rows, candidates: Candidates, chosen: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Practice clips from segments that are not rated: one untouched, the worst, then steps between."""
+    """Practice clips from segments that are not rated: one pristine, one of the worst, the others between."""
     free = ~np.isin(candidates.segment, candidates.segment[chosen])
     known = np.where(candidates.valid, candidates.score, np.nan)
     overall = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in known])
-    found: list[int] = []
+    anchors: list[int] = []
     used: set[int] = set()
-    places = [None, 0.02, *np.linspace(0.25, 0.85, max(n - 2, 0))][:n]
-    for place in places:
-        pool = np.flatnonzero(free & (candidates.pristine == (place is None)) & np.isfinite(overall))
+    quantiles = [None, 0.02, *np.linspace(0.25, 0.85, max(n - 2, 0))][:n]
+    for quantile in quantiles:
+        pool = np.flatnonzero(free & (candidates.pristine == (quantile is None)) & np.isfinite(overall))
         pool = pool[[int(s) not in used for s in candidates.segment[pool]]]
         if pool.size == 0:
             raise SelectRefused(f"no segment is left for {n} practice clips; give a smaller --n or --anchors")
-        wanted = overall[pool].max() if place is None else np.quantile(overall[pool], place)
+        wanted = overall[pool].max() if quantile is None else np.quantile(overall[pool], quantile)
         best = int(pool[np.argmin(np.abs(overall[pool] - wanted))])
-        found.append(best)
+        anchors.append(best)
         used.add(int(candidates.segment[best]))
-    return np.array(found, np.int64)
+    return np.array(anchors, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
 class Design:
-    """The set, and the position in `rows` that each clip's code stands for."""
+    """The rating set, and code → position in `rows` for rated and for practice clips."""
 
     rating_set: RatingSet
     codes: Mapping[str, int]
@@ -141,7 +141,7 @@ def make_rating_set(
     predictions: ModelPredictions | None,
     about: Mapping[str, Any],
 ) -> Design:
-    """Codes, orders and answers; writes the answers, and no sound."""
+    """Draw codes and orders, write the answer key; sound is written by `_render`."""
     names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(anchors))]
     codes = dict(zip(names, chosen.tolist(), strict=False))
     practice = dict(zip(names[len(chosen) :], anchors.tolist(), strict=True))
@@ -179,7 +179,7 @@ def _about(store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
 
 
 def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], console: Console) -> None:
-    """Write every clip's FLAC, made exactly as extraction made the row. Raises SelectRefused where a row comes out otherwise."""
+    """Write every clip as FLAC, made as extraction made the row. Raises SelectRefused where the labels differ from the store's."""
     import soundfile
 
     from keybed.extract.run.check_recipe import render_config
@@ -194,7 +194,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
         variant = maker.variants(job)[0]
         if not np.allclose(variant.score, rows.score[i], rtol=0, atol=1e-3, equal_nan=True):
             raise SelectRefused(
-                f"row {rows.index[i]} comes out with other labels than the store's; run `keybed verify {store.path}`"
+                f"row {rows.index[i]} gets other labels than those in the store; run `keybed verify {store.path}`"
             )
         sound = maker.render(variant, job).audio.astype(np.float64)
         n = round(_FADE_S * 24_000)
@@ -231,7 +231,7 @@ def _facts(
         "label_correlations_before": before,
         "largest_before": float(np.abs(before[off]).max()),
         "clips_of_a_piece": [int(of_piece.min()), int(of_piece.max())],
-        "sure_middle_unsure": thirds_of_doubt(candidates.unsure[chosen]),
+        "sure_middle_unsure": thirds_of_uncertainty(candidates.unsure[chosen]),
         "score_ranges": dict(
             zip(AXIS_DIMENSIONS, shares_of_ranges(candidates.score[chosen], candidates.valid[chosen]).T, strict=True)
         ),

@@ -1,4 +1,4 @@
-"""The page that says what was drawn and what it can show, to be read before raters are paid. Holds no answers."""
+"""The page on a drawn sample: its power, score ranges and label correlations. Holds nothing of the answer key."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
         fold=True,
     )
     ranges = Table(
-        ["dimension", "clips that can be judged", "lowest", "quarter", "middle", "three quarters", "highest"],
+        ["dimension", "valid clips", "lowest", "first quartile", "median", "third quartile", "highest"],
         [
             [name.replace("_", " "), str(facts["judgeable"][name]), *(number(q, 1) for q in quantiles)]
             for name, quantiles in facts["score_quantiles"].items()
         ],
-        caption="Lowest, quartiles and highest",
+        caption="Quartiles of the scores",
         numeric=tuple(range(1, 7)),
         fold=True,
     )
     banners = [
         Banner(
-            f"Phase {o.phase} ({o.run}) said {o.verdict}; someone went on with the reason: “{o.reason}”",
+            f"The gate of Phase {o.phase} ({o.run}) is {o.verdict}; the recorded reason to go on is: “{o.reason}”",
             "Override.",
             True,
         )
@@ -49,45 +49,47 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
     ]
     banners.append(sound_banner(facts["audio_source"]))
     if not facts["model_known"]:
-        banners.append(Banner("No model's predictions were at hand, so its sure and unsure clips were not balanced."))
+        banners.append(
+            Banner("There are no predictions of a model (--after), so clips are not balanced by its uncertainty.")
+        )
     page = Page(
-        title="Phase 5: clips for expert ears",
+        title="Phase 5: clips for expert raters",
         verdict="DRAWN",
         word=f"{facts['n']} clips",
         lead=[
             f"{facts['n']} clips of {facts['n_pieces']} pieces for {len(facts['raters'])} raters; {facts['n_anchors']} practice "
-            f"clips first, {facts['repeats']} clips heard twice. Pristine: {facts['pristine_share']:.0%}.",
+            f"clips first, {facts['repeats']} clips twice. Pristine (undegraded) clips: {facts['pristine_share']:.0%}.",
             f"Largest correlation between two dimensions' labels: {number(facts['largest_label_correlation'], 2)} "
-            f"({number(facts['largest_before'], 2)} in the whole test split).",
+            f"({number(facts['largest_before'], 2)} before, in the whole test split).",
         ],
         below=[],
         advice=None,
         banners=banners,
         sections=[
             Section(
-                "What this many clips can show",
+                "Power of this sample",
                 [
                     f"If the raters' mean has a reliability of {power['assumed_reliability']:g}, a correlation of "
-                    f"{number(power['smallest_true_r'], 2)} between labels and what raters would say without noise is told from zero "
-                    f"four times in five (observed: {number(power['smallest_r'], 2)}; given the other six labels: "
+                    f"{number(power['smallest_true_r'], 2)} between labels and noise-free ratings is told from zero "
+                    f"in four of five studies (observed: {number(power['smallest_r'], 2)}; given the other six labels: "
                     f"{number(power['smallest_specific_r'], 2)}).",
-                    f"Where r = 0.50 is found, its 95 % interval will be about {number(low, 2)} to {number(high, 2)}.",
+                    f"The 95 % interval of an observed r = 0.50 will be about {number(low, 2)} to {number(high, 2)}.",
                 ],
             ),
             Section(
-                "Scores are spread",
+                "Scores of the clips",
                 [
-                    "Percent of each dimension's clips in five ranges of its score: a judge is tested on good and bad alike.",
+                    "Percent of each dimension's clips in five ranges of its score. Ranges should be about equally full.",
                     _spread(facts),
                 ],
                 [score_ranges(facts["score_ranges"])],
                 [ranges],
             ),
             Section(
-                "Labels go their own ways",
+                "Correlations between labels",
                 [
-                    "How far two dimensions' labels go together, as |r|. In the whole test split a good row is good at everything; in "
-                    "these clips it is not, so that a rater's one impression cannot pass for eight."
+                    "|r| between two dimensions' labels. In the whole test split a good row is good in all dimensions. In these clips it "
+                    "is not, so that a rater who gives one overall impression to all eight scales (halo) gets low correlations."
                 ],
                 [
                     label_strengths(facts["label_correlations_before"], "the whole test split"),
@@ -102,10 +104,10 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
 
 
 def _spread(facts: Mapping[str, Any]) -> str:
-    """Clips by piece and by the model's own doubt, in one sentence."""
+    """Clips per piece and by the model's uncertainty, in words."""
     few, many = facts["clips_of_a_piece"]
-    told = f"A piece gives {few} clips." if few == many else f"A piece gives {few} to {many} clips."
+    words = f"A piece gives {few} clips." if few == many else f"A piece gives {few} to {many} clips."
     if facts["model_known"]:
         sure, middle, unsure = facts["sure_middle_unsure"]
-        told += f" The model was sure of {sure} clips, in between on {middle}, unsure of {unsure}."
-    return told
+        words += f" By the model's uncertainty: {sure} clips in the lowest third, {middle} in the middle, {unsure} in the highest."
+    return words

@@ -1,4 +1,4 @@
-"""Pictures of a drawn sample: how far its labels go together, and where its scores lie."""
+"""Plots of a drawn sample: correlations between its labels, and the ranges of its scores."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def label_strengths(correlations: Sequence[Sequence[float]], title: str) -> str:
 
 
 def score_ranges(shares: Mapping[str, Sequence[float]]) -> str:
-    """SVG bars, one a dimension: the share of its judgeable clips in each of the five score ranges, worst at the left."""
+    """SVG bars, one per dimension: the share of its valid clips in each of the five score ranges, lowest at the left."""
     edges = ("under 60", *(f"{a:.0f}–{b:.0f}" for a, b in pairwise(SCORE_EDGES)), "over 90")
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.9 + 0.27 * len(shares))

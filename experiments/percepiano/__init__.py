@@ -1,1 +1,1 @@
-"""PercePiano: what human ears say about the same passage played by many, and how well features foretell it."""
+"""PercePiano: how well heads and models predict human ratings of one passage played by many (entry: `run.percepiano`)."""

@@ -1,4 +1,4 @@
-"""How well anybody could do: what the raters' own disagreement leaves to be foretold."""
+"""Noise ceilings: the largest R² and r that any model can reach, given the disagreement among raters."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Floats = NDArray[np.float64]
 
 
 def ceilings(ratings: Ratings, raters: int = RATERS_A_SEGMENT) -> dict[str, Floats]:
-    """Largest R² over all performances, and largest within-passage r over humans, by scale.
+    """Largest R² over all performances and largest within-passage r over human performances, per scale.
 
-    The variance of a mean of `raters` ratings is sd² / (raters − 1), the published sd being that of the ratings
-    themselves (divisor n). NaN where no sd is known.
+    The variance of a mean of `raters` ratings is sd² / (raters − 1), because the published sd is that of the ratings
+    (divisor n). NaN where no sd is known.
     """
     error = np.nanmean(ratings.sd**2, axis=0) / (raters - 1)
     total = ratings.rating.var(axis=0)

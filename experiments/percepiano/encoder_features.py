@@ -1,4 +1,4 @@
-"""What the encoders say of every performance: windows by the store's own recipe, and one row of numbers a performance."""
+"""Encoder features of every performance: windows made by the store's recipe, and their mean per performance."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ def encode_performances(
     cache: Path,
     console: Console,
 ) -> tuple[Windows | None, list[EncoderSpec]]:
-    """Windows of every performance, by the store's encoders and those named beside; None where there are none.
+    """Encode windows of every performance with the store's encoders and those in `names`; None without any encoder.
 
-    Without a store and names: the two baselines. Raises KeybedError where the store's audio is recorded.
+    Without a store and names, the two baselines are used. Raises KeybedError where the store's audio is recorded.
     """
-    from keybed.extract import encoders as known
+    from keybed.extract import encoders
 
     built: list[Encoder] = []
     soundfont, window_s, n_bins = None, 10.0, 20
@@ -52,11 +52,11 @@ def encode_performances(
     for name in wanted:
         if name in {e.spec.name for e in built}:
             continue
-        given = weights if name in known.PRETRAINED else None
-        built.append(known.build(*known.describe(name, weights=given, n_bins=n_bins, window_s=window_s)))
+        given = weights if name in encoders.PRETRAINED else None
+        built.append(encoders.build(*encoders.describe(name, weights=given, n_bins=n_bins, window_s=window_s)))
     if not built:
         return None, []
-    found = encode(
+    windows = encode(
         ratings.performances,
         built,
         soundfont,
@@ -65,14 +65,14 @@ def encode_performances(
         cache=cache,
         console=console,
     )
-    return found, [e.spec for e in built]
+    return windows, [e.spec for e in built]
 
 
 def pooled_features(windows: Windows, specs: Sequence[EncoderSpec]) -> tuple[dict[str, Floats], str | None]:
-    """A row's name → (n, channels): mean and sd over time, states averaged, then the mean over a performance's windows.
+    """Name → (performance, channel): mean and sd over time, averaged over states and over a performance's windows.
 
-    Every encoder by itself and all together; those with random weights once, all together and marked. Also the name of
-    the row with all that are not random.
+    One entry per encoder, one for all together, and one for those with random weights, marked as such. Also returns the
+    name of the entry with all encoders that are not random.
     """
     each = {
         name: np.nan_to_num(by_item(a.mean(axis=2).reshape(len(a), -1), windows.item))
@@ -80,10 +80,10 @@ def pooled_features(windows: Windows, specs: Sequence[EncoderSpec]) -> tuple[dic
     }
     trusted = [s.name for s in specs if not s.random_weights]
     noise = [s.name for s in specs if s.random_weights]
-    found = {name: each[name] for name in trusted}
+    pooled = {name: each[name] for name in trusted}
     together = " + ".join(trusted)
     if len(trusted) > 1:
-        found[together] = np.hstack([each[name] for name in trusted])
+        pooled[together] = np.hstack([each[name] for name in trusted])
     if noise:
-        found[f"{' + '.join(noise)} (random weights)"] = np.hstack([each[name] for name in noise])
-    return found, together or None
+        pooled[f"{' + '.join(noise)} (random weights)"] = np.hstack([each[name] for name in noise])
+    return pooled, together or None

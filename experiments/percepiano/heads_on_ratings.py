@@ -1,7 +1,7 @@
-"""The store's own heads, fitted to human ratings: rows are windows, a performance's answer is the mean over its windows.
+"""Heads fitted to human ratings: a row is a window, a performance's prediction is the mean over its windows.
 
-Plain heads foretell ratings from frames as they are. Comparative ones foretell departures from the passage's mean, from
-frames less the mean of all human windows of the passage, and learn from human performances alone.
+Plain heads predict ratings from frames. Comparative heads predict deviations from the passage's mean rating, from frames
+minus the mean of the passage's human windows; they are trained on human performances alone.
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ Floats = NDArray[np.float64]
 _HELD_BACK = 0.15
 """Share of the training passages on which the best epoch is chosen."""
 _POINTS = 100.0
-"""Heads speak in points, ratings lie in 0..1."""
+"""Heads predict points from 0 to 100, ratings lie in 0..1."""
 
 
 def pair_of(specs: Sequence[EncoderSpec]) -> dict[str, str]:
-    """modality → the first encoder of it, trained or weightless ones before seeded noise."""
-    found: dict[str, str] = {}
+    """modality → its first encoder; those with random weights come last."""
+    pair: dict[str, str] = {}
     for spec in sorted(specs, key=lambda s: s.random_weights):
-        found.setdefault(spec.modality, spec.name)
-    return found
+        pair.setdefault(spec.modality, spec.name)
+    return pair
 
 
 def heads_on_ratings(
@@ -38,13 +38,13 @@ def heads_on_ratings(
     specs: Sequence[EncoderSpec],
     inputs: Inputs,
     plan: HeadPlan,
-    said: Callable[[str], None] = lambda _: None,
+    log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Model]:
-    """Name → model, the plain heads first. All kinds and seeds of a fold are trained in one pass, once."""
+    """Name → model, the plain heads first. All kinds and seeds are trained in one pass per fold."""
     from keybed.heads.models import HeadConfig
 
     pair = pair_of(specs)
-    masked = {s.name for s in specs if s.has_mask}
+    with_mask = {s.name for s in specs if s.has_mask}
     n_scales = inputs.ratings.rating.shape[1]
     heads = {kind: HeadConfig(kind=kind, hidden=plan.hidden, n_dimensions=n_scales) for kind in plan.kinds}
     heads = {kind: head for kind, head in heads.items() if set(head.modalities) <= set(pair)}
@@ -53,30 +53,30 @@ def heads_on_ratings(
     arrays: dict[str, Any] = {}
     for modality, name in pair.items():
         arrays[f"{modality}_frames"] = windows.frames[name]
-        if name in masked:
+        if name in with_mask:
             arrays[f"{modality}_mask"] = windows.mask[name]
     human = inputs.ratings.human
-    plain = _HeadsOnOneTarget(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, said)
+    plain = _HeadsOnOneTarget(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, log)
     apart = {k: a if k.endswith("_mask") else _less_passage(a, windows.item, inputs) for k, a in arrays.items()}
-    relative = _HeadsOnOneTarget(apart, windows.item, inputs, inputs.target, human, heads, plan, said)
+    relative = _HeadsOnOneTarget(apart, windows.item, inputs, inputs.target, human, heads, plan, log)
     return {f"head: {kind}": plain.model(kind) for kind in heads} | {
         f"comparative head: {kind}": relative.model(kind) for kind in heads
     }
 
 
 def _less_passage(frames: NDArray[np.float32], item: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float32]:
-    """Frames less the mean over bins and windows of the passage's human performances, channel by channel."""
+    """Frames minus each channel's mean over bins and windows of the passage's human performances."""
     out = np.array(frames, np.float32)
     passage, human = inputs.ratings.passage[item], inputs.ratings.human[item]
     for name in np.unique(passage):
-        here = passage == name
-        base = frames[here & human] if (here & human).any() else frames[here]
-        out[here] -= base.mean(axis=(0, 1))
+        rows = passage == name
+        base = frames[rows & human] if (rows & human).any() else frames[rows]
+        out[rows] -= base.mean(axis=(0, 1))
     return out
 
 
 class _HeadsOnOneTarget:
-    """All kinds of heads on one target, fitted once a fold."""
+    """All kinds of heads on one target, fitted once per fold."""
 
     def __init__(
         self,
@@ -87,18 +87,18 @@ class _HeadsOnOneTarget:
         human: NDArray[np.bool_] | None,
         heads: Mapping[str, Any],
         plan: HeadPlan,
-        said: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         self.arrays, self.item, self.passage = arrays, item, inputs.ratings.passage
-        self.target, self.human, self.heads, self.plan, self.said = target, human, heads, plan, said
+        self.target, self.human, self.heads, self.plan, self.log = target, human, heads, plan, log
         self.known: dict[tuple[bytes, bytes], dict[str, Floats]] = {}
 
     def model(self, kind: str) -> Model:
-        """One kind of head as a model of its own."""
+        """One kind of head as a Model."""
         return lambda train, test: self.fold(train, test)[kind]
 
     def fold(self, train: Positions, test: Positions) -> dict[str, Floats]:
-        """Predictions of the judged performances by every kind of head."""
+        """Predictions of the test performances by every kind of head."""
         key = (train.tobytes(), test.tobytes())
         if key not in self.known:
             self.known[key] = self._fit(train, test)
@@ -126,17 +126,17 @@ class _HeadsOnOneTarget:
         )
         data = ArrayData(self._batch(learnt, True), self._batch(chosen, True), batch_rows)
         fit = training.fit(dict(self.heads), data, config)
-        self.said(f"{len(learnt)} windows learnt; best epochs {fit.best_epoch}")
+        self.log(f"{len(learnt)} training windows; best epochs {fit.best_epoch}")
         asked = self._rows(test)
         parts = [self._batch(asked[i : i + batch_rows], False) for i in range(0, len(asked), batch_rows)]
-        place = np.searchsorted(np.sort(test), self.item[asked])
+        position = np.searchsorted(np.sort(test), self.item[asked])
         back_to = np.argsort(np.argsort(test))
         return {
-            kind: by_item(p.mean(axis=0), place)[back_to] / _POINTS for kind, p in fitted.predict(fit, parts).items()
+            kind: by_item(p.mean(axis=0), position)[back_to] / _POINTS for kind, p in fitted.predict(fit, parts).items()
         }
 
     def _rows(self, performances: Positions) -> NDArray[np.int64]:
-        """Windows of these performances, a passage's together and in it the same moment of different players side by side."""
+        """Windows of these performances, sorted by passage, then by time in the passage, then by performance."""
         rows = np.flatnonzero(np.isin(self.item, performances))
         _, first = np.unique(self.item, return_index=True)
         moment = rows - first[self.item[rows]]

@@ -1,4 +1,4 @@
-"""Plain statistics of one performance: onsets, velocities, lengths, pedal. No model, no other performance."""
+"""Statistics of one performance: onsets, velocities, lengths, pedal. They use no model and no other performance."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _FLOOR_S = 0.01
 def note_statistics(performance: Performance) -> Numbers:
     """Name → number for a performance with at least 8 notes; ValueError below that.
 
-    Times enter as logarithms, so that a ratio weighs the same at every tempo.
+    Durations are logarithms, so that a ratio weighs the same at every tempo.
     """
     if performance.n_notes < 8:
         raise ValueError(f"{performance.n_notes} notes are too few to describe")
@@ -174,7 +174,7 @@ def _since_press(press_s: NDArray[np.float64], onset_s: NDArray[np.float64]) -> 
 
 
 def _held_s(performance: Performance, grid: NDArray[np.float64], down: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """When each note's damper falls: its own release, or the first moment after it at which the pedal is up."""
+    """When each note's damper falls: at its release, or at the first moment after it when the pedal is up."""
     up = np.flatnonzero(~down)
     at = np.searchsorted(grid, performance.offset_s)
     following = np.searchsorted(up, at)
@@ -183,7 +183,7 @@ def _held_s(performance: Performance, grid: NDArray[np.float64], down: NDArray[n
 
 
 def _texture(performance: Performance, groups: list[NDArray[np.intp]]) -> Numbers:
-    """What is composed rather than played; identical for every performance of a passage, mistakes apart."""
+    """Statistics of the composition; but for mistakes they are the same for every performance of a passage."""
     pitch = performance.pitch.astype(np.float64)
     return {
         "pitch_mean": float(pitch.mean()),

@@ -1,4 +1,4 @@
-"""The report on PercePiano: one self-contained page, the hard protocol first."""
+"""The report on PercePiano: one self-contained page, the hardest protocol first."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.
 
 
 def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
-    """From the plain JSON of results.json."""
+    """Write the page from the plain JSON of results.json."""
     hard = results["protocols"].get(ONE_COMPOSITION_OUT)
     easy = results["protocols"].get(SEGMENT_GROUPED)
     lead, word, verdict = [], "DESCRIBED", "UNDEFINED"
@@ -24,15 +24,15 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
         best = hard["models"].get(CHOSEN) or hard["models"][BLEND]
         over = best["over_plain_trees"]
         better = over["low"] > 0
-        word, verdict = ("EARS FORETOLD", "GO") if better else ("NO BETTER THAN TREES", "NO-GO")
+        word, verdict = ("BETTER THAN PLAIN TREES", "GO") if better else ("NO BETTER THAN PLAIN TREES", "NO-GO")
         lead.append(
-            f"New composition, same passage, humans only: mean r {with_interval(best['within_r'], 2)} with the model chosen inside "
-            f"the folds; plain trees {with_interval(hard['models'][PLAIN_TREES]['within_r'], 2)}; difference {with_interval(over, 2)}."
+            f"Composition held out, human performances only: mean within-passage r (correlation after each passage's mean is "
+            f"subtracted) {with_interval(best['within_r'], 2)} with the model chosen in each fold; plain trees {with_interval(hard['models'][PLAIN_TREES]['within_r'], 2)}; difference {with_interval(over, 2)}."
         )
     if easy is not None:
         r2 = max((m["r2"] for m in easy["models"].values() if m["r2"] is not None), default=None)
         lead.append(
-            f"Segment-grouped, as published: R² up to {number(r2, 2)}; a table that hears no music gets {number(easy['models'][TABLE]['r2'], 2)}."
+            f"Passages held out, as published: R² up to {number(r2, 2)}; a table of player means that uses no music: {number(easy['models'][TABLE]['r2'], 2)}."
         )
     banners = [
         Banner(f"{e['name']}: seeded random weights, not the trained encoder.", "Random weights.", True)
@@ -50,7 +50,7 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
         lead=lead,
         below=[
             f"{data['n']} performances ({data['human']} human) of {data['passages']} passages of {len(data['compositions'])} "
-            f"compositions by {data['players']} players. Brackets are 95 % intervals, players and passages resampled together."
+            f"compositions by {data['players']} players. Brackets are 95 % intervals; players and passages are resampled."
         ],
         advice=None,
         banners=banners,
@@ -62,8 +62,8 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
 
 def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
     if found is None:
-        words = ["Left out: no run with trained heads was given (--after RUN --store STORE)."]
-        return [Section("Zero-shot: do labels from degradation carry over?", words, wide=True)]
+        words = ["Not computed: it needs a run with trained heads (--after RUN --store STORE)."]
+        return [Section("Zero-shot: heads trained on synthetic labels against human ratings", words, wide=True)]
     rows: list[list[Cell]] = []
     for a in found["answers"]:
         agrees = a["r"]["low"] > 0 if a["r"]["low"] is not None else False
@@ -72,7 +72,7 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
         style = {"agrees": "pill pass", "disagrees": "pill fail", "no evidence": "pill shown"}[text]
         kind = "confirmatory, Holm" if a["confirmatory"] else "exploratory, two-sided, uncorrected"
         if text != "no evidence" and not a["confirmatory"]:
-            text, style = f"a hint: {text}", "pill shown"
+            text, style = f"{text} (exploratory)", "pill shown"
         rows.append(
             [
                 a["question"]["dimension"].replace("_", " "),
@@ -86,18 +86,18 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
         )
     head = ["dimension", "scale", "within-passage r", "p", "", "with score renderings", "kind"]
     words = [
-        f"Heads of {found['run']} ({found['head']}: {found['pair']['audio']} and {found['pair']['midi']}) never met a human rating. "
-        "r is signed so that positive means that heads and ears agree; mapping and signs were fixed beforehand. note_accuracy "
-        "has no counterpart in PercePiano.",
+        f"Heads of {found['run']} ({found['head']}: {found['pair']['audio']} and {found['pair']['midi']}) never met a human rating: "
+        "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
+        "dimension were fixed beforehand. note_accuracy has no counterpart in PercePiano.",
     ]
     picture = forest(
         [(f"{a['question']['dimension'].replace('_', ' ')}\nscale {a['words']}", a["r"]) for a in found["answers"]],
-        "zero-shot: within-passage r of synthetic dimensions and human scales, humans only",
-        "r; right of 0: heads and ears agree",
+        "zero-shot: within-passage r of predicted dimensions and human scales, human performances only",
+        "r; right of 0: heads and raters agree",
     )
     return [
         Section(
-            "Zero-shot: do labels from degradation carry over?",
+            "Zero-shot: heads trained on synthetic labels against human ratings",
             words,
             pictures=[picture],
             tables=[Table(head, rows, numeric=(3, 5))],
@@ -106,10 +106,19 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
     ]
 
 
+def _shown(model: str) -> str:
+    """A model's name for readers; results.json keeps its older spelling."""
+    return (
+        model.replace("(hears nothing)", "(uses no music)")
+        .replace("departures", "deviations")
+        .replace("inside the", "in the")
+    )
+
+
 def _protocol(name: str, found: Mapping[str, Any]) -> Section:
     rows: list[list[Cell]] = [
         [
-            model,
+            _shown(model),
             number(m["r2"], 3),
             number(m["r"], 2),
             with_interval(m["within_r"], 3),
@@ -118,15 +127,15 @@ def _protocol(name: str, found: Mapping[str, Any]) -> Section:
         ]
         for model, m in found["models"].items()
     ]
-    head = ["model", "R²", "r", "within-passage r, humans", "less plain trees", "with score renderings"]
+    head = ["model", "R²", "r", "within-passage r, human performances", "minus plain trees", "r with score renderings"]
     text = [f"{found['about'].capitalize()}."]
     if name == SEGMENT_GROUPED:
         text.append(PUBLISHED)
     if found["choices"]:
-        text.append(f"Chosen inside the folds: {'; '.join(found['choices'])}.")
+        text.append(f"Chosen in each fold: {'; '.join(found['choices'])}.")
     picture = forest(
-        [(model, m["within_r"]) for model, m in found["models"].items()],
-        f"{name}: within-passage r, humans only",
+        [(_shown(model), m["within_r"]) for model, m in found["models"].items()],
+        f"{name}: within-passage r, human performances only",
         "mean r over 19 scales",
     )
     return Section(
@@ -153,10 +162,10 @@ def _by_scale(results: Mapping[str, Any]) -> Section:
     head.append("ceiling within-passage r")
     head += [] if hard is None else [f"{PLAIN_TREES}, composition out", f"{BLEND}, composition out"]
     text = [
-        "Every model's R², r and within-passage r of every scale stand in results.json. The ceiling is what the raters' own disagreement leaves (about 12 raters a performance)."
+        "results.json has R², r and within-passage r of every model and scale. The ceiling is the largest value that the raters' own disagreement allows (about 12 raters per performance)."
     ]
     return Section(
-        "Scale by scale, beside the raters' noise ceiling",
+        "Each scale, with the ceiling set by rater disagreement",
         text,
         tables=[Table(head, rows, numeric=tuple(range(1, len(head))))],
         wide=True,

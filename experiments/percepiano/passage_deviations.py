@@ -1,4 +1,4 @@
-"""How each player departs from the others who played the same passage; hears notes alone, never a rating."""
+"""How each performance deviates from the mean of the others of its passage, in numbers; computed from notes, not ratings."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _FLOOR_S = 0.01
 
 
 def passage_deviations(performances: Sequence[Performance], reference: int) -> list[Numbers]:
-    """One dictionary a performance of the passage, each against the mean of the other ones.
+    """One dictionary per performance of the passage: name → deviation from the mean of the other performances.
 
-    `reference` is the performance whose notes index the passage (a score rendering, or any whole one).
+    reference: the performance whose notes index the passage, such as a score rendering.
     """
     base = performances[reference]
     matches = [match_notes(base, other) for other in performances]
@@ -28,7 +28,7 @@ def passage_deviations(performances: Sequence[Performance], reference: int) -> l
     loud = _bridge(np.array([[_mean(row[g]) for g in groups] for row in velocity]))
     top = np.array([g[np.argmax(base.pitch[g])] for g in groups])
     bottom = np.array([g[np.argmin(base.pitch[g])] for g in groups])
-    found = []
+    deviations = []
     for p, match in enumerate(matches):
         others = [q for q in range(len(performances)) if q != p] or [p]
         numbers = {
@@ -36,16 +36,16 @@ def passage_deviations(performances: Sequence[Performance], reference: int) -> l
             **_loudness(loud[p], loud[others].mean(0)),
             **_voices(velocity[p], _column_mean(velocity[others]), top, bottom, groups),
             **_articulation(length[p], _column_mean(length[others])),
-            **_together(onset[p], groups, top),
+            **_chord_timing(onset[p], groups, top),
             "missing_share": float((match < 0).mean()),
             "extra_share": 1 - float((match >= 0).sum()) / performances[p].n_notes,
         }
-        found.append(numbers)
-    return found
+        deviations.append(numbers)
+    return deviations
 
 
 def _table(performances: Sequence[Performance], matches: Sequence[NDArray[np.intp]], field: str) -> NDArray[np.float64]:
-    """(performance, note of the reference); NaN where unmatched. `length` is the log of the notated hold."""
+    """(performance, note of the reference); NaN where unmatched. `length` is the log of the time from onset to key release."""
     rows = []
     for performance, match in zip(performances, matches, strict=True):
         if field == "length":
@@ -67,7 +67,7 @@ def _column_mean(table: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _bridge(table: NDArray[np.float64]) -> NDArray[np.float64]:
-    """NaNs replaced along each row by linear interpolation."""
+    """Replace NaNs in each row by linear interpolation."""
     out = table.copy()
     for row in out:
         known = ~np.isnan(row)
@@ -151,8 +151,8 @@ def _articulation(length: NDArray[np.float64], usual: NDArray[np.float64]) -> Nu
     }
 
 
-def _together(onset: NDArray[np.float64], groups: Sequence[NDArray[np.intp]], top: NDArray[np.intp]) -> Numbers:
-    """Spread and melody lead of the passage's notated chords, in ms, capped at 200."""
+def _chord_timing(onset: NDArray[np.float64], groups: Sequence[NDArray[np.intp]], top: NDArray[np.intp]) -> Numbers:
+    """Spread and melody lead of the chords of the reference, in ms, limited to 200."""
     spreads, leads = [], []
     for group, melody in zip(groups, top, strict=True):
         times = onset[group]

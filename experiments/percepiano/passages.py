@@ -1,6 +1,6 @@
-"""Performances of one passage side by side: notes matched one to one, and how each player departs from the rest.
+"""One-to-one matches between the notes of two performances of a passage.
 
-Matching sees notes only, never ratings. Onsets closer than 35 ms are one chord; chords are aligned by dynamic time
+Matching uses notes only, never ratings. Onsets closer than 35 ms are one chord; chords are aligned by dynamic time
 warping on the pitches they share, then notes of equal pitch are paired within aligned chords.
 """
 
@@ -61,7 +61,7 @@ def _chord_cost(
 
 
 STEP_COST = 0.4
-"""Price of letting a chord stand alone, so that the diagonal is preferred."""
+"""Cost of leaving a chord unmatched; it makes the path prefer the diagonal."""
 
 
 def _warping_path(cost: NDArray[np.float64]) -> list[tuple[int, int]]:

@@ -1,4 +1,4 @@
-"""Which performances a model may learn from before it is asked about which others."""
+"""Cross-validation protocols: which performances are for training and which for testing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ONE_COMPOSITION_OUT = "one composition out"
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """Folds (train, judged), each performance judged once."""
+    """Folds (train, test); each performance is in one test fold. about: what the folds hold back, in words."""
 
     name: str
     about: str
@@ -28,8 +28,8 @@ class Protocol:
 
 
 def protocols(ratings: Ratings) -> dict[str, Protocol]:
-    """The authors' kind of split and two harder ones; those that the data cannot give are left out."""
-    found = [
+    """The authors' kind of split and two harder ones; without those that need more passages, players or compositions."""
+    protocols = [
         _grouped(
             SEGMENT_GROUPED, "other passages of the same compositions, by the same players, are known", ratings.passage
         ),
@@ -40,14 +40,14 @@ def protocols(ratings: Ratings) -> dict[str, Protocol]:
         folds = tuple(
             (np.flatnonzero(ratings.composition != c), np.flatnonzero(ratings.composition == c)) for c in compositions
         )
-        found.append(
+        protocols.append(
             Protocol(
                 ONE_COMPOSITION_OUT,
                 "the composition (a movement counts as one) is new, the players may be known",
                 folds,
             )
         )
-    return {p.name: p for p in found if p.folds}
+    return {p.name: p for p in protocols if p.folds}
 
 
 def _grouped(name: str, about: str, groups: NDArray[np.str_]) -> Protocol:
@@ -58,7 +58,7 @@ def _grouped(name: str, about: str, groups: NDArray[np.str_]) -> Protocol:
 
 
 def scores(predicted: NDArray[np.float64], rating: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:
-    """R² and r by scale, over all performances of all folds together."""
+    """R² and r of each scale, over the test performances of all folds together."""
     left = ((rating - predicted) ** 2).sum(axis=0)
     around = ((rating - rating.mean(axis=0)) ** 2).sum(axis=0)
     r = np.array([_pearson(a, b) for a, b in zip(predicted.T, rating.T, strict=True)])

@@ -1,7 +1,7 @@
 """PercePiano as published: performances of passages as MIDI, and 19 ratings of each, mean and sd over raters.
 
-Names are `{composition}_{n}bars_{player}_{segment}`, sometimes with a stray space. What does not fit together is left out
-and reported, never fatal. Park, Kim et al., Scientific Reports 14 (2024).
+Names are `{composition}_{n}bars_{player}_{segment}`, sometimes with a stray space. Files without a counterpart are left out
+and reported; they are no error. Park, Kim et al., Scientific Reports 14 (2024).
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ SCALES = (
     "interpretation: unsatisfactory–convincing",
 )
 RATERS_A_SEGMENT = 12
-"""About; the publication gives no count by segment."""
+"""Approximate: the publication gives no count per segment."""
 _NAME = re.compile(r"(?P<composition>.+?)_(?P<length>\d+bars)_(?P<player>[^_]+)_(?P<segment>\d+)")
 _PLAIN_NAME = re.compile(r"(?P<composition>.+)_(?P<player>[^_]+)_(?P<segment>\d+)")
 
@@ -52,8 +52,8 @@ class NotPercePiano(KeybedError):
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
-    """n rated performances. rating, sd: (n, 19) in 0..1; passage and player identify who played what; a score rendering
-    is not human. problems: what was left out, in words.
+    """n rated performances. rating, sd: (n, 19) in 0..1; passage and player: who played what; human: false for a
+    score rendering. problems: what was left out, in words.
     """
 
     names: tuple[str, ...]
@@ -86,27 +86,27 @@ def read(folder: Path) -> Ratings:
     problems += [f"{name}: MIDI without a label" for name in sorted(set(files) - set(means))]
     problems += [f"{name}: label without MIDI" for name in sorted(set(means) - set(files))]
 
-    found: dict[str, tuple[Performance, dict[str, str]]] = {}
+    rated: dict[str, tuple[Performance, dict[str, str]]] = {}
     for name in sorted(set(means) & set(files)):
         parts = _NAME.fullmatch(name) or _PLAIN_NAME.fullmatch(name)
-        reason = _why_not(means[name], spreads.get(name)) if parts else "name is not composition_player_segment"
+        reason = _problem(means[name], spreads.get(name)) if parts else "name is not composition_player_segment"
         if parts is None or reason:
             problems.append(f"{name}: {reason}")
             continue
         try:
-            found[name] = (read_midi(files[name]), parts.groupdict())
+            rated[name] = (read_midi(files[name]), parts.groupdict())
         except MidiError as error:
             problems.append(str(error))
-    if not found:
+    if not rated:
         raise NotPercePiano(f"{folder}: no performance with both MIDI and label; {'; '.join(problems[:3])}")
-    parts_of = [parts for _, parts in found.values()]
+    parts_of = [parts for _, parts in rated.values()]
     players = [p["player"] for p in parts_of]
     n = len(SCALES)
     return Ratings(
-        names=tuple(found),
-        performances=tuple(performance for performance, _ in found.values()),
-        rating=np.array([means[name][:n] for name in found], np.float64),
-        sd=np.array([spreads[name][:n] if name in spreads else [np.nan] * n for name in found], np.float64),
+        names=tuple(rated),
+        performances=tuple(performance for performance, _ in rated.values()),
+        rating=np.array([means[name][:n] for name in rated], np.float64),
+        sd=np.array([spreads[name][:n] if name in spreads else [np.nan] * n for name in rated], np.float64),
         composition=np.array([p["composition"] for p in parts_of]),
         passage=np.array([f"{p['composition']}|{p.get('length', '')}|{p['segment']}" for p in parts_of]),
         player=np.array(players),
@@ -125,13 +125,13 @@ def _labels(folder: Path, kind: str) -> dict[str, list[Any]]:
     return {name.strip(): values for name, values in data.items()}
 
 
-def _why_not(mean: Any, sd: Any) -> str:
+def _problem(mean: Any, sd: Any) -> str:
     """Empty where both are lists of at least 19 numbers (a further one is a performer index) in range, or sd is absent."""
     for what, values in (("mean", mean), ("sd", sd)):
         if values is None:
             continue
         if not isinstance(values, list) or len(values) < len(SCALES):
-            return f"{what} has not {len(SCALES)} numbers"
+            return f"{what} has fewer than {len(SCALES)} numbers"
         first = np.array(values[: len(SCALES)], np.float64)
         if not np.isfinite(first).all() or first.min() < 0 or first.max() > 1:
             return f"{what} outside 0..1"

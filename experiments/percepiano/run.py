@@ -1,11 +1,11 @@
-"""Phase 5, real ratings today. What do human ears say about the same passage played by many, and does anything here foretell it?
+"""PercePiano (Phase 5): correlations of heads and models with human ratings of one passage played by many players.
 
     keybed phase5 percepiano ../shared/data/percepiano --out RUN [--after RUN2 --store STORE]
 
 (a) zero-shot: heads of an earlier run, trained on synthetic degradation alone, against the ratings; (b) models trained on
-the ratings, under three protocols; (c) the raters' own noise. About 5 minutes on two cores for 964 performances, the first
-time 3 more for rendering, and some 5 to 10 more (reckoned, not measured) for the heads (--no-heads leaves them out). What to expect: R² about 0.56 segment-grouped, which proves little (a table that hears nothing
-gets 0.36); within-passage r about 0.40 with the composition held out, plain trees 0.30, the ceiling about 0.7.
+the ratings, under three cross-validation protocols; (c) the ceiling that the raters' disagreement sets. About 5 minutes on two cores for 964 performances, the first
+time 3 more for rendering, and some 5 to 10 more (estimated, not measured) for the heads (--no-heads leaves them out). What to expect: R² about 0.56 segment-grouped, which proves little (a table of player means
+that uses no music gets 0.36); within-passage r about 0.40 with the composition held out, plain trees 0.30, the ceiling about 0.7.
 """
 
 from __future__ import annotations
@@ -38,10 +38,10 @@ from keybed.experiments.percepiano.models import (
 from keybed.experiments.percepiano.page import write_percepiano_page
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
 from keybed.experiments.percepiano.reader import SCALES, Ratings, read
-from keybed.experiments.percepiano.run_predictions import run_predictions
+from keybed.experiments.percepiano.run_predictions import predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval
-from keybed.experiments.percepiano.zero_shot import answer
+from keybed.experiments.percepiano.zero_shot import answer_questions
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 
@@ -68,7 +68,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     inputs = make_inputs(ratings, pooled, trusted)
     heads = {}
     if windows is not None and config.heads is not None:
-        heads = heads_on_ratings(windows, specs, inputs, config.heads, lambda words: console.print(words, style="dim"))
+        heads = heads_on_ratings(windows, specs, inputs, config.heads, lambda line: console.print(line, style="dim"))
     results: dict[str, Any] = {
         "data": _about(ratings),
         "encoders": [{"name": s.name, "source": s.source, "random": s.random_weights} for s in specs],
@@ -85,7 +85,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     report = _write(config.out, results)
     for name, protocol in protocols(ratings).items():
         results["protocols"][name] = _evaluate(protocol, inputs, heads, config, console)
-        report = _write(config.out, results)  # stopping early leaves what is done
+        report = _write(config.out, results)  # an interrupted run keeps the protocols that are finished
     console.print(f"Report: {report}", highlight=False)
     return report
 
@@ -115,10 +115,10 @@ def _zero_shot(
 ) -> dict[str, Any] | None:
     if config.after is None or windows is None:
         return None
-    pair, said = run_predictions(config.after, config.store, windows, specs)
-    if config.head not in said:
-        raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(said)}")
-    answers = answer(ratings, said[config.head], replicates=config.replicates, seed=config.seed)
+    pair, predictions = predict_with_run(config.after, config.store, windows, specs)
+    if config.head not in predictions:
+        raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(predictions)}")
+    answers = answer_questions(ratings, predictions[config.head], replicates=config.replicates, seed=config.seed)
     for a in answers:
         console.print(
             f"zero-shot, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "
@@ -126,8 +126,8 @@ def _zero_shot(
             highlight=False,
         )
     others = {
-        name: [a.r.to_json() for a in answer(ratings, p, replicates=config.replicates, seed=config.seed)]
-        for name, p in said.items()
+        name: [a.r.to_json() for a in answer_questions(ratings, p, replicates=config.replicates, seed=config.seed)]
+        for name, p in predictions.items()
     }
     return {
         "head": config.head,
@@ -142,7 +142,7 @@ def _zero_shot(
 def _evaluate(
     protocol: Protocol, inputs: Inputs, heads: Mapping[str, Model], config: PercepianoConfig, console: Console
 ) -> dict[str, Any]:
-    """Every model under one protocol, with paired intervals against plain trees."""
+    """Evaluate every model under one protocol, with paired intervals of its difference to plain trees."""
     ratings = inputs.ratings
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
@@ -162,12 +162,12 @@ def _evaluate(
     rows: dict[str, Mapping[str, Any]] = {}
     for i, (name, p) in enumerate(predicted.items()):
         levels = "comparative" not in name and name not in (models.CHOSEN, models.PLAYER_TABLE)
-        found = scores(p, ratings.rating)
+        fit = scores(p, ratings.rating)
         rows[name] = {
-            "r2": float(found["r2"].mean()) if levels else None,
-            "r": float(found["r"].mean()) if levels else None,
-            "r2_by_scale": found["r2"] if levels else None,
-            "r_by_scale": found["r"] if levels else None,
+            "r2": float(fit["r2"].mean()) if levels else None,
+            "r": float(fit["r"].mean()) if levels else None,
+            "r2_by_scale": fit["r2"] if levels else None,
+            "r_by_scale": fit["r"] if levels else None,
             "within_r": interval(values[name].mean(), drawn[:, i]),
             "within_by_scale": values[name],
             "within_with_scores": float(everybody.r(p).mean()),

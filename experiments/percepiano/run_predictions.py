@@ -1,4 +1,4 @@
-"""What the heads of an earlier run say of performances that they were never trained on."""
+"""Predictions of rated performances by the heads of an earlier run, which was trained on synthetic labels alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from keybed.store.format.recipe import EncoderSpec
 Floats = NDArray[np.float64]
 
 
-def run_predictions(
+def predict_with_run(
     run: Path, store: Path | None, windows: Windows, specs: Sequence[EncoderSpec]
 ) -> tuple[dict[str, str], dict[str, Floats]]:
     """The run's encoder pair, and head → scores (performance, 8), mean over seeds and over a performance's windows.
@@ -34,13 +34,13 @@ def run_predictions(
     fit = fitted.load(run / "heads.npz")
     if fit.store != open_store(store).fingerprint:
         raise KeybedError(f"{run} was trained on another store than {store}; its features mean something else")
-    masked = {s.name for s in specs if s.has_mask}
+    with_mask = {s.name for s in specs if s.has_mask}
     arrays: dict[str, Any] = {}
     for modality in ("audio", "midi"):
         name, kind = pair[modality], pair["view"]
         values = (windows.frames if kind == "frames" else windows.layers)[name]
         arrays[f"{modality}_{kind}"] = values.astype(np.float16)  # as a store keeps them
-        if name in masked and kind == "frames":
+        if name in with_mask and kind == "frames":
             arrays[f"{modality}_mask"] = windows.mask[name]
     n = windows.item.size
     batch = from_arrays(
@@ -52,5 +52,5 @@ def run_predictions(
     )
     step = fit.config.batch_rows
     parts = [type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, n, step)]
-    said = fitted.predict(fit, parts)
-    return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in said.items()}
+    predictions = fitted.predict(fit, parts)
+    return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in predictions.items()}

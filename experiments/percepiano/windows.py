@@ -1,4 +1,4 @@
-"""Encoder features of whole segments: windows of the store's length, rendered and encoded with the store's own recipe."""
+"""Encoder features of windows of each performance, rendered and encoded with the store's recipe."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from keybed.store.format.vocabulary import LEVELS, Status
 
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
-"""A rest of a segment this short gets no window of its own."""
+"""A remainder of a performance this short gets no window of its own."""
 CODE_VERSION = 3
 
 
 @dataclass(frozen=True, eq=False)
 class Windows:
-    """item: (w,) which performance a window is of. layers, frames, mask by encoder name, as encoders pool them."""
+    """item: (window,), the performance of each window. layers, frames, mask: encoder name → array, as encoders pool them."""
 
     item: NDArray[np.int64]
     layers: dict[str, NDArray[np.float32]]
@@ -37,12 +37,12 @@ class Windows:
 
 
 def starts(performance: Performance, window_s: float, hop_s: float) -> list[float]:
-    """Where a segment's windows begin: from its first onset, as many as hold at least 3 s of it, at least one."""
+    """Start times of a performance's windows, from its first onset on; each holds at least 3 s of it; at least one."""
     first, end = float(performance.onset_s[0]), float(performance.offset_s.max())
-    found = [max(first - 0.05, 0.0)]
-    while end - (found[-1] + hop_s) > max(_SHORTEST_S, window_s - hop_s):
-        found.append(found[-1] + hop_s)
-    return found
+    times = [max(first - 0.05, 0.0)]
+    while end - (times[-1] + hop_s) > max(_SHORTEST_S, window_s - hop_s):
+        times.append(times[-1] + hop_s)
+    return times
 
 
 def encode(
@@ -55,7 +55,7 @@ def encode(
     cache: Path,
     console: Console,
 ) -> Windows:
-    """Render untouched windows and encode them; each encoder's are kept in `cache` under its own fingerprint."""
+    """Render undegraded windows and encode them; `cache` keeps the features of each encoder under its fingerprint."""
     notes = [[p.n_notes, round(float(p.offset_s.max()), 6), int(p.velocity.sum())] for p in performances]
     sound = None if soundfont is None else hashlib.sha256(soundfont.read_bytes()).hexdigest()
     paths = {
@@ -86,7 +86,7 @@ def _make(
     hop_s: float,
     console: Console,
 ) -> None:
-    """Every window is rendered once and goes through all these encoders."""
+    """Render every window once, encode it with all encoders, and write one file per encoder."""
     item: list[int] = []
     pooled: list[list[Pooled]] = [[] for _ in encoders]
     clips: list[Clip] = []
@@ -102,7 +102,7 @@ def _make(
         for start in starts(performance, window_s, hop_s):
             variant = make_variant(prepared, start, window_s, nothing, seed=0, recording_id=i, tier=0)
             if variant.status != Status.OK:
-                continue  # a held chord or a rest alone: nothing begins in this window, a store would leave it out too
+                continue  # no note begins in this window; a store leaves such a row out too
             clips.append(Clip(renderer.render(variant, window_s).audio, variant.performance, window_s))
             item.append(i)
             if len(clips) == _BATCH_WINDOWS:
@@ -117,7 +117,7 @@ def _make(
 
 
 def by_item(values_WxC: NDArray[np.floating], item: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Mean over each item's windows."""
+    """Mean over the windows of each performance: (performance, channel)."""
     n = int(item.max()) + 1
     total = np.zeros((n, values_WxC.shape[1]))
     np.add.at(total, item, values_WxC)

@@ -1,7 +1,7 @@
-"""Who plays this passage better? Correlations after each passage's mean is taken out, with two-way intervals.
+"""Within-passage correlations: each passage's mean is subtracted first; intervals resample players and passages.
 
-Players and passages are both samples, so both are resampled together (each performance weighs its player's count times
-its passage's): the pigeonhole bootstrap, Owen, Ann. Appl. Stat. 1 (2007), which errs on the wide side.
+Players and passages are both samples. Both are resampled, and the weight of a performance is its player's count times
+its passage's: the pigeonhole bootstrap, Owen, Ann. Appl. Stat. 1 (2007). Its intervals are wide rather than narrow.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ Floats = NDArray[np.float64]
 
 
 def less_passage_mean(values: Floats, passage: NDArray[np.str_], among: NDArray[np.bool_]) -> Floats:
-    """Values (n, k) less the passage's mean over the performances `among`; less the mean of all where it has none."""
+    """Values (n, k) minus the passage's mean over the performances in `among`, or over all of them where none is in it."""
     out = np.asarray(values, np.float64).copy()
     for name in np.unique(passage):
-        here = passage == name
-        out[here] -= values[here & among].mean(axis=0) if (here & among).any() else values[here].mean(axis=0)
+        rows = passage == name
+        out[rows] -= values[rows & among].mean(axis=0) if (rows & among).any() else values[rows].mean(axis=0)
     return out
 
 
 class Within:
-    """Within-passage correlations over chosen performances, recomputable for any weights."""
+    """Within-passage correlations over chosen performances, for any weights of the performances."""
 
     def __init__(self, ratings: Ratings, among: NDArray[np.bool_]) -> None:
-        """among: the performances that count (humans, say)."""
+        """Use the performances in `among`, such as the human ones."""
         self.kept = np.flatnonzero(among)
         self.rating = ratings.rating[self.kept]
         _, self._passage = np.unique(ratings.passage[self.kept], return_inverse=True)
@@ -38,13 +38,13 @@ class Within:
         self._one_hot = np.eye(self._passage.max() + 1)[self._passage]
 
     def residuals(self, values: Floats, weight: Floats) -> Floats:
-        """Values (kept, k) less their weighted passage means."""
+        """Values (kept, k) minus their weighted passage means."""
         total = self._one_hot.T @ (weight[:, None] * values)
         size = np.maximum(self._one_hot.T @ weight, 1e-12)
         return np.asarray(values - (total / size[:, None])[self._passage])
 
     def r(self, predicted: Floats, rating: Floats | None = None, weight: Floats | None = None) -> Floats:
-        """Column by column, (k,); predicted and rating over the kept performances; 0 for a constant prediction."""
+        """r of each column, (k,); predicted and rating: (kept, k). 0 for a constant prediction."""
         w = np.ones(len(self.kept)) if weight is None else weight
         a, b = self.residuals(predicted, w), self.residuals(self.rating if rating is None else rating, w)
         both = (w[:, None] * a * b).sum(axis=0)

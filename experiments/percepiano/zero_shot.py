@@ -1,4 +1,7 @@
-"""Do heads that never met a human rating agree with human ears? The mapping and its directions were fixed beforehand."""
+"""Zero-shot test: correlations of human ratings with heads that were trained on synthetic labels alone.
+
+Which scale stands for which dimension, and with which sign, was fixed before the ratings were looked at.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Question:
-    """A dimension, the scales (from 1) whose mean should rise with it (sign +1) or fall (−1), and a scale held fixed."""
+    """A dimension, the scales (from 1) whose mean should rise with it (sign +1) or fall (−1), and a control scale."""
 
     dimension: str
     scales: tuple[int, ...]
@@ -27,7 +30,7 @@ class Question:
 
     @property
     def words(self) -> str:
-        """For tables."""
+        """The question as tables show it, such as "−5 given 4"."""
         named = ", ".join(map(str, self.scales))
         return f"{'−' if self.sign < 0 else '+'}{named}{f' given {self.given}' if self.given else ''}"
 
@@ -49,9 +52,9 @@ EXPLORATORY = (
 
 @dataclass(frozen=True)
 class Answer:
-    """r is signed so that positive means agreement. p: one-sided and Holm-corrected where confirmatory, else two-sided.
+    """r: positive means agreement. p: one-sided and Holm-corrected where confirmatory, else two-sided and uncorrected.
 
-    with_scores: the same r with score renderings included.
+    with_scores: the same r with score renderings (performances by a notation program) included.
     """
 
     question: Question
@@ -61,11 +64,11 @@ class Answer:
     confirmatory: bool
 
 
-def answer(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> list[Answer]:
-    """Within-passage correlations of predictions (n, 8) with human ratings."""
+def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> list[Answer]:
+    """Within-passage correlations of predictions (n, 8) with human ratings, one Answer per question."""
     humans, everybody = Within(ratings, ratings.human), Within(ratings, np.ones(len(ratings), bool))
     drawn_weights = humans.weights(replicates, seed)
-    found = []
+    answers = []
     for questions, confirmatory in ((CONFIRMATORY, True), (EXPLORATORY, False)):
         rows = []
         for question in questions:
@@ -78,17 +81,17 @@ def answer(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed:
         if confirmatory:
             corrected = holm([row.p for row in rows])
             rows = [Answer(a.question, a.r, p, a.with_scores, True) for a, p in zip(rows, corrected, strict=True)]
-        found += rows
-    return found
+        answers += rows
+    return answers
 
 
 def _r(within: Within, ratings: Ratings, predicted: Floats, question: Question, weight: Floats | None) -> float:
-    said = predicted[within.kept, DIMENSIONS.index(question.dimension)][:, None]
-    heard = ratings.rating[within.kept][:, [s - 1 for s in question.scales]].mean(axis=1, keepdims=True)
-    r = within.r(said, heard, weight)[0]
+    prediction = predicted[within.kept, DIMENSIONS.index(question.dimension)][:, None]
+    rating = ratings.rating[within.kept][:, [s - 1 for s in question.scales]].mean(axis=1, keepdims=True)
+    r = within.r(prediction, rating, weight)[0]
     if question.given is not None:
         control = ratings.rating[within.kept, question.given - 1][:, None]
-        a, b = within.r(said, control, weight)[0], within.r(heard, control, weight)[0]
+        a, b = within.r(prediction, control, weight)[0], within.r(rating, control, weight)[0]
         r = (r - a * b) / np.sqrt(max((1 - a**2) * (1 - b**2), 1e-12))
     return float(question.sign * r)
 

@@ -1,1 +1,1 @@
-"""`keybed sensitivity`: which encoder, state and pooling sees which kind of mistake."""
+"""`keybed sensitivity` (entry: `run.run_sensitivity`): which encoder, state and pooling shows which kind of mistake."""

@@ -1,4 +1,4 @@
-"""Counterfactual pairs: one segment untouched, and again with a single axis degraded and every other at zero."""
+"""Counterfactual twins: a segment untouched, and again with one axis degraded and every other at zero."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEVEL_SCORES = (87.5, 72.5, 57.5)
 
 @dataclass(frozen=True)
 class Counterfactual:
-    """What is done to which segment. axis is an index into AXES, or None for the untouched twin."""
+    """One twin of a segment. axis: index into AXES, None for the untouched twin. score: of the degraded axis."""
 
     notes: Path
     recording: int
@@ -35,7 +35,7 @@ class Counterfactual:
 
     @property
     def levels(self) -> np.ndarray:
-        """Levels to aim at, float32 (8,): untouched but for the one axis (and tempo with expression)."""
+        """Levels to apply, float32 (8,): untouched but for the one axis (and tempo with expression)."""
         levels = UNTOUCHED.copy()
         if self.axis is not None:
             for name in ("expression", "tempo") if AXES[self.axis] == "expression" else (AXES[self.axis],):
@@ -45,7 +45,7 @@ class Counterfactual:
 
 @dataclass(frozen=True, eq=False)
 class RenderedTwin:
-    """One counterfactual as encoders get it, with the level realised on its axis and whether the axis can be judged."""
+    """One twin as an encoder gets it. level: realised, per axis; valid: dimensions that the window can show."""
 
     of: Counterfactual
     clip: Clip
@@ -54,9 +54,9 @@ class RenderedTwin:
 
 
 def choose_segments(store: Store, n_segments: int, seed: int) -> list[tuple[int, int, float]]:
-    """(recording, piece, start_s) of up to n train segments, taken in turn from every piece in a seeded order.
+    """(recording, piece, start_s) of up to n train segments, taken from every piece in turn, in a seeded order.
 
-    Only the train split: what follows from them (states, bins, statistics) must not have seen a test piece.
+    Only the train split: what is chosen with them (states, bins, statistics) must not depend on test pieces.
     """
     start, stop = store.splits["train"]
     columns = store.columns(start, stop)
@@ -92,7 +92,7 @@ def family(store: Store, segment: tuple[int, int, float]) -> list[Counterfactual
 def render_families(
     families: Sequence[Sequence[Counterfactual]], *, seed: int, window_s: float, soundfont: str | None, workers: int
 ) -> Iterator[list[RenderedTwin] | None]:
-    """Each family degraded and rendered, in order; None where a member cannot be made (no notes, silence).
+    """Degrade and render each family, in order; None where a twin cannot be made (no notes, silence).
 
     Worker processes render; only a few families are in memory at a time.
     """
@@ -110,15 +110,15 @@ def render_families(
 def _render(
     members: list[Counterfactual], seed: int, window_s: float, soundfont: str | None
 ) -> list[RenderedTwin] | None:
-    found = []
+    twins = []
     for member in members:
         variant = _variant(member, seed, window_s)
         sound = Renderer(soundfont).render(variant, window_s)
         if variant.status != Status.OK or sound.status != Status.OK:
             return None
         clip = Clip(sound.audio, variant.performance, window_s)
-        found.append(RenderedTwin(member, clip, variant.level, variant.valid))
-    return found
+        twins.append(RenderedTwin(member, clip, variant.level, variant.valid))
+    return twins
 
 
 def _variant(member: Counterfactual, seed: int, window_s: float) -> Variant:

@@ -1,4 +1,4 @@
-"""The picture of `keybed sensitivity`: axes across, encoder · state · pooling down, one heat map for r and one for movement."""
+"""The report of `keybed sensitivity`: heat maps of r and of movement, axes across, encoder · state · pooling down."""
 
 from __future__ import annotations
 
@@ -13,32 +13,34 @@ from keybed.experiments.reports.page import Banner, Page, Section, Table, number
 from keybed.experiments.sensitivity.probes import ProbeResult
 from keybed.store.format.vocabulary import AXES
 
-HEARD = 0.3
-"""An r from which on this report calls a mistake seen."""
+SHOWN_R = 0.3
+"""From this r on the report says that a feature shows the mistake."""
 FEW_SEGMENTS = 50
-"""Below, luck looks like seeing: for wrong notes of real performances 12 segments gave r 0.34 where 100 gave 0.28."""
+"""With fewer, the best r is high by chance: for wrong notes of real performances 12 segments gave 0.34, 100 gave 0.28."""
 
 
 def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path: Path) -> Path:
-    """Self-contained HTML: findings first, then the two heat maps, then every number."""
+    """Write self-contained HTML: findings, the two heat maps, then every number."""
     best = {
         axis: max((c for c in cells if c.axis == axis), key=lambda c: c.r if c.r is not None else -1.0) for axis in AXES
     }
-    seen = [axis for axis in AXES if (best[axis].r or 0.0) >= HEARD]
-    unseen = [axis for axis in AXES if axis not in seen]
+    shown = [axis for axis in AXES if (best[axis].r or 0.0) >= SHOWN_R]
+    not_shown = [axis for axis in AXES if axis not in shown]
     random = [e["name"] for e in results["encoders"] if e["source"] == "random"]
     banners = []
     if random:
         banners.append(
             Banner(
-                f"{', '.join(random)} ran with seeded random weights: not music’s features.", "Random weights.", True
+                f"{', '.join(random)} ran with seeded random weights, not with a trained encoder.",
+                "Random weights.",
+                True,
             )
         )
     if results["n_segments"] < FEW_SEGMENTS:
         banners.append(
             Banner(
-                f"From {results['n_segments']} segments the best of many cells can pass for seen by luck; ask again with "
-                f"--segments {FEW_SEGMENTS} or more before a store is decided on.",
+                f"With {results['n_segments']} segments the best of many cells can reach this r by chance; run again with "
+                f"--segments {FEW_SEGMENTS} or more before you plan a large store.",
                 "Few segments.",
                 True,
             )
@@ -46,37 +48,37 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
     banners.append(
         Banner(
             "In rendered audio pedalling is on or off, and tone_quality means the cleanliness of the recording, not touch.",
-            "What the ear can know.",
+            "Limits of rendered audio.",
         )
     )
     names = list(dict.fromkeys((c.encoder, c.state, c.pooling) for c in cells))
     labels = [f"{encoder} · state {state} · {pooling}" for encoder, state, pooling in names]
     page = Page(
-        title="Keybed: which feature sees which mistake",
-        verdict="GO" if not unseen else "UNDEFINED",
-        word=f"{len(seen)} of {len(AXES)} mistakes are seen",
+        title="Keybed: which feature shows which mistake",
+        verdict="GO" if not not_shown else "UNDEFINED",
+        word=f"{len(shown)} of {len(AXES)} mistakes are shown",
         lead=[
-            f"{results['n_segments']} train segments of {results['n_pieces']} pieces, each untouched and with one axis degraded at "
-            f"three levels; every other axis at zero."
+            f"{results['n_segments']} train segments of {results['n_pieces']} pieces, each untouched and with one axis (kind of "
+            f"degradation) at three levels, every other axis at zero. A state is an encoder layer."
         ],
         below=[
-            f"Seen (r ≥ {HEARD} with a linear probe): "
+            f"Shown (r ≥ {SHOWN_R} with a linear probe): "
             + (
                 ", ".join(
                     f"{a} by {best[a].encoder}, state {best[a].state}, {best[a].pooling} (r {number(best[a].r, 2)})"
-                    for a in seen
+                    for a in shown
                 )
                 or "none"
             ),
-            "Seen by none: " + (", ".join(f"{a} (best r {number(best[a].r, 2)})" for a in unseen) or "–"),
+            "Shown by no feature: " + (", ".join(f"{a} (best r {number(best[a].r, 2)})" for a in not_shown) or "–"),
         ],
         advice=None,
         banners=banners,
         sections=[
             Section(
-                "What a linear probe tells",
+                "Linear probe",
                 text=[
-                    "r between the level that a ridge probe predicts for unseen pieces and the level that was realised."
+                    "r between the level that a ridge regression predicts on held-out pieces and the realised level."
                 ],
                 pictures=[
                     heat_map(_matrix(cells, names, "r"), labels, list(AXES), "r with the level", low=0.0, high=1.0)
@@ -84,9 +86,9 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
                 wide=True,
             ),
             Section(
-                "How far features move",
+                "Movement of features",
                 text=[
-                    "Movement at the poor tier’s level, in units of the distance between two segments. Moving far is not yet being told apart."
+                    "Movement at the poor tier’s level, in units of the distance between two segments. A feature may move far and still not tell the mistake from other changes."
                 ],
                 pictures=[
                     heat_map(_matrix(cells, names, "movement"), labels, list(AXES), "movement", low=0.0, high=0.5)

@@ -1,18 +1,18 @@
-"""Which encoder, which state and which pooling sees which mistake? The question to ask before paying for 450K rows.
+"""`keybed sensitivity`: which encoder, state and pooling shows which mistake. To be run before 450K rows are extracted.
 
     keybed sensitivity STORE --segments 100 --out RUN
 
 Needs a planned store, not a filled one. Every axis is degraded alone, at three levels, on train segments, beside its
-untouched twin; the store's own encoders listen, and two numbers come out for each axis, encoder, state and pooling:
+untouched twin; the store's encoders encode both; two numbers result for each axis, encoder, state (layer) and pooling:
 
 - movement: root mean square change of the features over all degraded twins of a level, in units of the distance between
   two segments (features scaled by their spread between untouched segments, so two random segments are √2 apart; no
   feature counts for more than 3);
-- what a linear probe (ridge, penalty by inner folds, folds by piece) tells: r with the realised level over untouched and
+- a linear probe (ridge, penalty by inner folds, folds by piece): r of its prediction with the realised level over untouched and
   degraded rows, and the area under the ROC curve for degraded against untouched at each level.
 
-A pooling on bins is summarised by each channel's mean and spread over the valid bins, so that the probe is blind to when in
-the window a mistake falls, as the heads' attention pooling is. About 4 minutes for 100 segments and both baselines on 2 cores.
+A pooling on bins (cells of the time grid) is summarised by each channel's mean and standard deviation over the valid bins.
+The probe then does not know when in the window a mistake falls; neither do the heads, which pool by attention. About 4 minutes for 100 segments and both baselines on 2 cores.
 """
 
 from __future__ import annotations
@@ -49,18 +49,18 @@ _FAMILIES_AT_ONCE = 2
 
 
 def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
-    """Measure, write results.json and report.html into the run's folder, and return the report's path."""
+    """Measure, write RUN/results.json and RUN/report.html, and return the report's path."""
     started = time.monotonic()
     store = open_store(config.store)
     if store.recipe.audio["source"] != "rendered":
         raise KeybedError(
             f"{config.store} was planned with --audio {store.recipe.audio['source']}, where only the tone axis is audible; "
-            "sensitivity renders each mistake alone: plan a small store with --audio rendered for it"
+            "sensitivity renders each mistake by itself, so plan a small store with --audio rendered for it"
         )
-    table = _Table()
+    table = _FeatureTable()
     segments = choose_segments(store, config.segments, config.seed)
     families = [family(store, segment) for segment in segments]
-    heard = render_families(
+    rendered = render_families(
         families,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
@@ -70,7 +70,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     views = [view for spec in store.recipe.encoders for view in _views(store, spec, config.states)]
     block: list[list[RenderedTwin]] = []
     n_left_out = 0
-    for members in track(heard, "segments, 22 twins each", total=len(families), console=console):
+    for members in track(rendered, "segments, 22 twins each", total=len(families), console=console):
         if members is None:
             n_left_out += 1
             continue
@@ -109,18 +109,18 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
 
 @dataclass(frozen=True)
 class _View:
-    """One run of an encoder, and the features that are read from it."""
+    """One run of an encoder, and the feature vectors taken from it."""
 
     encoder: Any
     spec: EncoderSpec
     reads: tuple[tuple[str, str], ...]
-    """(state, pooling) for each feature vector that this run gives."""
+    """(state, pooling) of each feature vector."""
 
-    def features(self, heard: list[RenderedTwin]) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
-        pooled = self.encoder.encode([h.clip for h in heard])
+    def features(self, twins: list[RenderedTwin]) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
+        pooled = self.encoder.encode([twin.clip for twin in twins])
         for state, pooling in self.reads:
             if pooling == WINDOW:
-                vectors = pooled.layers[:, :, int(state)].reshape(len(heard), -1)
+                vectors = pooled.layers[:, :, int(state)].reshape(len(twins), -1)
             else:
                 n_stats = 2 if pooling == MEAN_SD_BINS else 1
                 vectors = _over_bins(pooled.frames[:, :, :n_stats], pooled.mask)
@@ -138,7 +138,7 @@ def _over_bins(frames_BxTxSxC: np.ndarray, mask_BxT: np.ndarray) -> np.ndarray:
 def _views(store: Store, spec: EncoderSpec, states: tuple[int, ...]) -> Iterator[_View]:
     from keybed.extract import encoders
 
-    place = store.machine_paths.get(f"weights/{spec.name}")
+    checkpoint = store.machine_paths.get(f"weights/{spec.name}")
     kept = [state for state in states if state < spec.n_states]
     of_states: list[tuple[tuple[int, ...], str]] = [((state,), str(state)) for state in kept]
     of_states = of_states or [(spec.frame_states, _named(spec.frame_states))]
@@ -148,17 +148,17 @@ def _views(store: Store, spec: EncoderSpec, states: tuple[int, ...]) -> Iterator
         if k == 0:
             reads += [(str(state), WINDOW) for state in range(spec.n_states)]
         coarse = replace(spec, n_bins=20, frame_states=frame_states)
-        yield _View(encoders.build(coarse, place), spec, tuple(reads))
+        yield _View(encoders.build(coarse, checkpoint), spec, tuple(reads))
         fine = replace(spec, n_bins=50, frame_states=frame_states)
-        yield _View(encoders.build(fine, place), spec, ((name, FINE_BINS),))
+        yield _View(encoders.build(fine, checkpoint), spec, ((name, FINE_BINS),))
 
 
 def _named(states: tuple[int, ...]) -> str:
     return str(states[0]) if len(states) == 1 else f"{states[0]}–{states[-1]}"
 
 
-class _Table:
-    """Features of all twins as they come, and the probes over them. Holds vectors, not clips."""
+class _FeatureTable:
+    """Feature vectors of all twins, and the probes over them; clips are not kept."""
 
     def __init__(self) -> None:
         self._vectors: dict[tuple[str, str, str], list[np.ndarray]] = {}
@@ -179,10 +179,10 @@ class _Table:
         return len(self._vectors) * len(AXES)
 
     def add(self, block: list[list[RenderedTwin]], views: list[_View]) -> None:
-        flat = [heard for members in block for heard in members]
+        flat = [twin for members in block for twin in members]
         for members in block:
             self._pieces.append(members[0].of.piece)
-            self._level.append(np.stack([h.level for h in members]))
+            self._level.append(np.stack([twin.level for twin in members]))
             self._valid.append(members[0].valid)
         for view in views:
             for (state, pooling), vectors in view.features(flat):

@@ -1,1 +1,1 @@
-"""A small web page on which people rate clips: served locally, or written as a folder that needs no server."""
+"""A web page on which people rate clips: `server.build_app` serves it, `offline.write_offline` writes it as folders."""

@@ -33,5 +33,5 @@ def test_n_to_decide_is_where_the_interval_lets_go_of_the_threshold() -> None:
 
 
 def test_nonsense_is_refused() -> None:
-    with pytest.raises(ValueError, match="no power"):
+    with pytest.raises(ValueError, match="power is undefined"):
         power(3)

@@ -10,7 +10,7 @@ from keybed.experiments.listening.stratified_sample import (
     draw,
     label_correlations,
     shares_of_ranges,
-    thirds_of_doubt,
+    thirds_of_uncertainty,
 )
 
 
@@ -79,4 +79,4 @@ def test_shares_count_judgeable_rows_alone_and_doubt_falls_into_thirds() -> None
     shares = shares_of_ranges(score, valid)
     np.testing.assert_allclose(shares[:, 0], [1 / 3, 2 / 3, 0, 0, 0])
     np.testing.assert_allclose(shares[:, 1], [1 / 3, 0, 1 / 3, 0, 1 / 3])
-    assert thirds_of_doubt(np.array([0.0, 0.32, 0.34, 0.99, 1.0])).tolist() == [2, 1, 2]
+    assert thirds_of_uncertainty(np.array([0.0, 0.32, 0.34, 0.99, 1.0])).tolist() == [2, 1, 2]

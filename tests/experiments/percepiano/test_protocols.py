@@ -20,7 +20,7 @@ from keybed.experiments.percepiano.protocols import (
     scores,
 )
 from keybed.experiments.percepiano.within import Within, less_passage_mean
-from keybed.experiments.percepiano.zero_shot import answer, holm
+from keybed.experiments.percepiano.zero_shot import answer_questions, holm
 from keybed.store.format.vocabulary import DIMENSIONS
 
 
@@ -99,7 +99,7 @@ def test_the_choice_never_sees_the_judged_composition(inputs, ratings) -> None:
     noise = np.random.default_rng(0).normal(size=(len(ratings), 30))
     candidates = {
         "noise": ridge(noise, inputs.target, ratings.human),
-        "statistics": ridge(inputs.beside, inputs.target, ratings.human),
+        "statistics": ridge(inputs.standardised, inputs.target, ratings.human),
     }
     said, names = choose_in_folds(candidates, ratings, folds)
     assert names == ["statistics"] * 3
@@ -135,7 +135,7 @@ def test_zero_shot_has_the_signs_that_were_fixed_beforehand(ratings) -> None:
     said = rng.normal(0, 0.05, (len(ratings), 8))
     said[:, DIMENSIONS.index("rhythmic_stability")] -= rating[:, 0]  # high where ears say stable
     said[:, DIMENSIONS.index("dynamic_range")] -= rating[:, 10]  # the wrong way round
-    found = {a.question.dimension: a for a in answer(heard, said, replicates=200) if a.confirmatory}
+    found = {a.question.dimension: a for a in answer_questions(heard, said, replicates=200) if a.confirmatory}
     assert found["rhythmic_stability"].r.low > 0.9
     assert found["rhythmic_stability"].p < 0.05
     assert found["dynamic_range"].r.high < -0.9

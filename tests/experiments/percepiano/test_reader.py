@@ -16,7 +16,7 @@ def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
         "without the space",
         "label without MIDI",
         "MIDI without a label",
-        "has not 19 numbers",
+        "has fewer than 19 numbers",
         "cut short",
     ):
         assert words in told
