@@ -1,4 +1,4 @@
-"""Frozen encoders behind one interface: MERT, MIDIBert and the baselines that need no weights."""
+"""Frozen encoders with one interface: MERT, MIDIBert, and baselines without weights."""
 
 from keybed.extract.encoders.registry import COMPUTE_DTYPES, NAMES, PRETRAINED, build, describe
 

@@ -1,4 +1,4 @@
-"""Is a waveform what the recipe says? What is wrong with a recording is a row status, given before any encoder sees it."""
+"""Check that a waveform has the recipe's length, type and sample rate before an encoder uses it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from keybed.store.format.recipe import EncoderSpec
 
 
 def checked_waveform(spec: EncoderSpec, clip: Clip, row: int) -> NDArray[np.float32]:
-    """The clip's waveform, float32 (window_s × 24000,).
+    """Return the clip's waveform, float32 (window_s × 24000,).
 
-    row: of the shard. Raises EncoderError for another length (a sample short, another sample rate), another type or
-    more than one channel: that is a caller's mistake and no property of the recording.
+    row: its number within the shard, for the message. Raises EncoderError for another length, dtype or number of
+    channels. That is an error of the caller; a problem with the recording is a row status and never gets here.
     """
     n_samples = round(spec.preprocessing["window_s"] * SAMPLE_RATE_HZ)
     if clip.audio.shape != (n_samples,) or clip.audio.dtype != np.float32:

@@ -1,4 +1,4 @@
-"""The one interface of all encoders: clips in, pooled states on the common grid out."""
+"""The interface of all encoders: clips in, pooled hidden states on the common time grid out."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from keybed.store.format.recipe import EncoderSpec
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """One row as an encoder gets it.
+    """One row in the form that encoders take.
 
     audio: float32 (window_s × 24000,) mono. performance: the degraded notes in window time; notes that began before
     the window have negative onsets. window_s: length of the window.
@@ -28,10 +28,10 @@ class Clip:
 
 
 class Pooled(NamedTuple):
-    """What an encoder says about B clips, float32, before storage as float16.
+    """Features of B clips, float32; the store keeps them as float16.
 
     layers: (B, layer_stats, n_states, width). frames: (B, n_bins, frame_stats, width), 0 in masked bins.
-    mask: bool (B, n_bins); all true for encoders without a mask. Rows of failed clips are NaN, their mask false.
+    mask: bool (B, n_bins), all true for encoders without a mask. Rows of failed clips are NaN and their mask is false.
     """
 
     layers: NDArray[np.float32]
@@ -40,16 +40,22 @@ class Pooled(NamedTuple):
 
 
 class Encoder(ABC):
-    """A frozen encoder. Subclasses are final; they differ in `encode` alone.
+    """A frozen encoder. Subclasses are final and implement `encode`.
 
-    `encode` gets all rows of one shard in row order, None where a row has failed already. Batches have one fixed shape
-    (or one per length bucket) and a failed row keeps its place in them, so a row's bytes depend on its shard alone.
+    `encode` gets all rows of one shard in row order, None for rows that have failed. Batches have one fixed shape (or
+    one per length bucket) and failed rows keep their position in them, so the bytes of a row depend only on its shard.
     """
 
     spec: EncoderSpec
     execution: str = "as written"
-    """Or "compiled": what a machine may decide and the last bits tell. Part of the kind of machine that logs name."""
+    """"as written" or "compiled". The machine decides; the last bits of the features differ. Logs keep it as part of the
+    kind of machine."""
 
     @abstractmethod
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
-        """Pool every clip's hidden states. Raises EncoderError for input that no row status covers."""
+        """Pool the hidden states of every clip. Raises EncoderError for input that no row status covers."""
+
+
+def failed_clips(clips: Sequence[Clip | None]) -> NDArray[np.bool_]:
+    """Which rows have failed, bool (B,)."""
+    return np.array([clip is None for clip in clips], np.bool_)

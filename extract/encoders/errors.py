@@ -1,4 +1,4 @@
-"""Named errors of the encoders: each says what happened, where, and what to do."""
+"""Errors of the encoders. Every message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from keybed.store.errors import KeybedError
 
 
 class EncoderError(KeybedError):
-    """An encoder was asked for something it cannot do, or given input that no row status covers."""
+    """An encoder got an option it does not support, or input that no row status covers."""
 
 
 class UnknownEncoder(EncoderError):
-    """No encoder has this name; the message lists those there are."""
+    """No encoder has this name; the message lists the known names."""
 
 
 class WeightsUnreachable(EncoderError):
-    """The hub or folder that should hold the weights cannot be reached; the message says how to fetch them ahead."""
+    """The hub or folder with the weights cannot be reached; the message says how to fetch them in advance."""
 
 
 class WeightsRefused(EncoderError):
-    """A checkpoint is damaged, of another architecture, or not the one that was planned with."""
+    """A checkpoint is damaged, has another architecture, or differs from the planned one."""

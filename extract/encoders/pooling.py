@@ -1,7 +1,7 @@
-"""From hidden states to the common time grid: which bin a moment belongs to, and mean and spread within it.
+"""Pool hidden states on the common time grid: the bin of each moment, and mean and standard deviation per bin.
 
-Everything here is pure numpy and is the definition; the encoders that compute on a device repeat the same two formulas
-there (`device.pool_bins`), and a test holds the two together.
+Pure numpy, and the definition of pooling. `device.pool_bins` computes the same two formulas in torch; a test compares
+them.
 """
 
 from __future__ import annotations
@@ -11,27 +11,28 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.base import Pooled
 from keybed.extract.encoders.errors import EncoderError
+from keybed.store.format.recipe import EncoderSpec
 
 VERSION = 1
-"""Part of every encoder's fingerprint; raised whenever a number that leaves this module may change."""
+"""Part of every encoder's fingerprint. Raise it whenever a result of this module may change."""
 
 FLOAT16_MAX = 65504.0
 
 
 def frame_centres_s(n_frames: int, hop_s: float, receptive_s: float) -> NDArray[np.float64]:
-    """Time of the centre of each frame's receptive field, float64 (n_frames,), seconds from the window's start."""
+    """Centre of each frame's receptive field in seconds from the window's start, float64 (n_frames,)."""
     return np.arange(n_frames, dtype=np.float64) * hop_s + receptive_s / 2
 
 
 def bins_of(time_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArray[np.intp]:
-    """Bin of each moment: floor(t · n_bins / window_s), or −1 outside [0, window_s)."""
+    """Bin of each time: floor(t · n_bins / window_s), or −1 outside [0, window_s)."""
     # Rounded to a nanosecond first, so that 0.3 / 0.1 does not fall below 3.
     index = np.floor(np.round(np.asarray(time_s, np.float64) / window_s * n_bins, 9)).astype(np.intp)
     return np.where((index >= 0) & (index < n_bins), index, -1)
 
 
 def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]:
-    """Row b of this float32 (n_bins, T) averages the steps of bin b; an empty bin's row is 0."""
+    """A float32 (n_bins, T) matrix whose row b averages the steps of bin b; the row of an empty bin is 0."""
     member = bins[None, :] == np.arange(n_bins)[:, None]
     count = member.sum(1, keepdims=True)
     return (member / np.maximum(count, 1)).astype(np.float32)
@@ -40,9 +41,9 @@ def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]
 def bin_stats(
     values: NDArray[np.floating], bins: NDArray[np.intp], n_bins: int
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.intp]]:
-    """Mean and population standard deviation of the values in each bin, and how many there were.
+    """Mean, population standard deviation and number of the values in each bin.
 
-    values: (T, C). Returns float32 (n_bins, C) twice, 0 in empty bins, and int (n_bins,). Steps in bin −1 are left out.
+    values: (T, C). Returns float32 (n_bins, C) twice, 0 in empty bins, and int (n_bins,). Steps in bin −1 are ignored.
     """
     kept = bins >= 0
     values, bins = np.asarray(values, np.float64)[kept], bins[kept]
@@ -70,8 +71,17 @@ def time_stats(values: NDArray[np.floating]) -> NDArray[np.float32]:
 
 
 def upper_half(n_states: int) -> tuple[int, ...]:
-    """The states of the upper half of a stack, the default for `frames`: 7–12 of 13, 13–24 of 25."""
+    """States in the upper half of the layers, the default for `frames`: 7–12 of 13, 13–24 of 25."""
     return tuple(range(n_states // 2 + 1, n_states)) or (n_states - 1,)
+
+
+def zeros(spec: EncoderSpec, n_rows: int) -> Pooled:
+    """Pooled features of n_rows, all 0, with a mask of all false; an encoder fills them row by row."""
+    return Pooled(
+        np.zeros((n_rows, len(spec.layer_stats), spec.n_states, spec.width), np.float32),
+        np.zeros((n_rows, spec.n_bins, len(spec.frame_stats), spec.width), np.float32),
+        np.zeros((n_rows, spec.n_bins), np.bool_),
+    )
 
 
 def finish(
@@ -81,14 +91,14 @@ def finish(
     mask: NDArray[np.bool_],
     failed: NDArray[np.bool_],
 ) -> Pooled:
-    """Mark failed rows as NaN and masked, and refuse what float16 could not hold.
+    """Set failed rows to NaN and their mask to false, and check that float16 can hold all other rows.
 
-    failed: bool (B,). Raises EncoderError naming the row where a sound row holds NaN, an infinity, or a number
-    beyond ±65504, which float16 storage would turn into an infinity.
+    failed: bool (B,). Raises EncoderError with the row number where a row that did not fail holds NaN, an infinity, or
+    a number beyond ±65504, which float16 would store as an infinity.
     """
     for what, array in (("layers", layers), ("frames", frames)):
         axes = tuple(range(1, array.ndim))
-        # Not of np.abs(array): a copy of a whole shard, made while a GPU waits.
+        # np.abs(array) would copy a whole shard while a GPU waits.
         size = np.maximum(array.max(axis=axes), -array.min(axis=axes))
         # NaN compares false, so it is caught by the same test.
         fits = (size <= FLOAT16_MAX) | failed

@@ -1,4 +1,4 @@
-"""Frozen encoders behind one interface: `describe` says all about one without torch, `build` makes it."""
+"""All encoders by name: `describe` makes the spec of one without torch, `build` makes the encoder."""
 
 from __future__ import annotations
 
@@ -51,9 +51,9 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
 }
 
 NAMES = tuple(_REGISTRY)
-"""Every encoder there is."""
+"""Names of all encoders."""
 PRETRAINED = tuple(name for name, entry in _REGISTRY.items() if isinstance(entry, _Pretrained))
-"""Those that need weights (or the word "random")."""
+"""Names of the encoders that need weights, or the word "random"."""
 
 
 def describe(
@@ -66,11 +66,11 @@ def describe(
     revision: str | None = None,
     compute_dtype: str = "float32",
 ) -> tuple[EncoderSpec, str | None]:
-    """Everything that shapes an encoder's numbers, and where its checkpoint lies on this machine (None: it has none).
+    """The spec of an encoder (everything that changes its numbers) and the path of its checkpoint, or None.
 
-    weights: a hub id, a local folder or file, or "random" ("random:330M", "random:tiny" …) for seeded noise; None for
-    the encoder's default. revision: of the hub id, a commit hash; None for its newest, whose hash the spec then pins.
-    compute_dtype: "float32" or "bfloat16"; ignored by encoders that do not use torch. Imports no torch.
+    weights: a hub id, a local folder or file, or "random" ("random:330M", "random:tiny" …) for seeded random weights;
+    None for the encoder's default. revision: a commit hash of the hub id; None for the newest one, which the spec then
+    pins. compute_dtype: "float32" or "bfloat16"; encoders without torch ignore it. Imports no torch.
     Raises UnknownEncoder, WeightsUnreachable, WeightsRefused.
     """
     entry = _entry(name)
@@ -84,7 +84,7 @@ def describe(
     if where is None:
         raise WeightsUnreachable(
             f"{name} has no weights on the hub: download its authors' checkpoint and give the file or its folder, "
-            f'or the word "random" for seeded noise (every report will say so)'
+            f'or the word "random" for seeded random weights (every report will say so)'
         )
     return entry.describe(
         where=where, n_bins=n_bins, window_s=window_s, threads=threads, revision=revision, compute_dtype=compute_dtype

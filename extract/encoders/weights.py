@@ -1,6 +1,6 @@
-"""Where an encoder's weights come from: a hub id or a local folder, resolved to files and a hash, without torch.
+"""Find an encoder's weights: a hub id or a local folder becomes a file and its hash. Imports no torch.
 
-Resolving happens once, at planning time, where there is a network; extraction opens local files only.
+Planning resolves weights once, where there is a network; extraction opens local files only.
 """
 
 from __future__ import annotations
@@ -23,22 +23,31 @@ RANDOM_VERSION = 1
 
 @dataclass(frozen=True)
 class Weights:
-    """Resolved weights. source: hub id or "local". revision: the hub's commit hash, or "". file: the checkpoint."""
+    """Where weights come from.
+
+    source: the hub id, "local" or "random". revision: the hub's commit hash; "" for local files; the size of random
+    weights. sha256: of the checkpoint file, or of what random weights are drawn from. file: the checkpoint; None for
+    random weights.
+    """
 
     source: str
     revision: str
-    folder: Path
-    file: Path
     sha256: str
+    file: Path | None
+
+    @property
+    def path(self) -> str | None:
+        """The checkpoint as a string, which is how a store keeps it beside its recipe."""
+        return None if self.file is None else str(self.file)
 
 
 def resolve(
     name: str, where: str, revision: str | None, patterns: Sequence[str], config_names: Sequence[str]
-) -> Weights:
-    """Find the checkpoint of encoder `name` at `where`: a local folder or file, or else a hub id (`owner/repository`).
+) -> tuple[Weights, Path]:
+    """Find the checkpoint of encoder `name` and the folder of its configuration files.
 
-    patterns: names of checkpoint files, the preferred first. config_names: small files fetched along with it.
-    Raises WeightsUnreachable where nothing is found, WeightsRefused where the file is damaged.
+    where: a local folder or file, or else a hub id (`owner/repository`). patterns: names of checkpoint files, the
+    preferred one first. config_names: small files that a download fetches with it. Raises WeightsUnreachable where nothing is found, WeightsRefused where the file is damaged.
     """
     local = Path(where).expanduser()
     if local.exists():
@@ -51,10 +60,10 @@ def resolve(
     else:
         raise WeightsUnreachable(
             f"{name}: there is no folder or file {where}, and it is no hub id (owner/repository); "
-            f'give a folder with the checkpoint, a hub id, or the word "random" for seeded noise'
+            f'give a folder with the checkpoint, a hub id, or the word "random" for seeded random weights'
         )
     check_whole(name, file)
-    return Weights(source, resolved_revision, folder.resolve(), file.resolve(), sha256_of(file))
+    return Weights(source, resolved_revision, sha256_of(file), file.resolve()), folder.resolve()
 
 
 def _checkpoint_in(name: str, folder: Path, patterns: Sequence[str]) -> Path:
@@ -79,7 +88,7 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
     except (
         Exception
     ) as first:  # its own, OSError, and those of whatever HTTP library its version has (a proxy's refusal)
-        # A cached snapshot is as good as a fresh one if it is pinned.
+        # The cache holds whole snapshots under their commit hash, so the spec pins the same bytes.
         try:
             return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
         except Exception as second:
@@ -97,7 +106,7 @@ def _first_line(error: Exception) -> str:
 
 
 def check_whole(name: str, file: Path) -> None:
-    """Raise WeightsRefused where a checkpoint is visibly cut short: no directory of the zip, no end of the tensors."""
+    """Raise WeightsRefused where a checkpoint is truncated: its zip has no directory, or its tensors end too early."""
     size = file.stat().st_size
     with file.open("rb") as opened:
         head = opened.read(8)
@@ -124,29 +133,35 @@ def _json_or_empty(data: bytes) -> dict[str, Any]:
 
 
 def sha256_of(file: Path) -> str:
-    """Hex digest of a file's bytes."""
+    """SHA-256 of a file, in hexadecimal."""
     with file.open("rb") as opened:
         return hashlib.file_digest(opened, "sha256").hexdigest()
 
 
 def read_json(name: str, file: Path) -> dict[str, Any]:
-    """A JSON file beside a checkpoint. Raises WeightsRefused where it is absent or no JSON object."""
+    """Read a JSON file beside a checkpoint. Raises WeightsRefused where it is absent or not a JSON object."""
     if not file.is_file():
-        raise WeightsRefused(f"{name}: {file.parent} has no {file.name}; fetch the whole folder, not the weights alone")
+        raise WeightsRefused(f"{name}: {file.parent} has no {file.name}; fetch the whole folder, not only the weights")
     found = _json_or_empty(file.read_bytes())
     if not found:
         raise WeightsRefused(f"{name}: {file} is not a JSON object")
     return found
 
 
-def random_sha256(architecture: dict[str, Any], seed: int) -> str:
-    """Stands for the hash of weights that are drawn, not read: of the architecture, the seed and the way of drawing."""
-    text = json.dumps({"architecture": architecture, "seed": seed, "version": RANDOM_VERSION}, sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def random_weights(
+    name: str, where: str, architectures: dict[str, dict[str, Any]], seed: int
+) -> tuple[Weights, dict[str, Any]] | None:
+    """Weights and architecture for `random` or `random:<size>`; None where `where` names real weights.
 
-
-def random_architecture(name: str, size: str, architectures: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    """The architecture that `random:<size>` asks for."""
+    architectures: by size, the default first. Raises WeightsUnreachable for an unknown size.
+    """
+    kind, _, size = where.partition(":")
+    if kind != RANDOM:
+        return None
+    size = size or next(iter(architectures))
     if size not in architectures:
         raise WeightsUnreachable(f"{name}: no random weights of size {size!r}; there are {', '.join(architectures)}")
-    return architectures[size]
+    architecture = architectures[size]
+    drawn_from = {"architecture": architecture, "seed": seed, "version": RANDOM_VERSION}
+    sha256 = hashlib.sha256(json.dumps(drawn_from, sort_keys=True).encode()).hexdigest()
+    return Weights(RANDOM, size, sha256, None), architecture

@@ -1,1 +1,1 @@
-"""Encoders that need no weights: logmel, expressive, and placeholders for tests."""
+"""Encoders without weights: `logmel`, `expressive`, and two placeholders for tests."""

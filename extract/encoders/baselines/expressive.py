@@ -1,9 +1,9 @@
-"""`expressive`: the MIDI baseline that needs no weights, made of what MIDIBert's tokens throw away.
+"""`expressive`: the MIDI baseline without weights, from what MIDIBert's tokens leave out (velocity, timing, pedal …).
 
-Its 28 channels, described one by one in `note_features`, are averaged over whatever they measure (notes, pedal lifts,
-10 ms steps) within each bin, with their spread; over the whole window they are the single state of `layers`.
-A channel with nothing to measure in a bin is 0 there, and the rates say so. A bin is masked only where no note begins,
-no key is held and the pedal neither moves nor is down.
+`note_features` describes its 28 channels. `frames` holds the mean and standard deviation of each channel per bin, over
+notes, pedal lifts or 10 ms steps; `layers` holds the same over the whole window, as its single state. A channel with
+nothing to measure in a bin is 0 there, and the rate channels show that. A bin is masked only where no note begins, no
+key is held, and the pedal neither moves nor is down.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.extract.encoders.baselines import note_features
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
@@ -55,7 +55,7 @@ def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
 
 
 class Expressive(Encoder):
-    """See the module's description."""
+    """The `expressive` baseline; see the module's docstring."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
@@ -63,13 +63,11 @@ class Expressive(Encoder):
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode."""
         spec = self.spec
-        layers = np.zeros((len(clips), 2, 1, spec.width), np.float32)
-        frames = np.zeros((len(clips), spec.n_bins, 2, spec.width), np.float32)
-        mask = np.zeros((len(clips), spec.n_bins), np.bool_)
+        layers, frames, mask = pooling.zeros(spec, len(clips))
         for row, clip in enumerate(clips):
             if clip is not None:
                 self._fill(clip, layers[row, :, 0], frames[row], mask[row])
-        return pooling.finish(spec.name, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+        return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
 
     def _fill(self, clip: Clip, layers: np.ndarray, frames: np.ndarray, mask: np.ndarray) -> None:
         n_bins, window_s, notes = self.spec.n_bins, clip.window_s, clip.performance

@@ -1,12 +1,13 @@
-"""`logmel`: the audio baseline that needs no weights. Log-mel spectrum, onset flux and three measures of sound.
+"""`logmel`: the audio baseline without weights: log-mel spectrum, onset flux and three measures of level and timbre.
 
-Frames of 1024 samples (43 ms, Hann) every 480 (20 ms), centred at their middle, reflected at the ends. Every channel is
-kept as mean and standard deviation within each bin, and over the whole window as the single state of `layers`:
+Frames have 1024 samples (43 ms, Hann window), one every 480 samples (20 ms); the audio is reflected at its ends.
+`frames` holds the mean and standard deviation of each channel per bin; `layers` holds the same over the whole window,
+as its single state. Channels:
 
 - `mel_000` … `mel_095`: 96 mel bands (Slaney's scale, area-normalised triangles) from 30 Hz to 12 kHz,
   10·log10(power + 1e-10), in dB;
 - `flux_0` … `flux_7`: onset strength in 8 groups of 12 neighbouring bands, the mean rise (≥ 0) of dB from frame to
-  frame; its mean in a bin says how many and how strong the onsets are, its spread how sharp;
+  frame. Its mean per bin grows with the number and strength of onsets, its standard deviation with their sharpness;
 - `rms_db`: level of the frame; `centroid_octaves`: log2 of the spectral centroid over 440 Hz; `flatness_db`: 10·log10
   of geometric over arithmetic mean of the spectrum's power, near 0 for noise, far below for tones.
 """
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.audio_check import checked_waveform
-from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.store.format.recipe import EncoderSpec
 
 CODE_VERSION = 1
@@ -71,7 +72,7 @@ def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
 
 
 class LogMel(Encoder):
-    """See the module's description."""
+    """The `logmel` baseline; see the module's docstring."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
@@ -79,8 +80,8 @@ class LogMel(Encoder):
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
         spec = self.spec
-        layers = np.zeros((len(clips), 2, 1, spec.width), np.float32)
-        frames = np.zeros((len(clips), spec.n_bins, 2, spec.width), np.float32)
+        layers, frames, mask = pooling.zeros(spec, len(clips))
+        mask[:] = True
         for row, clip in enumerate(clips):
             if clip is None:
                 continue
@@ -89,12 +90,11 @@ class LogMel(Encoder):
             bins = pooling.bins_of(centres, spec.n_bins, clip.window_s)
             layers[row, :, 0] = pooling.time_stats(channels)
             frames[row, :, 0], frames[row, :, 1], _ = pooling.bin_stats(channels, bins, spec.n_bins)
-        mask = np.ones((len(clips), spec.n_bins), np.bool_)
-        return pooling.finish(spec.name, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+        return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
 
 
 def spectral_channels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All channels of one clip: float32 (1 + samples // 480, 107), frame t centred at sample 480 t."""
+    """All channels of one clip, float32 (1 + samples // 480, 107). Frame t is centred at sample 480 t."""
     half = FRAME_SAMPLES // 2
     padded = np.pad(audio, half, mode="reflect")
     n_frames = 1 + audio.size // HOP_SAMPLES

@@ -1,32 +1,31 @@
-"""The measures behind the `expressive` baseline: one number a note, a pedal lift, or a 10 ms step. Pure numpy.
+"""Measures of the `expressive` baseline: per note, per pedal lift, per 10 ms step, per bin. Pure numpy.
 
-All are taken from the window alone (notes of the pre-roll included where they still shape it), and their names are the
-store's channel names.
+All use only the window (and notes of the pre-roll that still sound in it). Their names are the store's channel names.
 
-A note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets less than 30 ms apart:
+Per note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets less than 30 ms apart:
 
 - `velocity`: MIDI velocity 1–127. `velocity_trend`: its Gaussian-weighted mean (σ 1.5 s) over the window's notes, the
   phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − its chord's mean.
-- `ioi_log2`: log2 of the seconds from the chord before to its own chord (held within ±6).
-- `pulse_deviation_ms`: the chord's onset against where a steady hand would put it between its neighbours: at the
-  simplest of the shares 1/4, 1/3, 1/2, 2/3, 3/4 of their distance. `pulse_deviation_abs_ms`: its size.
+- `ioi_log2`: log2 of the seconds from the previous chord to its own chord (clipped to ±6).
+- `pulse_deviation_ms`: the chord's onset − its position on a steady pulse, the nearest of 1/4, 1/3, 1/2, 2/3, 3/4 of
+  the way from the previous chord to the next one. `pulse_deviation_abs_ms`: its absolute value.
 - `chord_spread_ms`: onset − first onset of its chord.
 - `length_log2`: log2 of the seconds the key is held. `length_ratio_log2`: log2 of length over the time to the next
-  chord, legato above 0 and staccato below (held within ±4). `length_jump_log2`: size of the change of length_ratio_log2
-  against the note before. `overlap_s`: key release − next chord's onset, positive where keys overlap (within ±2).
+  chord, legato above 0 and staccato below (clipped to ±4). `length_jump_log2`: absolute change of
+  length_ratio_log2 from the previous note. `overlap_s`: key release − next chord's onset, positive where keys overlap (clipped to ±2).
 - `pedal_at_onset`: pedal value / 127. `pedal_lag_s`: seconds from the onset to the next crossing of 64 upwards, 1 where
   none follows within one second.
 - `pitch`: MIDI number. `clash`: number of keys still held a semitone, a major seventh or a minor ninth away.
   `pitch_class_surprise`: −log2 of the pitch class's share of the window's notes (add-one smoothed).
 
-A pedal lift (`LIFT_CHANNELS`): `lift_to_onset_s`, seconds from the nearest onset to the lift (crossing of 64
-downwards), positive where the pedal comes up after the note, within ±1; `lift_depth`: lowest value in the 0.3 s
-after it, / 127.
+Per pedal lift (`LIFT_CHANNELS`), a crossing of 64 downwards: `lift_to_onset_s`: seconds from the nearest onset to the
+lift, positive where the pedal comes up after the note (clipped to ±1); `lift_depth`: lowest value in the 0.3 s after
+it, / 127.
 
-A step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half`
+Per step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half`
 1 where it is 20–107, neither up nor down; `held_keys` number of keys down; `rest` 1 where no key and no pedal is down.
 
-A bin (`RATE_CHANNELS`), per second: `note_rate_hz`, `chord_rate_hz`, `lift_rate_hz`, `pedal_travel_hz` (sum of the
+Per bin (`RATE_CHANNELS`), in events per second: `note_rate_hz`, `chord_rate_hz`, `lift_rate_hz`, `pedal_travel_hz` (sum of the
 pedal's movement / 127).
 """
 
@@ -70,7 +69,7 @@ _SHARES = np.array([1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4])
 
 
 def chords(onset_s: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Chord of each onset (sorted) and each chord's first onset: a new one wherever the gap is 30 ms or more."""
+    """Chord number of each onset (sorted) and each chord's first onset. A gap of 30 ms or more begins a new chord."""
     new = np.diff(onset_s, prepend=-np.inf) >= CHORD_S
     return np.cumsum(new) - 1, onset_s[new]
 
@@ -82,7 +81,7 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
     before = np.diff(chord_s, prepend=chord_s[0] - 1.0)[chord] if chord_s.size else np.zeros(0)
     next_s = np.append(chord_s[1:], np.inf)[chord] if chord_s.size else np.zeros(0)
     last = ~np.isfinite(next_s)
-    # The last chord has nothing to be compared with: it counts as exactly legato.
+    # The last chord has no next onset: it counts as exactly legato.
     to_next = np.where(last, length, next_s - notes.onset_s)
     ratio = np.clip(np.log2(length / np.maximum(to_next, 1e-3)), -4, 4)
     deviation = _pulse_deviation_ms(chord_s)[chord] if chord_s.size else np.zeros(0)

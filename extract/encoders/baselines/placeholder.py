@@ -1,7 +1,7 @@
-"""Two encoders that cost nothing and know nothing: the whole path can be run and tested without weights or torch.
+"""Two placeholder encoders: the whole pipeline runs and is tested without weights or torch.
 
-They are deterministic functions of the clip with the layout of the big ones (several states, a mask on the MIDI side),
-so that what works with them works with MERT and MIDIBert.
+They are simple deterministic functions of the clip with the layout of the big encoders (several states, a mask for
+MIDI), so that a pipeline that works with them works with MERT and MIDIBert.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _STEPS_PER_BIN = 10
 
 
 def describe_audio(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
-    """Spec of `placeholder-audio`: three states of six measures of 10 steps a bin."""
+    """Spec of `placeholder-audio`: three states of six measures; each bin has 10 steps."""
     return EncoderSpec(
         name="placeholder-audio",
         modality="audio",
@@ -44,7 +44,7 @@ def describe_audio(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec
 
 
 def describe_midi(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
-    """Spec of `placeholder-midi`: three states of four measures a note, mean only on the grid, masked."""
+    """Spec of `placeholder-midi`: three states of four measures per note; frames hold the mean only; masked."""
     return EncoderSpec(
         name="placeholder-midi",
         modality="midi",
@@ -65,7 +65,7 @@ def describe_midi(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
 
 
 class PlaceholderAudio(Encoder):
-    """Loudness-like measures of short stretches of the waveform; state s is tanh(s + 1 times them)."""
+    """Six measures of short pieces of the waveform (mean, RMS, peak …); state s is tanh((s + 1) · measure)."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
@@ -95,7 +95,7 @@ class PlaceholderAudio(Encoder):
 
 
 class PlaceholderMidi(Encoder):
-    """Four numbers a note; state s is tanh(s + 1 times them)."""
+    """Four measures per note; state s is tanh((s + 1) · measure)."""
 
     def __init__(self, spec: EncoderSpec) -> None:
         self.spec = spec
@@ -121,9 +121,7 @@ class PlaceholderMidi(Encoder):
 
 
 def _encode(spec: EncoderSpec, rows: list[tuple[NDArray[np.float64], NDArray[np.intp]] | None]) -> Pooled:
-    layers = np.zeros((len(rows), 2, spec.n_states, spec.width), np.float32)
-    frames = np.zeros((len(rows), spec.n_bins, len(spec.frame_stats), spec.width), np.float32)
-    mask = np.zeros((len(rows), spec.n_bins), np.bool_)
+    layers, frames, mask = pooling.zeros(spec, len(rows))
     for index, row in enumerate(rows):
         if row is None:
             continue

@@ -1,1 +1,1 @@
-"""MERT, the audio encoder: its specification without torch, its model and its convolutions."""
+"""MERT, the audio encoder: `spec` describes it without torch, `model` computes it."""

@@ -1,6 +1,6 @@
 """MERT's convolutions as matrix products: the seven of the front end, and the wide positional one.
 
-The same arithmetic as transformers' modules in another order; `tests` hold every state to transformers' and the
+The same arithmetic as transformers' modules in another order; tests compare every state with transformers' and with the
 authors' numbers.
 """
 
@@ -17,17 +17,17 @@ from keybed.extract.encoders.mert.spec import n_frames
 
 GPU_CONVOLUTION_ROWS = 16
 POSITION_BLOCK = 16
-"""Frames that one row of the positional product holds: each more takes 1 / 128 more arithmetic and a wider weight."""
+"""Frames per row of the positional product. Each further frame costs 1 / 128 more arithmetic and a wider weight."""
 SHORT = 256
-"""Rows of the products that a long and narrow one is cut into on a GPU."""
+"""Rows of each part that a long, narrow product is cut into on a GPU."""
 
 
 class Convolutions(nn.Module):
     """The seven convolutions: waveforms (B, samples) float32 to (B, T, 512), a few clips at a time.
 
-    A part's clips stand in one long (time, channel) matrix, each padded to a length that every stride divides, so that
-    all taps of a stage are views of it. The rows of padding at a clip's end reach into the next clip; they are never
-    read by a row that is kept.
+    The clips of a part form one long (time, channel) matrix. Each clip is padded to a length that every stride divides,
+    so that all taps of a layer are views of the matrix. Rows computed from the padding at a clip's end include samples of
+    the next clip; no row that is kept reads them.
     """
 
     def __init__(self, extractor: Any, architecture: dict[str, Any]) -> None:
@@ -35,7 +35,7 @@ class Convolutions(nn.Module):
         self.stride, self.kernel = architecture["conv_stride"], architecture["conv_kernel"]
         self.architecture = architecture
         first = extractor.conv_layers[0]
-        # These three leave the float32 of the checkpoint only once they are folded into one weight a clip.
+        # These three stay float32 until they are folded into one weight per clip.
         self.first = {
             "weight": first.conv.weight[:, 0],
             "scale": first.layer_norm.weight,
@@ -49,8 +49,8 @@ class Convolutions(nn.Module):
             self.tails.append(nn.Parameter(weight_OxKxC[:, stride:].flatten(1).clone(), requires_grad=False))
 
     def forward(self, waveforms_BxS: Tensor) -> Tensor:
-        """See the class."""
-        # A copy from the host at every call would make it wait for the device.
+        """Waveforms (B, samples) to features (B, T, 512); see the class."""
+        # Moved once: a copy from the host at every call would wait for the device.
         self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
         rows = 1 if waveforms_BxS.device.type == "cpu" else GPU_CONVOLUTION_ROWS
         return torch.cat([self._stack(part) for part in waveforms_BxS.split(rows)])
@@ -63,7 +63,7 @@ class Convolutions(nn.Module):
         return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
 
     def _first(self, waveforms_BxS: Tensor) -> Tensor:
-        """Convolution and group norm (one group a channel, over the whole clip) as one product a clip, (B · rows, 512)."""
+        """Convolution and group norm (one group per channel, over the whole clip) as one product per clip, (B · rows, 512)."""
         n_clips, n_samples = waveforms_BxS.shape
         kernel, stride = self.kernel[0], self.stride[0]
         divisor = math.prod(self.stride[1:])
@@ -84,13 +84,13 @@ class Convolutions(nn.Module):
         taps_BxKxO = torch.cat([folded_BxKxO, shift_Bx1xO], dim=1)
         dtype = self.heads[0].dtype
         if dtype != torch.float32:
-            # Each factor as a sum of two bfloat16: ten samples are few, and what is lost here is lost everywhere after.
+            # Each factor is a sum of two bfloat16 numbers: an error in the first layer reaches every later one.
             coarse, coarse_weight = taps_BxTxK.to(dtype), taps_BxKxO.to(dtype)
             fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
             taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
             taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
         if padded.is_cuda:
-            # bfloat16 products want inner dimensions that are multiples of 8; zeros add nothing.
+            # bfloat16 products are fastest with inner dimensions that are multiples of 8; zeros change nothing.
             missing = -taps_BxTxK.shape[2] % 8
             taps_BxTxK, taps_BxKxO = F.pad(taps_BxTxK, (0, missing)), F.pad(taps_BxKxO, (0, 0, 0, missing))
         return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
@@ -99,8 +99,8 @@ class Convolutions(nn.Module):
 def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
     """1-d convolution of a long (N, C) state, N a multiple of the stride, to (N / stride, O).
 
-    head: (O, stride · C), the taps that a view of `stride` rows holds. tail: (O, (kernel − stride) · C), those beyond.
-    The last row lacks its tail.
+    head: (O, stride · C), the taps within `stride` rows. tail: (O, (kernel − stride) · C), the taps beyond them.
+    The last output row lacks its tail.
     """
     n_channels = state_NxC.shape[1]
     out = F.linear(state_NxC.view(-1, stride * n_channels), head)
@@ -113,7 +113,7 @@ def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: i
 def outer_sum(rows_BxTxK: Tensor, *, in_parts: bool) -> Tensor:
     """Sum over T of each row's product with itself, (B, K, K).
 
-    in_parts: as many short products and their sum. One product of 48,000 rows by 10 would leave most of a GPU idle.
+    in_parts: compute many short products and add them. One product of 48,000 rows by 10 leaves most of a GPU idle.
     """
     if not in_parts:
         return rows_BxTxK.transpose(1, 2) @ rows_BxTxK
@@ -123,10 +123,10 @@ def outer_sum(rows_BxTxK: Tensor, *, in_parts: bool) -> Tensor:
 
 
 class BlockedPosition(nn.Module):
-    """Hubert's positional convolution (128 taps in 16 groups, padded to the same length, then GELU) as one product a group.
+    """Hubert's positional convolution (128 taps in 16 groups, padded to the same length, then GELU) as one product per group.
 
-    A row of the product is what a block of frames sees, (block + taps − 1) · channels; the weight holds the taps once
-    for every frame of the block, shifted, and zeros. That is an eighth more arithmetic, all of it in wide matrices.
+    A row of the product holds the input of a block of frames, (block + taps − 1) · channels. The weight holds the taps
+    once per frame of the block, shifted, and zeros elsewhere: an eighth more arithmetic, in wide matrices.
     """
 
     def __init__(self, embedding: Any) -> None:

@@ -1,8 +1,8 @@
-"""MERT on torch: loaded into transformers' Hubert, run state by state, pooled as it goes so that no state is kept.
+"""MERT in torch: transformers' Hubert, run layer by layer. Each state is pooled at once and then dropped.
 
-The layers are transformers' own modules; the convolutions before them are computed as matrix products on a
-(time, channel) layout (`mert_convolutions`), which oneDNN and cuBLAS run at about twice the rate of narrow 1-d
-convolutions. On a GPU what repeats (a layer, its pooling) is compiled, and copies run beside the computing.
+The layers are transformers' modules. The convolutions before them are computed as matrix products on a (time, channel)
+layout (`mert/convolutions.py`), which oneDNN and cuBLAS run at about twice the rate of narrow 1-d convolutions. On a GPU
+each layer and its pooling are compiled, and copies overlap with computation.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.audio_check import checked_waveform
-from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.mert.convolutions import BlockedPosition, Convolutions
 from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
@@ -29,13 +29,13 @@ from keybed.extract.encoders.torch.transfer import Transfer
 from keybed.store.format.recipe import EncoderSpec
 
 CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 64
-"""Fixed: a batch's last rows are blank clips where the shard has no more."""
+"""Rows per batch, fixed: the last batch of a shard is filled up with blank clips."""
 VARIANCE_FLOOR = 1e-7
-"""Wav2Vec2FeatureExtractor's, added to a clip's variance before its root is taken."""
+"""Added to a clip's variance before the square root, as in Wav2Vec2FeatureExtractor."""
 
 
 def run_layer(layer: nn.Module, state_BxTxD: Tensor) -> Tensor:
-    """One of transformers' layers; transformers 4 returns (state,), transformers 5 the state."""
+    """Apply one of transformers' layers. transformers 4 returns (state,), transformers 5 the state."""
     after = layer(state_BxTxD)
     return after[0] if isinstance(after, tuple) else after
 
@@ -49,12 +49,12 @@ def moments(state_BxTxD: Tensor) -> Tensor:
 
 
 def add(sum_BxTxD: Tensor, state_BxTxD: Tensor) -> Tensor:
-    """A float32 sum with one more state."""
+    """Add one more state to a float32 sum."""
     return sum_BxTxD + state_BxTxD.float()
 
 
 class Steps(NamedTuple):
-    """What a batch repeats for every layer: as written above, or compiled."""
+    """The functions that a batch calls for every layer: as written above, or compiled."""
 
     layer: Callable[[nn.Module, Tensor], Tensor] = run_layer
     moments: Callable[[Tensor], Tensor] = moments
@@ -62,7 +62,7 @@ class Steps(NamedTuple):
 
 
 class Mert(Encoder):
-    """See the module's description. batch_rows and compile: None for what is best on this device; a benchmark varies them."""
+    """MERT; see the module's docstring. batch_rows, compile: None for the default of this device; benchmarks vary them."""
 
     def __init__(
         self, spec: EncoderSpec, file: Path | None, *, batch_rows: int | None = None, compile: bool | None = None
@@ -87,24 +87,24 @@ class Mert(Encoder):
         self._averaging = torch.from_numpy(pooling.averaging_matrix(bins, spec.n_bins)).to(self._device)
         self._batch_rows = batch_rows or (GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS)
         self._transfer = Transfer(self._device, (self._batch_rows, self._n_samples))
-        # Normalising takes a core about as long as the rest takes a GPU.
-        self._normalise, self._normalise_there = spec.preprocessing["do_normalize"], on_gpu
+        # On a GPU, because normalising on one core takes about as long as the whole model on the GPU.
+        self._normalise, self._normalise_on_device = spec.preprocessing["do_normalize"], on_gpu
         self._steps = Steps()
         if on_gpu if compile is None else compile:
             self.compile()
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
-        """Compile what repeats for the one shape of a batch; with a warning, leave it as written where that fails."""
+        """Compile the functions of `Steps` for the one shape of a batch; where that fails, warn and keep them as written."""
         waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
-        found = compiled(NAME, self._steps, lambda steps: self._encode_batch(waveforms_BxS, Steps(*steps)), backend)
-        if found is not None:
-            self._steps, self.execution = Steps(*found), "compiled"
+        faster = compiled(NAME, self._steps, lambda steps: self._encode_batch(waveforms_BxS, Steps(*steps)), backend)
+        if faster is not None:
+            self._steps, self.execution = Steps(*faster), "compiled"
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
         spec, n_rows = self.spec, len(clips)
-        layers = np.zeros((n_rows, 2, spec.n_states, spec.width), np.float32)
-        frames = np.zeros((n_rows, spec.n_bins, 2, spec.width), np.float32)
+        layers, frames, mask = pooling.zeros(spec, n_rows)
+        mask[:] = True
 
         def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
             rows = slice(start, min(start + self._batch_rows, n_rows))
@@ -114,14 +114,13 @@ class Mert(Encoder):
         for start in range(0, n_rows, self._batch_rows):
             self._fill(self._transfer.next_buffer(), clips[start : start + self._batch_rows], start)
             pooled = self._encode_batch(self._transfer.send(), self._steps)
-            # A GPU is only now told to begin; what it said of the batch before is fetched meanwhile.
+            # The call above only queues the batch on a GPU; the results of the previous batch are fetched meanwhile.
             if before is not None:
                 keep(*before)
             before = start, self._transfer.fetch_later(pooled)
         if before is not None:
             keep(*before)
-        mask = np.ones((n_rows, spec.n_bins), np.bool_)
-        return pooling.finish(NAME, layers, frames, mask, np.array([clip is None for clip in clips], np.bool_))
+        return pooling.finish(NAME, layers, frames, mask, failed_clips(clips))
 
     def _fill(self, waveforms_BxS: NDArray[np.float32], clips: Sequence[Clip | None], first_row: int) -> None:
         waveforms_BxS[:] = 0
@@ -129,15 +128,15 @@ class Mert(Encoder):
             if clip is None:
                 continue
             audio = checked_waveform(self.spec, clip, first_row + index)
-            here = self._normalise and not self._normalise_there
-            waveforms_BxS[index] = normalise(audio) if here else audio
+            on_host = self._normalise and not self._normalise_on_device
+            waveforms_BxS[index] = normalise(audio) if on_host else audio
 
     def _encode_batch(self, waveforms_BxS: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
         """Layers (B, 2, state, D) and frames (B, n_bins, 2, D), float32."""
         layer_stats: list[Tensor] = []
         chosen: Tensor | None = None
         with torch.inference_mode():
-            if self._normalise and self._normalise_there:
+            if self._normalise and self._normalise_on_device:
                 waveforms_BxS = normalise_rows(waveforms_BxS)
             for index, state in enumerate(self._model(waveforms_BxS, steps.layer)):
                 layer_stats.append(steps.moments(state))
@@ -149,19 +148,22 @@ class Mert(Encoder):
 
 
 def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Zero mean and unit variance of one clip, as Wav2Vec2FeatureExtractor does for do_normalize."""
+    """Scale one clip to zero mean and unit variance, as Wav2Vec2FeatureExtractor does for do_normalize."""
     normalised: NDArray[np.float32] = (audio - np.mean(audio)) / np.sqrt(np.var(audio) + VARIANCE_FLOOR)
     return normalised
 
 
 def normalise_rows(waveforms_BxS: Tensor) -> Tensor:
-    """`normalise` of every row, where the rows are."""
+    """`normalise` for every row of a tensor, on its device."""
     centred_BxS = waveforms_BxS - waveforms_BxS.mean(1, keepdim=True)
     return centred_BxS / (centred_BxS.square().mean(1, keepdim=True) + VARIANCE_FLOOR).sqrt()
 
 
 def load_hubert(spec: EncoderSpec, file: Path | None) -> nn.Module:
-    """transformers' HubertModel with the checkpoint's tensors, every one accounted for, or with seeded noise."""
+    """transformers' HubertModel with the tensors of a checkpoint, or with random weights where file is None.
+
+    Raises WeightsRefused with the name of every tensor that is missing, unexpected or of another shape.
+    """
     from transformers import HubertConfig, HubertModel
 
     config = HubertConfig(**spec.preprocessing["architecture"], mask_time_prob=0.0, mask_feature_prob=0.0)
@@ -183,11 +185,11 @@ _POSITION = "encoder.pos_conv_embed.conv"
 
 
 def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    found = device.read_checkpoint(spec, file)
-    if not all(isinstance(value, Tensor) for value in found.values()):
+    checkpoint = device.read_checkpoint(spec, file)
+    if not all(isinstance(value, Tensor) for value in checkpoint.values()):
         raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoints are")
-    state: dict[str, Any] = {name.removeprefix("hubert."): tensor for name, tensor in found.items()}
-    # SpecAugment's vector belongs to training alone.
+    state: dict[str, Any] = {name.removeprefix("hubert."): tensor for name, tensor in checkpoint.items()}
+    # SpecAugment uses this vector in training only.
     state.pop("masked_spec_embed", None)
     for legacy, modern in (("weight_g", "original0"), ("weight_v", "original1")):
         if f"{_POSITION}.{legacy}" in state:
@@ -196,14 +198,14 @@ def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
 
 
 class MertStates(nn.Module):
-    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out one after the other, first to last."""
+    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out, one after the other, first to last."""
 
     def __init__(self, hubert: Any, architecture: dict[str, Any], *, blocked_position: bool = False) -> None:
         super().__init__()
         self.convolutions = Convolutions(hubert.feature_extractor, architecture)
         self.projection = hubert.feature_projection
         position = hubert.encoder.pos_conv_embed
-        # The weight norm is computed once, not at every call.
+        # Compute the weight norm once and not at every call.
         nn.utils.parametrize.remove_parametrizations(position.conv, "weight")
         self.position = BlockedPosition(position) if blocked_position else position
         self.layers = hubert.encoder.layers
@@ -213,7 +215,7 @@ class MertStates(nn.Module):
     def forward(
         self, waveforms_BxS: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = run_layer
     ) -> Iterator[Tensor]:
-        """Yields n_layers + 1 states; in pre-norm models the last is after the final norm, as the authors'."""
+        """Yield n_layers + 1 states. In pre-norm models the last one is after the final norm, as in the authors' code."""
         state = self.projection(self.convolutions(waveforms_BxS))
         state = state + self.position(state)
         if not self.pre_norm:

@@ -1,7 +1,7 @@
-"""MERT: what its checkpoint says about itself, read without torch. The model is in `mert/model.py`.
+"""Specification of MERT, from the configuration files beside its checkpoint. Imports no torch.
 
 MERT-v1 (Li et al., arXiv 2306.00107) is a HuBERT on 24 kHz music. Its 95M and 330M checkpoints load into transformers'
-own Hubert classes; the authors' remote code is never run.
+Hubert classes; the authors' remote code is never run. The model is in `mert/model.py`.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _BASE: dict[str, Any] = {
     "hidden_act": "gelu",
     "layer_norm_eps": 1e-5,
 }
-"""Everything of a Hubert's configuration that shapes its output, as MERT-v1-95M has it."""
+"""Every entry of a Hubert configuration that changes its output, with the values of MERT-v1-95M."""
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "95M": _BASE,
@@ -62,35 +62,31 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "num_conv_pos_embedding_groups": 4,
     },
 }
-"""For random weights: `random` and `random:95M` are the same, `random:tiny` is for tests."""
+"""Sizes of random weights: `random` means `random:95M`; `random:tiny` is for tests."""
 
 
 def describe(
     *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
 ) -> tuple[EncoderSpec, str | None]:
-    """Spec of a MERT checkpoint and the file it lies in (None for random weights).
+    """Spec of a MERT checkpoint and the path of its file (None for random weights).
 
     Raises WeightsRefused, WeightsUnreachable.
     """
-    checkpoint_path: str | None = None
-    kind, _, size = where.partition(":")
-    if kind == weights.RANDOM:
-        architecture = weights.random_architecture(NAME, size or "95M", ARCHITECTURES)
-        source, found_revision = weights.RANDOM, size or "95M"
-        digest = weights.random_sha256(architecture, RANDOM_SEED)
+    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
+    if drawn is not None:
+        chosen, architecture = drawn
         do_normalize = True
     else:
-        found = weights.resolve(NAME, where, revision, CHECKPOINTS, CONFIGS)
-        architecture = architecture_of(weights.read_json(NAME, found.folder / "config.json"), found.folder)
-        do_normalize = _do_normalize(weights.read_json(NAME, found.folder / "preprocessor_config.json"), found.folder)
-        source, found_revision, digest, checkpoint_path = found.source, found.revision, found.sha256, str(found.file)
+        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, CONFIGS)
+        architecture = architecture_of(weights.read_json(NAME, folder / "config.json"), folder)
+        do_normalize = _do_normalize(weights.read_json(NAME, folder / "preprocessor_config.json"), folder)
     n_states = architecture["num_hidden_layers"] + 1
     spec = EncoderSpec(
         name=NAME,
         modality="audio",
-        source=source,
-        revision=found_revision,
-        weights_sha256=digest,
+        source=chosen.source,
+        revision=chosen.revision,
+        weights_sha256=chosen.sha256,
         code_version=CODE_VERSION,
         preprocessing={
             "window_s": window_s,
@@ -106,11 +102,11 @@ def describe(
         compute_dtype=compute_dtype,
         threads=threads,
     )
-    return spec, checkpoint_path
+    return spec, chosen.path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The part of a config.json that shapes the output, with Hubert's defaults filled in.
+    """The entries of a config.json that change the output, with Hubert's defaults filled in.
 
     Raises WeightsRefused for other models.
     """
@@ -150,7 +146,7 @@ def _do_normalize(config: dict[str, Any], folder: Path) -> bool:
 
 
 def frame_geometry(architecture: dict[str, Any]) -> tuple[int, int]:
-    """Samples from one frame to the next, and samples that one frame sees: 320 and 400 for MERT-v1."""
+    """Hop between frames and receptive field of one frame, in samples: 320 and 400 for MERT-v1."""
     hop, receptive = 1, 1
     for kernel, stride in zip(architecture["conv_kernel"], architecture["conv_stride"], strict=True):
         receptive += (kernel - 1) * hop
@@ -159,7 +155,7 @@ def frame_geometry(architecture: dict[str, Any]) -> tuple[int, int]:
 
 
 def n_frames(architecture: dict[str, Any], n_samples: int) -> int:
-    """Frames of a clip: 749 for 10 s."""
+    """Number of frames of a clip: 749 for 10 s."""
     for kernel, stride in zip(architecture["conv_kernel"], architecture["conv_stride"], strict=True):
         n_samples = (n_samples - kernel) // stride + 1
     return n_samples

@@ -1,1 +1,1 @@
-"""MIDIBert, the MIDI encoder: its specification without torch, its tokens and its model."""
+"""MIDIBert, the MIDI encoder: `spec` describes it without torch, `cp_tokens` makes its input, `model` computes it."""

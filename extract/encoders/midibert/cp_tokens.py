@@ -1,10 +1,10 @@
-"""Compound-word tokens of MIDIBert: one row [Bar, Position, Pitch, Duration] a note.
+"""Compound-word tokens of MIDIBert: one row [Bar, Position, Pitch, Duration] per note.
 
-A faithful rewriting of the tokenizer of MIDI-BERT (https://github.com/wazenmai/MIDI-BERT,
-data_creation/prepare_data/{utils,model}.py) for what that code accepts, with a documented answer where it crashes:
+The same tokens as the tokenizer of MIDI-BERT (https://github.com/wazenmai/MIDI-BERT,
+data_creation/prepare_data/{utils,model}.py) for all input that it accepts, and these rules where it crashes or differs:
 
-- Time is 960 ticks a second (480 a beat at 120 bpm) whatever the file's resolution, from seconds. The authors read
-  every resolution as if it were 480.
+- Time is 960 ticks per second (480 per beat at 120 bpm), computed from seconds. The authors read every resolution as if
+  it were 480.
 - Pitches 21 and 108 are not in the vocabulary (22…107; the authors raise KeyError): they move one octave inwards.
 - The grid that onsets snap to stops before the last onset, so the last notes can snap one step early. Kept, for
   equality. Where the last onset is tick 0 the authors' grid is empty and they crash; here it holds tick 0.
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from keybed.extract.music.performance import Performance
 
 VERSION = 1
-"""Part of MIDIBert's fingerprint; raised whenever a token may change."""
+"""Part of MIDIBert's fingerprint. Raise it whenever a token may change."""
 
 TICKS_PER_S = 960
 TICKS_PER_BAR = 1920
 GRID_TICKS = 120
 DURATION_TICKS = 60
 MAX_NOTES = 512
-"""Longest sequence of the model."""
+"""Maximum length of a sequence of the model."""
 
 VOCABULARY_SIZES = (4, 18, 88, 66)
 BAR_NEW, BAR_CONTINUE = 0, 1

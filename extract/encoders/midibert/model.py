@@ -1,4 +1,4 @@
-"""MIDIBert on torch: a BERT with relative-key-query attention, which transformers 5 no longer has.
+"""MIDIBert in torch: a BERT with relative-key-query attention, which transformers 5 no longer has.
 
 The model of MIDI-BERT (https://github.com/wazenmai/MIDI-BERT, MidiBERT/model.py) on BertModel with
 position_embedding_type "relative_key_query" (Huang et al., arXiv 2009.13658, method 4): the score of query l and key r
@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.encoders.midibert.spec import NAME, RANDOM_SEED
@@ -27,17 +27,17 @@ from keybed.store.format.recipe import EncoderSpec
 
 EMBEDDING_SIZE = 256
 BUCKETS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
-"""Lengths that sequences are padded to."""
+"""Sequences are padded to the next of these lengths."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 4096
-"""A batch of a bucket holds this many tokens, padding included: always the same number of sequences.
+"""Tokens per batch, padding included; each bucket has one fixed number of sequences per batch.
 
-Every bucket's last batch is filled up, so that more tokens a batch are more padding: at 32,768 a shard of 512 rows would hold
-more of it than if each row were padded to 512.
+The last batch of every bucket is filled up, so larger batches hold more padding: with 32,768 tokens, a shard of 512 rows
+would hold more padding than if each row were padded to 512.
 """
 
 
 class MidiBert(Encoder):
-    """See the module's description."""
+    """MIDIBert; see the module's docstring."""
 
     def __init__(self, spec: EncoderSpec, file: Path | None) -> None:
         self.spec = spec
@@ -46,7 +46,7 @@ class MidiBert(Encoder):
         self._batch_tokens = CPU_BATCH_TOKENS if self._device.type == "cpu" else GPU_BATCH_TOKENS
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
-        """See Encoder.encode. Sequences go through in buckets of like length, in row order within each.
+        """See Encoder.encode. Sequences are batched in buckets by length, in row order within each bucket.
 
         Raises EncoderError for a clip without notes in its window.
         """
@@ -55,7 +55,7 @@ class MidiBert(Encoder):
         sums = _Sums(spec, n_rows)
         for length, batch in self._batches(tokens):
             ids = np.tile(np.array(cp_tokens.PAD), (self._batch_tokens // length, length, 1))
-            # Which notes make up each bin, and last of all which are notes and no padding.
+            # One row per bin: which tokens are its notes; the last row: which tokens are notes and not padding.
             members = np.zeros((len(ids), spec.n_bins + 1, length), np.float32)
             for index, (row, part) in enumerate(batch):
                 n_notes = part.stop - part.start
@@ -63,9 +63,10 @@ class MidiBert(Encoder):
                 bins = pooling.bins_of(tokens[row].onset_s[part], spec.n_bins, spec.preprocessing["window_s"])
                 members[index, :-1, :n_notes] = bins == np.arange(spec.n_bins)[:, None]
                 members[index, -1, :n_notes] = 1
-            for (row, _), *said in zip(batch, *self._encode_batch(ids, members), members.sum(2), strict=False):
-                sums.add(row, *said)
-        return sums.finish(np.array([clip is None for clip in clips], np.bool_))
+            # The batch is filled up with padding, so its arrays are longer than `batch`.
+            for (row, _), *slice_sums in zip(batch, *self._encode_batch(ids, members), members.sum(2), strict=False):
+                sums.add(row, *slice_sums)
+        return sums.finish(failed_clips(clips))
 
     def _tokens(self, clip: Clip | None, row: int) -> cp_tokens.Tokens:
         if clip is None:
@@ -80,7 +81,7 @@ class MidiBert(Encoder):
     def _batches(self, tokens: list[cp_tokens.Tokens]) -> Iterator[tuple[int, list[tuple[int, slice]]]]:
         buckets: dict[int, list[tuple[int, slice]]] = {length: [] for length in BUCKETS}
         for row, (ids, _) in enumerate(tokens):
-            # A failed row has no length; it holds a place among the shortest.
+            # A failed row has no tokens; it keeps its position in the bucket of the shortest sequences.
             for part in cp_tokens.slices(len(ids)) or [slice(0, 0)]:
                 length = next(bucket for bucket in BUCKETS if part.stop - part.start <= bucket)
                 buckets[length].append((row, part))
@@ -90,9 +91,10 @@ class MidiBert(Encoder):
                 yield length, members[start : start + n_sequences]
 
     def _encode_batch(self, ids: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Over the notes of each sequence: mean and summed squared deviation of every state (B, 2, state, D), float32.
+        """Statistics over the notes of each sequence, float32.
 
-        And the chosen states' average, summed over the notes of each bin (B, n_bins, D).
+        Returns mean and summed squared deviation of every state, (B, 2, state, D), and the average of the chosen states
+        summed over the notes of each bin, (B, n_bins, D).
         """
         moments: list[Tensor] = []
         chosen: Tensor | None = None
@@ -112,7 +114,7 @@ class MidiBert(Encoder):
 
 
 class _Sums:
-    """What the slices of each row have said so far, turned into means and spreads at the end."""
+    """Running sums over the slices of each row; `finish` turns them into means and standard deviations."""
 
     def __init__(self, spec: EncoderSpec, n_rows: int) -> None:
         self._mean = np.zeros((n_rows, spec.n_states, spec.width))
@@ -121,13 +123,13 @@ class _Sums:
         self._counts = np.zeros((n_rows, spec.n_bins + 1))
 
     def add(self, row: int, moments: np.ndarray, in_bins: np.ndarray, counts: np.ndarray) -> None:
-        """One more slice of a row; means and squared deviations combine as in Chan, Golub and LeVeque (1979)."""
+        """Add one slice of a row. Means and squared deviations are combined as in Chan, Golub and LeVeque (1979)."""
         mean, squares = moments.astype(np.float64)
         before, more = self._counts[row, -1], counts[-1]
         if more > 0:
-            apart = mean - self._mean[row]
-            self._mean[row] += apart * (more / (before + more))
-            self._squares[row] += squares + apart**2 * (before * more / (before + more))
+            difference = mean - self._mean[row]
+            self._mean[row] += difference * (more / (before + more))
+            self._squares[row] += squares + difference**2 * (before * more / (before + more))
         self._in_bins[row] += in_bins
         self._counts[row] += counts
 
@@ -140,7 +142,7 @@ class _Sums:
 
 
 class MidiBertStates(nn.Module):
-    """Token ids (B, L, 4) in, hidden states (B, L, D) out one after the other. Parameters are named as the authors'."""
+    """Token ids (B, L, 4) in, hidden states (B, L, D) out, one after the other. Parameters have the authors' names."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
@@ -156,7 +158,7 @@ class MidiBertStates(nn.Module):
         self.bert = nn.ModuleDict({"embeddings": embeddings, "encoder": nn.ModuleDict({"layer": layers})})
 
     def forward(self, ids_BxLx4: Tensor, present_BxL: Tensor) -> Iterator[Tensor]:
-        """Yields n_layers + 1 states. present_BxL: bool, false where a token is padding: nothing attends to it."""
+        """Yield n_layers + 1 states. present_BxL: bool, false where a token is padding, which gets no attention."""
         parts = [table["lut"](ids_BxLx4[..., kind]) for kind, table in enumerate(self.word_emb)]  # type: ignore[index,operator]
         state = self.in_linear(torch.cat(parts, dim=-1) * math.sqrt(EMBEDDING_SIZE))
         embeddings = self.bert["embeddings"]
@@ -164,7 +166,7 @@ class MidiBertStates(nn.Module):
         padding_Bx1x1xL = torch.zeros_like(present_BxL, dtype=state.dtype).masked_fill_(~present_BxL, -math.inf)[
             :, None, None
         ]
-        # A blank sequence attends to its padding, evenly, rather than to nothing.
+        # A sequence of padding alone attends to all of it: a softmax over only −inf would give NaN.
         padding_Bx1x1xL = padding_Bx1x1xL.masked_fill(~present_BxL.any(1)[:, None, None, None], 0.0)
         for layer in self.bert["encoder"]["layer"]:  # type: ignore[index]
             yield state
@@ -187,7 +189,7 @@ class Layer(nn.Module):
         self.output = _output(inner, width, eps)
 
     def forward(self, state_BxLxD: Tensor, padding_Bx1x1xL: Tensor) -> Tensor:
-        """One layer; padding is added to the scores, −inf where a key is padding."""
+        """Apply the layer. padding is added to the attention scores: −inf where a key is padding."""
         own, out = self.attention["self"], self.attention["output"]
         heads = (*state_BxLxD.shape[:2], self.n_heads, -1)
         query, key, value = (
@@ -211,8 +213,8 @@ def _output(wide: int, width: int, eps: float) -> nn.ModuleDict:
 def relative_scores(query_BxHxLxd: Tensor, key_BxHxLxd: Tensor, distances_Mxd: Tensor) -> Tensor:
     """q_l · E[l−r] + k_r · E[l−r] for all l and r, (B, H, L, L).
 
-    distances: E for −(L−1) … L−1, (2L−1, d). One product a side with every distance, then a view that walks its
-    diagonals; the straightforward einsum gathers an (L, L, d) table first.
+    distances: E for −(L−1) … L−1, (2L−1, d). Each term is one product with every distance and a view of its diagonals;
+    an einsum would gather an (L, L, d) table first.
     """
     by_query = query_BxHxLxd @ distances_Mxd.flip(0).T
     by_key = key_BxHxLxd @ distances_Mxd.T
@@ -227,14 +229,15 @@ def _diagonals(scores_BxHxLxM: Tensor) -> Tensor:
 
 
 def load_midibert(spec: EncoderSpec, file: Path | None) -> MidiBertStates:
-    """The model with the tensors of an authors' checkpoint (pre-trained or fine-tuned), or with seeded noise.
+    """The model with the tensors of a checkpoint of the authors (pre-trained or fine-tuned), or with random weights.
 
-    Raises WeightsRefused naming every tensor that is missing, unexpected or of another shape.
+    file: None for random weights. Raises WeightsRefused with the name of every tensor that is missing, unexpected or of
+    another shape.
     """
     with torch.device("meta"):
         model = MidiBertStates(spec.preprocessing["architecture"])
     wanted = model.state_dict()
-    state = device.draw(wanted, RANDOM_SEED) if file is None else _own_tensors(spec, file)
+    state = device.draw(wanted, RANDOM_SEED) if file is None else _model_tensors(spec, file)
     device.compare_tensors(NAME, file or "random", wanted, state)
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
     return model.requires_grad_(False)
@@ -247,18 +250,18 @@ _UNUSED = (
     "bert.pooler.dense.weight",
     "bert.pooler.dense.bias",
 )
-"""In every checkpoint of the authors, and read by nothing: MIDIBert feeds BertModel its own embeddings."""
+"""Tensors of every checkpoint of the authors that the model does not use: it passes its own embeddings to BertModel."""
 _HEADS = ("classifier.", "attention.ws1.", "attention.ws2.", "mask_lm.")
-"""What fine-tuning and pre-training put on top."""
+"""Heads that fine-tuning and pre-training add to the model."""
 
 
-def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    found = device.read_checkpoint(spec, file)
-    inner = found.get("state_dict", found)
+def _model_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
+    checkpoint = device.read_checkpoint(spec, file)
+    inner = checkpoint.get("state_dict", checkpoint)
     if not isinstance(inner, dict) or not all(isinstance(tensor, Tensor) for tensor in inner.values()):
         raise WeightsRefused(
             f'{NAME}: {file} holds no "state_dict" of tensors as the authors\' checkpoints do; '
-            f"it has {', '.join(sorted(map(str, found))[:8])}"
+            f"it has {', '.join(sorted(map(str, checkpoint))[:8])}"
         )
     state = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
     prefix = "midibert."

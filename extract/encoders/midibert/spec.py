@@ -1,7 +1,7 @@
-"""MIDIBert: what must be known of a checkpoint before it is opened, without torch. The model is in `midibert/model.py`.
+"""Specification of MIDIBert. Imports no torch; the model is in `midibert/model.py`.
 
 Chou et al., "MidiBERT-Piano: Large-scale Pre-training for Symbolic Music Understanding", arXiv 2107.05223. The authors
-publish their checkpoints on a drive, not on the hub: give the downloaded file, or a folder that holds it alone.
+publish their checkpoints on a drive, not on the hub: give the downloaded file, or a folder with only that checkpoint.
 """
 
 from __future__ import annotations
@@ -34,35 +34,31 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "base": _BASE,
     "tiny": {**_BASE, "hidden_size": 48, "num_hidden_layers": 3, "num_attention_heads": 4, "intermediate_size": 96},
 }
-"""For random weights: `random` and `random:base` are the same, `random:tiny` is for tests."""
+"""Sizes of random weights: `random` means `random:base`; `random:tiny` is for tests."""
 
 
 def describe(
     *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
 ) -> tuple[EncoderSpec, str | None]:
-    """Spec of a MIDIBert checkpoint and the file it lies in (None for random weights).
+    """Spec of a MIDIBert checkpoint and the path of its file (None for random weights).
 
-    The authors' checkpoints carry no configuration: theirs is assumed unless a bert_config.json lies beside; `build`
-    compares every tensor with it. Raises WeightsRefused, WeightsUnreachable.
+    The authors' checkpoints hold no configuration. The authors' architecture is assumed, unless a bert_config.json lies
+    beside the checkpoint; loading compares every tensor with it. Raises WeightsRefused, WeightsUnreachable.
     """
-    checkpoint_path: str | None = None
-    kind, _, size = where.partition(":")
-    if kind == weights.RANDOM:
-        architecture = weights.random_architecture(NAME, size or "base", ARCHITECTURES)
-        source, found_revision = weights.RANDOM, size or "base"
-        digest = weights.random_sha256(architecture, RANDOM_SEED)
+    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
+    if drawn is not None:
+        chosen, architecture = drawn
     else:
-        found = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
-        beside = found.folder / CONFIG
-        architecture = architecture_of(weights.read_json(NAME, beside) if beside.exists() else {}, found.folder)
-        source, found_revision, digest, checkpoint_path = found.source, found.revision, found.sha256, str(found.file)
+        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
+        config = folder / CONFIG
+        architecture = architecture_of(weights.read_json(NAME, config) if config.exists() else {}, folder)
     n_states = architecture["num_hidden_layers"] + 1
     spec = EncoderSpec(
         name=NAME,
         modality="midi",
-        source=source,
-        revision=found_revision,
-        weights_sha256=digest,
+        source=chosen.source,
+        revision=chosen.revision,
+        weights_sha256=chosen.sha256,
         code_version=CODE_VERSION,
         preprocessing={
             "window_s": window_s,
@@ -81,13 +77,13 @@ def describe(
         compute_dtype=compute_dtype,
         threads=threads,
     )
-    return spec, checkpoint_path
+    return spec, chosen.path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The authors' architecture, changed where a bert_config.json says so.
+    """The authors' architecture with the changes of a bert_config.json.
 
-    Raises WeightsRefused for another kind of attention, or for fewer positions than a full window has notes.
+    Raises WeightsRefused for another kind of attention, and for fewer positions than MAX_NOTES.
     """
     architecture: dict[str, Any] = {key: config.get(key, default) for key, default in _BASE.items()}
     for key in ("position_embedding_type", "hidden_act"):

@@ -1,1 +1,1 @@
-"""What the encoders share on the torch side: device, dtype, checkpoints, compilation and transfers."""
+"""Torch code that the big encoders share: device, dtype, checkpoints, pooling, compilation and transfers."""

@@ -1,4 +1,4 @@
-"""torch.compile for the parts of a model that repeat, in a way that leaves the same bytes to the same kind of machine."""
+"""torch.compile with settings under which one kind of machine always computes the same bytes."""
 
 from __future__ import annotations
 
@@ -8,21 +8,22 @@ from collections.abc import Callable, Sequence
 import torch
 
 OPTIONS = {"deterministic": True, "triton.autotune_pointwise": False}
-"""One configuration for every kernel, none chosen by timing: timing chooses otherwise on another day, and so sums do too."""
+"""One configuration per kernel, none chosen by timing: timing may choose another kernel, and sums then differ."""
 
 Step = Callable[..., torch.Tensor]
 
 
 class NotCompiled(UserWarning):
-    """A model runs as it is written, because this machine cannot compile it; its last bits are not a compiled model's."""
+    """This machine cannot compile a model, so it runs as written; its last bits differ from those of a compiled model."""
 
 
 def compiled(
     name: str, steps: Sequence[Step], rehearse: Callable[[Sequence[Step]], object], backend: str | Step = "inductor"
 ) -> Sequence[Step] | None:
-    """The steps compiled, each for the one shape that `rehearse` calls it with; None, with a warning, where that fails.
+    """Compile each step for the one shape that `rehearse` calls it with; return None, with a warning, where that fails.
 
-    rehearse: runs the model once on the steps that it is given; compiling happens there. Raises torch.OutOfMemoryError.
+    rehearse: runs the model once with the steps that it is given; torch compiles them then. Raises
+    torch.OutOfMemoryError.
     """
     from torch._inductor import config
 
@@ -34,23 +35,23 @@ def compiled(
         faster = [
             torch.compile(step, fullgraph=True, dynamic=False, backend=backend, options=options) for step in steps
         ]
-        # Few and small kernels: compiled here and not by a pool of processes that would outlive them.
+        # Few and small kernels: compile them in this process, not in a pool of processes that would stay.
         with config.patch(compile_threads=1):
             rehearse(faster)
     except torch.OutOfMemoryError:
         raise
-    except Exception as error:  # no Triton, no C compiler, an old card, an option that is gone
-        # torch puts "backend='inductor' raised:" before what happened.
-        told = (line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
-        _warn(name, next(told, type(error).__name__))
+    except Exception as error:  # no Triton, no C compiler, an old GPU, a removed option
+        # torch puts the line "backend='inductor' raised:" before the error itself.
+        reasons = (line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
+        _warn(name, next(reasons, type(error).__name__))
         return None
     return faster
 
 
 def _warn(name: str, reason: str) -> None:
     warnings.warn(
-        f"{name} is not compiled on this machine and runs slower ({reason}); the rows are as good, but their last bits "
-        f"are not those of a machine that compiles, and logs say so",
+        f"{name} is not compiled on this machine and runs slower ({reason}); the rows are as accurate, but their last bits "
+        f"differ from those of a machine that compiles, and logs say so",
         NotCompiled,
         stacklevel=3,
     )

@@ -1,4 +1,4 @@
-"""What the two big encoders share on the torch side: the device, the dtype, reading and drawing weights, pooling."""
+"""Shared by the two big encoders: device and dtype, reading and drawing weights, pooling in torch."""
 
 from __future__ import annotations
 
@@ -21,17 +21,20 @@ _NUMPY_NUMBERS: list[Any] = [
     np.dtype,
     *(type(np.dtype(kind)) for kind in ("f4", "f8", "i4", "i8")),
 ]
-"""What a training script leaves beside the tensors, an accuracy that is numpy's and not Python's: numbers, no code."""
+"""numpy types that a checkpoint may hold beside its tensors (a training script saves accuracies). They are no code."""
 
 
 def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
-    """Device (a GPU where there is one) and dtype of the spec; sets torch's threads to the spec's: sums then repeat."""
+    """Device (a GPU where there is one) and dtype of the spec. Sets torch's threads to the spec's, so that sums repeat.
+
+    Raises EncoderError for an unknown dtype.
+    """
     if spec.compute_dtype not in _DTYPES:
         raise EncoderError(f"{spec.name}: compute_dtype {spec.compute_dtype!r} is none of {', '.join(_DTYPES)}")
     torch.set_num_threads(spec.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
-        # fp32 means fp32: TF32 would be a third dtype that no spec mentions.
+        # float32 must not become TF32, a third dtype that no spec names.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
@@ -39,25 +42,25 @@ def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
 
 
 def fast_bfloat16() -> bool:
-    """Whether this machine multiplies bfloat16 faster than float32: GPUs since Ampere, CPUs with avx512_bf16 or AMX."""
+    """Whether bfloat16 products are faster than float32 here: GPUs since Ampere, CPUs with avx512_bf16 or AMX."""
     if torch.cuda.is_available():
         return torch.cuda.is_bf16_supported(including_emulation=False)
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def read_checkpoint(spec: EncoderSpec, file: Path) -> dict[str, object]:
-    """Tensors of a .safetensors file, or what a torch.save file holds, mapped rather than read where its format allows.
+    """Read the tensors of a .safetensors file, or the content of a torch.save file (memory-mapped where it is a zip).
 
-    Raises WeightsRefused where the file is not the one that was planned with, or is damaged.
+    Raises WeightsRefused where the file is gone, is damaged, or differs from the planned one.
     """
     if not file.is_file():
         raise WeightsRefused(
             f"{spec.name}: the checkpoint {file} is gone; put it back, or correct its path in the store's places.json"
         )
-    found = weights.sha256_of(file)
-    if found != spec.weights_sha256:
+    sha256 = weights.sha256_of(file)
+    if sha256 != spec.weights_sha256:
         raise WeightsRefused(
-            f"{spec.name}: {file} has sha256 {found[:12]}…, the store was planned with {spec.weights_sha256[:12]}…; "
+            f"{spec.name}: {file} has sha256 {sha256[:12]}…, the store was planned with {spec.weights_sha256[:12]}…; "
             f"put the planned file back, or plan another store"
         )
     try:
@@ -77,7 +80,7 @@ def read_checkpoint(spec: EncoderSpec, file: Path) -> dict[str, object]:
 
 
 def compare_tensors(name: str, file: Path | str, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
-    """Raise WeightsRefused, naming every tensor that is missing, unexpected or of another shape."""
+    """Raise WeightsRefused with the names of tensors that are missing, unexpected or of another shape."""
     missing = sorted(set(wanted) - set(given))
     unexpected = sorted(set(given) - set(wanted))
     shapes = [
@@ -101,9 +104,9 @@ def _some(names: list[str]) -> str:
 
 
 def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
-    """Random weights for the shapes given, each from its own generator, keyed by (seed, name).
+    """Draw random weights for the given shapes, each tensor from its own generator, keyed by (seed, name).
 
-    Norms start at 1 and 0, biases at 0, `…conv.weight` at He's standard deviation, everything else at BERT's 0.02.
+    Norms are 1 and 0, biases 0; convolutions have He's standard deviation, everything else BERT's 0.02.
     """
     drawn = {}
     for name, shape_of in wanted.items():
@@ -121,10 +124,10 @@ def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
 
 
 def pool_bins(state_BxTxC: Tensor, averaging_NxT: Tensor) -> Tensor:
-    """Mean and population sd of float32 states within each bin, (B, n_bins, 2, C); pooling.bin_stats on a device.
+    """Mean and population sd of float32 states per bin, (B, n_bins, 2, C): `pooling.bin_stats` in torch.
 
-    averaging: rows that sum to 1. Centred on the clip's mean first, so that the difference of squares keeps the spread
-    of channels that stand far from zero.
+    averaging: rows that sum to 1. States are centred on the clip's mean first, so that the difference of squares is
+    accurate for channels far from zero.
     """
     centre = state_BxTxC.mean(1, keepdim=True)
     state_BxTxC = state_BxTxC - centre

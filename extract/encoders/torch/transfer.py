@@ -1,4 +1,4 @@
-"""Batches to the device and pooled rows back; on a GPU while it computes, from pinned memory."""
+"""Copy batches to the device and results back. On a GPU the copies use pinned memory and overlap with computation."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor
 
 
 class Transfer:
-    """Two host buffers of one batch's shape that take turns.
+    """Two host buffers, each of one batch's shape, used in turn.
 
-    The order that keeps a buffer until its copy is done: fill and send batch n + 1, then fetch batch n, and so on.
+    Fill and send batch n + 1, then fetch batch n: in this order a buffer is not overwritten before its copy is done.
     """
 
     def __init__(self, device: torch.device, shape: tuple[int, ...]) -> None:
@@ -22,13 +22,13 @@ class Transfer:
         self._buffers = [torch.zeros(shape, pin_memory=self._copying is not None) for _ in range(2)]
 
     def next_buffer(self) -> NDArray[np.float32]:
-        """The buffer to fill before `send`; it holds what it held two batches ago."""
+        """The buffer to fill before `send`. It still holds the batch before the last one."""
         self._buffers.reverse()
         buffer: NDArray[np.float32] = self._buffers[0].numpy()
         return buffer
 
     def send(self) -> Tensor:
-        """The filled buffer on the device. The copy runs beside what the device computes."""
+        """Copy the filled buffer to the device. The copy overlaps with computation."""
         if self._copying is None:
             return self._buffers[0]
         with torch.cuda.stream(self._copying):
@@ -39,13 +39,13 @@ class Transfer:
         return sent
 
     def fetch_later(self, results: Sequence[Tensor]) -> Callable[[], list[NDArray[np.float32]]]:
-        """Asks for the results now; the call that is returned waits for them, and for nothing that is sent later."""
-        here = [result.to("cpu", non_blocking=True) for result in results]
+        """Start copying results to the host; return a function that waits for them (and for no later batch)."""
+        on_host = [result.to("cpu", non_blocking=True) for result in results]
         done = None if self._copying is None else torch.cuda.current_stream(self._device).record_event()
 
         def fetch() -> list[NDArray[np.float32]]:
             if done is not None:
                 done.synchronize()
-            return [result.numpy() for result in here]
+            return [result.numpy() for result in on_host]
 
         return fetch
