@@ -1,4 +1,4 @@
-"""The one line in which every benchmark says whether a goal is met."""
+"""The line that every benchmark prints for a goal: measured value, target, PASS or FAIL."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Literal
 
 
 def goal_line(name: str, measured: float, target: float, kind: Literal["at least", "at most"]) -> str:
-    """`GOAL name measured=… target=… PASS|FAIL`, for machines as for people; spaces in the name become underscores.
+    """`GOAL name measured=… target=… PASS|FAIL`, readable by programs; spaces in the name become underscores.
 
     A measured NaN fails.
     """

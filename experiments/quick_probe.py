@@ -13,7 +13,9 @@ import numpy as np
 from flax import linen as nn
 
 from keybed import heads, store
-from keybed.experiments.data.features import Features, FoldData, View, batch_rows_for, pair_of
+from keybed.experiments.data.features import Features
+from keybed.experiments.data.fold_data import FoldData, batch_rows_for
+from keybed.experiments.data.view import View, pair_of
 from keybed.heads import metrics
 from keybed.heads.ridge import RidgeProbe, both_frames
 from keybed.store.format.vocabulary import DIMENSIONS

@@ -61,7 +61,9 @@ def in_process(job: Job) -> dict[str, Any]:
 
 def run_ours(job: Job) -> dict[str, Any]:
     """The whole set as `keybed phase2` trains it, validation after each epoch, then test r."""
-    from keybed.experiments.data.features import Features, FoldData, View
+    from keybed.experiments.data.features import Features
+    from keybed.experiments.data.fold_data import FoldData
+    from keybed.experiments.data.view import View
     from keybed.experiments.evaluation.cross_validation import head_configs
     from keybed.heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
     from keybed.store import open as open_store

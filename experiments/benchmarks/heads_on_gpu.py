@@ -52,7 +52,8 @@ def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: 
     import jax
 
     from keybed.experiments.benchmarks.heads_jobs import AUDIO, MIDI
-    from keybed.experiments.data.features import Features, View
+    from keybed.experiments.data.features import Features
+    from keybed.experiments.data.view import View
     from keybed.heads import FitConfig, HeadConfig, LossWeights
     from keybed.heads.normalisation import measure
     from keybed.heads.optimiser import FlatAdamW

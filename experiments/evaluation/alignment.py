@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.data.features import Features, FoldData, Positions
+from keybed.experiments.data.features import Features, Positions
+from keybed.experiments.data.fold_data import FoldData
 from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation import diagnostics
 from keybed.experiments.evaluation.inspection import pooled, sample

@@ -15,7 +15,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.data.features import Features, FoldData, batch_rows_for, other_variant
+from keybed.experiments.data.features import Features, other_variant
+from keybed.experiments.data.fold_data import FoldData, batch_rows_for
 from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation import shortcuts
 from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI

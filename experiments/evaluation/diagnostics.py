@@ -1,7 +1,7 @@
-"""A look inside: where attention goes, and what the two modalities' features have in common. Pure numpy.
+"""Diagnostics of attention and of two feature spaces, in NumPy.
 
-Each measure has a known answer on a constructed case (uniform, one-hot, collapsed, identical, independent), which the
-tests check, and a sentence in `IN_WORDS` that a pianist could follow.
+The tests check each measure on a constructed case (uniform, one-hot, collapsed, identical, independent). `IN_WORDS` has one
+sentence per measure for the reports.
 
 Sources: Kornblith et al., Similarity of neural network representations revisited, ICML 2019 (CKA), with the unbiased
 HSIC of Song et al., JMLR 13 (2012), eq. 5, because the plain one is near 1 for independent data when there are more
@@ -15,24 +15,23 @@ from numpy.typing import NDArray
 
 IN_WORDS = {
     "attention_entropy": (
-        "How evenly one sense listens to the ten seconds of the other: 1 means every half second counts alike, 0 means a "
-        "single one. An untrained head is even too, so a high value proves nothing by itself; look at how far training "
-        "moved it."
+        "Entropy: how evenly attention spreads over the bins (cells of the time grid) of the other modality. 1: all bins alike; "
+        "0: a single bin. An untrained head is even too, so compare trained with untrained."
     ),
     "attention_sparsity": (
-        "How much of the listening goes to the most-heeded tenth of the time: 0.10 would be no preference at all, 1 would "
-        "be deaf to everything else."
+        "Sparsity: share of the attention on the tenth of the bins that gets most of it. 0.10: no preference; 1: nothing else "
+        "gets any."
     ),
     "alignment": (
-        "How much more alike the sound and the notes of the same ten seconds are than those of different ones, each taken "
-        "relative to its own average: 0 is no more than chance, above 0.6 is what Phase 3 asks for."
+        "Mean cosine of audio and MIDI of the same row minus that of different rows, each centred on its mean. 0: chance; "
+        "Phase 3's gate asks > 0.6."
     ),
-    "cka": (
-        "Whether two performances that sound alike to one sense also look alike to the other, whatever the units: 1 the "
-        "same map, 0 unrelated maps."
+    "cka": "Whether rows that are near each other in audio are also near in MIDI. 1: the same geometry; 0: unrelated.",
+    "mean_cosine": (
+        "Mean cosine over pairs of rows, without centring. Near 1: all rows point the same way, and differences between rows "
+        "are small beside their mean."
     ),
-    "mean_cosine": "How alike all performances look to this sense: near 1 everything looks the same, and it cannot judge.",
-    "effective_rank": "How many independent things this sense can say about a performance, counted by how much it uses each.",
+    "effective_rank": "Number of directions that the features use, from the entropy of their singular values.",
 }
 
 

@@ -58,7 +58,7 @@ def gain(
     without: int | None = None,
     seed: int = 0,
 ) -> Gain:
-    """Relative gain in mean r of `fusion` over `base`, both names of `judged`, with paired intervals.
+    """Relative gain in mean r of `fusion` over `base`, both names of models in `predictions`, with paired intervals.
 
     kind "specific" (seven dimensions) or "plain" (eight, the plan's literal reading); without: a dimension left out.
     """
@@ -72,8 +72,7 @@ def gain(
             relative = np.where(under > 0, (above - under) / under, np.nan)
         return np.stack([above, under, relative], axis=1)
 
-    found = intervals(statistic, correlations.n_pieces, correlations.n_seeds, seed=seed)
-    result = Gain(*found)
+    result = Gain(*intervals(statistic, correlations.n_pieces, correlations.n_seeds, seed=seed))
     if not result.defined:
         return Gain(result.fusion, result.base, Interval(float("nan"), float("nan"), float("nan")))
     return result
@@ -99,9 +98,9 @@ def gains(predictions: Predictions) -> Gains:
     )
 
 
-def gain_criteria(found: Gains, threshold: float) -> list[Criterion]:
+def gain_criteria(gains: Gains, threshold: float) -> list[Criterion]:
     """(a) and (b) are required; (c) is shown."""
-    a, b, c = found.a, found.b, found.c
+    a, b, c = gains.a, gains.b, gains.c
     return [
         at_least(names.GAIN_A, a.relative, threshold, a.arithmetic, above_zero=True),
         above_zero(names.GAIN_B, b.relative, b.arithmetic),
@@ -109,9 +108,9 @@ def gain_criteria(found: Gains, threshold: float) -> list[Criterion]:
     ]
 
 
-def reading(found: Gains) -> str:
+def reading(gains: Gains) -> str:
     """One phrase for what the gains mean together; it is stored in results.json."""
-    a, b = found.a, found.b
+    a, b = gains.a, gains.b
     if not a.defined:
         return f"undefined: the best single modality reaches {a.base.value:.3f}, below {SMALLEST_BASE:g}"
     if finite(a.relative.low) is None:

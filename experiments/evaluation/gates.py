@@ -173,7 +173,7 @@ def make_gate(
         headline = f"All {len(required)} criteria hold."
     else:
         parts = [f"fails: {', '.join(failed)}"] if failed else []
-        parts += [f"cannot be judged: {', '.join(unknown)}"] if unknown else []
+        parts += [f"undefined: {', '.join(unknown)}"] if unknown else []
         headline = f"{len(required) - len(failed) - len(unknown)} of {len(required)} criteria hold; {'; '.join(parts)}."
     advice = None if verdict == "GO" else ADVICE[phase]
     return Gate(

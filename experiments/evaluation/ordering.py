@@ -119,8 +119,8 @@ def ordering(predictions: Predictions, name: str) -> dict[str, Interval]:
     for b in (TIERS.index("poor"), TIERS.index("moderate")):
         names.append(f"pristine>{TIERS[b]}, tone alike")
         groups.append(lowest_tone_quintile(pairs, (pairs.tiers == (0, b)).all(1)))
-    found = _ratio_of_sums(won, predictions.piece[pairs.better], predictions.pieces, groups)
-    return {name: Interval(v.value, max(v.low, 0.0), min(v.high, 1.0)) for name, v in zip(names, found, strict=True)}
+    accuracy = _ratio_of_sums(won, predictions.piece[pairs.better], predictions.pieces, groups)
+    return {name: Interval(v.value, max(v.low, 0.0), min(v.high, 1.0)) for name, v in zip(names, accuracy, strict=True)}
 
 
 def composite_difficulty(predictions: Predictions) -> NDArray[np.float64]:
@@ -189,5 +189,4 @@ def difficulty_slopes(predictions: Predictions, name: str) -> dict[str, Interval
             gap = mean_high - mean_low
             return np.where(gap > 0, slope / gap, np.nan)
 
-    found = intervals(statistic, n_pieces, n_seeds)
-    return dict(zip(COVARIATES, found, strict=True))
+    return dict(zip(COVARIATES, intervals(statistic, n_pieces, n_seeds), strict=True))

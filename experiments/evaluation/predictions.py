@@ -1,8 +1,7 @@
-"""What several judges said about the same rows, and correlations of it that can be recomputed for any weights.
+"""Predictions of several models on the same rows, and their weighted correlations with the scores.
 
-`Predictions` is the one currency of the experiments: heads, swapped heads, specialists and shortcuts all become named
-predictions over the same rows. `Correlations` boils it down to sums a piece, so that a bootstrap of thousands of
-resamples costs seconds whatever the number of rows.
+Heads, swapped heads, composed models and shortcut baselines are all named predictions over the same rows. `Correlations`
+keeps sums per piece, so that a bootstrap of thousands of resamples takes seconds for any number of rows.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ Kind = Literal["specific", "plain", "within_tier"]
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Predictions (seed, row, dimension) by name, and what is true of the rows.
+    """Predictions (seed, row, dimension) by model name, and the labels of the rows.
 
     score and valid: (row, 8); piece, segment, tier: (row,). Every prediction has the same number of seeds; one that has
     no seed of its own (a shortcut) is repeated.
@@ -37,7 +36,7 @@ class Predictions:
     piece: NDArray[np.int32]
     difficulty: NDArray[np.float32]
     fold: NDArray[np.int64] | None = None
-    """Which fold's heads judged each row; None where one set of heads judged all."""
+    """The fold that tested each row; None where one set of heads tested all."""
 
     def __post_init__(self) -> None:
         wanted = (self.n_seeds, len(self.tier), len(DIMENSIONS))
@@ -61,7 +60,7 @@ class Predictions:
         return np.unique(self.piece)
 
     def only(self, names: tuple[str, ...]) -> Predictions:
-        """The same rows with these judges alone."""
+        """The same rows with these models alone."""
         return replace(self, by_model={name: self.by_model[name] for name in names})
 
 
@@ -71,11 +70,11 @@ class Correlations:
     kind "specific": on non-pristine rows, given the other six axis scores (the seven axis dimensions). "plain": Pearson
     on all rows (eight dimensions). "within_tier": on all rows given the tier (eight dimensions). Only rows whose
     dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
-    another axis cannot be judged its score stands at its mean and that it is missing is one more control.
+    another axis is not valid, its score is set to its mean and one more control marks it as missing.
 
     Out of fold every part of the rows has heads of its own, each with its own offset and scale. Predictions are
-    standardised within their fold first (no label is looked at), so that r says how well heads judge and not how alike
-    the folds' heads happen to be calibrated.
+    standardised within their fold first (without labels), so that r does not depend on differences in calibration between
+    the folds' heads.
     """
 
     def __init__(self, predictions: Predictions, kind: Kind) -> None:
@@ -127,9 +126,9 @@ def over_seeds(r_BxKxNxS: NDArray[np.float64], seed_weights_BxS: NDArray[np.floa
 
 
 def over_dimensions(r_BxKxN: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Mean over the dimensions that exist (B, N). A judge whose prediction is constant counts as r = 0 there.
+    """Mean over the dimensions that exist (B, N). A model whose prediction is constant counts as r = 0 there.
 
-    A dimension without variance in its score is NaN for every judge and leaves the mean; a constant judge is NaN alone.
+    A dimension without variance in its score is NaN for every model and is left out of the mean; a constant model is NaN alone.
     """
     absent = np.isnan(r_BxKxN).all(axis=2, keepdims=True)
     filled = np.where(absent, 0, np.nan_to_num(r_BxKxN))

@@ -1,4 +1,4 @@
-"""What a run's judges said, row by row: RUN/predictions.npz, for paired comparison with later runs."""
+"""Predictions of a run, row by row: RUN/predictions.npz, for paired comparison with later runs."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
 PREDICTIONS = "predictions.npz"
+_MODEL = "said/"
+"""Prefix of the predictions' arrays on disk."""
 TRUTH = ("score", "valid", "tier", "segment", "piece", "difficulty")
 
 
@@ -23,23 +25,25 @@ class RowsDiffer(KeybedError):
 
 @dataclass(frozen=True, eq=False)
 class SavedPredictions:
-    """index: store rows; fold: which fold judged them; by_model: model -> (seed, row, 8)."""
+    """index: store row; fold: the fold that tested it; by_model: model -> predictions (seed, row, 8)."""
 
     index: NDArray[np.int64]
     fold: NDArray[np.int64]
     by_model: dict[str, NDArray[np.float32]]
     truth: dict[str, np.ndarray]
-    """What `Predictions` needs to know of the rows, by its field names."""
+    """The labels of the rows, by the field names of `Predictions`."""
 
 
-def save_predictions(run: Path, trial: CrossValidation) -> Path:
-    """Write heads' and composed judges' predictions aside and rename; shortcuts and swaps are left out."""
+def save_predictions(run: Path, result: CrossValidation) -> Path:
+    """Write the predictions of heads and composed models; shortcuts and swapped modalities are left out."""
     path = run / PREDICTIONS
     left_out = (SWAP_AUDIO, SWAP_MIDI)
-    said = {n: p for n, p in trial.predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)}
-    fold = np.zeros(len(trial.rows), np.int64) if trial.predictions.fold is None else trial.predictions.fold
-    truth = {f"truth/{name}": getattr(trial.predictions, name) for name in TRUTH}
-    arrays = {"index": trial.rows.index, "fold": fold} | truth | {f"said/{name}": p for name, p in said.items()}
+    by_model = {
+        n: p for n, p in result.predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)
+    }
+    fold = np.zeros(len(result.rows), np.int64) if result.predictions.fold is None else result.predictions.fold
+    truth = {f"truth/{name}": getattr(result.predictions, name) for name in TRUTH}
+    arrays = {"index": result.rows.index, "fold": fold} | truth | {f"{_MODEL}{name}": p for name, p in by_model.items()}
     with replace_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
@@ -51,13 +55,13 @@ def load_predictions(run: Path) -> SavedPredictions:
     if not path.is_file():
         raise KeybedError(f"{path} is absent: {run} is no finished run of Phase 2, 3 or 4")
     with np.load(path, allow_pickle=False) as arrays:
-        said = {name.removeprefix("said/"): arrays[name] for name in arrays.files if name.startswith("said/")}
+        by_model = {name.removeprefix(_MODEL): arrays[name] for name in arrays.files if name.startswith(_MODEL)}
         truth = {name: arrays[f"truth/{name}"] for name in TRUTH}
-        return SavedPredictions(arrays["index"], arrays["fold"], said, truth)
+        return SavedPredictions(arrays["index"], arrays["fold"], by_model, truth)
 
 
 def same_rows(saved: SavedPredictions, index: NDArray[np.int64], where: Path) -> None:
-    """Raises RowsDiffer unless the saved predictions are about exactly these rows in this order."""
+    """Raises RowsDiffer unless the saved predictions are of exactly these rows in this order."""
     if not np.array_equal(saved.index, index):
         raise RowsDiffer(
             f"{where} predicted {len(saved.index)} rows, not the {len(index)} of this run: run it again on this store"

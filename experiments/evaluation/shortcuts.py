@@ -1,8 +1,7 @@
-"""Predictors that cannot hear a performance: what do they reach?
+"""Shortcut baselines: ridge regression on one covariate each (SNR, loudness, note count, duration, difficulty, tier).
 
-Each sees one thing alone (noise level, loudness, number of notes, duration, difficulty, the tier) and is
-fitted on training rows to all eight scores by ridge regression on that thing, its square and its tanh. A head that does not
-beat the best of them on a dimension has shown nothing there, and the report marks it.
+Each is fitted on training rows to all eight scores, from the covariate, its square and its tanh. The report marks a head that
+is not better than the best shortcut of a dimension.
 """
 
 from __future__ import annotations
@@ -19,16 +18,16 @@ IN_WORDS = {
     "note_count": "the number of notes alone",
     "duration": "the duration alone (the share of the window that sounds, the mean length of the notes)",
     "difficulty": "the difficulty of the original alone",
-    "tier": "the tier alone (the floor that any detector of degradation reaches)",
+    "tier": "the tier (quality band) alone, which any detector of degradation reaches",
 }
 NOT_A_SHORTCUT = {"snr": "tone_quality"}
-"""The noise level is what tone_quality measures, so there it is the label and not a shortcut."""
+"""The noise level is the label of tone_quality, so it is no shortcut for that dimension."""
 
 
 def columns(rows: Rows, duration: NDArray[np.floating]) -> dict[str, NDArray[np.float64]]:
-    """What each shortcut sees, (row, feature); duration: the two columns of `keybed.experiments.data.durations`."""
+    """Inputs of each shortcut, (row, feature); duration: the two columns of `keybed.experiments.data.durations`."""
     loudness = [WAVEFORM_MEASURES.index(name) for name in ("rms_dbfs", "peak_dbfs", "gain_db")]
-    seen = {
+    inputs = {
         "snr": rows.level[:, [LEVELS.index("tone")]],
         "loudness": rows.waveform[:, loudness],
         "note_count": rows.n_notes[:, None],
@@ -36,7 +35,7 @@ def columns(rows: Rows, duration: NDArray[np.floating]) -> dict[str, NDArray[np.
         "difficulty": rows.difficulty,
         "tier": rows.tier[:, None] == np.arange(len(TIERS)),
     }
-    return {name: np.asarray(values, dtype=np.float64) for name, values in seen.items()}
+    return {name: np.asarray(values, dtype=np.float64) for name, values in inputs.items()}
 
 
 def fit_predict(
@@ -46,7 +45,7 @@ def fit_predict(
     valid: NDArray[np.bool_],
     weight: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Predictions (row, 8) for test from a weighted ridge fit (penalty 1e-3 a row) on the thing, its square and tanh."""
+    """Predictions (row, 8) for test from a weighted ridge fit (penalty 1e-3 per row) on the covariate, its square and tanh."""
     mean, sd = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     sd = np.where(sd > 1e-9, sd, 1)
 

@@ -27,12 +27,12 @@ def correlation_table(predictions: Predictions, names: Sequence[str], kind: Kind
         r = over_seeds(correlations(pieces), seeds)
         return np.concatenate([r, over_dimensions(r)[:, None]], axis=1)
 
-    found = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
+    r = intervals(statistic, correlations.n_pieces, correlations.n_seeds)
     table = {
-        name: {dimension: found[k, n] for k, dimension in enumerate(correlations.dimensions)}
+        name: {dimension: r[k, n] for k, dimension in enumerate(correlations.dimensions)}
         for n, name in enumerate(names)
     }
-    return table, {name: found[-1, n] for n, name in enumerate(names)}
+    return table, {name: r[-1, n] for n, name in enumerate(names)}
 
 
 def point_correlations(predictions: Predictions, names: Sequence[str], kind: Kind) -> tuple[Table, dict[str, Interval]]:
@@ -53,16 +53,16 @@ def point_correlations(predictions: Predictions, names: Sequence[str], kind: Kin
 
 def point_table(predictions: Predictions, names: Sequence[str]) -> dict[str, dict[str, dict[str, float | None]]]:
     """Spearman, R², MAE and CCC: the mean over seeds for each model and dimension, without intervals."""
-    found: dict[str, dict[str, dict[str, float | None]]] = {}
+    points: dict[str, dict[str, dict[str, float | None]]] = {}
     for metric in ("spearman", "r2", "mae", "ccc"):
-        found[metric] = {}
+        points[metric] = {}
         for name in names:
             each = [
                 metrics.per_dimension(metric, one, predictions.score, predictions.valid)
                 for one in predictions.by_model[name]
             ]
-            found[metric][name] = {d: metrics.mean_defined([e[k] for e in each]) for k, d in enumerate(DIMENSIONS)}
-    return found
+            points[metric][name] = {d: metrics.mean_defined([e[k] for e in each]) for k, d in enumerate(DIMENSIONS)}
+    return points
 
 
 def swap_losses(predictions: Predictions) -> tuple[dict[str, Interval], Table]:

@@ -1,10 +1,11 @@
-"""The whole path on a corpus that needs no download: compose, plan, extract with all four encoders, ask Phase 2.
+"""The demo: compose a corpus without download, plan, extract with all four encoders, run Phase 2.
 
     make demo            keybed demo --out demo-run --rows 192
 
-MERT and MIDIBert run in their real architecture and size with seeded random weights, marked so everywhere: they show what
-extraction costs, not what the models hear. The verdict is about the two baselines, which hear real things. Under
-10 minutes on 2 cores at the default size; run again, it goes on where it was stopped.
+MERT and MIDIBert have their real architecture and size with seeded random weights, and every report says so: they show the
+cost of extraction, not the quality of the encoders. The verdict is about the two baseline encoders, which need no weights.
+
+Time: under 10 minutes on 2 cores at the default size. An interrupted demo continues where it stopped.
 """
 
 from __future__ import annotations

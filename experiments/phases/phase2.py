@@ -24,10 +24,11 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 
-from keybed.experiments.data.features import Features, View, pair_of
+from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, TooFewPieces, n_test_pieces, out_of_fold, split_fold
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
+from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.gates import Gate, checksums, make_gate, write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS

@@ -31,7 +31,7 @@ def phase2_criteria(results: Phase2Results) -> list[Criterion]:
 
 def used_criteria(swap: dict[str, Interval]) -> list[Criterion]:
     """A modality is used where specific r falls when it comes from another variant of the segment."""
-    words = {"audio": "the sound", "midi": "the notes"}
+    words = {"audio": "the audio", "midi": "the MIDI"}
     return [
         at_least(
             names.USED[m],
@@ -51,7 +51,7 @@ def ordering_criteria(accuracy: dict[str, Interval]) -> list[Criterion]:
         for key in (pair, f"{pair}, tone alike"):
             value = accuracy[key]
             text = (
-                f"{100 * value.value:.1f} % of the pairs of one segment the right way round"
+                f"{100 * value.value:.1f} % of the pairs of one segment ordered correctly"
                 if np.isfinite(value.value)
                 else "no pairs"
             )
@@ -105,7 +105,7 @@ def literal_criteria(results: Phase2Results) -> list[Criterion]:
                 names.LITERAL_ATTENTION,
                 Interval(value, float("nan"), float("nan")),
                 0.5,
-                "mean of both directions; untrained attention is as even, so this proves nothing",
+                "mean of both directions; untrained attention is as even, so this shows nothing",
                 required=False,
             )
         )

@@ -31,7 +31,7 @@ def evaluate(result: CrossValidation) -> Evaluation:
     plain, mean_plain = tables.correlation_table(predictions, (*names, TIER_SHORTCUT), "plain")
     within, mean_within = tables.correlation_table(predictions, names, "within_tier")
     floor = plain.pop(TIER_SHORTCUT)
-    found = gains(predictions)
+    fusion_gains = gains(predictions)
     swap, swap_by_dimension = tables.swap_losses(predictions)
     n_folds = len(result.folds)
     return Evaluation(
@@ -53,8 +53,8 @@ def evaluate(result: CrossValidation) -> Evaluation:
         mean=MeanR(mean_specific, mean_plain, mean_within),
         tier_floor=floor,
         points=tables.point_table(predictions, names),
-        gain=found,
-        reading=reading(found),
+        gain=fusion_gains,
+        reading=reading(fusion_gains),
         swap=swap,
         swap_by_dimension=swap_by_dimension,
         ordering={name: ordering.ordering(predictions, name) for name in (*names, BEST_FUSION)},

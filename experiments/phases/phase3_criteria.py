@@ -48,8 +48,8 @@ def phase3_criteria(results: Phase3Results) -> list[Criterion]:
             names.RETENTION,
             retention.ratio,
             RETENTION_THRESHOLD,
-            f"a straight line reads {retention.aligned.value:.3f} from the projections, "
-            f"{retention.raw.value:.3f} from the raw features",
+            f"ridge probe: mean specific r {retention.aligned.value:.3f} on the projections, "
+            f"{retention.raw.value:.3f} on the raw features",
         ),
         at_least(names.GAIN_ANYWHERE, gain.relative, GAIN_THRESHOLD, gain.arithmetic, above_zero=True),
     ]

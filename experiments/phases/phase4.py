@@ -22,10 +22,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from keybed.experiments.data.features import Features, View
+from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
 from keybed.experiments.data.run_facts import RowCounts, RunBefore, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
+from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment, tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once
 from keybed.experiments.evaluation.fusion_gain import gain

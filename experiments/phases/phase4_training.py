@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from keybed.experiments.data.features import Features, FoldData, View
+from keybed.experiments.data.features import Features
+from keybed.experiments.data.fold_data import FoldData
 from keybed.experiments.data.folds import Fold
 from keybed.experiments.data.run_facts import Pair
+from keybed.experiments.data.view import View
 from keybed.experiments.evaluation.cross_validation import (
     Budget,
     CrossValidation,

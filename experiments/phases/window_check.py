@@ -23,10 +23,11 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from keybed.experiments.data.features import Features, View, pair_of
+from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
+from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation import tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.intervals import Interval

@@ -58,8 +58,8 @@ def ordering(results: Phase2Results, gate: Gate, heads: list[str]) -> Section:
 
 def difficulty(results: Phase2Results, gate: Gate) -> Section | None:
     """Ordering by difficulty, and slopes on difficulty; None without pristine–poor pairs."""
-    found = results.evaluation.difficulty
-    if not found.by_decile:
+    by_difficulty = results.evaluation.difficulty
+    if not by_difficulty.by_decile:
         return None
     order, slope = (gate.criterion(n).bound for n in (names.ordering("pristine>poor"), names.DIFFICULTY))
     return Section(
@@ -68,7 +68,7 @@ def difficulty(results: Phase2Results, gate: Gate) -> Section | None:
             "Left: ordering accuracy of the best fusion, from easy to hard segments. Right: change of the predicted score of a "
             "pristine row per standard deviation of each difficulty measure, in percent of the pristine–poor gap."
         ],
-        [panels.difficulty(found, order, slope)],
+        [panels.difficulty(by_difficulty, order, slope)],
     )
 
 

@@ -45,17 +45,17 @@ def plain_r(results: Phase2Results) -> Section:
 
 def audit(results: Phase2Results, models: list[str]) -> Section:
     """Heads against the best shortcut of each dimension."""
-    found = results.evaluation.audit
+    shortcuts = results.evaluation.audit
     rows: list[list[Cell]] = []
     for dimension in AXIS_DIMENSIONS:
-        best = found.best[dimension]
+        best = shortcuts.best[dimension]
         row: list[Cell] = [label(dimension), f"{best.name.replace('_', ' ')} {number(best.value, 2)}"]
         for name in models:
             value = number(results.evaluation.specific[name][dimension].value, 2)
-            beats = found.beats[name][dimension].beats
+            beats = shortcuts.beats[name][dimension].beats
             row.append(value if beats else {"text": f"{value} ✗", "style": "weak"})
         rows.append(row)
-    reach = found.reach[DIMENSIONS[0]]
+    reach = shortcuts.reach[DIMENSIONS[0]]
     words = "; ".join(f"{n.replace('_', ' ')}: {text}" for n, text in SHORTCUT_WORDS.items() if n in reach)
     head = ["dimension", "best shortcut", *[label(n) for n in models]]
     return Section(
@@ -71,12 +71,12 @@ def audit(results: Phase2Results, models: list[str]) -> Section:
 
 def attention(results: Phase2Results) -> Section | None:
     """Entropy, sparsity and mean maps of cross-attention; None without a time grid."""
-    found = results.inspection.attention
-    if found is None:
+    maps = results.inspection.attention
+    if maps is None:
         return None
     rows: list[list[Cell]] = []
     for key, words in DIRECTIONS:
-        each = getattr(found, key)
+        each = getattr(maps, key)
         for metric in ("entropy", "sparsity"):
             values = (number(getattr(m, metric), 2) for m in (each.trained, each.untrained))
             rows.append([words, metric, *values])
@@ -84,7 +84,7 @@ def attention(results: Phase2Results) -> Section | None:
     return Section(
         "Cross-attention in time",
         [IN_WORDS["attention_entropy"], IN_WORDS["attention_sparsity"]],
-        [panels.attention(found.audio_to_midi.map, found.midi_to_audio.map, window_s)],
+        [panels.attention(maps.audio_to_midi.map, maps.midi_to_audio.map, window_s)],
         [Table(["direction", "measure", "trained", "untrained"], rows, numeric=(2, 3))],
     )
 

@@ -34,7 +34,7 @@ def test_bad_stores_are_refused(synthetic, tmp_path):
     (made.path / "commits").joinpath(sorted(p.name for p in (made.path / "commits").iterdir())[0]).unlink()
     with pytest.raises(Incomplete, match="1 of 10 shards are not committed"):
         probe(made.path)
-    from keybed.experiments.data.features import View
+    from keybed.experiments.data.view import View
 
     with pytest.raises(NoSuchFeature, match="keybed derive"):
         View("synthetic-audio", "synthetic-midi", "pca128").paths(synthetic)

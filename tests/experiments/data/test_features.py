@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from keybed import store as stores
-from keybed.experiments.data.features import Features, FoldData, View, batch_rows_for, other_variant, pair_of
+from keybed.experiments.data.features import Features, other_variant
+from keybed.experiments.data.fold_data import FoldData, batch_rows_for
 from keybed.experiments.data.folds import TooFewPieces, out_of_fold, split_fold
+from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation import inspection
 from keybed.experiments.evaluation.cross_validation import head_configs, scored_rows
 from keybed.experiments.evaluation.ordering import (

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from keybed import store as stores
-from keybed.experiments.data.features import Features, View
+from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import split_fold
 from keybed.experiments.data.json_codec import plain
+from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment, alignment_measures
 from keybed.heads.align import AlignConfig
 from keybed.heads.fit_config import FitConfig
