@@ -47,8 +47,8 @@ def spoil_pedal(
 ) -> SpoiledPedal:
     """Spoil `share` of the pedal changes whose lift lies in [0, window_s): whole changes, and one in part for the rest."""
     index, press = crossings(pedal_value)
-    when = pedal_s[index]
-    changes = np.flatnonzero(~press & (when >= 0) & (when < window_s))
+    crossing_s = pedal_s[index]
+    changes = np.flatnonzero(~press & (crossing_s >= 0) & (crossing_s < window_s))
     n = changes.size
     if share == 0.0 or n == 0:
         return SpoiledPedal(pedal_s, pedal_value, 0.0, n)
@@ -60,7 +60,7 @@ def spoil_pedal(
     if whole < n and rest >= SMALLEST_DEPTH:
         depths[drawn[whole]] = rest
 
-    moved = when.copy()
+    moved = crossing_s.copy()
     never = np.zeros(n, bool)
     for change, depth in enumerate(depths):
         if depth > 0:
@@ -70,11 +70,11 @@ def spoil_pedal(
         until = index[change + 1] if change + 1 < index.size else pedal_s.size
         dip = slice(index[change], until)
         value[dip] = np.maximum(value[dip], SUSTAIN_ON + value[dip] // 8)
-    displaced = np.abs(moved - when)
-    following = np.minimum(changes + 1, when.size - 1)
+    displaced = np.abs(moved - crossing_s)
+    following = np.minimum(changes + 1, crossing_s.size - 1)
     shift = np.maximum(displaced[changes], np.where(following > changes, displaced[following], 0.0))
     done = np.where(never, 1.0, np.minimum(shift / FULL_SHIFT_S, 1.0))
-    return SpoiledPedal(_warp(pedal_s, when, moved), value, float(done.mean()), n)
+    return SpoiledPedal(_warp(pedal_s, crossing_s, moved), value, float(done.mean()), n)
 
 
 def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.random.Generator) -> bool:

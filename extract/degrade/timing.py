@@ -79,8 +79,8 @@ def _constrain(
     shift = np.where((shift < low) | (shift > high), -shift, shift)
     shift = np.clip(shift, low, high)
     order = np.lexsort((onset_s, pitch))
-    key, when = pitch[order], onset_s[order]
-    gap = np.diff(when)
+    key, sorted_s = pitch[order], onset_s[order]
+    gap = np.diff(sorted_s)
     slack = np.maximum(gap - np.minimum(gap, RESTRIKE_S), 0.0)
     moved = shift[order]
     tight = np.flatnonzero((key[1:] == key[:-1]) & (moved[1:] < moved[:-1] - slack))

@@ -26,5 +26,5 @@ def check_disk_space(store: Path, costs: Estimate) -> None:
     if free < needed:
         raise NoDiskSpace(
             f"{folder}: {human_size(free)} free, but {store} may need {human_size(needed)} more; choose another disk, "
-            "a --limit, or fewer --encoders (or --no-room-check where you know better)"
+            "a --limit, or fewer --encoders (--no-room-check skips this check)"
         )

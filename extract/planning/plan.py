@@ -140,13 +140,13 @@ def _check_files_exist(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *,
     first = corpus.recordings[next(iter(parsed))]
     if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
         raise PlanError(
-            f"{corpus.folder}: none of the {len(parsed)} MIDI files that {corpus.csv_path.name} names is there "
+            f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.csv_path.name} exists "
             f"(the first: {first.midi}); give the folder that holds them"
         )
     if recorded and not any(recording.audio for recording in parsed.values()):
         raise PlanError(
-            f"{corpus.folder}: none of the {len(parsed)} sound files that {corpus.csv_path.name} names can be read "
-            f"(the first: {parsed[first.index].audio_problem}); without them there is --audio rendered"
+            f"{corpus.folder}: none of the {len(parsed)} sound files named in {corpus.csv_path.name} can be read "
+            f"(the first: {parsed[first.index].audio_problem}); --audio rendered needs no sound files"
         )
 
 

@@ -75,7 +75,7 @@ def test_articulation_reports_the_sd_of_log_length(log_sd: float) -> None:
     assert (off > p.onset_s).all()
 
 
-def test_a_release_is_heard_only_with_the_pedal_up_and_inside_the_window() -> None:
+def test_a_release_is_audible_only_with_the_pedal_up_and_inside_the_window() -> None:
     p = Performance(
         onset_s=np.array([-0.5, 1.0, 3.0, 9.8]),
         offset_s=np.array([0.5, 2.0, 4.0, 10.2]),
@@ -115,12 +115,12 @@ def test_expression_flattens_the_arch_and_keeps_accents_and_mean(share: float) -
 
 def crossings_of(pedal_s: np.ndarray, value: np.ndarray) -> list[tuple[float, bool]]:
     """A plain reading of the pedal: when it goes down and up."""
-    down, found = False, []
-    for when, v in zip(pedal_s.tolist(), value.tolist(), strict=True):
+    down, crossings = False, []
+    for time_s, v in zip(pedal_s.tolist(), value.tolist(), strict=True):
         if (v >= 64) != down:
             down = not down
-            found.append((when, down))
-    return found
+            crossings.append((time_s, down))
+    return crossings
 
 
 @pytest.mark.parametrize("share", [0.05, 0.1, 0.3, 0.55, 0.675, 1.0])

@@ -34,7 +34,7 @@ class Row:
         self.done = make()
         self.right, self.steady = make(notes=0.0).performance, make(notes=0.0, timing=0.0).performance
         self.was = make(**dict(zip(LEVELS, UNTOUCHED.tolist(), strict=True))).performance
-        self.judged = (self.was.onset_s >= 0) & (self.was.onset_s < WINDOW_S)
+        self.in_window = (self.was.onset_s >= 0) & (self.was.onset_s < WINDOW_S)
 
     def twin(self, p: Performance) -> np.ndarray:
         """For each untouched note its index in p: each key's strokes keep their order."""
@@ -48,17 +48,17 @@ class Row:
     def log_length_sd(self, p: Performance) -> float:
         was, twin = self.was, self.twin(p)
         pedal = [was.pedal_value[was.pedal_s <= t][-1:].sum() for t in was.offset_s]
-        heard = self.judged & (was.offset_s < WINDOW_S) & (np.array(pedal) < 64)
+        audible = self.in_window & (was.offset_s < WINDOW_S) & (np.array(pedal) < 64)
         change = np.log((p.offset_s - p.onset_s)[twin] / (was.offset_s - was.onset_s))
-        return float(change[heard if heard.sum() > 1 else self.judged].std())
+        return float(change[audible if audible.sum() > 1 else self.in_window].std())
 
     def shares_kept(self) -> tuple[float, float]:
         """Of the deviation from the slow trend and of the trend's own arch, fitted together to the velocities' change."""
         apart = (self.was.onset_s[:, None] + self.start_s - self.whole.onset_s[None]) / 1.5
         weight = np.exp(-0.5 * apart**2)
         trend = weight @ self.whole.velocity / weight.sum(1)
-        parts = np.stack([self.was.velocity - trend, trend - trend[self.judged].mean()], 1)[self.judged]
-        change = (self.right.velocity[self.twin(self.right)].astype(float) - self.was.velocity)[self.judged]
+        parts = np.stack([self.was.velocity - trend, trend - trend[self.in_window].mean()], 1)[self.in_window]
+        change = (self.right.velocity[self.twin(self.right)].astype(float) - self.was.velocity)[self.in_window]
         kept = 1 + np.linalg.lstsq(parts, change, rcond=None)[0]
         return float(kept[0]), float(kept[1])
 
@@ -98,13 +98,13 @@ class Row:
 
 @pytest.fixture(scope="module")
 def rows(shared_data: Path) -> list[Row]:
-    found = []
+    rows = []
     for r, path in enumerate(sorted(shared_data.glob("maestro-mini/*/*.midi"))[::20]):
         prepared = prepare(read_midi(path))
         for start_s in (12.4, 37.2):
-            found += [Row(prepared, r, start_s, tier) for tier in (1, 2, 3)]
-    assert len(found) == 42
-    return found
+            rows += [Row(prepared, r, start_s, tier) for tier in (1, 2, 3)]
+    assert len(rows) == 42
+    return rows
 
 
 def score_gap(axis: str, recount: float, label: float) -> float:
@@ -115,7 +115,7 @@ def test_timing_is_the_sd_of_the_onset_shifts(rows: list[Row]) -> None:
     unmapped = [row for row in rows if row.done.level[TEMPO] == 1.0]
     assert len(unmapped) > 15
     for row in unmapped:
-        shift_s = (row.right.onset_s[row.twin(row.right)] - row.was.onset_s)[row.judged]
+        shift_s = (row.right.onset_s[row.twin(row.right)] - row.was.onset_s)[row.in_window]
         assert 1000 * shift_s.std() == pytest.approx(row.done.level[TIMING], rel=1e-4, abs=1e-4)
 
 
@@ -137,18 +137,18 @@ def test_dynamics_and_expression_are_the_shares_kept_of_deviation_and_arch(rows:
         for axis, column, kept in zip(gaps, (DYNAMICS, EXPRESSION), row.shares_kept(), strict=True):
             if row.done.valid[column]:
                 gaps[axis].append(score_gap(axis, kept, row.done.level[column]))
-    for axis, found in gaps.items():
-        assert len(found) > 30, axis
-        assert np.mean(found) < 0.3, axis
-        assert max(found) < 3.0, axis
+    for axis, gap in gaps.items():
+        assert len(gap) > 30, axis
+        assert np.mean(gap) < 0.3, axis
+        assert max(gap) < 3.0, axis
 
 
 def test_wrong_notes_weigh_what_the_label_says(rows: list[Row]) -> None:
     exact = 0
     for row in rows:
         least, most = row.error_mass()
-        says = float(row.done.level[NOTES]) * int(row.judged.sum())
-        assert least - 1e-4 <= says <= most + 1e-4
-        exact += most - least < 1e-9 and says > 0
+        labelled = float(row.done.level[NOTES]) * int(row.in_window.sum())
+        assert least - 1e-4 <= labelled <= most + 1e-4
+        exact += most - least < 1e-9 and labelled > 0
     assert exact > 10
     assert len({row.done.level[NOTES] for row in rows}) > 30

@@ -45,10 +45,10 @@ WORST = np.array([CURVES[name].level(50.0) for name in LEVELS], np.float32)
 def test_a_pristine_row_is_the_untouched_notes() -> None:
     p = steady(n=300)
     v = make(p, WORST, start_s=6.2, tier=0)
-    heard = (p.onset_s < 16.2) & (p.onset_s > 4.2 - 0.5)
+    kept = (p.onset_s < 16.2) & (p.onset_s > 4.2 - 0.5)
     inside = v.performance.onset_s >= -2
-    np.testing.assert_allclose(v.performance.onset_s[inside] + 6.2, p.onset_s[(p.onset_s >= 4.2) & heard])
-    np.testing.assert_array_equal(v.performance.velocity[inside], p.velocity[(p.onset_s >= 4.2) & heard])
+    np.testing.assert_allclose(v.performance.onset_s[inside] + 6.2, p.onset_s[(p.onset_s >= 4.2) & kept])
+    np.testing.assert_array_equal(v.performance.velocity[inside], p.velocity[(p.onset_s >= 4.2) & kept])
     np.testing.assert_array_equal(v.score, np.full(8, 97.5, np.float32))
     np.testing.assert_array_equal(v.level, UNTOUCHED)
     assert v.status == Status.OK
@@ -98,7 +98,7 @@ def test_the_score_is_the_inverse_curve_of_the_realised_level() -> None:
     assert v.score[7] == pytest.approx(np.sum(weight * v.score[:7]) / weight.sum(), abs=1e-3)
 
 
-def test_too_little_to_judge_is_not_judged_and_alike_in_all_tiers() -> None:
+def test_a_dimension_with_too_little_to_show_is_invalid_in_all_tiers() -> None:
     p = steady(n=15, every_s=0.6)
     for tier in range(4):
         v = make(p, WORST, tier=tier)
@@ -111,7 +111,7 @@ def test_too_little_to_judge_is_not_judged_and_alike_in_all_tiers() -> None:
     assert make(steady(n=300), WORST).valid.all()
 
 
-def test_a_window_without_notes_says_so() -> None:
+def test_a_window_without_notes_has_status_no_notes() -> None:
     v = make(steady(n=20), WORST, start_s=50.0)
     assert v.status == Status.NO_NOTES
     assert "50.00 s" in v.reason

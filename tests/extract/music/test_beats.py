@@ -11,8 +11,8 @@ def test_a_swaying_pulse_is_followed() -> None:
     velocity = np.where(np.isin(onset, beat), 90, 55).astype(np.int16)
     beats = track_beats(onset, velocity, 10.0)
     assert beats.sure
-    found = beats.beat_s[(beats.beat_s >= 0) & (beats.beat_s < 10)]
-    nearest = np.abs(found[:, None] - beat[None]).min(1)
+    in_window = beats.beat_s[(beats.beat_s >= 0) & (beats.beat_s < 10)]
+    nearest = np.abs(in_window[:, None] - beat[None]).min(1)
     assert np.median(nearest) < 0.001
     assert np.mean(nearest < 0.03) > 0.9
 

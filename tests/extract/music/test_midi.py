@@ -86,7 +86,7 @@ HEAD = b"MThd\0\0\0\6\0\1\0\1\1\xe0"
 
 
 @pytest.mark.parametrize(
-    ("content", "said"),
+    ("content", "reason"),
     [
         (b"", "an empty file"),
         (b"not midi", "not a MIDI file"),
@@ -96,10 +96,10 @@ HEAD = b"MThd\0\0\0\6\0\1\0\1\1\xe0"
         (HEAD + b"RIFF\0\0\0\x04\0\xff\x2f\0", "a damaged MIDI file"),
     ],
 )
-def test_an_unreadable_file_is_a_named_error(tmp_path: Path, content: bytes, said: str) -> None:
+def test_an_unreadable_file_is_a_named_error(tmp_path: Path, content: bytes, reason: str) -> None:
     path = tmp_path / "broken.mid"
     path.write_bytes(content)
-    with pytest.raises(MidiError, match=rf"broken\.mid: {said}"):
+    with pytest.raises(MidiError, match=rf"broken\.mid: {reason}"):
         read_midi(path)
 
 
@@ -112,12 +112,12 @@ def test_a_file_without_piano_notes_and_one_of_several_pieces_are_named_errors(t
         read_midi(tmp_path / "absent.mid")
 
 
-@pytest.mark.parametrize(("division", "says"), [(b"\xe7\x28", "time code"), (b"\0\0", "a beat of 0 ticks")])
-def test_a_file_whose_times_cannot_be_read_says_why(tmp_path: Path, division: bytes, says: str) -> None:
+@pytest.mark.parametrize(("division", "reason"), [(b"\xe7\x28", "time code"), (b"\0\0", "a beat of 0 ticks")])
+def test_a_file_whose_times_cannot_be_read_is_a_named_error(tmp_path: Path, division: bytes, reason: str) -> None:
     path = write(tmp_path / "odd.mid", [on(60), off(60, 480)])
     whole = path.read_bytes()
     path.write_bytes(whole[:12] + division + whole[14:])  # the header's last two bytes: ticks a beat, or SMPTE
-    with pytest.raises(MidiError, match=rf"odd\.mid: {says}"):
+    with pytest.raises(MidiError, match=rf"odd\.mid: {reason}"):
         read_midi(path)
 
 
@@ -157,7 +157,7 @@ def test_a_damaged_file_is_playable_or_a_named_error(tmp_path: Path, data: st.Da
     path = tmp_path / "damaged.mid"
     path.write_bytes(damaged[: data.draw(st.integers(0, len(damaged)))] if data.draw(st.booleans()) else damaged)
     try:
-        found = list(problems(read_midi(path)))
+        broken_rules = list(problems(read_midi(path)))
     except MidiError as error:
-        found = [] if "damaged.mid" in str(error) else [str(error)]
-    assert found == []
+        broken_rules = [] if "damaged.mid" in str(error) else [str(error)]
+    assert broken_rules == []

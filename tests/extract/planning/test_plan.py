@@ -151,8 +151,8 @@ def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Pa
     report = plan(config_for(corpus, tmp_path / "store", limit=None))
     assert report.n_recordings_used == 4
     assert len(report.problems) == 4
-    said = ("No such file", "an empty file", "cut short", "not a MIDI file")
-    for path, words, problem in zip((absent, empty, truncated, other), said, report.problems, strict=True):
+    reasons = ("No such file", "an empty file", "cut short", "not a MIDI file")
+    for path, words, problem in zip((absent, empty, truncated, other), reasons, report.problems, strict=True):
         assert problem.startswith(f"{path.parent.name}/{path.name}: {words}")
         assert str(corpus) not in problem
     assert all(problem in "\n".join(report.lines()) for problem in report.problems)
@@ -165,7 +165,7 @@ def test_a_folder_without_any_of_its_files_is_a_wrong_folder(tiny_corpus: Path, 
     corpus = tmp_path / "metadata"
     corpus.mkdir()
     shutil.copy(tiny_corpus / "maestro-v3.0.0.csv", corpus)
-    with pytest.raises(PlanError, match=r"metadata: none of the 4 MIDI files that maestro-v3.0.0.csv names is there"):
+    with pytest.raises(PlanError, match=r"metadata: none of the 4 MIDI files named in maestro-v3.0.0.csv exists"):
         plan(config_for(corpus, tmp_path / "store"))
     with pytest.raises(PlanError, match=r"none of the 4 sound files .* --audio rendered"):
         plan(config_for(tiny_corpus, tmp_path / "store", audio="recorded"))
@@ -176,11 +176,11 @@ def test_nothing_is_planned_into_what_is_no_store(tiny_corpus: Path, tmp_path: P
     (tmp_path / "a file").touch()
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "cat.jpg").touch()
-    told: list[str] = []
-    for name, said in (("a file", "is a file; give the store"), ("photos", "holds other files and is not a store")):
-        with pytest.raises(NotAStore, match=said):
-            plan(config_for(tiny_corpus, tmp_path / name), lambda what, done, total: told.append(what))
-    assert told == [], "refused before any work"
+    steps: list[str] = []
+    for name, message in (("a file", "is a file; give the store"), ("photos", "holds other files and is not a store")):
+        with pytest.raises(NotAStore, match=message):
+            plan(config_for(tiny_corpus, tmp_path / name), lambda what, done, total: steps.append(what))
+    assert steps == [], "refused before any work"
     assert [path.name for path in (tmp_path / "photos").iterdir()] == ["cat.jpg"]
     (tmp_path / "empty").mkdir()
     plan(config_for(tiny_corpus, tmp_path / "empty"))
@@ -213,12 +213,12 @@ def test_durations_that_disagree_and_recordings_too_short_are_reported(tiny_corp
 
 def test_float32_is_named_with_what_it_costs(tiny_corpus: Path, tmp_path: Path) -> None:
     both = {"encoders": ("mert", "expressive"), "weights": {"mert": "random:tiny"}}
-    said = {
+    lines = {
         d: dry_run(config_for(tiny_corpus, tmp_path / "s", **both, compute_dtype=d)).lines()
         for d in ("float32", "bfloat16")
     }
-    assert [line for line in said["float32"] if line.startswith("arithmetic: float32 for mert; `--dtype bfloat16`")]
-    assert not [line for line in said["bfloat16"] if line.startswith("arithmetic")]
+    assert [line for line in lines["float32"] if line.startswith("arithmetic: float32 for mert; `--dtype bfloat16`")]
+    assert not [line for line in lines["bfloat16"] if line.startswith("arithmetic")]
 
 
 def test_nothing_long_enough(tiny_corpus: Path, tmp_path: Path) -> None:
@@ -257,8 +257,8 @@ def test_a_disk_without_room(tiny_corpus: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(NoDiskSpace, match=r"0\.01 MB free, but .* may need \d\.\d\d MB more"):
         plan(config_for(tiny_corpus, tmp_path / "store"))
     assert not (tmp_path / "store").exists()
-    said = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
-    assert any(line.startswith("NOT ENOUGH DISK SPACE: ") for line in said)
+    lines = dry_run(config_for(tiny_corpus, tmp_path / "store")).lines()
+    assert any(line.startswith("NOT ENOUGH DISK SPACE: ") for line in lines)
     plan(config_for(tiny_corpus, tmp_path / "store", check_disk_space=False))
 
 
