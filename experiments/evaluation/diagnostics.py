@@ -63,14 +63,9 @@ def unit(features_NxD: NDArray[np.floating], mean_D: NDArray[np.floating] | None
     return x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-12)
 
 
-def alignment(
-    audio_NxD: NDArray[np.floating],
-    midi_NxD: NDArray[np.floating],
-    audio_mean_D: NDArray[np.floating] | None = None,
-    midi_mean_D: NDArray[np.floating] | None = None,
-) -> float:
-    """Paired minus unpaired mean cosine after subtracting each modality's mean (that of training rows where given)."""
-    a, m = unit(audio_NxD, audio_mean_D), unit(midi_NxD, midi_mean_D)
+def alignment(audio_NxD: NDArray[np.floating], midi_NxD: NDArray[np.floating]) -> float:
+    """Paired minus unpaired mean cosine after subtracting each modality's mean."""
+    a, m = unit(audio_NxD), unit(midi_NxD)
     n = len(a)
     if n < 2:
         return float("nan")

@@ -32,7 +32,7 @@ def filled(make_store: Callable[..., Path]) -> stores.Store:
     return stores.open(make_store(10, 4, source="random"))
 
 
-def test_folds_share_no_piece_and_judge_every_row_once(filled: stores.Store) -> None:
+def test_folds_share_no_piece_and_test_every_row_once(filled: stores.Store) -> None:
     rows = filled.rows()
     folds = out_of_fold(rows, 4, seed=0)
     assert sorted(np.concatenate([f.test for f in folds]).tolist()) == list(range(len(rows)))
@@ -121,8 +121,8 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
     rows = filled.rows()
     rng = np.random.default_rng(0)
     said = (np.nan_to_num(rows.score) + rng.normal(0, 20, (2, len(rows), 8))).round(-1).astype(np.float32)
-    predictions = scored_rows(rows, {"judge": said})
-    found = ordering(predictions, "judge")
+    predictions = scored_rows(rows, {"model": said})
+    found = ordering(predictions, "model")
     for a in range(4):
         for b in range(a + 1, 4):
             points = []
@@ -132,17 +132,17 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
                 if sign != 0:
                     points += ((sign * np.sign(said[:, i, 7] - said[:, j, 7]) + 1) / 2).tolist()
             assert found[f"{TIERS[a]}>{TIERS[b]}"].value == pytest.approx(np.mean(points))
-    assert sum(d.pairs for d in ordering_by_difficulty(predictions, "judge")) == len(np.unique(rows.segment))
+    assert sum(d.pairs for d in ordering_by_difficulty(predictions, "model")) == len(np.unique(rows.segment))
     assert len(pairs_within_segments(predictions).better) == 6 * len(np.unique(rows.segment))
 
 
-def test_a_judge_of_difficulty_alone_is_found_out(filled: stores.Store) -> None:
+def test_a_model_that_predicts_difficulty_alone_has_its_slope(filled: stores.Store) -> None:
     rows = filled.rows()
     pristine = rows.tier == 0
     z = (rows.difficulty[:, 1] - rows.difficulty[pristine, 1].mean()) / rows.difficulty[pristine, 1].std()
     said = np.zeros((1, len(rows), 8), np.float32)
     said[0, :, 7] = np.where(rows.tier == 3, 60.0, 90.0) - 6.0 * z
-    slopes = difficulty_slopes(scored_rows(rows, {"judge": said}), "judge")
+    slopes = difficulty_slopes(scored_rows(rows, {"model": said}), "model")
     gap = said[0, pristine, 7].mean() - said[0, rows.tier == 3, 7].mean()
     assert slopes["polyphony"].value == pytest.approx(-6.0 / gap, rel=1e-4)
 

@@ -92,8 +92,8 @@ def test_a_tiered_store_never_says_go_by_itself() -> None:
     assert (gate.verdict, gate.literal_verdict) == ("UNDEFINED", "GO")
 
 
-def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0) -> Predictions:
-    """Judges that know dimension k with strength knows[name][k]; independent noise."""
+def _predictions(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0) -> Predictions:
+    """Models that know dimension k with strength knows[name][k]; independent noise."""
     rng = np.random.default_rng(0)
     n = n_pieces * 24
     score = rng.normal(75, 12, (n, 8)).astype(np.float32)
@@ -113,7 +113,9 @@ def _judged(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float = 1.0
 
 def test_complementary_is_not_fused() -> None:
     audio, both = np.array([0, 0, 0, 0, 1, 1, 1, 0.5]), np.array([1, 1, 1, 1, 1, 1, 1, 1.0])
-    predictions = _judged({BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both})
+    predictions = _predictions(
+        {BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both}
+    )
     found = gains(predictions)
     a, b, _ = gain_criteria(found, 0.10)
     assert (a.outcome, b.outcome) == ("pass", "fail")
@@ -122,7 +124,9 @@ def test_complementary_is_not_fused() -> None:
 
 def test_fused_beats_the_specialists_too() -> None:
     half, whole = np.full(8, 0.5), np.full(8, 1.0)
-    predictions = _judged({BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half})
+    predictions = _predictions(
+        {BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half}
+    )
     found = gains(predictions)
     expected = (1 / np.sqrt(2)) / (0.5 / np.sqrt(1.25)) - 1
     assert found.a.relative.value == pytest.approx(expected, abs=0.06)
@@ -131,7 +135,9 @@ def test_fused_beats_the_specialists_too() -> None:
 
 def test_a_base_near_zero_makes_the_gain_undefined() -> None:
     weak, strong = np.full(8, 0.05), np.full(8, 0.5)
-    predictions = _judged({BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak})
+    predictions = _predictions(
+        {BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak}
+    )
     found = gains(predictions)
     assert found.a.base.value < gains_module.SMALLEST_BASE
     assert np.isnan(found.a.relative.value)

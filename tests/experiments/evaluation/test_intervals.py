@@ -14,7 +14,7 @@ from keybed.heads import metrics
 def simulate(
     rng: np.random.Generator, n_pieces: int, n_seeds: int, *, rows: int = 20, edge: float = 0.6, seed_sd: float = 0.05
 ) -> Predictions:
-    """Two judges whose knowledge varies by piece, by seed and by row; the second knows 0.5, the first `edge`."""
+    """Two models whose knowledge varies by piece, by seed and by row; the second knows 0.5, the first `edge`."""
     n = n_pieces * rows
     piece = np.repeat(np.arange(n_pieces), rows).astype(np.int32)
     score = rng.normal(75, 12, (n, 8))
@@ -146,7 +146,7 @@ def test_intervals_cover_the_truth(n_pieces: int) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 def test_no_true_gain_seldom_says_go() -> None:
-    """The first judge is as good as the second: a gain of ten per cent with a lower bound above zero is chance."""
+    """The first model is as good as the second: a gain of ten per cent with a lower bound above zero is chance."""
     rng = np.random.default_rng(5)
     said_go = 0
     for i in range(300):

@@ -38,7 +38,7 @@ def test_it_finds_which_modality_carries_which_dimension(run: Path) -> None:
     assert results["swap_by_dimension"]["midi"]["note_accuracy"]["value"] > 0.2
 
 
-def test_few_test_pieces_are_judged_out_of_fold_over_all_pieces(run: Path) -> None:
+def test_few_test_pieces_are_tested_out_of_fold_over_all_pieces(run: Path) -> None:
     results = json.loads((run / "results.json").read_text())
     assert results["judged"] == {
         "rows": 288,
