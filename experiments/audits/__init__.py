@@ -1,1 +1,1 @@
-"""Audits of the data: can a label be told from something that is not music?"""
+"""Audits of the labels: `label_correlations` between dimensions, `loudness_and_tier` for loudness as a shortcut."""

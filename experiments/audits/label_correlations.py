@@ -1,11 +1,11 @@
-"""How much do a profile's eight labels say the same, and how far does knowing the tier alone get a predictor?
+"""Correlations between a profile's eight labels, and r of a predictor that knows the tier (quality grade) alone.
 
-    python -m keybed.experiments.audits.label_correlations                                   24,000 planned rows a profile, 5 s
+    python -m keybed.experiments.audits.label_correlations                                   24,000 planned rows per profile, 5 s
     python -m keybed.experiments.audits.label_correlations --realised ../shared/data/maestro-mini --rows 4000   1 min
 
 Expected: `mixed` about 0.33 between dimensions with pristine rows and 0.04 without, rows weighted as in training
-(30/30/25/15; unweighted 0.31); `tiered` about 0.94, where the tier alone predicts every dimension at r = 0.97. Without --realised, a row's scores are those it aims at (above 97.5
-they are 97.5, as stored); with it, those measured on degraded notes, on the dimensions that are valid there.
+(30/30/25/15; unweighted 0.31); `tiered` about 0.94, where the tier alone predicts every dimension at r = 0.97. Without --realised, a row's scores are the drawn ones (at most 97.5,
+as stored); with it, those measured on the degraded notes, in the dimensions that are valid there.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ LEAST_ROWS = 20_000
 
 @dataclass(frozen=True)
 class Config:
-    """rows: planned rows a profile, four a segment. realised: a folder of MIDI files, or None for the drawn scores."""
+    """rows: planned rows per profile, four per segment. realised: a folder of MIDI files, or None for the drawn scores."""
 
     rows: int = 24_000
     seed: int = 0
@@ -48,27 +48,27 @@ class Labels:
         """Mean correlation between the seven axis dimensions, over the rows valid in both; weighted by TIER_SHARES."""
         rows = (self.tier > 0) | pristine
         weight = np.array(TIER_SHARES)[self.tier] if weighted else np.ones(self.tier.size)
-        found = []
+        r = []
         for i in range(len(AXES)):
             for j in range(i):
                 both = rows & np.isfinite(self.score[:, i] + self.score[:, j])
                 covariance = np.cov(self.score[both][:, [i, j]].T, aweights=weight[both])
-                found.append(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
-        return float(np.mean(found))
+                r.append(covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1]))
+        return float(np.mean(r))
 
     def tier_oracle(self) -> NDArray[np.float64]:
-        """r (8,) of each dimension with its own mean in the row's tier: all that the tier can tell."""
-        found = []
+        """r (8,) of each dimension with its mean in the row's tier: the best prediction from the tier alone."""
+        r = []
         for column in self.score.T:
             known = np.isfinite(column)
             tier, score = self.tier[known], column[known]
             mean = np.array([score[tier == t].mean() for t in range(len(TIERS))])
-            found.append(np.corrcoef(mean[tier], score)[0, 1])
-        return np.array(found)
+            r.append(np.corrcoef(mean[tier], score)[0, 1])
+        return np.array(r)
 
 
 def planned(config: Config, profile: str) -> Labels:
-    """The scores that rows aim at."""
+    """The drawn scores of planned rows."""
     tiers = np.tile(np.arange(len(TIERS)), config.rows // len(TIERS))
     table = np.empty((tiers.size, len(DIMENSIONS)))
     every = np.ones(len(DIMENSIONS), bool)
@@ -82,7 +82,7 @@ def planned(config: Config, profile: str) -> Labels:
 def realised(config: Config, profile: str) -> Labels:
     """The scores measured on degraded notes."""
     tiers, table = [], []
-    for tier, score in _made(config, profile):
+    for tier, score in _realised_rows(config, profile):
         tiers.append(tier)
         table.append(score)
         if len(tiers) == config.rows:
@@ -90,7 +90,7 @@ def realised(config: Config, profile: str) -> Labels:
     return Labels(np.array(tiers), np.array(table))
 
 
-def _made(config: Config, profile: str) -> Iterator[tuple[int, NDArray[np.float64]]]:
+def _realised_rows(config: Config, profile: str) -> Iterator[tuple[int, NDArray[np.float64]]]:
     assert config.realised is not None
     files = sorted([*config.realised.rglob("*.midi"), *config.realised.rglob("*.mid")])
     segments_each = -(-config.rows // (len(TIERS) * max(len(files), 1)))
@@ -109,14 +109,14 @@ def _made(config: Config, profile: str) -> Iterator[tuple[int, NDArray[np.float6
 
 
 def report(labels: Labels, profile: str) -> list[str]:
-    """What a reader wants to know of one profile, line by line."""
+    """The findings on one profile, as lines."""
     oracle = labels.tier_oracle()
     with_weighted, with_plain, without_weighted, without_plain = (
         labels.correlation(pristine=p, weighted=w) for p in (True, False) for w in (True, False)
     )
     lines = [
         f"{profile}: {labels.tier.size} rows, mean r between the seven axis dimensions {with_weighted:.3f} with and "
-        f"{without_weighted:.3f} without pristine rows (all rows alike: {with_plain:.3f} and {without_plain:.3f})",
+        f"{without_weighted:.3f} without pristine rows (unweighted: {with_plain:.3f} and {without_plain:.3f})",
         f"{profile}: r of the tier alone: "
         + ", ".join(f"{name} {r:.3f}" for name, r in zip(DIMENSIONS, oracle, strict=True)),
         f"{profile}: share valid: "
@@ -129,10 +129,12 @@ def main() -> None:
     """Print both profiles."""
     defaults = Config()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=defaults.rows, help="planned rows a profile (default %(default)s)")
+    parser.add_argument(
+        "--rows", type=int, default=defaults.rows, help="planned rows per profile (default %(default)s)"
+    )
     parser.add_argument("--seed", type=int, default=defaults.seed)
     parser.add_argument("--realised", type=Path, default=None, metavar="MIDI_DIR", help="measure on real notes")
-    parser.add_argument("--quick", action="store_true", help="2,000 rows: does it run")
+    parser.add_argument("--quick", action="store_true", help="2,000 rows, to see that it runs")
     given = parser.parse_args()
     config = Config(2_000 if given.quick else given.rows, given.seed, given.realised)
     label_r = {}
@@ -141,9 +143,11 @@ def main() -> None:
         label_r[profile] = labels.correlation(pristine=True, weighted=True)
         print("\n".join(report(labels, profile)))
     if config.realised is None:
-        print(goal_line("rows a profile", config.rows, LEAST_ROWS, "at least"))
+        print(goal_line("rows per profile", config.rows, LEAST_ROWS, "at least"))
         for profile, want in (("mixed", 0.33), ("tiered", 0.94)):
-            print(goal_line(f"label r {profile} off its {want}", abs(label_r[profile] - want), 0.03, "at most"))
+            print(
+                goal_line(f"difference of label r, {profile}, to {want}", abs(label_r[profile] - want), 0.03, "at most")
+            )
 
 
 if __name__ == "__main__":

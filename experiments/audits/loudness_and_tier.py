@@ -1,14 +1,14 @@
-"""Does loudness give the tier away? Rendered rows of a store, and what a meter that hears nothing else would know.
+"""Correlation of loudness with the tier (quality grade, 0 pristine to 3 poor) in rendered rows of a store.
 
     python -m keybed.experiments.audits.loudness_and_tier STORE                     250 segments, 1,000 rows; needs a planned store
     python -m keybed.experiments.audits.loudness_and_tier STORE --segments 2000     more of them
-    python -m keybed.experiments.audits.loudness_and_tier STORE --quick             25: shows that it runs, no more
+    python -m keybed.experiments.audits.loudness_and_tier STORE --quick             25, to see that it runs
 
-Each row is made as extraction makes it and its loudness measured in several ways. For each measure: r with the tier (0 pristine
-to 3 poor, all four of every segment), a 95 % interval by resampling whole pieces, and the mean in each tier. A meter reads whole
-hundredths of a decibel, and one that always reads the same predicts nothing: r = 0.
+Each row is rendered as extraction renders it, and its loudness is measured in several ways. For each measure: r with the tier
+(all four rows of every segment), a 95 % interval by resampling whole pieces, and the mean in each tier. Values are rounded to
+0.01 dB; r is 0 where all are equal.
 
-The second table asks of every measure what r would be left, had rows been normalised to it: a gain in dB moves all measures alike.
+The second table has r of every measure after rows are normalised to another one: a gain in dB moves all measures alike.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS, Status
 
 LARGEST_R = 0.05
-"""What the tier may be known by from mean loudness alone."""
+"""Largest |r| of mean loudness with the tier that is allowed."""
 METER_DB = 0.01
 FRAME_S = 0.043
 QUIETEST_DB = -100.0
@@ -54,12 +54,12 @@ IN_WORDS = {
 
 
 class TooFewRows(KeybedError):
-    """Nothing to correlate: fewer than two whole segments could be made."""
+    """Fewer than two whole segments could be rendered, so that there is nothing to correlate."""
 
 
 @dataclass(frozen=True)
 class Config:
-    """segments: at most so many, spread evenly over the store. workers: processes that render; 0: none."""
+    """segments: at most this many, spread evenly over the store. workers: processes that render; 0: none."""
 
     store: Path
     segments: int = 250
@@ -107,12 +107,12 @@ def integrated_loudness_lufs(audio: NDArray[np.float64], rate_hz: int, *, gated:
 
 
 def loudness(audio: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
-    """Every one of MEASURES in dB, to the meter's step."""
+    """Each of MEASURES in dB, rounded to METER_DB."""
     x = audio.astype(np.float64)
     frame = round(FRAME_S * rate_hz)
     frames = x[: x.size // frame * frame].reshape(-1, frame)
     frame_db = 10 * np.log10(np.mean(frames**2, axis=1) + 10 ** (QUIETEST_DB / 10))
-    found = {
+    loudness_db = {
         "rms": 10 * np.log10(np.mean(x**2)),
         "bs1770": integrated_loudness_lufs(x, rate_hz),
         "bs1770_ungated": integrated_loudness_lufs(x, rate_hz, gated=False),
@@ -120,31 +120,33 @@ def loudness(audio: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
         "mean_frame_db": frame_db.mean(),
         "peak": 20 * np.log10(np.abs(x).max()),
     }
-    return np.round(np.array([found[name] for name in MEASURES]) / METER_DB) * METER_DB
+    return np.round(np.array([loudness_db[name] for name in MEASURES]) / METER_DB) * METER_DB
 
 
 def measure(config: Config, console: Console | None = None) -> Measured:
-    """Make the rows and measure them; segments of which a row cannot be made are left out. Raises TooFewRows."""
+    """Render the rows and measure them, without segments of which a row cannot be rendered. Raises TooFewRows."""
     store = stores.open(config.store)
     columns = store.columns(0, store.n_rows)
     jobs = [job for job in segment_jobs(columns) if len(job.tiers) == len(TIERS)]
     piece_of = dict(zip(columns["recording"].tolist(), columns["piece"].tolist(), strict=True))
     n = min(config.segments, len(jobs))
     jobs = [jobs[i * len(jobs) // n] for i in range(n)]
-    found, pieces = [], []
+    loudness_by_segment, pieces = [], []
     with RowPool(render_config(store, store.machine_paths), config.workers) as pool:
         waiting: deque[SegmentJob] = deque(jobs)
         futures = deque((job, pool.submit(job)) for job in _take(waiting, 1 + 2 * config.workers))
-        for _ in track(range(n), "making rows", console=console, disable=console is None):
+        for _ in track(range(n), "rendering rows", console=console, disable=console is None):
             job, future = futures.popleft()
             futures.extend((more, pool.submit(more)) for more in _take(waiting, 1))
             rows = future.result()
             if all(row.status == Status.OK for row in rows):
-                found.append([loudness(row.audio, SAMPLE_RATE_HZ) for row in rows])
+                loudness_by_segment.append([loudness(row.audio, SAMPLE_RATE_HZ) for row in rows])
                 pieces.append(piece_of[job.recording])
-    if len(found) < 2:
-        raise TooFewRows(f"{config.store}: {len(found)} segments could be made; plan a store of more (keybed plan)")
-    return Measured(np.array(found), np.array(pieces))
+    if len(loudness_by_segment) < 2:
+        raise TooFewRows(
+            f"{config.store}: {len(loudness_by_segment)} segments could be rendered; plan a store of more (keybed plan)"
+        )
+    return Measured(np.array(loudness_by_segment), np.array(pieces))
 
 
 def _take(waiting: deque[SegmentJob], n: int) -> list[SegmentJob]:
@@ -152,7 +154,7 @@ def _take(waiting: deque[SegmentJob], n: int) -> list[SegmentJob]:
 
 
 def r_with_tier(loudness_SxT: NDArray[np.float64]) -> float:
-    """Pearson's r of a measure with the tier; 0 where the meter reads one value throughout."""
+    """Pearson's r of a measure with the tier; 0 where all values are equal."""
     if np.ptp(loudness_SxT) < METER_DB / 2:
         return 0.0
     tier = np.broadcast_to(np.arange(loudness_SxT.shape[1], dtype=float), loudness_SxT.shape)
@@ -160,21 +162,21 @@ def r_with_tier(loudness_SxT: NDArray[np.float64]) -> float:
 
 
 def interval(measured: Measured, k: int, resamples: int = 500, seed: int = 0) -> tuple[float, float]:
-    """95 % of measure k's r, whole pieces drawn with replacement."""
+    """95 % interval of measure k's r; whole pieces are resampled with replacement."""
     rng, pieces = np.random.default_rng(seed), np.unique(measured.piece_S)
     rows = [np.flatnonzero(measured.piece_S == piece) for piece in pieces]
-    found = []
+    r = []
     for _ in range(resamples):
         drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
-        found.append(r_with_tier(measured.loudness_SxTxM[drawn, :, k]))
-    low, high = np.percentile(found, [2.5, 97.5])
+        r.append(r_with_tier(measured.loudness_SxTxM[drawn, :, k]))
+    low, high = np.percentile(r, [2.5, 97.5])
     return float(low), float(high)
 
 
 def tables(measured: Measured) -> list[Table]:
-    """r of each measure as rows are, and as it would be after another normalisation."""
-    now = Table("measure", "r", "95 %", *TIERS, title="as rows are: r with the tier, and each tier's mean in dB")
-    other = Table("normalised to", *MEASURES, title="r with the tier, had rows been normalised to another measure")
+    """Two tables: r of each measure, and r of each measure after normalisation to another one."""
+    now = Table("measure", "r", "95 %", *TIERS, title="r with the tier, and the mean in each tier in dB")
+    other = Table("normalised to", *MEASURES, title="r with the tier after normalisation to another measure")
     for k, name in enumerate(MEASURES):
         values = measured.loudness_SxTxM[:, :, k]
         low, high = interval(measured, k)

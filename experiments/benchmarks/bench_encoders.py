@@ -1,8 +1,8 @@
-"""How fast are the encoders, and at what cost in memory and exactness, against what one would write instead?
+"""Speed, memory and error of the encoders, against a plain implementation with transformers.
 
-The other side is transformers' AutoModel in float32, clip by clip, keeping all hidden states, and a MIDIBert whose
-relative attention is written as transformers 4 wrote it, padded to 512. Both sides run on the same rows and the same
-weights, each in its own process, taking turns in one run, so that a busy machine slows both.
+The plain side is transformers' AutoModel in float32, clip by clip, with all hidden states, and a MIDIBert with the relative
+attention of transformers 4, padded to 512. Both sides run on the same rows and weights, each in its own process, by
+turns, so that a busy machine slows both.
 
     python -m keybed.experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
     python -m keybed.experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
@@ -40,7 +40,7 @@ from keybed.extract.music.performance import Performance
 
 WINDOW_S, N_BINS = 10.0, 20
 MIDI_ROWS_PER_AUDIO_ROW = 3
-"""MIDIBert is timed on more rows, because length buckets need some to fill; the smallest shard has 32."""
+"""MIDIBert is timed on more rows, because its length buckets need them; the smallest shard has 32 rows."""
 NOTES_MEDIAN, NOTES_LOG_SD = 90, 0.5
 """MAESTRO v3 has 7.04 million notes in 198.65 h: 98 in a mean window of 10 s."""
 
@@ -66,21 +66,21 @@ def make_clips(n: int, seed: int = 0) -> list[Clip]:
 
 
 def our_encoder(name: str, weights: str, compute_dtype: str, threads: int) -> Encoder:
-    """One of ours, ready."""
-    spec, place = describe(
+    """One of our encoders with its weights loaded."""
+    spec, checkpoint = describe(
         name, weights=weights, n_bins=N_BINS, window_s=WINDOW_S, threads=threads, compute_dtype=compute_dtype
     )
-    return build(spec, place)
+    return build(spec, checkpoint)
 
 
 def our_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
-    """name -> clips to what is pooled of them."""
+    """Encoder name → function from clips to pooled features."""
     encoders = {name: our_encoder(name, where, compute_dtype, threads) for name, where in weights.items()}
     return {name: encoder.encode for name, encoder in encoders.items()}
 
 
 def their_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dict[str, Callable[[list[Clip]], Any]]:
-    """What one would write from transformers' documentation, layers alone; float32 whatever is asked for."""
+    """The plain implementation from transformers' documentation: layers alone, always float32."""
     import torch
     from transformers import AutoModel, Wav2Vec2FeatureExtractor
 
@@ -115,7 +115,7 @@ def their_side(weights: dict[str, str], compute_dtype: str, threads: int) -> dic
 
 
 def _plain_midibert(weights: str) -> Any:
-    """The same weights under transformers 4's BertSelfAttention for relative_key_query: a (512, 512, 64) table a layer."""
+    """The same weights under transformers 4's BertSelfAttention for relative_key_query: a (512, 512, 64) table per layer."""
     import torch
     import torch.nn.functional as F
 
@@ -142,34 +142,34 @@ def _plain_midibert(weights: str) -> Any:
 
 
 def _serve(side: str, weights: dict[str, str], dtype: str, threads: int, n_rows: int, pipe: Connection) -> None:
-    """A child: loads one side, then times the blocks it is told to run until it is told to stop."""
+    """A child process: load one side, then time every block that the pipe names; None ends it."""
     run = (their_side if side == "theirs" else our_side)(weights, dtype, threads)
     clips = make_clips(n_rows * MIDI_ROWS_PER_AUDIO_ROW)
     pipe.send("ready")
     while (order := pipe.recv()) is not None:
         name, n_rows = order
         began, began_cpu = time.perf_counter(), time.process_time()
-        said = run[name](clips[:n_rows])
-        pipe.send((time.perf_counter() - began, time.process_time() - began_cpu, said))
+        features = run[name](clips[:n_rows])
+        pipe.send((time.perf_counter() - began, time.process_time() - began_cpu, features))
     pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
 
 
 def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> None:
-    """Both sides take turns on blocks of the same rows; prints rates, ratios, peak memory and the error against float32.
+    """Run both sides by turns on the same rows; print rates, ratios, peak memory and the error against float32.
 
-    On processors alone: a GPU in the machine would serve one side.
+    On CPUs only: a GPU would serve one side alone.
     """
     os.environ["CUDA_VISIBLE_DEVICES"] = ""
     weights = {"mert": str(save_mert(folder)), "midibert": "random"}
     context = multiprocessing.get_context("spawn")
     pipes, children = {}, []
-    # Ours in float32 is no contender: it tells what bfloat16 does to the bins, which theirs does not make.
+    # Ours in float32 is not timed: it shows the error of bfloat16 in the bins, which the plain side does not compute.
     for side in ("theirs", "ours", "exact"):
         pipes[side], far = context.Pipe()
         precision = "float32" if side == "exact" else dtype
         child = context.Process(target=_serve, args=(side, weights, precision, threads, n_rows, far), daemon=True)
         child.start()
-        far.close()  # or a child that dies would be waited for
+        far.close()  # else recv() would wait for a child that has died
         children.append(child)
         assert pipes[side].recv() == "ready"
     exact = pipes.pop("exact")
@@ -177,11 +177,11 @@ def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> 
     seconds: dict[tuple[str, str], list[float]] = {}
     cpu_seconds: dict[tuple[str, str], list[float]] = {}
     for turn in range(turns + 1):
-        said: dict[str, Any] = {}
+        features: dict[str, Any] = {}
         for name, n in (("mert", n_rows), ("midibert", n_rows * MIDI_ROWS_PER_AUDIO_ROW)):
             for side, pipe in pipes.items():
                 pipe.send((name, n))
-                took, took_cpu, said[side] = pipe.recv()
+                took, took_cpu, features[side] = pipe.recv()
                 # The first turn warms up.
                 if turn > 0:
                     seconds.setdefault((name, side), []).append(took / n)
@@ -189,14 +189,14 @@ def compare(n_rows: int, turns: int, threads: int, dtype: str, folder: Path) -> 
             if turn == 0:
                 exact.send((name, n))
                 *_, pooled = exact.recv()
-                apart = np.abs(pooled.layers - said["theirs"]).max() / np.abs(said["theirs"]).max()
-                print(f"{name}: ours in float32 is {apart:.1e} from theirs (largest, relative)")
-                for line in encoders_on_gpu.bfloat16_error(name, pooled, said["ours"]):
+                apart = np.abs(pooled.layers - features["theirs"]).max() / np.abs(features["theirs"]).max()
+                print(f"{name}: ours in float32 differs by {apart:.1e} from the plain side (largest, relative)")
+                for line in encoders_on_gpu.bfloat16_error(name, pooled, features["ours"]):
                     print(line, flush=True)
     for (name, side), took in seconds.items():
         cpu = statistics.median(cpu_seconds[name, side])
         print(
-            f"{name:9s} {side:7s} {1 / statistics.median(took):7.2f} rows/s, {cpu:6.3f} CPU-s a row (medians of {turns})"
+            f"{name:9s} {side:7s} {1 / statistics.median(took):7.2f} rows/s, {cpu:6.3f} CPU-s per row (medians of {turns})"
         )
     ratios = {
         name: [a / b for a, b in zip(seconds[name, "theirs"], seconds[name, "ours"], strict=True)]
@@ -251,12 +251,12 @@ def memory(n_rows: int, size: str, threads: int, dtype: str) -> None:
 
 
 def main() -> None:
-    """Parse the command line and run what it asks for."""
+    """Parse the command line and run the benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer rows and turns, tiny models for --memory")
     parser.add_argument("--memory", action="store_true", help="only the memory of a long run")
     parser.add_argument("--gpu", action="store_true", help="only the GPU's rates")
-    parser.add_argument("--rows", type=int, help="rows of a turn (default 8; 2,000 for --memory, 1,024 for --gpu)")
+    parser.add_argument("--rows", type=int, help="rows per turn (default 8; 2,000 for --memory, 1,024 for --gpu)")
     parser.add_argument("--turns", type=int, default=5)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--dtype", default="bfloat16", choices=("float32", "bfloat16"))

@@ -1,15 +1,15 @@
-"""How fast does a training epoch read its features, and what else could have stored them?
+"""Reading speed of a training epoch, against other storage formats and readers.
 
     python -m keybed.experiments.benchmarks.bench_store                     1.5 GB, 15 min
     python -m keybed.experiments.benchmarks.bench_store --quick             0.2 GB, 1 min
-    python -m keybed.experiments.benchmarks.bench_store --source STORE      the frames of a finished store instead of made-up ones
+    python -m keybed.experiments.benchmarks.bench_store --source STORE      the frames of a finished store instead of synthetic ones
 
-Question: what does a shuffled epoch over the frames of one audio and one MIDI encoder cost with this store, with
-zarr-python's own pipeline on the same files (the same shuffle), tensorstore, np.memmap, HDF5, and with one `.pt` file a
-row, read as the team did before? Every contender gives batches of 256 rows in memory, in file order and shuffled, from a
-warm page cache, in a process of its own; of three epochs each the fastest counts, contenders by turns. memmap and HDF5
-shuffle blocks of two shards as we do. Then: which chunk, shard and compressor earn it. Goals: a shuffled epoch at ≥ 80 %
-of the fastest sequential Zarr reader, ≥ 1.5 × zarr-python's default, ≥ 6 × one file a row, ≤ 1.5 GB of extra memory.
+Measured: a shuffled epoch over the frames of one audio and one MIDI encoder with this store, with zarr-python's own
+pipeline on the same files (the same shuffle), tensorstore, np.memmap, HDF5, and with one `.pt` file per row. Every
+contender gives batches of 256 rows in memory, in file order and shuffled, from a
+warm page cache, in a process of its own, by turns; the fastest of three epochs counts. memmap and HDF5 shuffle blocks
+of two shards as the store does. Then chunks, shards and compressors are compared. Goals: a shuffled epoch at ≥ 80 %
+of the fastest sequential Zarr reader, ≥ 1.5 × zarr-python's default, ≥ 6 × one file per row, ≤ 1.5 GB of extra memory.
 """
 
 from __future__ import annotations
@@ -28,14 +28,13 @@ from rich.console import Console
 from rich.table import Table
 
 from keybed import store
-from keybed.experiments.benchmarks import placeholder_store
-from keybed.experiments.benchmarks import synthetic_features as made_up_features
+from keybed.experiments.benchmarks import placeholder_store, synthetic_features
 from keybed.experiments.goal import goal_line
 
 BATCH_ROWS = 256
 SHARE_OF_FASTEST_ZARR = 0.8
 TIMES_ZARR_PYTHON = 1.5
-TIMES_ONE_FILE_A_ROW = 6.0
+TIMES_ONE_FILE_PER_ROW = 6.0
 EXTRA_MEMORY_BYTES = 1.5e9
 CONTENDERS = ("ours", "zarr-python", "zarrs", "tensorstore", "memmap", "hdf5", "pt")
 ZARR_READERS = ("zarr-python", "zarrs", "tensorstore")
@@ -43,7 +42,7 @@ ZARR_READERS = ("zarr-python", "zarrs", "tensorstore")
 
 @dataclass(frozen=True)
 class Config:
-    """rows: of made-up data. pt_rows: how many of them are also written one file a row."""
+    """rows: of synthetic data. pt_rows: how many of them are also written as one file per row."""
 
     rows: int = 16_384
     pt_rows: int = 8_192
@@ -54,7 +53,7 @@ class Config:
 
 @dataclass(frozen=True)
 class Speed:
-    """The fastest of a contender's epochs, and by how much the process grew at its peak."""
+    """The fastest of a contender's epochs, and the peak growth of its process in bytes."""
 
     contender: str
     order: str
@@ -66,12 +65,12 @@ class Speed:
 
     @property
     def rows_per_s(self) -> float:
-        """Rows a second."""
+        """Rows per second."""
         return self.rows / self.seconds
 
 
 def prepare(config: Config, folder: Path) -> Path:
-    """The store to read and, from its frames, what the other contenders read. Returns the store's path."""
+    """Make the store, and from its frames the files of the other contenders. Returns the store's path."""
     path = config.source or folder / "STORE"
     if config.source is None:
         opened = placeholder_store.create(
@@ -110,7 +109,7 @@ def _write_others(opened: store.Store, features: list[str], folder: Path, pt_row
 
 
 def measure(config: Config, folder: Path) -> list[Speed]:
-    """Every contender in both orders, by turns, in fresh processes."""
+    """Time every contender in both orders, by turns, in fresh processes."""
     best: dict[tuple[str, str], Speed] = {}
     for _ in range(config.epochs):
         for contender in CONTENDERS:
@@ -134,7 +133,7 @@ def measure(config: Config, folder: Path) -> list[Speed]:
 
 
 def table_of(speeds: list[Speed]) -> Table:
-    """One line a contender and order."""
+    """One line per contender and order."""
     table = Table("reader", "epoch", "MB/s", "rows/s", "CPU s/GB", "extra MB", box=None)
     for s in sorted(speeds, key=lambda s: (CONTENDERS.index(s.contender), s.order)):
         megabytes = s.bytes / s.seconds / 1e6
@@ -144,7 +143,7 @@ def table_of(speeds: list[Speed]) -> Table:
 
 
 def goals(speeds: list[Speed]) -> list[str]:
-    """One line a goal."""
+    """One line per goal."""
     rate = {(s.contender, s.order): s.rows_per_s for s in speeds}
     ours = rate["ours", "shuffled"]
     fastest = max(ZARR_READERS, key=lambda name: rate[name, "sequential"])
@@ -156,19 +155,21 @@ def goals(speeds: list[Speed]) -> list[str]:
         goal_line(
             "shuffled over zarr-python shuffled", ours / rate["zarr-python", "shuffled"], TIMES_ZARR_PYTHON, "at least"
         ),
-        goal_line("shuffled over one pt file a row", ours / rate["pt", "shuffled"], TIMES_ONE_FILE_A_ROW, "at least"),
+        goal_line(
+            "shuffled over one pt file per row", ours / rate["pt", "shuffled"], TIMES_ONE_FILE_PER_ROW, "at least"
+        ),
         goal_line("extra memory GB", extra / 1e9, EXTRA_MEMORY_BYTES / 1e9, "at most"),
     ]
 
 
 def layout_trial(folder: Path, quick: bool, source: Path | None) -> Table:
-    """Frames written with other chunks, shards and compressors: bytes on disk, writing, and whole-shard reading."""
+    """Write frames with other chunks, shards and compressors: bytes on disk, speed of writing and of reading whole shards."""
     from keybed.experiments.benchmarks.store_layouts import try_layouts
 
     n_rows = 2048 if quick else 8192
     if source is None:
-        values = np.concatenate([made_up_features.frames(seed, 1024) for seed in range(n_rows // 1024)])
-        states = made_up_features.layers(0, n_rows // 4)
+        values = np.concatenate([synthetic_features.frames(seed, 1024) for seed in range(n_rows // 1024)])
+        states = synthetic_features.layers(0, n_rows // 4)
     else:
         opened = store.open(source)
         n_rows = min(n_rows, opened.n_rows)
@@ -182,7 +183,7 @@ def layout_trial(folder: Path, quick: bool, source: Path | None) -> Table:
 def main() -> None:
     """Run everything and print tables and goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="little data, one epoch: does it run")
+    parser.add_argument("--quick", action="store_true", help="little data, one epoch, to see that it runs")
     parser.add_argument("--source", type=Path, help="a finished store whose frames to use")
     parser.add_argument("--folder", type=Path, help="where to put 6 GB of files (default: the temporary folder)")
     parser.add_argument("--no-layouts", action="store_true", help="leave the trial of chunks and compressors out")
@@ -193,7 +194,7 @@ def main() -> None:
     try:
         prepare(config, folder)
         speeds = measure(config, folder)
-        what = f"features of {config.source}" if config.source else "made-up features"
+        what = f"features of {config.source}" if config.source else "synthetic features"
         console.print(f"{what}: {', '.join(json.loads((folder / 'about.json').read_text())['features'])}")
         console.print(table_of(speeds))
         if not given.no_layouts:

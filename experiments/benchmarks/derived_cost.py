@@ -1,13 +1,13 @@
-"""What do the int8 and PCA views cost in ridge r, and what do they save in bytes and seconds?
+"""Cost of the int8 and PCA views in ridge r, and what they save in bytes and seconds.
 
     python -m keybed.experiments.benchmarks.derived_cost STORE                 after `keybed derive STORE`; 2 min for 8,000 rows
     python -m keybed.experiments.benchmarks.derived_cost STORE --rows 2000     fewer rows
     python -m keybed.experiments.benchmarks.derived_cost STORE --quick         1,000 of them
 
-For every encoder of a finished store: bytes on disk a row, seconds to read the chosen rows (the fastest of three turns, warm
+For every encoder of a finished store: bytes on disk per row, seconds to read the chosen rows (the fastest of three turns, warm
 page cache, int8 turned back into numbers), and the mean ridge r over the seven axis dimensions from each bin's mean and spread over
-the window: fitted on the training split, judged on the pieces of the two others, where the penalty is chosen as well, alike for
-every view. A view's cost is the r of the raw frames less its own; what the views know of the data comes from training rows too.
+the window: fitted on the training split and evaluated on the two others, where the penalty is chosen too, in the same way for
+every view. A view's cost is the r of the raw frames minus its own. The views themselves are computed from training rows.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class NothingDerived(KeybedError):
 
 @dataclass(frozen=True)
 class Config:
-    """rows: at most so many, spread evenly over the store; 0: all."""
+    """rows: at most this many, spread evenly over the store; 0: all."""
 
     store: Path
     rows: int = 8192
@@ -50,22 +50,22 @@ class Config:
 
 @dataclass(frozen=True)
 class Cost:
-    """One view of one encoder. r: mean over the axis dimensions; bytes_a_row: compressed, on disk."""
+    """One view of one encoder. r: mean over the axis dimensions; bytes_per_row: compressed, on disk."""
 
     encoder: str
     view: str
-    bytes_a_row: float
+    bytes_per_row: float
     seconds: float
     r: float
 
 
 def costs(config: Config) -> list[Cost]:
-    """Every view of every encoder, the raw frames first. Raises NothingDerived and StaleDerived."""
+    """Measure every view of every encoder, the raw frames first. Raises NothingDerived and StaleDerived."""
     store = stores.open(config.store)
     rows = store.rows()
     if config.rows and len(rows) > config.rows:
         rows = rows.take(np.linspace(0, len(rows) - 1, config.rows).astype(np.int64))
-    found = []
+    results = []
     for encoder in store.recipe.encoders:
         views = views_of(store, encoder)
         if len(views) > 1:
@@ -75,14 +75,14 @@ def costs(config: Config) -> list[Cost]:
                     best[view] = min(best[view], _reading(store, path, rows))
             for view, path in views.items():
                 size = _bytes(store, path) / store.n_rows
-                found.append(Cost(encoder.name, view, size, best[view], _ridge_r(store, encoder, path, rows)))
-    if not found:
+                results.append(Cost(encoder.name, view, size, best[view], _ridge_r(store, encoder, path, rows)))
+    if not results:
         raise NothingDerived(f"{store.path} holds no int8 or PCA view: run `keybed derive {store.path}` first")
-    return found
+    return results
 
 
 def views_of(store: Store, encoder: EncoderSpec) -> dict[str, str]:
-    """View -> array path: the raw frames, then what was derived from them."""
+    """View → array path: the raw frames, then the views derived from them."""
     found = {"frames": f"{encoder.group}/frames"}
     prefix = f"derived/{encoder.name}/frames_"
     for path in store.features:
@@ -114,27 +114,27 @@ def _ridge_r(store: Store, encoder: EncoderSpec, path: str, rows: Rows) -> float
     weight = tier_weights(rows.tier, TIER_SHARES)
     probe = RidgeProbe()
     for start in range(0, len(rows), STEP_ROWS):
-        here = slice(start, start + STEP_ROWS)
-        index = rows.index[here]
+        step = slice(start, start + STEP_ROWS)
+        index = rows.index[step]
         mask = store.read(f"{encoder.group}/mask", index) if encoder.has_mask else None
         block = frame_block("view", _read(store, path, index), mask)
-        probe.add(part[here], block, rows.score[here], rows.valid[here], weight[here])
+        probe.add(part[step], block, rows.score[step], rows.valid[step], weight[step])
     solved = probe.solve([(["train"], ["left out"])])
     best = [solved.best(k).r for k in range(len(AXIS_DIMENSIONS))]
     return float(np.mean([0.0 if r is None else r for r in best]))
 
 
 def table(found: list[Cost]) -> Table:
-    """One line a view, each beside the raw frames of its encoder."""
-    shown = Table("encoder", "view", "kB a row", "of raw", "read s", "times raw", "ridge r", "cost in r", box=None)
+    """One line per view, compared with the raw frames of its encoder."""
+    shown = Table("encoder", "view", "kB per row", "of raw", "read s", "times raw", "ridge r", "cost in r", box=None)
     raw = {c.encoder: c for c in found if c.view == "frames"}
     for c in found:
         base = raw[c.encoder]
         shown.add_row(
             c.encoder,
             c.view,
-            f"{c.bytes_a_row / 1e3:.2f}",
-            f"{c.bytes_a_row / base.bytes_a_row:.0%}",
+            f"{c.bytes_per_row / 1e3:.2f}",
+            f"{c.bytes_per_row / base.bytes_per_row:.0%}",
             f"{c.seconds:.2f}",
             f"{base.seconds / c.seconds:.1f}",
             f"{c.r:.3f}",

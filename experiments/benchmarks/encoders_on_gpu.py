@@ -1,8 +1,8 @@
-"""MERT on a GPU: share of the card's own bf16 matrix rate, as written and compiled, and what the time goes into.
+"""MERT on a GPU: its share of the card's bf16 matrix rate, as written and compiled, and the time by kind of kernel.
 
-`python -m keybed.experiments.benchmarks.bench_encoders --gpu` runs it. One run measures the card's matrix rate and its copying
-rate, rows per second of both sizes at three batch sizes, how far bfloat16 is from float32, compiled and as written, and whether it
-repeats to the byte. `where_time_goes` then takes one run apart.
+`python -m keybed.experiments.benchmarks.bench_encoders --gpu` runs it. One run measures the card's matrix and copying rates,
+rows per second of both sizes at three batch sizes, the error of bfloat16 against float32, compiled and as written, and whether
+a second run gives the same bytes. `where_time_goes` then profiles one run.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from keybed.extract.encoders.mert.spec import ARCHITECTURES
 
 PRODUCT_ROWS = 64
 BATCH_SIZES = (PRODUCT_ROWS, 32, 128)
-"""The product's own first, and the only one that a goal is about."""
+"""The first one is what extraction uses; the goal is for it alone."""
 _MATRIX_SIDE, _COPY_BYTES = 8192, 2**32
 _KINDS = {
     "attention": ("flash", "fmha", "sdpa", "attention"),
@@ -34,7 +34,7 @@ _REST = "memory traffic (activations, norms, sums, layouts)"
 
 
 def kind_of_kernel(name: str) -> str:
-    """What a kernel of this name spends its time on."""
+    """The kind of work of a kernel of this name."""
     lower = name.lower()
     return next((kind for kind, words in _KINDS.items() if any(word in lower for word in words)), _REST)
 
@@ -54,7 +54,7 @@ def flops_per_row(architecture: Mapping[str, Any], window_s: float) -> float:
 
 
 def measure(clips: Sequence[Clip], n_bins: int) -> None:
-    """Print everything; the clips are all of one length."""
+    """Measure and print; all clips have one length."""
     import torch
 
     if not torch.cuda.is_available():
@@ -77,7 +77,7 @@ def _matrix_rate() -> float:
 
 
 def _copying_rate() -> float:
-    """Bytes read and written in a second."""
+    """Bytes read and written per second."""
     import torch
 
     source, target = (torch.zeros(_COPY_BYTES, device="cuda", dtype=torch.uint8) for _ in range(2))
@@ -88,7 +88,7 @@ def _measure_size(size: str, least: float, rate: float, clips: Sequence[Clip], n
     import torch
 
     flops, window_s, share = flops_per_row(ARCHITECTURES[size], clips[0].window_s), clips[0].window_s, {}
-    said: dict[str, Pooled] = {}
+    pooled_by_execution: dict[str, Pooled] = {}
     for batch_rows in BATCH_SIZES:
         for how in ("as written", "compiled"):
             # One code object serves every layer and size: each (size, batch) starts with none compiled.
@@ -101,21 +101,21 @@ def _measure_size(size: str, least: float, rate: float, clips: Sequence[Clip], n
             ready_s = time.perf_counter() - began
             row_s = _best(partial(encoder.encode, clips), 3) / len(clips)
             print(
-                f"MERT-{size}, {batch_rows} rows a batch, {encoder.execution}: {1 / row_s:.0f} rows/s, "
+                f"MERT-{size}, {batch_rows} rows per batch, {encoder.execution}: {1 / row_s:.0f} rows/s, "
                 f"{flops / row_s / rate:.1%} of the matrix rate, peak {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB, "
                 f"ready after {ready_s:.0f} s",
                 flush=True,
             )
             if batch_rows == PRODUCT_ROWS:
-                said[encoder.execution], share[encoder.execution] = first, flops / row_s / rate
+                pooled_by_execution[encoder.execution], share[encoder.execution] = first, flops / row_s / rate
                 again = encoder.encode(clips[: 2 * batch_rows])
-                print(f"    repeats to the byte: {again.layers.tobytes() == first.layers.tobytes()}")
+                print(f"    second run gives the same bytes: {again.layers.tobytes() == first.layers.tobytes()}")
                 for line in where_time_goes(encoder, clips[: 4 * batch_rows], flops):
                     print("   ", line)
     exact = _encoder(size, n_bins, window_s, PRODUCT_ROWS, compile=False, dtype="float32").encode(
         clips[: 2 * PRODUCT_ROWS]
     )
-    for execution, pooled in said.items():
+    for execution, pooled in pooled_by_execution.items():
         for line in bfloat16_error(f"MERT-{size}, {execution}", exact, pooled):
             print(line, flush=True)
     name = f"mert_{size.lower()}_share_of_matmul"
@@ -152,13 +152,13 @@ def _encoder(
 
 
 def where_time_goes(encoder: Any, clips: Sequence[Clip], flops: float) -> Iterator[str]:
-    """The card's time by kind of kernel, how long it waits, and what the convolutional front end takes by itself."""
+    """GPU time by kind of kernel, share of waiting, and the time of the convolutional front end alone."""
     import torch
     from torch.profiler import ProfilerActivity, profile
 
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA]) as profiled:
         wall_s = _timed(partial(encoder.encode, clips))
-    # Operators are listed too, with the time of their kernels again.
+    # Operators are listed too; their time is that of their kernels and must not be counted twice.
     kernels = {
         event.key: event.self_device_time_total / 1e6
         for event in profiled.key_averages()
@@ -170,7 +170,7 @@ def where_time_goes(encoder: Any, clips: Sequence[Clip], flops: float) -> Iterat
         by_kind[kind_of_kernel(name)] = by_kind.get(kind_of_kernel(name), 0.0) + seconds
     yield f"kernels and copies take {busy_s / wall_s:.0%} of the time (the profiler's own cost counted); of that:"
     for kind, seconds in sorted(by_kind.items(), key=lambda item: -item[1]):
-        yield f"{seconds / busy_s:6.1%} {kind}, {seconds / len(clips) * 1e3:.3f} ms a row"
+        yield f"{seconds / busy_s:6.1%} {kind}, {seconds / len(clips) * 1e3:.3f} ms per row"
     if products_s := by_kind.get("matrix products"):
         yield f"matrix products alone run at {flops * len(clips) / products_s / 1e12:.0f} TFLOP/s or less"
     for name, seconds in sorted(kernels.items(), key=lambda item: -item[1])[:8]:
@@ -178,7 +178,7 @@ def where_time_goes(encoder: Any, clips: Sequence[Clip], flops: float) -> Iterat
     waveforms = torch.randn(encoder._batch_rows, encoder._n_samples, device="cuda")
     with torch.inference_mode():
         front_s = _best(lambda: encoder._model.convolutions(waveforms), 5) / len(waveforms)
-    yield f"the convolutional front end by itself: {front_s * 1e3:.3f} ms a row"
+    yield f"the convolutional front end by itself: {front_s * 1e3:.3f} ms per row"
 
 
 def _best(run: Callable[[], Any], times: int) -> float:

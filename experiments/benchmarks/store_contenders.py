@@ -1,4 +1,4 @@
-"""One contender of bench_store, in a process of its own: reads an epoch twice and prints the second one's time as JSON.
+"""One contender of bench_store in a process of its own: read an epoch twice and print the second one's time as JSON.
 
 store_contenders.py FOLDER CONTENDER sequential|shuffled
 """
@@ -22,12 +22,12 @@ Block = Callable[[int, int], list[np.ndarray]]
 
 
 def batches_of(folder: Path, contender: str, order: str, seed: int) -> Iterator[list[np.ndarray]]:
-    """Batches of every feature, as arrays of BATCH_ROWS rows that the reader may keep."""
+    """Batches of every feature, as arrays of BATCH_ROWS rows that the caller may keep."""
     about = json.loads((folder / "about.json").read_text())
     if contender == "ours":
         yield from _ours(about, order, seed)
     elif contender == "pt":
-        yield from _one_file_a_row(folder, order, seed)
+        yield from _one_file_per_row(folder, order, seed)
     else:
         block = _READERS[contender](folder, about)
         together = about["shard_rows"] * (SHARDS_TOGETHER if order == "shuffled" else 1)
@@ -120,7 +120,7 @@ _MODULES = {
 }
 
 
-def _one_file_a_row(folder: Path, order: str, seed: int) -> Iterator[list[np.ndarray]]:
+def _one_file_per_row(folder: Path, order: str, seed: int) -> Iterator[list[np.ndarray]]:
     import torch
 
     n_rows = sum(1 for _ in (folder / "pt").iterdir())
@@ -131,7 +131,7 @@ def _one_file_a_row(folder: Path, order: str, seed: int) -> Iterator[list[np.nda
 
 
 def main(folder: str, contender: str, order: str) -> None:
-    """Read one epoch to warm caches, code and buffers, then one that counts."""
+    """Read one epoch to warm caches and buffers, then one that is timed."""
     for module in _MODULES[contender]:
         import_module(module)
     base = _status_bytes("VmRSS")

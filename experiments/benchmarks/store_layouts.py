@@ -1,4 +1,4 @@
-"""The trial behind the store's chunks, shards and compressor: the same numbers laid down in other ways."""
+"""Comparison of chunks, shards and compressors: size and speed of the same arrays in other layouts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ REPEATS = 3
 
 
 def compressors() -> dict[str, list[Any]]:
-    """What a chunk may go through; all end in crc32c as the store's do."""
+    """Name → codecs of a chunk; all end in crc32c as the store's do."""
     from zarr.codecs import BloscCodec, Crc32cCodec, ZstdCodec
 
     def blosc(name: Any, level: int, shuffle: Any) -> Any:
@@ -37,7 +37,7 @@ def compressors() -> dict[str, list[Any]]:
 def try_layouts(folder: Path, frames: np.ndarray, layers: np.ndarray, quick: bool) -> Table:
     """Size, writing speed and reading speed (whole shards; one state of layers) of each combination.
 
-    Read as a store reads where the layout is one that it reads directly (Blosc), by zarrs where it is not.
+    Blosc layouts are read as the store reads them (DirectArray), others by zarrs.
     """
     table = Table("array", "chunk", "shard rows", "compressor", "size", "write MB/s", "read MB/s", "rows/s", box=None)
     shard = min(1024, len(frames))

@@ -1,1 +1,1 @@
-"""The command line `keybed`: one module for each group of subcommands."""
+"""The command line `keybed` (entry: `main.main`): one module per group of subcommands."""

@@ -1,4 +1,4 @@
-"""Which extra of pyproject.toml brings a library that is not installed: an experimenter needs no torch, an extraction node no JAX."""
+"""The extra of pyproject.toml that installs a missing library. Nobody needs all: heads need no torch, extraction no JAX."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _LIBRARIES = {
 
 
 def what_to_install(error: ModuleNotFoundError) -> str | None:
-    """A sentence that says how to get the library that was not found; None where no extra brings it."""
+    """A sentence on how to install the library that was not found; None where no extra has it."""
     library = (error.name or "").partition(".")[0]
     extra = next((extra for extra, libraries in _LIBRARIES.items() if library in libraries), None)
     if extra is None:

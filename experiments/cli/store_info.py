@@ -1,4 +1,4 @@
-"""`keybed info`: what a store holds, for a person; everything comes from the store itself."""
+"""`keybed info`: print what a store holds; everything is read from the store itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ def describe_store(store: Store, console: Console) -> None:
     console.print(f"[bold]{store.path}[/]  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}")
     for spec in recipe.encoders:
         if spec.random_weights:
-            console.print(f"[bold red]RANDOM WEIGHTS: {spec.name} holds seeded noise, not music's features[/]")
+            console.print(
+                f"[bold red]RANDOM WEIGHTS: {spec.name} holds features of seeded random weights, not of a trained encoder[/]"
+            )
     segments, audio, degradation = recipe.segments, recipe.audio, recipe.degradation
     console.print(
         f"{segments['n_segments']:,} segments of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {recipe.n_rows:,} rows; "
@@ -85,7 +87,7 @@ def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:
 
 
 def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
-    """Every number with what it means; the words are the code's own, so only where that code made this store."""
+    """Print every number with its meaning, which is taken from the code; without meanings where another version made the store."""
     from keybed.extract.degrade.parameters import CODE_VERSION, explain
 
     console.print("[bold]every other parameter of the degradation[/]")

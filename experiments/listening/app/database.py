@@ -1,6 +1,6 @@
-"""Ratings in SQLite, append-only: every save stays, the newest edit counts, the same save twice is one.
+"""Ratings in SQLite, append-only: every save stays, the newest edit counts, a repeated save is stored once.
 
-Each call opens its own connection, so threads and raters share nothing; a save is on disk before it is acknowledged.
+Each call opens its own connection, so threads share none; a save is on disk before it is acknowledged.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ _COLUMNS = "save_id, edit, scores, done, listened_s, plays"
 
 
 class EditConflict(Exception):
-    """Another window saved this presentation first; `current` is what it saved."""
+    """Another browser window saved this presentation first; `current` is its rating."""
 
     def __init__(self, current: Rating) -> None:
-        super().__init__(f"edit {current.edit} is there already")
+        super().__init__(f"edit {current.edit} exists already")
         self.current = current
 
 
@@ -51,7 +51,7 @@ class Database:
             connection.execute(_TABLE)
 
     def save(self, rater: str, position: int, rating: Rating) -> Rating:
-        """Append one edit and return what now counts. Saving the same save_id again changes nothing.
+        """Append one edit and return the rating that now counts. Saving the same save_id again changes nothing.
 
         Raises EditConflict where the edit is not the one after the newest.
         """
@@ -87,7 +87,7 @@ class Database:
             return rating
 
     def current(self, rater: str) -> dict[int, Rating]:
-        """Position → the rating that counts, of one rater."""
+        """Position → the newest rating, of one rater."""
         with self._connection() as connection:
             rows = connection.execute(
                 f"SELECT position, {_COLUMNS} FROM save WHERE rater = ? ORDER BY position, edit",  # noqa: S608

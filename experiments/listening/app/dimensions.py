@@ -1,4 +1,4 @@
-"""What raters are asked: eight scales, each with words at both ends and a line that says what to listen for."""
+"""The eight scales of the rating page, each with words for both ends and a line on what to listen for."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ SCALES = (
         "Note accuracy",
         "wrong notes all over",
         "no wrong note to be heard",
-        "Wrong, added or clashing notes. Judge what you hear, not what you know of the score.",
+        "Wrong, added or clashing notes. Rate what you hear, not what you know of the score.",
     ),
     Scale(
         "rhythmic_stability",
         "Rhythmic stability",
         "uneven, stumbling",
         "steady and under control",
-        "Evenness of the pulse and of runs and chords. A rubato that is meant is not a fault.",
+        "Evenness of the pulse and of runs and chords. Intended rubato is not a fault.",
     ),
     Scale(
         "articulation_clarity",

@@ -1,4 +1,4 @@
-"""How often one rater or one address may ask: a token bucket for each, in memory."""
+"""Limits on requests per rater and per address: a token bucket for each, in memory."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ class RateLimit:
     def __init__(
         self, per_s: float, burst: int, *, keys: int = 4096, clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """A limit that has seen nobody yet."""
+        """Start with a full bucket for every key."""
         self.per_s, self.burst, self.keys, self._clock = per_s, burst, keys, clock
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._lock = threading.Lock()
 
     def allows(self, key: str) -> bool:
-        """Spend one request of this key; false where it has none left."""
+        """Use one request of this key; false where it has none left."""
         with self._lock:
             now = self._clock()
             left, then = self._buckets.pop(key, (float(self.burst), now))
@@ -32,7 +32,7 @@ class RateLimit:
             return allowed
 
     def spent(self, key: str) -> bool:
-        """True where the key has nothing left now; spends nothing."""
+        """True where the key has no request left now; uses none."""
         with self._lock:
             left, then = self._buckets.get(key, (float(self.burst), self._clock()))
             return left + (self._clock() - then) * self.per_s < 1

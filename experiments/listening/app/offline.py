@@ -1,4 +1,4 @@
-"""The rating page as a folder that needs no server: one a rater, opened by double click, its result one file."""
+"""The rating page as one folder per rater: it opens by double click, needs no server, and its result is one file."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ MAX_RESULT_BYTES = 8_000_000
 
 
 def write_offline(rating_set: RatingSet, out: Path) -> dict[str, Path]:
-    """Write OUT/<rater>/index.html and its sounds, numbered by position; returns each rater's folder."""
+    """Write OUT/<rater>/index.html and its sound files, numbered by position; returns rater → folder."""
     folders = {}
     for rater, order in rating_set.orders.items():
         folder = out / re.sub(r"\W+", "-", rater)
         (folder / "audio").mkdir(parents=True)
         for position, presentation in enumerate(order, start=1):
             shutil.copyfile(rating_set.audio(presentation.clip), folder / "audio" / f"{position}.flac")
-        told = session(rating_set, rater, {}) | {"token": rating_set.tokens[rater]}
-        (folder / "index.html").write_text(_page(told), encoding="utf-8")
+        page_session = session(rating_set, rater, {}) | {"token": rating_set.tokens[rater]}
+        (folder / "index.html").write_text(_page(page_session), encoding="utf-8")
         folders[rater] = folder
     return folders
 
 
-def _page(told: dict[str, Any]) -> str:
+def _page(page_session: dict[str, Any]) -> str:
     """index.html with its style, script and session inside."""
     page = (PAGE / "index.html").read_text(encoding="utf-8")
     style = (PAGE / "rating.css").read_text(encoding="utf-8")
     script = (PAGE / "rating.js").read_text(encoding="utf-8")
-    data = json.dumps(told).replace("<", "\\u003c")
+    data = json.dumps(page_session).replace("<", "\\u003c")
     inside = f'<script type="application/json" id="session">{data}</script>\n<script type="module">\n{script}</script>'
     page = page.replace('<link rel="stylesheet" href="../../page/rating.css">', f"<style>\n{style}</style>")
     return page.replace('<script type="module" src="../../page/rating.js"></script>', inside)
@@ -45,7 +45,7 @@ def _page(told: dict[str, Any]) -> str:
 def read_result(path: Path, rating_set: RatingSet) -> tuple[str, dict[int, Rating]]:
     """(rater, position → rating) from a file that an offline rater sent back.
 
-    Raises NotARatingSet where it belongs to another set or rater, InvalidRating where a rating in it is none.
+    Raises NotARatingSet where it belongs to another set or rater, InvalidRating where a rating in it is malformed.
     """
     if path.stat().st_size > MAX_RESULT_BYTES:
         raise InvalidRating(f"{path}: over {MAX_RESULT_BYTES} bytes")
@@ -58,12 +58,12 @@ def read_result(path: Path, rating_set: RatingSet) -> tuple[str, dict[int, Ratin
     rater = rating_set.rater_of(str(data.get("token", "")))
     if data.get("set_id") != rating_set.set_id or rater is None:
         raise NotARatingSet(f"{path} was made with another set or another rater's link")
-    found = {}
+    ratings = {}
     for position, rating in data["ratings"].items():
         if not position.isdigit() or not 1 <= int(position) <= len(rating_set.orders[rater]):
             raise InvalidRating(f"{path}: position {position!r}")
         try:
-            found[int(position)] = check_rating(rating)
+            ratings[int(position)] = check_rating(rating)
         except InvalidRating as error:
             raise InvalidRating(f"{path}: clip {position}: {error}") from error
-    return rater, found
+    return rater, ratings

@@ -1,9 +1,9 @@
-"""A set of clips to be rated, as a folder: what is played, to whom and in which order. Answers live elsewhere.
+"""A rating set as a folder: the clips, and which rater hears them in which order. The answer key is in private/.
 
 SET/set.json        clips and each rater's order (read by the server alone; a rater sees their own positions only)
-SET/audio/          one FLAC a clip, its name a random code
-SET/private/        tokens of the raters, and the answers; nothing in it is ever served
-SET/ratings.sqlite  what was rated on the page        SET/returned/  files sent back by offline raters
+SET/audio/          one FLAC per clip, named by a random code
+SET/private/        the raters' tokens and the answer key; nothing in it is served
+SET/ratings.sqlite  ratings from the page        SET/returned/  files from offline raters
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _NAME = re.compile(r"[\w][\w .-]{0,39}")
 
 
 class NotARatingSet(KeybedError):
-    """The folder is not a set of clips to be rated, or only part of one."""
+    """The folder is not a rating set, or not a complete one."""
 
 
 @dataclass(frozen=True)
 class Presentation:
-    """One clip as one rater meets it. Anchors come first and are practice; a repeat is a main clip heard again."""
+    """One clip in one rater's order. Anchors are the practice clips at the start; a repeat is a main clip a second time."""
 
     clip: str
     role: Role
@@ -49,34 +49,34 @@ class RatingSet:
     tokens: Mapping[str, str]
 
     def audio(self, clip: str) -> Path:
-        """Where a clip's sound lies. KeyError for a clip that is not of this set, so no path leaves the folder."""
+        """Path of a clip's sound. Raises KeyError for a clip of another set, so that no path leaves the folder."""
         if clip not in self.seconds:
             raise KeyError(clip)
         return self.folder / "audio" / f"{clip}.flac"
 
     @property
     def database(self) -> Path:
-        """The file that the server keeps ratings in."""
+        """File with the ratings of the page."""
         return self.folder / "ratings.sqlite"
 
     @property
     def returned(self) -> Path:
-        """Where files of offline raters are put."""
+        """Folder for the files of offline raters."""
         return self.folder / "returned"
 
     def rater_of(self, token: str) -> str | None:
-        """The rater whose token this is; every token is compared, in constant time each."""
-        found = None
+        """The rater with this token, or None; every token is compared, each in constant time."""
+        owner = None
         for rater, secret in self.tokens.items():
             if hmac.compare_digest(secret.encode(), token.encode()):
-                found = rater
-        return found
+                owner = rater
+        return owner
 
 
 def new_tokens(raters: Sequence[str]) -> dict[str, str]:
-    """A fresh secret for each rater (144 bits). Raises ValueError for names that are no plain words, or doubled."""
+    """A fresh secret for each rater (144 bits). Raises ValueError for names with other characters than letters, digits, spaces, dots and hyphens, or repeated ones."""
     if len(set(raters)) != len(raters) or not raters:
-        raise ValueError(f"raters need names, each its own: {list(raters)}")
+        raise ValueError(f"every rater needs a name of its own: {list(raters)}")
     for name in raters:
         if not _NAME.fullmatch(name):
             raise ValueError(f"rater name {name!r}: use letters, digits, spaces, dots and hyphens, 40 at most")
@@ -109,15 +109,15 @@ def read_set(folder: Path) -> RatingSet:
     data = json.loads((folder / "set.json").read_text(encoding="utf-8"))
     if data.get("format") != FORMAT_VERSION:
         raise NotARatingSet(f"{folder / 'set.json'}: format {data.get('format')}, this version reads {FORMAT_VERSION}")
-    found = RatingSet(
+    rating_set = RatingSet(
         folder,
         data["set_id"],
         data["seconds"],
         {rater: tuple(Presentation(**p) for p in order) for rater, order in data["orders"].items()},
         json.loads((folder / "private" / "tokens.json").read_text(encoding="utf-8")),
     )
-    _check(found)
-    return found
+    _check(rating_set)
+    return rating_set
 
 
 def _check(rating_set: RatingSet) -> None:

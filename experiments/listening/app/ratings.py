@@ -1,4 +1,4 @@
-"""One saved rating, checked before it is believed. The same check reads the page's saves and offline raters' files."""
+"""One saved rating and its check, for the page's saves and for offline raters' files."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _FIELDS = {"save_id", "edit", "scores", "done", "listened_s", "plays"}
 
 
 class InvalidRating(KeybedError):
-    """What was sent is not a rating; the message says which field and why."""
+    """Data that are not a valid rating; the message names the field and the reason."""
 
 
 @dataclass(frozen=True)
 class Rating:
-    """One state of one presentation's sliders.
+    """The eight sliders of one presentation at one save.
 
     scores: dimension → 0..100, or None for "cannot tell"; a dimension not yet touched is absent. done: the rater went on,
     so all are present. edit counts the saves of this presentation from 1, save_id makes sending twice harmless.

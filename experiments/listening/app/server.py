@@ -1,4 +1,4 @@
-"""The server: a page, a session, sounds and saves, each behind a rater's own secret link."""
+"""The rating server: page, session, sound and saves, each under a rater's own secret link."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def build_app(
     per_rater: RateLimit | None = None,
     strangers: RateLimit | None = None,
 ) -> Starlette:
-    """The ASGI application. Requests under other host names are refused (a web page elsewhere cannot reach it by DNS)."""
+    """The ASGI application. It refuses requests under other host names (DNS rebinding)."""
     per_rater = per_rater or RateLimit(per_s=10, burst=60)
     strangers = strangers or RateLimit(per_s=0.2, burst=20)
 
@@ -118,7 +118,7 @@ def _position(rating_set: RatingSet, rater: str, request: Request) -> int | None
 
 
 async def _body(request: Request) -> bytes | None:
-    """The whole body, or None as soon as it is over the limit."""
+    """The whole body, or None where it is longer than the limit."""
     parts, size = [], 0
     async for part in request.stream():
         size += len(part)

@@ -1,4 +1,4 @@
-"""`keybed phase5 serve`: run the page on this machine, or write it as a folder for raters without a connection."""
+"""`keybed phase5 serve`: serve the rating page from this machine, or write it as folders for raters without a connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from keybed.store.errors import KeybedError
 
 
 def links(config: ServeConfig, rating_set: RatingSet) -> dict[str, str]:
-    """Each rater's own link."""
+    """Rater → personal link."""
     host = f"[{config.host}]" if ":" in config.host else config.host
     base = (config.public_url or f"http://{host}:{config.port}").rstrip("/")
     return {rater: f"{base}/r/{token}/" for rater, token in rating_set.tokens.items()}
@@ -32,7 +32,7 @@ def serve(config: ServeConfig, console: Console) -> None:
             console.print(f"{rater}: {folder / 'index.html'}", highlight=False)
         console.print(
             f"Send each rater their own folder. Put the files they send back into {rating_set.returned}, "
-            f"then: keybed phase5 ingest {config.folder}",
+            f"then run: keybed phase5 ingest {config.folder}",
             highlight=False,
         )
         return
@@ -41,12 +41,14 @@ def serve(config: ServeConfig, console: Console) -> None:
     from keybed.experiments.listening.app.server import build_app
 
     database = Database(rating_set.database)
-    table = Table("rater", "rated", "link", title="Personal links: whoever has one rates as that rater")
+    table = Table("rater", "rated", "link", title="Personal links (each rates as that rater)")
     for rater, link in links(config, rating_set).items():
         done = sum(r.done for r in database.current(rater).values())
         table.add_row(rater, f"{done} of {len(rating_set.orders[rater])}", link)
     console.print(table)
-    console.print(f"Stop with Ctrl-C; ratings stay. Then: keybed phase5 ingest {config.folder}", highlight=False)
+    console.print(
+        f"Stop with Ctrl-C; ratings are kept. Then run: keybed phase5 ingest {config.folder}", highlight=False
+    )
     app = build_app(rating_set, database, allowed_hosts=_hosts(config))
     server = uvicorn.Server(
         uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", server_header=False)
@@ -54,11 +56,13 @@ def serve(config: ServeConfig, console: Console) -> None:
     try:
         server.run()
     except SystemExit as stopped:
-        raise KeybedError(f"cannot listen on {config.host}:{config.port}; is it taken? Try another --port") from stopped
+        raise KeybedError(
+            f"cannot listen on {config.host}:{config.port}; another program may use it, so give another --port"
+        ) from stopped
 
 
 def _hosts(config: ServeConfig) -> list[str]:
-    """Host names that a request may carry. Bound to every interface, any: the token guards alone."""
+    """Host names that a request may carry; any where the server listens on every interface (tokens protect it then)."""
     if config.host in ("0.0.0.0", "::"):  # noqa: S104
         return ["*"]
     named = [config.public_url.split("//")[-1].split("/")[0].rsplit(":", 1)[0]] if config.public_url else []

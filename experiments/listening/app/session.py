@@ -1,4 +1,4 @@
-"""What one rater's page is told: the scales, how long each clip is, what is practice, and what is saved. No answers."""
+"""The data of one rater's page: scales, length of each clip, practice or not, saved ratings. Nothing of the answer key."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from keybed.experiments.listening.app.ratings import Rating
 
 
 def session(rating_set: RatingSet, rater: str, saved: Mapping[int, Rating]) -> dict[str, Any]:
-    """Plain JSON for the page. Positions count from 1; a repeat looks like any other clip, only practice is marked."""
+    """Plain JSON for the page. Positions count from 1; practice clips are marked, repeats are not."""
     order = rating_set.orders[rater]
     return {
         "set_id": rating_set.set_id,

@@ -32,7 +32,7 @@ def test_int8_costs_next_to_nothing_and_too_few_components_cost_much(
         assert abs(raw.r - int8.r) < 0.02
         assert abs(raw.r - ten.r) < 0.02, "ten components of ten channels lose nothing but float16"
         assert one.r < raw.r - 0.1
-        assert int8.bytes_a_row < 0.75 * raw.bytes_a_row
-        assert one.bytes_a_row < raw.bytes_a_row
+        assert int8.bytes_per_row < 0.75 * raw.bytes_per_row
+        assert one.bytes_per_row < raw.bytes_per_row
     assert table(list(found.values())).row_count == 8
     assert len(costs(Config(path, rows=200))) == 8

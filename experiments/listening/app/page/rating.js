@@ -1,23 +1,23 @@
 // The rating page. State flows one way: a slider changes `answers`, `answers` is kept in this browser at once, then sent.
-// Online, each save carries the edit it builds on; the server refuses one that another window has overtaken.
-// Offline (a session inside the page), this browser is the only place, and the result is a downloaded file.
+// Online, each save carries the edit it builds on; the server refuses one that another window has saved over.
+// Offline (the session is inside the page), ratings are kept in this browser alone, and the result is a downloaded file.
 
 const find = (id) => document.getElementById(id);
 const audio = find("audio");
-const inside = find("session");
-const offline = inside !== null;
+const embedded = find("session");
+const offline = embedded !== null;
 const SAVE_AFTER_MS = 500;
-const ENOUGH = 0.9; // of a clip heard, before going on
+const ENOUGH = 0.9; // of a clip played, before going on
 
-let told; // the session
+let session;
 let position = 1; // of the clip on screen, from 1; clips.length + 1 is the end
 let answers = {}; // position → {scores, done, listened_s, plays, edit, sent: [save ids on their way], dirty}
 let timer = 0;
 let sending = null;
-let heard = 0; // furthest second of this clip, listened to in one go
+let played = 0; // seconds of this clip that were played without a jump
 let lastTime = 0;
 
-const storageKey = () => `keybed ${told.set_id} ${told.rater}`;
+const storageKey = () => `keybed ${session.set_id} ${session.rater}`;
 const blank = () => ({ scores: {}, done: false, listened_s: 0, plays: 0, edit: 0, sent: [], dirty: false });
 const answer = () => (answers[position] ??= blank());
 const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) => b.toString(16).padStart(2, "0")).join("");
@@ -40,8 +40,8 @@ function kept() {
 }
 
 async function begin() {
-  told = offline ? JSON.parse(inside.textContent) : await (await ask("session.json")).json();
-  for (const [at, saved] of Object.entries(told.saved)) {
+  session = offline ? JSON.parse(embedded.textContent) : await (await ask("session.json")).json();
+  for (const [at, saved] of Object.entries(session.saved)) {
     answers[at] = { ...blank(), ...saved, sent: [saved.save_id] };
   }
   const before = kept();
@@ -52,10 +52,10 @@ async function begin() {
       answers[at] = { ...mine, edit: server ? server.edit : mine.edit };
     }
   }
-  document.title = `Rate piano playing (${told.rater})`;
+  document.title = `Rate piano playing (${session.rater})`;
   build();
-  const open = told.clips.findIndex((_, i) => !answers[i + 1]?.done);
-  show(open < 0 ? told.clips.length + 1 : open + 1);
+  const open = session.clips.findIndex((_, i) => !answers[i + 1]?.done);
+  show(open < 0 ? session.clips.length + 1 : open + 1);
   if (Object.values(answers).some((a) => a.dirty)) send();
 }
 
@@ -66,7 +66,7 @@ async function ask(url, options) {
 }
 
 function build() {
-  told.scales.forEach((scale, i) => {
+  session.scales.forEach((scale, i) => {
     const card = document.createElement("div");
     card.className = "scale";
     card.dataset.name = scale.name;
@@ -108,7 +108,7 @@ function touch() {
   mine.version = (mine.version ?? 0) + 1;
   keep();
   if (offline) return say("Kept in this browser", "good");
-  say("Saving…"); // from now on "Saved" would be a lie
+  say("Saving…"); // the shown state is no longer saved
   clearTimeout(timer);
   timer = setTimeout(send, SAVE_AFTER_MS);
 }
@@ -127,7 +127,7 @@ async function sendAll() {
     const mine = answers[at];
     const { version } = mine;
     const save_id = newId();
-    mine.sent = [...mine.sent, save_id]; // all since the last answer: the one that arrived may be the oldest
+    mine.sent = [...mine.sent, save_id]; // all since the last reply: any of them may have arrived
     keep();
     say("Saving…");
     const { scores, done, listened_s, plays } = mine;
@@ -156,15 +156,15 @@ async function sendAll() {
 }
 
 function show(at) {
-  position = Math.min(Math.max(at, 1), told.clips.length + 1);
-  const end = position > told.clips.length;
+  position = Math.min(Math.max(at, 1), session.clips.length + 1);
+  const end = position > session.clips.length;
   find("main").hidden = end;
   find("end").hidden = !end;
   document.querySelector(".player").hidden = end;
   notice("");
   document.querySelectorAll(".missing").forEach((card) => card.classList.remove("missing"));
   audio.pause();
-  heard = 0;
+  played = 0;
   lastTime = 0;
   if (!end) audio.src = `audio/${position}.flac`;
   else audio.removeAttribute("src");
@@ -175,10 +175,10 @@ function show(at) {
 }
 
 function paint() {
-  const n = told.clips.length;
-  const done = told.clips.filter((_, i) => answers[i + 1]?.done).length;
-  const practice = told.clips.filter((c) => c.practice).length;
-  const clip = told.clips[position - 1];
+  const n = session.clips.length;
+  const done = session.clips.filter((_, i) => answers[i + 1]?.done).length;
+  const practice = session.clips.filter((c) => c.practice).length;
+  const clip = session.clips[position - 1];
   find("where").textContent = !clip
     ? "All clips rated"
     : clip.practice
@@ -211,7 +211,7 @@ function paint() {
   find("next").setAttribute("aria-disabled", String(missing().length > 0 || !listened()));
 }
 
-const missing = () => told.scales.filter((s) => answer().scores[s.name] === undefined);
+const missing = () => session.scales.filter((s) => answer().scores[s.name] === undefined);
 const listened = () => answer().plays > 0 || answer().done;
 
 async function next() {
@@ -230,7 +230,7 @@ async function next() {
   send();
   const first = position;
   show(position + 1);
-  if (first < told.clips.length) audio.play().catch(() => {});
+  if (first < session.clips.length) audio.play().catch(() => {});
   find("main").focus({ preventScroll: true });
 }
 
@@ -248,7 +248,7 @@ function download() {
     const { scores, done, listened_s, plays } = a;
     ratings[at] = { save_id: newId(), edit: 1, scores, done, listened_s, plays };
   }
-  const { set_id, rater, token } = told;
+  const { set_id, rater, token } = session;
   const text = JSON.stringify({ format: "keybed-ratings-1", set_id, rater, token, ratings });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
@@ -273,18 +273,18 @@ const toggle = () => (audio.paused ? audio.play().catch((e) => notice(`The clip 
 
 audio.addEventListener("timeupdate", () => {
   const step = audio.currentTime - lastTime;
-  if (step > 0 && step < 2) heard += step; // a jump is not listening
+  if (step > 0 && step < 2) played += step; // a jump is not listening
   lastTime = audio.currentTime;
-  const length = audio.duration || told.clips[position - 1]?.seconds || 1;
+  const length = audio.duration || session.clips[position - 1]?.seconds || 1;
   find("seek").value = (1000 * audio.currentTime) / length;
   find("clock").textContent = `${clock(audio.currentTime)} / ${clock(length)}`;
 });
 audio.addEventListener("ended", () => {
   const mine = answer();
-  if (heard >= ENOUGH * audio.duration - 0.3) {
+  if (played >= ENOUGH * audio.duration - 0.3) {
     mine.plays += 1;
-    mine.listened_s = Math.round((mine.listened_s + heard) * 10) / 10;
-    heard = 0;
+    mine.listened_s = Math.round((mine.listened_s + played) * 10) / 10;
+    played = 0;
     touch();
     paint();
   }
@@ -307,7 +307,7 @@ find("back").addEventListener("click", () => position > 1 && show(position - 1))
 find("download").addEventListener("click", download);
 
 document.addEventListener("keydown", (event) => {
-  if (!told || event.ctrlKey || event.metaKey || event.altKey) return;
+  if (!session || event.ctrlKey || event.metaKey || event.altKey) return;
   const at = document.activeElement;
   const button = at?.tagName === "BUTTON" || at?.tagName === "SUMMARY";
   const card = at?.closest?.(".scale");
@@ -317,14 +317,14 @@ document.addEventListener("keydown", (event) => {
   else if (key === "r" || key === "R") {
     audio.currentTime = 0;
     lastTime = 0;
-    heard = 0;
+    played = 0;
     audio.play().catch(() => {});
-  } else if (/^[1-8]$/.test(key) && position <= told.clips.length) {
+  } else if (/^[1-8]$/.test(key) && position <= session.clips.length) {
     sliders[Number(key) - 1].focus();
     sliders[Number(key) - 1].closest(".scale").scrollIntoView({ block: "center" });
   } else if ((key === "x" || key === "X") && card) {
     change(card.dataset.name, answer().scores[card.dataset.name] === null ? undefined : null);
-  } else if (key === "Enter" && !button && position <= told.clips.length) next();
+  } else if (key === "Enter" && !button && position <= session.clips.length) next();
   else if (key === "Backspace" && position > 1) show(position - 1);
   else return;
   event.preventDefault();
@@ -337,6 +337,6 @@ window.addEventListener("beforeunload", (event) => {
     event.preventDefault();
   }
 });
-document.addEventListener("visibilitychange", () => document.hidden && told && send());
+document.addEventListener("visibilitychange", () => document.hidden && session && send());
 
 begin().catch((error) => notice(`The page cannot start: ${error.message}`));
