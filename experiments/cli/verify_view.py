@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import shlex
 
+from keybed.extract.planning.estimate import MOST_TASKS
 from keybed.store.check.recompute_difference import RecomputeDifference
 from keybed.store.check.verify import VerifyReport
 from keybed.store.format import shards
-
-MAX_TASKS = 1000
-"""Slurm's usual MaxArraySize is 1001."""
 
 
 def verify_lines(report: VerifyReport) -> list[str]:
@@ -62,7 +60,7 @@ def difference_lines(difference: RecomputeDifference) -> list[str]:
 def sbatch_line(report: VerifyReport) -> str:
     """The command that makes the shards of `report.redo` as an array job, with the number of tasks written out."""
     config = report.config
-    tasks = config.tasks or min(report.n_shards, MAX_TASKS)
+    tasks = config.tasks or min(report.n_shards, MOST_TASKS)
     elements = shards.as_ranges(shards.tasks_of_shards(report.redo, tasks))
     return f"sbatch --array={elements} {shlex.quote(config.script)} {shlex.quote(str(config.store))} {tasks}"
 

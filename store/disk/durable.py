@@ -96,7 +96,7 @@ def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
     """
     partial = _partial(path)
     digest = hashlib.sha256(data).hexdigest()
-    try:
+    with _removed_on_error(partial, path):
         with partial.open("wb") as file:
             file.write(data)
             file.flush()
@@ -104,12 +104,6 @@ def write_aside(path: Path, data: bytes | memoryview) -> tuple[Path, str]:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)  # read back from the disk, not from memory
         if sha256_of(partial) != digest:
             raise ShardDamaged(f"{path}: what was read back is not what was written; the disk or its link is failing")
-    except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise disk_error(error, path) from error
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
     return partial, digest
 
 
@@ -119,20 +113,27 @@ def write_durably(path: Path, data: bytes, *, before_publishing: Callable[[], No
     before_publishing is called before the rename; if it raises, `path` stays as it was.
     """
     partial, _ = write_aside(path, data)
-    try:
+    with _removed_on_error(partial, path):
         if before_publishing is not None:
             before_publishing()
         _publish(partial, path)
+
+
+def _partial(path: Path) -> Path:
+    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
+
+
+@contextmanager
+def _removed_on_error(partial: Path, path: Path) -> Iterator[None]:
+    """Remove the partial file where the block raises; an OSError becomes the named error about `path`."""
+    try:
+        yield
     except OSError as error:
         partial.unlink(missing_ok=True)
         raise disk_error(error, path) from error
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-
-
-def _partial(path: Path) -> Path:
-    return path.with_name(f"{path.name}.{uuid.uuid4().hex[:12]}{PARTIAL}")
 
 
 def _publish(partial: Path, path: Path) -> None:
