@@ -83,9 +83,9 @@ def _conda_libraries_found() -> Iterator[None]:
     system = util.find_library
 
     def find(name: str) -> str | None:
-        found = system(name)
-        if found or "fluidsynth" not in name:
-            return found
+        path = system(name)
+        if path or "fluidsynth" not in name:
+            return path
         names = (f"lib{name.removeprefix('lib')}.{end}" for end in ("so.3", "so", "dylib"))
         return next((str(f / n) for n in names for f in folders if (f / n).exists()), None)
 

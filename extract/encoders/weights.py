@@ -47,7 +47,8 @@ def resolve(
     """Find the checkpoint of encoder `name` and the folder of its configuration files.
 
     where: a local folder or file, or else a hub id (`owner/repository`). patterns: names of checkpoint files, the
-    preferred one first. config_names: small files that a download fetches with it. Raises WeightsUnreachable where nothing is found, WeightsRefused where the file is damaged.
+    preferred one first. config_names: small files that a download fetches with it.
+    Raises WeightsUnreachable where there is no checkpoint, WeightsRefused where the file is damaged.
     """
     local = Path(where).expanduser()
     if local.exists():
@@ -68,14 +69,14 @@ def resolve(
 
 def _checkpoint_in(name: str, folder: Path, patterns: Sequence[str]) -> Path:
     for pattern in patterns:
-        found = sorted(folder.glob(pattern))
-        if len(found) > 1:
+        matches = sorted(folder.glob(pattern))
+        if len(matches) > 1:
             raise WeightsRefused(
-                f"{name}: {folder} holds {len(found)} files {pattern} ({', '.join(f.name for f in found)}); "
-                f"name the one that is meant by its full path"
+                f"{name}: {folder} holds {len(matches)} files {pattern} ({', '.join(f.name for f in matches)}); "
+                f"give the full path of one of them"
             )
-        if found:
-            return found[0]
+        if matches:
+            return matches[0]
     raise WeightsUnreachable(f"{name}: {folder} holds no checkpoint; looked for {', '.join(patterns)}")
 
 
@@ -126,10 +127,10 @@ def check_whole(name: str, file: Path) -> None:
 
 def _json_or_empty(data: bytes) -> dict[str, Any]:
     try:
-        found = json.loads(data)
+        content = json.loads(data)
     except ValueError:
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def sha256_of(file: Path) -> str:
@@ -142,10 +143,10 @@ def read_json(name: str, file: Path) -> dict[str, Any]:
     """Read a JSON file beside a checkpoint. Raises WeightsRefused where it is absent or not a JSON object."""
     if not file.is_file():
         raise WeightsRefused(f"{name}: {file.parent} has no {file.name}; fetch the whole folder, not only the weights")
-    found = _json_or_empty(file.read_bytes())
-    if not found:
+    content = _json_or_empty(file.read_bytes())
+    if not content:
         raise WeightsRefused(f"{name}: {file} is not a JSON object")
-    return found
+    return content
 
 
 def random_weights(
