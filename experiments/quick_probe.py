@@ -1,4 +1,4 @@
-"""Try an idea: a small Flax head of your own on stored features, beside a fused head and the ridge probe.
+"""Try an idea: your own small Flax head on stored features, compared with a fusion head and the ridge probe.
 
 python -m keybed.experiments.quick_probe STORE               the store of `make demo`: under a minute on 2 cores
 """
@@ -22,7 +22,7 @@ from keybed.store.format.vocabulary import DIMENSIONS
 
 
 class MyHead(nn.Module):
-    """Your idea: what do the mean and the loudest bin of either modality say?"""
+    """Your idea. This one reads the mean and the maximum over bins of each modality."""
 
     @nn.compact  # type: ignore[untyped-decorator]
     def __call__(self, batch: heads.HeadInput, train: bool) -> jnp.ndarray:
@@ -33,28 +33,28 @@ class MyHead(nn.Module):
 
 
 def probe(path: Path, epochs: int = 20, seeds: tuple[int, ...] = (0, 1, 2)) -> dict[str, list[float | None]]:
-    """r on the test split for each dimension: your head, concatenation, ridge. None where labels are constant."""
+    """r on the test split per dimension for your head, concatenation and ridge; None where labels are constant."""
     opened = store.open(path)
-    rows = opened.rows()  # raises where shards are not committed yet; rows that failed are left out
+    rows = opened.rows()  # raises Incomplete where shards are missing; failed rows are left out
     features = Features(opened, View(*pair_of(opened, None, None)), rows)
     train, validation, test = (np.flatnonzero(rows.split == i) for i in range(3))
     size = batch_rows_for(len(train))
     config = heads.FitConfig(epochs=epochs, batch_rows=size, seeds=seeds, learning_rate=3e-3)
     models = {"my head": MyHead(), "concat": heads.HeadConfig("concat")}
     fitted = heads.fit(models, FoldData(features, train, validation, size, len(train)), config)
-    said = {name: p.mean(axis=0) for name, p in heads.predict(fitted, features.batches(test, size)).items()}
+    predictions = {name: p.mean(axis=0) for name, p in heads.predict(fitted, features.batches(test, size)).items()}
     ridge = RidgeProbe()
-    for part, where in (("train", train), ("validation", validation)):
-        for b in features.batches(where, 1024):
+    for part, positions in (("train", train), ("validation", validation)):
+        for b in features.batches(positions, 1024):
             ridge.add(part, both_frames(b), b.score_BxK, b.valid_BxK)
-    line = ridge.solve([(["train"], ["validation"])])
-    said["ridge"] = np.concatenate([line.predict(both_frames(b)) for b in features.batches(test, 1024)])
-    return {n: metrics.per_dimension("pearson", p, rows.score[test], rows.valid[test]) for n, p in said.items()}
+    solved = ridge.solve([(["train"], ["validation"])])
+    predictions["ridge"] = np.concatenate([solved.predict(both_frames(b)) for b in features.batches(test, 1024)])
+    return {n: metrics.per_dimension("pearson", p, rows.score[test], rows.valid[test]) for n, p in predictions.items()}
 
 
 if __name__ == "__main__":
-    found = probe(Path(sys.argv[1]))
-    print(f"{'r on the test split':24s}" + "".join(f"{name:>10s}" for name in found))
+    table = probe(Path(sys.argv[1]))
+    print(f"{'r on the test split':24s}" + "".join(f"{name:>10s}" for name in table))
     for k, dimension in enumerate(DIMENSIONS):
-        cells = ("undefined" if r[k] is None else f"{r[k]:.3f}" for r in found.values())
+        cells = ("undefined" if r[k] is None else f"{r[k]:.3f}" for r in table.values())
         print(f"{dimension:24s}" + "".join(f"{cell:>10s}" for cell in cells))

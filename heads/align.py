@@ -1,7 +1,7 @@
-"""Projection heads that bring audio and MIDI into one space, trained by InfoNCE or SigLIP on true pairs.
+"""Projections of audio and MIDI into one space, trained by InfoNCE or SigLIP on true pairs.
 
-A projection works bin by bin, so that aligned frames can replace the encoders' own in every head; a clip's embedding is the
-mean over its valid bins, on the unit sphere. A batch holds whole segments with all their variants (128 rows = 32 × 4).
+A projection works bin by bin, so aligned frames can replace the encoders' frames in every head. The embedding of a row is
+the mean over its valid bins, at length 1. A batch holds whole segments with all their variants (128 rows = 32 × 4).
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -21,7 +21,7 @@ from flax import linen as nn
 from numpy.typing import NDArray
 
 from keybed.heads import checkpoint
-from keybed.heads.contrast import excluded_pairs, info_nce, normalise, pair_cosine, siglip
+from keybed.heads.contrast import excluded_pairs, info_nce, normalise, siglip
 from keybed.heads.data import Data, read_ahead
 from keybed.heads.errors import BadInput, NotFinite
 from keybed.heads.fit_config import FitConfig
@@ -38,15 +38,15 @@ NAME = "projection"
 
 @dataclass(frozen=True)
 class AlignConfig:
-    """How to align. `fit` is the training loop's configuration; its losses play no part."""
+    """How to align. `fit` configures the training loop; its `losses` are not used."""
 
     loss: Literal["infonce", "siglip"] = "infonce"
     hidden: int = 256
     width: int = 128
     temperature: float = 0.07
-    """Where the learned temperature starts (InfoNCE); SigLIP starts at 0.1 with bias −10, as its authors do."""
+    """Initial temperature of InfoNCE. SigLIP starts at 0.1 with bias −10, its authors' values."""
     window_s: float = 10.0
-    """Windows of one recording that start closer than this overlap and are no negatives of each other."""
+    """Windows of one recording that start closer than this many seconds overlap and are not negatives of each other."""
     fit: FitConfig = field(default_factory=lambda: FitConfig(epochs=12, batch_rows=128, seeds=(0,)))
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class AlignConfig:
 
 @dataclass(frozen=True)
 class AlignResult:
-    """Fitted projections. params: tree of float32 arrays, leading axis S; best_epoch: [S]."""
+    """Fitted projections. params: tree of float32 arrays, leading axis S. best_epoch: [S]."""
 
     config: AlignConfig
     params: Tree
@@ -71,7 +71,7 @@ class AlignResult:
 
 
 class Projection(nn.Module):
-    """Per bin: one hidden layer beside a linear path."""
+    """Per bin: one hidden layer in parallel with a linear path."""
 
     hidden: int
     width: int
@@ -84,8 +84,8 @@ class Projection(nn.Module):
 
 
 @dataclass(frozen=True)
-class _Aligning:
-    """The objective: true pairs close, all others apart."""
+class _Contrastive:
+    """The contrastive objective of one projection model, called "projection"."""
 
     loss: str
     hidden: int
@@ -125,7 +125,7 @@ class _Aligning:
     def evaluate(
         self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: FitConfig
     ) -> dict[str, NDArray]:
-        """Minus the validation loss."""
+        """Minus the mean validation loss, (S,)."""
         total, n = np.zeros(len(config.seeds)), 0
         for batch in read_ahead(data.validation(), config.read_ahead):
             prepared = self.prepare(pad_rows(batch, max(batch.n_rows, config.batch_rows)))
@@ -138,19 +138,19 @@ class _Aligning:
         return {NAME: -total / n}
 
 
-def _embed(config: _Aligning, params: Tree, rows: HeadInput, modality: str, dtype: Any) -> Array:
+def _embed(config: _Contrastive, params: Tree, rows: HeadInput, modality: str, dtype: Any) -> Array:
     frames = _project(config, params, rows, modality, dtype).astype(jnp.float32)
     mask_BxT = getattr(rows, f"{modality}_mask_BxT").astype(jnp.float32)
     return normalise(jnp.einsum("bt,btd->bd", mask_BxT, frames) / jnp.maximum(jnp.sum(mask_BxT, axis=1), 1.0)[:, None])
 
 
-def _project(config: _Aligning, params: Tree, rows: HeadInput, modality: str, dtype: Any) -> Array:
+def _project(config: _Contrastive, params: Tree, rows: HeadInput, modality: str, dtype: Any) -> Array:
     cast = jax.tree.map(lambda a: a.astype(dtype), params[modality])
     return Projection(config.hidden, config.width).apply({"params": cast}, getattr(rows, f"{modality}_BxTxC"))
 
 
 @partial(jax.jit, static_argnums=0)
-def _validation_loss(config: _Aligning, params: Tree, batch: Tree, normalisation: Normalisation) -> Array:
+def _validation_loss(config: _Contrastive, params: Tree, batch: Tree, normalisation: Normalisation) -> Array:
     rows = standardise(batch["rows"], normalisation, jnp.float32)
     key = jax.random.key(0)
     return jax.vmap(lambda p: config.losses(p, {**batch, "rows": rows}, key, jnp.float32)[NAME])(params)
@@ -172,12 +172,14 @@ def fit_projection(
     missing = [n for n in ("audio_BxTxC", "midi_BxTxC", "recording_B", "start_s_B") if getattr(sample, n) is None]
     if missing:
         raise BadInput(f"alignment needs {', '.join(missing)}, which the data does not give")
-    t = train(_objective(config), data, config.fit, store=store, normalisation=normalisation, progress=progress)
-    return AlignResult(config, t.params[NAME], t.normalisation, t.history, t.best_epoch[NAME], store)
+    trained = train(_objective(config), data, config.fit, store=store, normalisation=normalisation, progress=progress)
+    return AlignResult(
+        config, trained.params[NAME], trained.normalisation, trained.history, trained.best_epoch[NAME], store
+    )
 
 
 def check(path: Path, result: AlignResult) -> None:
-    """Raise CheckpointMismatch where projections read from `path` have other parameters than this version's."""
+    """Raise CheckpointMismatch where the projections read from `path` have other parameters than this version's."""
     model = _objective(result.config)
     params = result.params
     checkpoint.check_parameters(
@@ -185,13 +187,13 @@ def check(path: Path, result: AlignResult) -> None:
     )
 
 
-def _objective(config: AlignConfig) -> _Aligning:
-    return _Aligning(config.loss, config.hidden, config.width, config.temperature, config.window_s)
+def _objective(config: AlignConfig) -> _Contrastive:
+    return _Contrastive(config.loss, config.hidden, config.width, config.temperature, config.window_s)
 
 
 @partial(jax.jit, static_argnums=0)
 def _both(
-    config: _Aligning, params: Tree, batch: HeadInput, normalisation: Normalisation
+    config: _Contrastive, params: Tree, batch: HeadInput, normalisation: Normalisation
 ) -> dict[str, tuple[Array, Array]]:
     rows = standardise(batch, normalisation, jnp.float32)
     return {
@@ -207,26 +209,21 @@ def _one_seed(result: AlignResult, seed_index: int) -> Tree:
 def project(
     result: AlignResult, batches: Iterable[HeadInput], *, seed_index: int = 0
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Unit vectors (row, D) of audio and of MIDI, rows in the order they come."""
-    params, found = _one_seed(result, seed_index), []
+    """Embeddings (row, D) of audio and of MIDI at length 1, float32, rows in the order of the batches."""
+    params, parts = _one_seed(result, seed_index), []
     for batch in batches:
         padded = pad_rows(batch, max(batch.n_rows, result.config.fit.batch_rows))
         out = _both(_objective(result.config), params, padded, result.normalisation)
-        found.append([np.asarray(out[m][1])[: batch.n_rows] for m in MODALITIES])
-    audio, midi = (np.concatenate([f[i] for f in found]) for i in range(2))
+        parts.append([np.asarray(out[m][1])[: batch.n_rows] for m in MODALITIES])
+    audio, midi = (np.concatenate([part[i] for part in parts]) for i in range(2))
     return audio, midi
 
 
 def aligned(result: AlignResult, batches: Iterable[HeadInput], *, seed_index: int = 0) -> Iterator[HeadInput]:
-    """The same batches with aligned frames (B, T, D) in place of the encoders': what phase 4's heads are given."""
+    """The same batches with aligned frames (B, T, D), float32, in place of the encoders' frames."""
     params = _one_seed(result, seed_index)
     for batch in batches:
         padded = pad_rows(batch, max(batch.n_rows, result.config.fit.batch_rows))
         out = _both(_objective(result.config), params, padded, result.normalisation)
         audio, midi = (np.asarray(out[m][0])[: batch.n_rows] for m in MODALITIES)
         yield batch._replace(audio_BxTxC=audio, midi_BxTxC=midi)
-
-
-def alignment(audio_NxD: NDArray, midi_NxD: NDArray) -> float:
-    """Mean cosine of true pairs: the plan's alignment score."""
-    return float(np.mean(pair_cosine(audio_NxD, midi_NxD)))

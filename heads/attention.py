@@ -1,4 +1,4 @@
-"""Attention as small pure functions: masked softmax, scaled dot products, pooling over bins."""
+"""Attention: masked softmax, scaled dot products and pooling as pure functions, and two thin Flax modules on them."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -14,15 +14,14 @@ from flax import linen as nn
 Array = Any
 
 _FAR = -1e9
-"""Stands for −infinity in masked logits; finite, so that rows without a single valid key keep finite gradients."""
-
+"""Used as −infinity in masked logits; finite, so that rows without a valid key keep finite gradients."""
 
 KERNEL = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
-"""LeCun's variance; uniform compiles faster than a truncated normal."""
+"""LeCun initialisation; a uniform distribution compiles faster than a truncated normal."""
 
 
 def masked_softmax(logits: Array, mask: Array) -> Array:
-    """Softmax over the last axis among the keys where `mask` (broadcastable) is true; all 0 where none is. float32."""
+    """Softmax over the last axis among the keys where `mask` (broadcastable) is true, float32; all 0 where no key is valid."""
     weight = _softmax(jnp.where(mask, logits.astype(jnp.float32), jnp.float32(_FAR)))
     return weight * jnp.any(mask, axis=-1, keepdims=True).astype(jnp.float32)
 
@@ -34,9 +33,9 @@ def _softmax(logits: Array) -> Array:
 
 @_softmax.defjvp
 def _softmax_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[Array, Array]:
-    """From what softmax returned. JAX's own derivative goes back through the quotient and takes three times as long here."""
-    weight, change = _softmax(*primals), tangents[0]
-    return weight, weight * (change - jnp.sum(weight * change, axis=-1, keepdims=True))
+    """Derivative from softmax's result. JAX's own derivative of the quotient took three times as long here."""
+    weight, tangent = _softmax(*primals), tangents[0]
+    return weight, weight * (tangent - jnp.sum(weight * tangent, axis=-1, keepdims=True))
 
 
 def dot_product_attention(
@@ -44,79 +43,81 @@ def dot_product_attention(
 ) -> tuple[Array, Array]:
     """Softmax(q·k/√D + bias)·v over the valid keys.
 
-    Returns out_BxHxQxD in the values' dtype and weight_BxHxQxT in float32. Rows and heads are one batch axis of two plain
-    batched products, which on CPUs takes two thirds of the time of products with two batch axes.
+    Returns out_BxHxQxD in the values' dtype and weight_BxHxQxT in float32. Rows and heads form one batch axis of two
+    batched products: on CPUs this takes two thirds of the time of products with two batch axes.
     """
     n, heads, n_query, depth = query_BxHxQxD.shape
     query, key, value = (x.reshape(n * heads, *x.shape[2:]) for x in (query_BxHxQxD, key_BxHxTxD, value_BxHxTxD))
-    logits = _compared(query * depth**-0.5, key)
+    logits = _query_key(query * depth**-0.5, key)
     logits_BxHxQxT = logits.astype(jnp.float32).reshape(n, heads, n_query, -1) + bias_HxQxT.astype(jnp.float32)[None]
     weight_BxHxQxT = masked_softmax(logits_BxHxQxT, mask_BxT[:, None, None, :])
-    out = _gathered(weight_BxHxQxT.astype(value.dtype).reshape(n * heads, n_query, -1), value)
+    out = _weighted_values(weight_BxHxQxT.astype(value.dtype).reshape(n * heads, n_query, -1), value)
     return out.reshape(n, heads, n_query, depth), weight_BxHxQxT
 
 
 @jax.custom_vjp
-def _compared(query_NxQxD: Array, key_NxTxD: Array) -> Array:
+def _query_key(query_NxQxD: Array, key_NxTxD: Array) -> Array:
     return query_NxQxD @ jnp.swapaxes(key_NxTxD, 1, 2)
 
 
-def _compared_backward(kept: tuple[Array, Array], change_NxQxT: Array) -> tuple[Array, Array]:
-    query_NxQxD, key_NxTxD = kept
-    return change_NxQxT @ key_NxTxD, _turned(change_NxQxT) @ query_NxQxD
+def _query_key_backward(saved: tuple[Array, Array], cotangent_NxQxT: Array) -> tuple[Array, Array]:
+    query_NxQxD, key_NxTxD = saved
+    return cotangent_NxQxT @ key_NxTxD, _transposed(cotangent_NxQxT) @ query_NxQxD
 
 
 @jax.custom_vjp
-def _gathered(weight_NxQxT: Array, value_NxTxD: Array) -> Array:
+def _weighted_values(weight_NxQxT: Array, value_NxTxD: Array) -> Array:
     return weight_NxQxT @ value_NxTxD
 
 
-def _gathered_backward(kept: tuple[Array, Array], change_NxQxD: Array) -> tuple[Array, Array]:
-    weight_NxQxT, value_NxTxD = kept
-    return change_NxQxD @ jnp.swapaxes(value_NxTxD, 1, 2), _turned(weight_NxQxT) @ change_NxQxD
+def _weighted_values_backward(saved: tuple[Array, Array], cotangent_NxQxD: Array) -> tuple[Array, Array]:
+    weight_NxQxT, value_NxTxD = saved
+    return cotangent_NxQxD @ jnp.swapaxes(value_NxTxD, 1, 2), _transposed(weight_NxQxT) @ cotangent_NxQxD
 
 
-def _turned(a_NxQxT: Array) -> Array:
-    """The last two axes exchanged; in memory on a CPU, where XLA's product of matrices that it turns itself takes twice as long."""
-    turned_NxTxQ = jnp.swapaxes(a_NxQxT, 1, 2)
-    return jax.lax.optimization_barrier(turned_NxTxQ) if jax.default_backend() == "cpu" else turned_NxTxQ
+def _transposed(a_NxQxT: Array) -> Array:
+    """Swap the last two axes. On a CPU the result is written to memory: XLA's product with an implicit transpose takes twice as long."""
+    transposed_NxTxQ = jnp.swapaxes(a_NxQxT, 1, 2)
+    return jax.lax.optimization_barrier(transposed_NxTxQ) if jax.default_backend() == "cpu" else transposed_NxTxQ
 
 
-_compared.defvjp(lambda query, key: (_compared(query, key), (query, key)), _compared_backward)
-_gathered.defvjp(lambda weight, value: (_gathered(weight, value), (weight, value)), _gathered_backward)
+_query_key.defvjp(lambda query, key: (_query_key(query, key), (query, key)), _query_key_backward)
+_weighted_values.defvjp(
+    lambda weight, value: (_weighted_values(weight, value), (weight, value)), _weighted_values_backward
+)
 
 
 def pool(value_BxTxHxD: Array, logits_BxTxH: Array, mask_BxT: Array) -> tuple[Array, Array]:
-    """Weighted mean over the valid bins, each of H heads with its own weights. Returns pooled_BxHxD and weight_BxHxT."""
+    """Weighted mean over the valid bins; each of H heads has its own weights. Returns pooled_BxHxD and weight_BxHxT."""
     weight_BxHxT = masked_softmax(jnp.swapaxes(logits_BxTxH, 1, 2), mask_BxT[:, None, :])
     pooled_BxHxD = jnp.einsum("bht,bthd->bhd", weight_BxHxT.astype(value_BxTxHxD.dtype), value_BxTxHxD)
     return pooled_BxHxD, weight_BxHxT
 
 
 def distance_slopes(n_heads: int) -> Array:
-    """Slope of each head's penalty on distance in time, 2^(−8h/H) for h = 1…H (ALiBi, arXiv 2108.12409, section 3)."""
+    """Slope of each head's penalty on temporal distance, 2^(−8h/H) for h = 1…H (ALiBi, arXiv 2108.12409, section 3)."""
     return 2.0 ** (-8.0 * jnp.arange(1, n_heads + 1, dtype=jnp.float32) / n_heads)
 
 
 def relative_bias(table_Hx2R: Array, n_query: int, n_key: int) -> Array:
-    """bias_HxQxT[h, i, j] = table[h, j − i + n_query − 1]: one learned number for each offset in bins.
+    """bias_HxQxT[h, i, j] = table[h, j − i + n_query − 1]: one learned number per offset in bins.
 
-    A product with ones and zeros, because a look-up's gradient is a scatter, whose sums a GPU takes in any order.
+    Computed as a product with a one-hot matrix: the gradient of a look-up is a scatter, which a GPU sums in any order.
     """
     offset_QxT = np.arange(n_key)[None, :] - np.arange(n_query)[:, None] + (n_query - 1)
-    place_RxQxT = np.arange(table_Hx2R.shape[1])[:, None, None] == offset_QxT
-    return jnp.einsum("hr,rqt->hqt", table_Hx2R, place_RxQxT.astype(table_Hx2R.dtype), precision="highest")
+    one_hot_RxQxT = np.arange(table_Hx2R.shape[1])[:, None, None] == offset_QxT
+    return jnp.einsum("hr,rqt->hqt", table_Hx2R, one_hot_RxQxT.astype(table_Hx2R.dtype), precision="highest")
 
 
 class Tokens(NamedTuple):
-    """One modality behind the input projection."""
+    """One modality after the input projection: token_BxTxH and its mask."""
 
     token_BxTxH: Array
     mask_BxT: Array
 
 
 class Pooling(nn.Module):
-    """Attention pooling over bins; starts as the plain masked mean."""
+    """Attention pooling over bins; at initialisation it is the masked mean."""
 
     n_heads: int
 
@@ -131,7 +132,7 @@ class Pooling(nn.Module):
 
 
 class CrossAttention(nn.Module):
-    """Each modality's tokens look among the other's, on the common time grid, and add what they find.
+    """Cross-attention in both directions on the common time grid; the result is added to the tokens.
 
     Queries, keys and values of one modality are one matrix product.
     """
@@ -140,12 +141,12 @@ class CrossAttention(nn.Module):
 
     @nn.compact
     def __call__(self, audio: Tokens, midi: Tokens) -> tuple[Tokens, Tokens, Array, Array]:
-        """Returns both modalities' tokens, enriched, and weight_BxHxTxT of audio looking at MIDI and of MIDI at audio."""
+        """Returns both modalities' updated tokens, and weight_BxHxTxT of audio queries on MIDI and of MIDI queries on audio."""
         audio_qkv, midi_qkv = self._split(audio, "audio"), self._split(midi, "midi")
-        heard, to_midi = self._look("audio_to_midi", audio_qkv[0], midi_qkv[1], midi_qkv[2], midi.mask_BxT)
-        seen, to_audio = self._look("midi_to_audio", midi_qkv[0], audio_qkv[1], audio_qkv[2], audio.mask_BxT)
-        enriched_audio = Tokens(audio.token_BxTxH + heard, audio.mask_BxT)
-        return enriched_audio, Tokens(midi.token_BxTxH + seen, midi.mask_BxT), to_midi, to_audio
+        audio_update, to_midi = self._attend("audio_to_midi", audio_qkv[0], midi_qkv[1], midi_qkv[2], midi.mask_BxT)
+        midi_update, to_audio = self._attend("midi_to_audio", midi_qkv[0], audio_qkv[1], audio_qkv[2], audio.mask_BxT)
+        updated_audio = Tokens(audio.token_BxTxH + audio_update, audio.mask_BxT)
+        return updated_audio, Tokens(midi.token_BxTxH + midi_update, midi.mask_BxT), to_midi, to_audio
 
     def _split(self, tokens: Tokens, name: str) -> tuple[Array, ...]:
         """Queries, keys and values, each (B, H, T, D)."""
@@ -154,15 +155,15 @@ class CrossAttention(nn.Module):
         split = (part.reshape(n, t, self.n_heads, width // self.n_heads) for part in jnp.split(qkv, 3, axis=-1))
         return tuple(jnp.swapaxes(part, 1, 2) for part in split)
 
-    def _look(self, name: str, query: Array, key: Array, value: Array, mask_BxT: Array) -> tuple[Array, Array]:
+    def _attend(self, name: str, query: Array, key: Array, value: Array, mask_BxT: Array) -> tuple[Array, Array]:
         n, _, n_query, _ = query.shape
         n_key = key.shape[2]
 
-        def towards_now(_: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
+        def init_offsets(_: Array, shape: tuple[int, int], dtype: Any = jnp.float32) -> Array:
             offset = jnp.abs(jnp.arange(shape[1], dtype=dtype) - (n_query - 1))
             return -distance_slopes(shape[0])[:, None] * offset[None, :]
 
-        table = self.param(f"{name}_offset", towards_now, (self.n_heads, n_query + n_key - 1))
+        table = self.param(f"{name}_offset", init_offsets, (self.n_heads, n_query + n_key - 1))
         bias = relative_bias(table, n_query, n_key)
-        found_BxHxQxD, weight_BxHxQxT = dot_product_attention(query, key, value, mask_BxT, bias)
-        return jnp.swapaxes(found_BxHxQxD, 1, 2).reshape(n, n_query, -1), weight_BxHxQxT
+        out_BxHxQxD, weight_BxHxQxT = dot_product_attention(query, key, value, mask_BxT, bias)
+        return jnp.swapaxes(out_BxHxQxD, 1, 2).reshape(n, n_query, -1), weight_BxHxQxT

@@ -1,6 +1,7 @@
 """Training states and fitted heads on disk: arrays in .npz, everything else in JSON, nothing pickled.
 
-A checkpoint folder holds `checkpoint.json`, whose rename is the commit, and the arrays that it names.
+A checkpoint folder holds `checkpoint.json`, whose rename is the commit, and the arrays file that it names. Orbax is not used:
+a state is a few MB on one machine, one NumPy file that others can read without JAX.
 """
 
 from __future__ import annotations
@@ -25,13 +26,13 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 FORMAT_VERSION = 1
 _NAMED = 6
-"""So many names of each kind stand in the message."""
+"""At most so many names of each kind are in the message."""
 
 
 def save(
     folder: Path, tree: Any, about: Mapping[str, Any], *, config: Mapping[str, Any], store: str, count: int
 ) -> None:
-    """Write one training state; an earlier one stays in force until this one is whole. `count` orders the files."""
+    """Write one training state; the earlier one stays valid until this one is complete. `count` numbers the arrays file."""
     folder.mkdir(parents=True, exist_ok=True)
     arrays = {key: np.asarray(leaf) for key, leaf in _named_leaves(tree)}
     name = f"state-{count:06d}.npz"
@@ -44,9 +45,9 @@ def save(
 
 
 def load(folder: Path, template: Any, *, config: Mapping[str, Any], store: str) -> tuple[Any, dict[str, Any]] | None:
-    """The state last saved, in the template's structure, and `about`; None where there is none yet.
+    """The last saved state in the template's structure, and `about`; None where there is none.
 
-    Raises CheckpointMismatch where it was saved for another store or another configuration.
+    Raises CheckpointMismatch where it was saved for another store, configuration or format.
     """
     path = folder / "checkpoint.json"
     if not path.exists():
@@ -71,17 +72,17 @@ def _check(path: Path, facts: Mapping[str, Any], *, config: Mapping[str, Any], s
             f"{path}: was trained on store {facts['store']!r}, asked to go on with store {store!r}; "
             "give another checkpoint_dir or open the first store"
         )
-    ours = json.loads(json.dumps(config))
-    if facts["config"] != ours:
-        changed = sorted(k for k in set(ours) | set(facts["config"]) if ours.get(k) != facts["config"].get(k))
-        pairs = "; ".join(f"{k}: {facts['config'].get(k)} there, {ours.get(k)} here" for k in changed)
+    expected = json.loads(json.dumps(config))
+    if facts["config"] != expected:
+        changed = sorted(k for k in set(expected) | set(facts["config"]) if expected.get(k) != facts["config"].get(k))
+        pairs = "; ".join(f"{k}: {facts['config'].get(k)} there, {expected.get(k)} here" for k in changed)
         raise CheckpointMismatch(
             f"{path}: was trained with another configuration ({pairs}); give another checkpoint_dir"
         )
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Nested dictionaries of arrays and their JSON description as one .npz; written aside, then renamed."""
+    """Write nested dictionaries of arrays and a JSON description as one .npz: to a .partial file, then renamed."""
     flat = {"tree/" + key: np.asarray(value) for key, value in _flatten(tree).items()}
     text = np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -103,10 +104,10 @@ def load_tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     return tree, about
 
 
-def made(path: Path, kind: type[T], told: Mapping[str, Any]) -> T:
-    """A configuration from what a file says of it; raises CheckpointMismatch where this version's has other fields."""
+def config_from_json(path: Path, kind: type[T], fields: Mapping[str, Any]) -> T:
+    """Make a configuration from the fields read from `path`; raises CheckpointMismatch where this version has other fields."""
     try:
-        return kind(**told)
+        return kind(**fields)
     except TypeError as error:
         raise CheckpointMismatch(
             f"{path}: was written by another version of Keybed ({error}): run the phase that wrote it again"
@@ -116,31 +117,32 @@ def made(path: Path, kind: type[T], told: Mapping[str, Any]) -> T:
 def check_parameters(
     path: Path, fresh: Callable[[HeadInput], Tree], params: Mapping[str, Tree], normalisation: Normalisation
 ) -> None:
-    """Compare saved parameters (leading axis S) with those that `fresh` makes for a batch of the features normalised here.
+    """Check that saved parameters (leading axis S) have the names and shapes of those that `fresh` makes.
 
-    Only names and shapes are made, nothing is computed. Raises CheckpointMismatch naming both sides.
+    The batch given to `fresh` has the features of `normalisation`; only shapes are evaluated. Raises CheckpointMismatch that
+    names both sides.
     """
-    expected, found = _expected(fresh, normalisation), {k: a.shape[1:] for k, a in _parameters(params).items()}
-    missing, unexpected = sorted(expected.keys() - found.keys()), sorted(found.keys() - expected.keys())
+    expected, saved = _expected(fresh, normalisation), {k: a.shape[1:] for k, a in _parameters(params).items()}
+    missing, unexpected = sorted(expected.keys() - saved.keys()), sorted(saved.keys() - expected.keys())
     other = [
-        f"{name} {_shape_text(found[name])} there, {_shape_text(expected[name])} here"
-        for name in sorted(expected.keys() & found.keys())
-        if not _fits(found[name], expected[name])
+        f"{name} {_shape_text(saved[name])} there, {_shape_text(expected[name])} here"
+        for name in sorted(expected.keys() & saved.keys())
+        if not _fits(saved[name], expected[name])
     ]
-    told = [
+    differences = [
         f"{what}: {', '.join(names[:_NAMED])}{f' and {len(names) - _NAMED} more' if len(names) > _NAMED else ''}"
         for what, names in (("missing", missing), ("unexpected", unexpected), ("of another shape", other))
         if names
     ]
-    if told:
+    if differences:
         raise CheckpointMismatch(
-            f"{path}: holds other parameters than this version's heads have ({'; '.join(told)}). Another version of Keybed "
+            f"{path}: holds other parameters than this version's heads have ({'; '.join(differences)}). Another version of Keybed "
             "fitted them: run the phase that wrote this file again, or load it with the version that wrote it"
         )
 
 
 def _expected(fresh: Callable[[HeadInput], Tree], normalisation: Normalisation) -> Shapes:
-    """Shapes for two numbers of bins; an axis that follows the number of bins, which no fit keeps, is None."""
+    """Expected shapes; an axis whose length depends on the number of bins, which a fit does not store, is None."""
     short, long = (_parameters(jax.eval_shape(fresh, _batch_shapes(normalisation, n_bins))) for n_bins in (2, 3))
     return {
         name: tuple(a if a == b else None for a, b in zip(leaf.shape, long[name].shape, strict=True))
@@ -149,15 +151,15 @@ def _expected(fresh: Callable[[HeadInput], Tree], normalisation: Normalisation) 
 
 
 def _batch_shapes(normalisation: Normalisation, n_bins: int) -> HeadInput:
-    """Shapes of two rows of the features that were normalised."""
-    found: dict[str, Any] = {"row_B": jax.ShapeDtypeStruct((2,), np.int32)}
+    """Shapes of a batch of two rows of the normalised features."""
+    shapes: dict[str, Any] = {"row_B": jax.ShapeDtypeStruct((2,), np.int32)}
     for name, (mean, _) in normalisation.features.items():
         if name in FEATURE_MASKS:
-            found[name] = jax.ShapeDtypeStruct((2, n_bins, *mean.shape), np.float32)
-            found[FEATURE_MASKS[name]] = jax.ShapeDtypeStruct((2, n_bins), np.bool_)
+            shapes[name] = jax.ShapeDtypeStruct((2, n_bins, *mean.shape), np.float32)
+            shapes[FEATURE_MASKS[name]] = jax.ShapeDtypeStruct((2, n_bins), np.bool_)
         else:
-            found[name] = jax.ShapeDtypeStruct((2, *mean.shape), np.float32)
-    return HeadInput(**found)
+            shapes[name] = jax.ShapeDtypeStruct((2, *mean.shape), np.float32)
+    return HeadInput(**shapes)
 
 
 def _parameters(tree: Tree) -> dict[str, Any]:
@@ -165,8 +167,8 @@ def _parameters(tree: Tree) -> dict[str, Any]:
     return {jax.tree_util.keystr(path, simple=True, separator="/"): leaf for path, leaf in leaves}
 
 
-def _fits(found: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
-    return len(found) == len(expected) and all(b in (None, a) for a, b in zip(found, expected, strict=True))
+def _fits(saved: tuple[int, ...], expected: tuple[int | None, ...]) -> bool:
+    return len(saved) == len(expected) and all(b in (None, a) for a, b in zip(saved, expected, strict=True))
 
 
 def _shape_text(shape: tuple[int | None, ...]) -> str:

@@ -1,4 +1,4 @@
-"""Batches on their way to the device: in-memory data, fixed shapes, reading ahead."""
+"""Batches for training: the `Data` protocol, data in memory, reading ahead, and data that stay on the device."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ T = TypeVar("T")
 
 
 class Data(Protocol):
-    """Where `fit` gets its batches. Iterators may stream; each epoch's order depends on the epoch alone.
+    """The source of `fit`'s batches. Iterators may stream; an epoch's order depends on the epoch alone.
 
-    A batch keeps the rows of one segment next to each other as far as it can: the ranking loss compares neighbours.
+    A batch keeps the rows of one segment side by side where it can: the ranking loss compares neighbouring rows.
     """
 
     @property
     def n_train_rows(self) -> int:
-        """Rows of one training epoch."""
+        """Number of rows of one training epoch."""
         ...
 
     @property
     def seed(self) -> int:
-        """What epochs are shuffled by."""
+        """Seed of the epochs' order."""
         ...
 
     def train(self, epoch: int) -> Iterator[HeadInput]:
@@ -46,7 +46,7 @@ class Data(Protocol):
 
 @dataclass(frozen=True)
 class ArrayData:
-    """Data that lies in memory whole. Each epoch shuffles segments; a segment's rows stay together."""
+    """Data in memory. Each epoch shuffles segments; the rows of a segment stay together."""
 
     train_rows: HeadInput
     validation_rows: HeadInput
@@ -55,11 +55,11 @@ class ArrayData:
 
     @property
     def n_train_rows(self) -> int:
-        """Rows of one training epoch."""
+        """Number of rows of one training epoch."""
         return self.train_rows.n_rows
 
     def train(self, epoch: int) -> Iterator[HeadInput]:
-        """All training rows once; the same epoch always comes in the same order."""
+        """All training rows once; the same epoch always has the same order."""
         order = segment_order(np.asarray(self.train_rows.segment_B), np.random.default_rng([self.seed, epoch]))
         return self._batches(self.train_rows, order)
 
@@ -73,14 +73,14 @@ class ArrayData:
 
 
 def segment_order(segment: NDArray, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A permutation of rows that shuffles segments and keeps each segment's rows together, in their order."""
-    _, which = np.unique(segment, return_inverse=True)
-    place = rng.permutation(which.max() + 1 if len(which) else 0)
-    return np.argsort(place[which], kind="stable").astype(np.int64)
+    """A permutation of rows that shuffles segments and keeps the rows of each segment together, in order."""
+    _, member = np.unique(segment, return_inverse=True)
+    position = rng.permutation(member.max() + 1 if len(member) else 0)
+    return np.argsort(position[member], kind="stable").astype(np.int64)
 
 
 def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
-    """The items in their order, read by a thread that stays at most `depth` ahead; its exception is raised here."""
+    """Yield the items in order; a thread reads up to `depth` items ahead. An exception of the thread is raised here."""
     if depth < 1:
         yield from items
         return
@@ -100,7 +100,7 @@ def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
                 put("item", item)
                 if abandoned.is_set():
                     return
-        except BaseException as error:  # handed over, raised by the consumer
+        except BaseException as error:  # the consumer raises it
             put("error", error)
             return
         put("end", None)
@@ -122,9 +122,10 @@ def read_ahead(items: Iterable[T], depth: int) -> Iterator[T]:
 
 @dataclass(frozen=True)
 class Resident:
-    """The whole training split on the device, rows as they were read. row, segment: the store's, of each.
+    """The whole training split on the device, in reading order.
 
-    order: their places by the store's rows. seed: what epochs are shuffled by.
+    row, segment: row number and segment of each row. order: the permutation that sorts the rows by row number. seed: seed
+    of the epochs' order.
     """
 
     rows: HeadInput
@@ -136,37 +137,37 @@ class Resident:
 
     @staticmethod
     def load(data: Data, config: Any, scannable: bool) -> Resident | None:
-        """None where the split is larger than config.resident_bytes allows, or batches need work on the host.
+        """Read the training split onto the device; None where it is larger than config.resident_bytes, or not scannable.
 
-        Batches go to the device one by one, so that the host never holds more than a few of them.
+        Batches go to the device one by one, so the host holds only a few of them. scannable: batches need no work on the host.
         """
         if not scannable:
             return None
-        limit = _device_room() if config.resident_bytes is None else config.resident_bytes
+        limit = _resident_limit() if config.resident_bytes is None else config.resident_bytes
         sample = next(iter(data.train(0)))
         row_bytes = sum(np.asarray(a[:1]).nbytes for a in jax.tree.leaves(sample))
         if row_bytes * data.n_train_rows > limit:
             return None
-        n_room = _rounded(data.n_train_rows + config.batch_rows)
-        room = jax.tree.map(lambda a: jnp.zeros((n_room, *a.shape[1:]), a.dtype), sample)
+        n_buffer = _rounded(data.n_train_rows + config.batch_rows)
+        buffer = jax.tree.map(lambda a: jnp.zeros((n_buffer, *a.shape[1:]), a.dtype), sample)
         row, segment, start = [], [], 0
         for batch in read_ahead(data.train(0), config.read_ahead):
             real = np.asarray(batch.row_B) >= 0
             if not real.any():
                 continue
             kept = batch if real.all() else take_rows(batch, real)
-            room = _put(room, pad_rows(kept, config.batch_rows), np.int32(start))
+            buffer = _put(buffer, pad_rows(kept, config.batch_rows), np.int32(start))
             row.append(np.asarray(kept.row_B))
             segment.append(np.asarray(kept.segment_B))
             start += kept.n_rows
         rows = np.concatenate(row)
         order = np.argsort(rows, kind="stable")
-        return Resident(room, rows, np.concatenate(segment), order, config.batch_rows, data.seed)
+        return Resident(buffer, rows, np.concatenate(segment), order, config.batch_rows, data.seed)
 
     def epoch(self, number: int) -> NDArray[np.int32]:
-        """index_NxB of this epoch's batches, −1 where padded; segments are shuffled, their rows stay together.
+        """int32 index_NxB of this epoch's batches, −1 where padded. Segments are shuffled, their rows stay together.
 
-        The order is that of `ArrayData` over the same rows.
+        `ArrayData` over the same rows gives the same order.
         """
         shuffled = segment_order(self.segment[self.order], np.random.default_rng([self.seed, number]))
         index = np.full(-(-len(shuffled) // self.batch_rows) * self.batch_rows, -1, np.int32)
@@ -175,19 +176,19 @@ class Resident:
 
 
 @partial(jax.jit, donate_argnums=0)
-def _put(room: HeadInput, batch: HeadInput, start: Any) -> HeadInput:
-    """The batch's rows in the room, from `start` on, in the room's own memory."""
-    return jax.tree.map(lambda a, part: jax.lax.dynamic_update_slice_in_dim(a, part, start, 0), room, batch)
+def _put(buffer: HeadInput, batch: HeadInput, start: Any) -> HeadInput:
+    """Write the batch's rows into the buffer from `start` on, in place."""
+    return jax.tree.map(lambda a, part: jax.lax.dynamic_update_slice_in_dim(a, part, start, 0), buffer, batch)
 
 
 def _rounded(n_rows: int) -> int:
-    """Up to a multiple of a sixteenth of its power of two: folds of nearly equal size share one compiled scan."""
+    """Round up to a multiple of 1/16 of the next power of two, so that folds of nearly equal size share one compiled scan."""
     step = max(1, (1 << max(n_rows - 1, 1).bit_length()) // 16)
     return -(-n_rows // step) * step
 
 
-def _device_room() -> int:
-    """Bytes that resident data may take: 60 % of a GPU's memory, 1 GB on a CPU."""
+def _resident_limit() -> int:
+    """Default limit in bytes of data on the device: 60 % of a GPU's memory, 1 GB on a CPU."""
     device = jax.devices()[0]
     if device.platform == "cpu":
         return 10**9

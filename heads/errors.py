@@ -1,19 +1,19 @@
-"""Named errors of the heads: each says what happened, where, and what to do."""
+"""Errors of the heads. Each message says what happened, where, and what to do."""
 
 from __future__ import annotations
 
 
 class HeadsError(Exception):
-    """Base of every error that the heads raise on purpose."""
+    """Base class of all errors that the heads raise on purpose."""
 
 
 class BadInput(HeadsError):
-    """The arrays or the configuration cannot be trained on; the message says which and what to change."""
+    """Arrays or a configuration cannot be used; the message names them and says what to change."""
 
 
 class NotFinite(HeadsError):
-    """A loss, a statistic or a prediction became NaN or infinite; the message names the rows, and of a loss step, heads and seeds."""
+    """A loss, statistic or prediction is NaN or infinite; the message names the rows, and for a loss the step, heads and seeds."""
 
 
 class CheckpointMismatch(HeadsError):
-    """A checkpoint or a fit belongs to another store, configuration or version; the message names both sides."""
+    """A checkpoint or fit belongs to another store, configuration or version; the message names both sides."""

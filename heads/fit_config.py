@@ -18,9 +18,9 @@ from keybed.heads.losses import LossWeights
 
 @dataclass(frozen=True)
 class FitConfig:
-    """How to train. The same configuration, data and machine kind give the same numbers.
+    """How to train. The same configuration, data and kind of machine give the same numbers.
 
-    On a GPU to the last bit only with XLA_FLAGS=--xla_gpu_deterministic_ops=true, as XLA may choose kernels by timing there.
+    On a GPU they are equal to the last bit only with XLA_FLAGS=--xla_gpu_deterministic_ops=true: XLA may choose kernels by timing.
     """
 
     epochs: int = 5
@@ -28,25 +28,26 @@ class FitConfig:
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2
     warmup: float = 0.05
-    """Share of all steps over which the learning rate rises from 0; then it falls to 0 along a cosine."""
+    """Share of all steps in which the learning rate rises linearly from 0; then it falls to 0 along a cosine."""
     clip_norm: float = 1.0
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
-    """Each seed has its own initial parameters and dropout; all see the same batches."""
+    """Each seed has its own initial parameters and dropout; all seeds get the same batches."""
     losses: LossWeights = field(default_factory=LossWeights)
     patience: int = 3
-    """Stop when nothing has improved for this many epochs; 0 never stops early. The best epoch is kept anyway."""
+    """Stop when no head and seed has improved for this many epochs; 0 never stops early. The best epoch is kept anyway."""
     compute_dtype: str = "float32"
-    """float32 or bfloat16; parameters, losses and the optimiser stay float32."""
+    """float32 or bfloat16; parameters, losses and optimiser states stay float32."""
     normalisation_rows: int | None = 8192
-    """Rows that means and deviations come from (the first of epoch 0's order, a random sample); None: all."""
+    """Rows that means and standard deviations are measured on: the first of epoch 0, a random sample; None: all rows."""
     resident_bytes: int | None = None
-    """Training data up to this size stays on the device, epochs by scan; None: 60 % of a GPU's memory, else 1 GB.
+    """Training data up to this size stay on the device and an epoch is a scan; None: 60 % of a GPU's memory, 1 GB on a CPU.
 
-    Rows on the device are shuffled over the whole split, streamed ones a few shards at a time: another order, other last digits.
+    Rows on the device are shuffled over the whole split, streamed rows over a few shards: the order and so the numbers differ.
     """
     read_ahead: int = 2
-    """Batches read while the device works."""
+    """Number of batches read while the device works."""
     checkpoint_dir: Path | None = None
+    """Where training states are saved after each epoch, and where a fit resumes."""
 
     def __post_init__(self) -> None:
         for name in ("epochs", "batch_rows"):
@@ -60,11 +61,11 @@ class FitConfig:
             raise BadInput("a ranking loss alone leaves the scale of the scores open: keep huber or ccc above 0")
 
     def to_json(self) -> dict[str, Any]:
-        """Everything that shapes the numbers, as plain JSON."""
+        """Every setting that changes the numbers, as plain JSON."""
         return {k: v for k, v in asdict(self).items() if k not in ("checkpoint_dir", "read_ahead")}
 
     def rates(self, n_steps: int) -> NDArray[np.float32]:
-        """The learning rate of each step: linear warm-up from 0, then a cosine to 0 (optax's own schedule).
+        """float32 learning rate of each step: linear warm-up from 0, then a cosine to 0 (optax.warmup_cosine_decay_schedule).
 
         Padded with the last rate to a power of two, so that fits of nearly equal size share one compiled step.
         """

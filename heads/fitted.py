@@ -1,4 +1,4 @@
-"""Fitted heads: predict with them, look inside them, save and load them."""
+"""Fitted heads: predict scores, return activations, save and load."""
 
 from __future__ import annotations
 
@@ -27,16 +27,16 @@ from keybed.heads.xla import jit
 Array = Any
 Tree = Any
 Head: TypeAlias = Any
-"""One of the five, or any Flax module: `__call__(self, batch: HeadInput, train: bool) -> score_BxK` (or a HeadOutput) on
-standardised inputs, predicting standardised scores."""
+"""A `HeadConfig`, or any Flax module with `__call__(self, batch: HeadInput, train: bool) -> score_BxK` (or a HeadOutput) that
+maps standardised inputs to standardised scores."""
 
 
 @dataclass(frozen=True)
 class FitResult:
     """Fitted heads, all seeds, each at its best epoch.
 
-    params: {head: tree of float32 arrays, leading axis S}. history: one entry an epoch with loss and validation score
-    (mean concordance over the dimensions) of every head and seed, seconds, rows/s and whether the rows lay on the device.
+    params: {head: tree of float32 arrays, leading axis S}. history: one entry per epoch with loss and validation score
+    (mean concordance over the dimensions) of each head and seed, seconds, rows/s, and whether the rows were on the device.
     best_epoch: {head: [S]}.
     """
 
@@ -51,42 +51,42 @@ class FitResult:
 
     @property
     def seeds(self) -> tuple[int, ...]:
-        """S seeds, in the order of every leading axis."""
+        """S seeds, in the order of the leading axes."""
         return self.config.seeds
 
 
 @dataclass(frozen=True)
 class Activations:
-    """Inside one head, for N rows and one seed: what HeadOutput holds, as NumPy arrays, and the rows."""
+    """Outputs and weights of one head and one seed for N rows, as NumPy arrays, and the row numbers."""
 
     row_N: NDArray[np.int32]
     output: HeadOutput
 
 
 def describe(head: Head) -> dict[str, Any]:
-    """A head as JSON: what a checkpoint compares."""
+    """The description of a head, as JSON, that a checkpoint compares."""
     return asdict(head) if isinstance(head, HeadConfig) else {"module": type(head).__qualname__, "repr": repr(head)}
 
 
 def predict(
     result: FitResult, batches: Iterable[HeadInput], *, heads: Iterable[str] | None = None
 ) -> dict[str, NDArray[np.float32]]:
-    """Scores (seed, row, K) of every head (or of those named), 0–100, rows in the order they come. Padded rows are left out."""
-    chosen = _chosen(result, heads)
-    params = {n: result.params[n] for n in chosen}
-    return predict_scores(chosen, params, result.normalisation, batches, result.config)
+    """Scores (seed, row, K), 0–100, of all heads (or the named ones), rows in the order of the batches; padded rows are left out."""
+    selected = _select(result, heads)
+    params = {n: result.params[n] for n in selected}
+    return predict_scores(selected, params, result.normalisation, batches, result.config)
 
 
 def attend(result: FitResult, head: str, batches: Iterable[HeadInput], *, seed: int | None = None) -> Activations:
-    """Attention in both directions, gate, pooling and layer mix of one head; seed: one of result.seeds, None the first."""
-    at = 0 if seed is None else result.seeds.index(seed)
-    chosen = _chosen(result, [head])
-    one = jax.tree.map(lambda a: a[at : at + 1], {head: result.params[head]})
+    """Attention in both directions, gate, pooling and layer mix of one head; seed: one of result.seeds, None: the first."""
+    index = 0 if seed is None else result.seeds.index(seed)
+    selected = _select(result, [head])
+    one = jax.tree.map(lambda a: a[index : index + 1], {head: result.params[head]})
     rows, outputs = [], []
     for batch in batches:
         n = batch.n_rows
         out = _forward(
-            tuple(chosen.items()),
+            tuple(selected.items()),
             one,
             pad_rows(batch, max(n, result.config.batch_rows)),
             result.normalisation,
@@ -98,7 +98,7 @@ def attend(result: FitResult, head: str, batches: Iterable[HeadInput], *, seed: 
         outputs.append({k: v if v is None or k.endswith("_S") else v[:n] for k, v in named.items()})
         rows.append(np.asarray(batch.row_B))
     if not outputs:
-        raise BadInput("no rows to look at")
+        raise BadInput("no rows to compute activations for")
     whole = {k: _joined(k, [o[k] for o in outputs]) for k in outputs[0]}
     return Activations(np.concatenate(rows), HeadOutput(**whole))
 
@@ -108,8 +108,8 @@ def _joined(name: str, parts: list[Any]) -> Any:
 
 
 def save(path: Path, result: FitResult) -> None:
-    """Fitted heads as one file (.npz with JSON inside); heads that are not a HeadConfig must be given again to `load`."""
-    about = {
+    """Write fitted heads as one .npz file with JSON inside. A head that is a module must be given again to `load`."""
+    description = {
         "heads": {n: describe(h) for n, h in result.heads.items()},
         "config": result.config.to_json(),
         "history": result.history,
@@ -120,39 +120,40 @@ def save(path: Path, result: FitResult) -> None:
     n = result.normalisation
     features = {name: {"mean": mean, "inverse_sd": inverse} for name, (mean, inverse) in n.features.items()}
     scores = {"mean": n.score_mean_K, "sd": n.score_sd_K}
-    checkpoint.save_tree(path, {"params": result.params, "features": features, "scores": scores}, about)
+    checkpoint.save_tree(path, {"params": result.params, "features": features, "scores": scores}, description)
 
 
 def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: str | None = None) -> FitResult:
-    """Inverse of `save`. store: a fingerprint, for heads that will be shown that store.
+    """Inverse of `save`. store: fingerprint of the store whose features the heads will read.
 
-    Raises CheckpointMismatch where they were fitted on another one, or where this version's heads have other parameters.
+    Raises CheckpointMismatch where the heads were fitted on another store or this version's heads have other parameters,
+    BadInput where `modules` lacks a head that is a module.
     """
-    tree, about = checkpoint.load_tree(path)
-    if store is not None and about["store"] != store:
+    tree, description = checkpoint.load_tree(path)
+    if store is not None and description["store"] != store:
         raise CheckpointMismatch(
-            f"{path} was fitted on store {about['store'] or '(none named)'}, this is store {store}: "
+            f"{path} was fitted on store {description['store'] or '(none named)'}, this is store {store}: "
             "features of another recipe mean something else"
         )
     heads: dict[str, Head] = {}
-    for name, described in about["heads"].items():
-        if "module" not in described:
-            heads[name] = checkpoint.made(path, HeadConfig, described)
+    for name, fields in description["heads"].items():
+        if "module" not in fields:
+            heads[name] = checkpoint.config_from_json(path, HeadConfig, fields)
         elif modules is None or name not in modules:
-            raise BadInput(f"{path}: head {name!r} is a module of its own ({described['module']}); give it in modules")
+            raise BadInput(f"{path}: head {name!r} is a module of its own ({fields['module']}); give it in modules")
         else:
             heads[name] = modules[name]
-    told = about["config"]
-    losses = checkpoint.made(path, LossWeights, told["losses"])
-    config = checkpoint.made(path, FitConfig, {**told, "seeds": tuple(told["seeds"]), "losses": losses})
+    saved = description["config"]
+    losses = checkpoint.config_from_json(path, LossWeights, saved["losses"])
+    config = checkpoint.config_from_json(path, FitConfig, {**saved, "seeds": tuple(saved["seeds"]), "losses": losses})
     features = {name: (f["mean"], f["inverse_sd"]) for name, f in tree.get("features", {}).items()}
     normalisation = Normalisation(features, tree["scores"]["mean"], tree["scores"]["sd"])
-    ours = {name: head for name, head in heads.items() if isinstance(head, HeadConfig)}
+    configs = {name: head for name, head in heads.items() if isinstance(head, HeadConfig)}
     key = jax.random.key(0)
     checkpoint.check_parameters(
         path,
-        lambda sample: {name: init(head, key, sample) for name, head in ours.items()},
-        {name: tree["params"].get(name, {}) for name in ours},
+        lambda sample: {name: init(head, key, sample) for name, head in configs.items()},
+        {name: tree["params"].get(name, {}) for name in configs},
         normalisation,
     )
     return FitResult(
@@ -160,14 +161,14 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
         tree["params"],
         normalisation,
         config,
-        about["history"],
-        about["best_epoch"],
-        about["store"],
-        about["compiled_steps"],
+        description["history"],
+        description["best_epoch"],
+        description["store"],
+        description["compiled_steps"],
     )
 
 
-def _chosen(result: FitResult, heads: Iterable[str] | None) -> dict[str, Head]:
+def _select(result: FitResult, heads: Iterable[str] | None) -> dict[str, Head]:
     names = list(result.heads) if heads is None else list(heads)
     unknown = [n for n in names if n not in result.heads]
     if unknown:
@@ -182,7 +183,7 @@ def predict_scores(
     batches: Iterable[HeadInput],
     config: FitConfig,
 ) -> dict[str, NDArray[np.float32]]:
-    """Scores (seed, row, K), 0–100, of every head from parameters with the leading axis S; padded rows are left out."""
+    """Scores (seed, row, K), 0–100, of each head from parameters with leading axis S; padded rows are left out."""
     parts: dict[str, list[NDArray[np.float32]]] = {n: [] for n in heads}
     static, params = tuple(heads.items()), jax.tree.map(jnp.asarray, dict(params))
     groups = [take_seeds(params, group) for group in seed_groups(len(config.seeds))]
@@ -194,8 +195,8 @@ def predict_scores(
             score_SxBxK = join_seeds([out[name].score_BxK for out in outputs])
             parts[name].append(np.asarray(to_scores(score_SxBxK, normalisation))[:, :n])
     n_seeds = len(config.seeds)
-    nothing = np.zeros((n_seeds, 0, len(normalisation.score_mean_K)), np.float32)
-    return {name: np.concatenate(p, axis=1) if p else nothing for name, p in parts.items()}
+    no_rows = np.zeros((n_seeds, 0, len(normalisation.score_mean_K)), np.float32)
+    return {name: np.concatenate(p, axis=1) if p else no_rows for name, p in parts.items()}
 
 
 @jit(level=1, static_argnums=(0, 4, 5))
@@ -204,7 +205,7 @@ def _forward(
     params: Mapping[str, Tree],
     batch: HeadInput,
     normalisation: Normalisation,
-    inside: bool,
+    with_weights: bool,
     dtype: str,
 ) -> dict[str, HeadOutput]:
     kind = jnp.dtype(dtype)
@@ -212,13 +213,13 @@ def _forward(
 
     def one_seed(params: Mapping[str, Tree]) -> dict[str, HeadOutput]:
         outputs = apply_heads(dict(named), cast(params, kind), rows, False, None)
-        return outputs if inside else {n: HeadOutput(o.score_BxK) for n, o in outputs.items()}
+        return outputs if with_weights else {n: HeadOutput(o.score_BxK) for n, o in outputs.items()}
 
     return jax.vmap(one_seed)(params)
 
 
 def init_head(head: Head, key: Array, sample: HeadInput) -> Tree:
-    """Fresh parameters of one head and one seed, for standardised inputs shaped like `sample`."""
+    """Initial parameters of one head for one seed and standardised inputs shaped like `sample`."""
     if isinstance(head, HeadConfig):
         return init(head, key, sample)
     return head.init({"params": key, "dropout": key}, sample, train=False)["params"]
@@ -227,9 +228,9 @@ def init_head(head: Head, key: Array, sample: HeadInput) -> Tree:
 def apply_heads(
     heads: Mapping[str, Head], params: Mapping[str, Tree], batch: HeadInput, train: bool, key: Array | None
 ) -> dict[str, HeadOutput]:
-    """Outputs of every head and one seed on a standardised batch; scores are float32, in standard deviations."""
-    ours = {n: h for n, h in heads.items() if isinstance(h, HeadConfig)}
-    outputs = apply_all(ours, params, batch, train=train, key=key)
+    """Outputs of each head for one seed on a standardised batch; scores are float32, in standard deviations."""
+    configs = {n: h for n, h in heads.items() if isinstance(h, HeadConfig)}
+    outputs = apply_all(configs, params, batch, train=train, key=key)
     for i, (name, head) in enumerate(heads.items()):
         if not isinstance(head, HeadConfig):
             rngs = None if key is None else {"dropout": jax.random.fold_in(key, 1000 + i)}
@@ -239,5 +240,5 @@ def apply_heads(
 
 
 def cast(params: Mapping[str, Tree], dtype: Any) -> Mapping[str, Tree]:
-    """All parameters in the dtype of the arithmetic."""
+    """Parameters in the dtype of the arithmetic."""
     return jax.tree.map(lambda p: p.astype(dtype), params)

@@ -1,4 +1,4 @@
-"""The input projection: one matrix per feature, so that all heads share one matrix product."""
+"""Input projections of all heads: one matrix per feature and head, computed as one matrix product."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Params = Mapping[str, Any]
 
 
 def init_dense(key: Array, n_in: int, n_out: int) -> dict[str, Array]:
-    """A fresh linear layer: kernel (n_in, n_out) and bias (n_out,), float32."""
+    """A new linear layer: kernel (n_in, n_out) and bias (n_out,), float32."""
     return {"kernel": KERNEL(key, (n_in, n_out), jnp.float32), "bias": jnp.zeros(n_out, jnp.float32)}
 
 
 def project_frames(
     modality: str, names: list[str], params: Mapping[str, Params], batch: HeadInput
 ) -> dict[str, Tokens]:
-    """One modality's frames as T tokens for each of the named heads."""
+    """Frames of one modality as T tokens for each named head."""
     if not names:
         return {}
     x_BxTxC, mask_BxT = getattr(batch, f"{modality}_BxTxC"), getattr(batch, f"{modality}_mask_BxT")
@@ -40,7 +40,7 @@ def project_frames(
 def project_layers(
     modality: str, names: list[str], params: Mapping[str, Params], batch: HeadInput
 ) -> dict[str, Tokens]:
-    """One modality's layers, mixed over states, as one token for each of the named heads."""
+    """Layers of one modality, mixed over states by a learned softmax, as one token for each named head."""
     if not names:
         return {}
     x_BxSxC = getattr(batch, f"{modality}_layers_BxSxC")

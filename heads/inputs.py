@@ -1,4 +1,4 @@
-"""What a head is given: one batch of features, labels and masks, as a JAX pytree of plain arrays."""
+"""`HeadInput`: one batch of features, labels and masks, as a JAX pytree of plain arrays."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from keybed.heads.errors import BadInput
 
 Array = Any
-"""A NumPy or a JAX array; its shape is in its name."""
+"""A NumPy or JAX array; the suffix of its name spells its axes."""
 
 N_DIMENSIONS = 8
-"""K: the dimensions that a row is scored on."""
+"""K: the number of score dimensions of a row."""
 
 MODALITIES = ("audio", "midi")
-"""M, in the order of every axis that runs over modalities."""
+"""The order of every modality axis M."""
 
 
 class HeadInput(NamedTuple):
     """B rows; T bins, S states, C channels (each modality has its own), K dimensions.
 
-    Features may be float16 or float32; the training step standardises them in float32. A modality or a kind of feature
+    Features are float16 or float32; the training step standardises them in float32. A modality or a kind of feature
     that is not used is None. Padded rows have weight 0, masks and `valid` false, and row −1.
     """
 
@@ -35,16 +35,16 @@ class HeadInput(NamedTuple):
     audio_layers_BxSxC: Array = None
     midi_layers_BxSxC: Array = None
     score_BxK: Array = None
-    """float32, 0 to 100; anything where not valid."""
+    """float32, 0 to 100; entries that are not valid may hold anything."""
     valid_BxK: Array = None
     weight_B: Array = None
-    """float32, the tier's share at training time (1 where tiers weigh the same)."""
+    """float32: weight of the row in the loss, from its tier's share (1 where all tiers weigh the same)."""
     segment_B: Array = None
-    """int32; the variants of one segment share it."""
+    """int32; all variants of one segment share it."""
     row_B: Array = None
-    """int32 row of the store."""
+    """int32: row number in the store."""
     recording_B: Array = None
-    """int32, and start_s_B float32: only contrastive alignment needs them, to know which windows overlap."""
+    """int32. Contrastive alignment needs it and start_s_B (float32, seconds) to find windows that overlap."""
     start_s_B: Array = None
 
     @property
@@ -71,14 +71,14 @@ def from_arrays(
     recording: NDArray | None = None,
     start_s: NDArray | None = None,
 ) -> HeadInput:
-    """A batch from arrays as a store keeps them.
+    """Make a batch from arrays with the shapes of a store.
 
     frames: (row, bin, width) or (row, bin, stat, width); layers: (row, stat, state, width) or (row, state, width);
-    pooled: (row, stat, width), one state that stands where layers do. A missing mask means that every bin counts, a missing
-    weight 1. Raises BadInput where lengths differ, or where a modality has layers and pooled.
+    pooled: (row, stat, width), used as layers of one state. Without a mask every bin counts; without a weight each row
+    weighs 1. Raises BadInput where lengths differ, or where a modality has both layers and pooled.
     """
     n = len(row)
-    given = {
+    arrays = {
         "audio_frames": audio_frames,
         "midi_frames": midi_frames,
         "audio_layers": audio_layers,
@@ -94,7 +94,7 @@ def from_arrays(
         "recording": recording,
         "start_s": start_s,
     }
-    wrong = {name: len(a) for name, a in given.items() if a is not None and len(a) != n}
+    wrong = {name: len(a) for name, a in arrays.items() if a is not None and len(a) != n}
     if wrong:
         raise BadInput(f"row has {n} rows but " + ", ".join(f"{k} has {v}" for k, v in wrong.items()))
     audio, midi = _frames(audio_frames), _frames(midi_frames)
@@ -122,7 +122,7 @@ def _frames(frames: NDArray | None) -> NDArray | None:
 def _layers(layers: NDArray | None, pooled: NDArray | None) -> NDArray | None:
     if pooled is not None:
         if layers is not None:
-            raise BadInput("layers and pooled of one modality stand in the same place; give one of them")
+            raise BadInput("layers and pooled of one modality fill the same field; give one of them")
         return pooled.reshape(len(pooled), 1, -1)
     if layers is None or layers.ndim == 3:
         return layers
@@ -137,7 +137,7 @@ def _mask(mask: NDArray | None, frames: NDArray | None) -> NDArray | None:
 
 
 def pad_rows(batch: HeadInput, n_rows: int) -> HeadInput:
-    """The batch with rows of weight 0 appended until it has n_rows; raises BadInput where it has more already."""
+    """Append rows of weight 0 until the batch has n_rows; raises BadInput where it already has more."""
     missing = n_rows - batch.n_rows
     if missing < 0:
         raise BadInput(f"a batch of {batch.n_rows} rows came where at most {n_rows} fit; make batch_rows larger")
@@ -157,11 +157,11 @@ def take_rows(batch: HeadInput, index: NDArray | slice) -> HeadInput:
 
 
 def concatenate(batches: Sequence[HeadInput]) -> HeadInput:
-    """Batches of the same kinds of features, one after another."""
+    """Join batches with the same kinds of features along the row axis."""
     return jax.tree.map(lambda *a: np.concatenate(a), *batches)
 
 
 def tier_weights(tier: NDArray, shares: Sequence[float]) -> NDArray[np.float32]:
-    """Each row's weight: its tier's share over the shares' mean, so that rows weigh 1 on average when tiers are even."""
+    """Weight of each row: its tier's share divided by the mean share. The mean weight is 1 where tiers are equally frequent."""
     table = np.asarray(shares, np.float64)
     return (table / table.mean()).astype(np.float32)[np.asarray(tier, np.int64)]

@@ -1,6 +1,6 @@
-"""Losses on masked, weighted batches. Sums are divided at the end, so that padded rows change nothing.
+"""Losses on masked, weighted batches. Sums are divided at the end, so padded rows change nothing.
 
-Every function takes float32 JAX arrays and returns a float32 scalar; a batch without one valid label costs 0.
+Every function takes float32 JAX arrays and returns a float32 scalar; a batch without valid labels gives 0.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import jax.numpy as jnp
 
 Array = Any
 
-_LITTLE = 1e-6
+_EPSILON = 1e-6
 
 
 @dataclass(frozen=True)
 class LossWeights:
-    """What each loss counts. Ranking never comes without the regression anchor."""
+    """Weight of each loss. Ranking alone leaves the scale of scores open, so `FitConfig` asks for huber or ccc beside it."""
 
     huber: float = 1.0
     ccc: float = 0.5
@@ -38,12 +38,12 @@ def huber(prediction_BxK: Array, score_BxK: Array, weight_BxK: Array, delta: flo
     size = jnp.abs(error)
     inside = jnp.minimum(size, delta)
     loss = 0.5 * inside**2 + delta * (size - inside)
-    return jnp.sum(weight_BxK * loss) / jnp.maximum(jnp.sum(weight_BxK), _LITTLE)
+    return jnp.sum(weight_BxK * loss) / jnp.maximum(jnp.sum(weight_BxK), _EPSILON)
 
 
 def ccc_loss(prediction_BxK: Array, score_BxK: Array, weight_BxK: Array) -> Array:
     """1 − Lin's concordance 2·cov / (var + var + (mean − mean)²), averaged over the dimensions with a label (1989, eq. 3)."""
-    total_K = jnp.maximum(jnp.sum(weight_BxK, axis=0), _LITTLE)
+    total_K = jnp.maximum(jnp.sum(weight_BxK, axis=0), _EPSILON)
 
     def mean(x_BxK: Array) -> Array:
         return jnp.sum(weight_BxK * x_BxK, axis=0) / total_K
@@ -52,53 +52,39 @@ def ccc_loss(prediction_BxK: Array, score_BxK: Array, weight_BxK: Array) -> Arra
     p_mean_K, s_mean_K = mean(prediction_BxK), mean(score_BxK)
     p_BxK, s_BxK = prediction_BxK - p_mean_K[None], score_BxK - s_mean_K[None]
     spread_K = mean(p_BxK**2) + mean(s_BxK**2) + (p_mean_K - s_mean_K) ** 2
-    ccc_K = 2.0 * mean(p_BxK * s_BxK) / (spread_K + _LITTLE)
+    ccc_K = 2.0 * mean(p_BxK * s_BxK) / (spread_K + _EPSILON)
     counts_K = (jnp.sum(weight_BxK > 0, axis=0) >= 2).astype(jnp.float32)
     return jnp.sum((1.0 - ccc_K) * counts_K) / jnp.maximum(jnp.sum(counts_K), 1.0)
 
 
-def ranking_loss(prediction_BxK: Array, score_BxK: Array, weight_BxK: Array, segment_B: Array) -> Array:
+def ranking_loss(prediction_BxK: Array, score_BxK: Array, weight_BxK: Array, segment_B: Array, reach: int) -> Array:
     """Pairwise logistic loss (RankNet, Burges 2005) between variants of one segment: log(1 + exp(p_low − p_high)).
 
-    Mean over all ordered pairs of one segment in the batch whose true scores differ and are both valid; row weights
-    multiply. Rows of segment −1 (padding) take no part.
+    Weighted mean over pairs of rows of one segment, at most `reach` rows apart, whose true scores differ and are both valid;
+    row weights multiply. Rows of segment −1 (padding) are left out.
     """
     valid_BxK = weight_BxK > 0
     score_BxK, prediction_BxK = _at_labels(score_BxK, weight_BxK), _at_labels(prediction_BxK, weight_BxK)
-    same_BxB = (segment_B[:, None] == segment_B[None, :]) & (segment_B >= 0)[:, None]
-    higher = score_BxK[:, None, :] > score_BxK[None, :, :]
-    pair_BxBxK = same_BxB[:, :, None] & higher & valid_BxK[:, None, :] & valid_BxK[None, :, :]
-    weight = jnp.where(pair_BxBxK, weight_BxK[:, None, :] * weight_BxK[None, :, :], 0.0)
-    loss = jax.nn.softplus(prediction_BxK[None, :, :] - prediction_BxK[:, None, :])
-    return jnp.sum(weight * loss) / jnp.maximum(jnp.sum(weight), _LITTLE)
-
-
-def variant_ranking_loss(
-    prediction_BxK: Array, score_BxK: Array, weight_BxK: Array, segment_B: Array, reach: int
-) -> Array:
-    """`ranking_loss` where a segment's rows stand within `reach` rows of each other: B × reach pairs instead of B × B."""
-    valid_BxK = weight_BxK > 0
-    score_BxK, prediction_BxK = _at_labels(score_BxK, weight_BxK), _at_labels(prediction_BxK, weight_BxK)
-    lost, total = jnp.float32(0.0), jnp.float32(0.0)
+    loss_sum, total = jnp.float32(0.0), jnp.float32(0.0)
     for step in range(1, min(reach, len(segment_B) - 1) + 1):
         same_B = (segment_B[step:] == segment_B[:-step]) & (segment_B[step:] >= 0)
         sign = jnp.sign(score_BxK[step:] - score_BxK[:-step])
         pair = same_B[:, None] & (sign != 0) & valid_BxK[step:] & valid_BxK[:-step]
         weight = jnp.where(pair, weight_BxK[step:] * weight_BxK[:-step], 0.0)
         loss = jax.nn.softplus(-sign * (prediction_BxK[step:] - prediction_BxK[:-step]))
-        lost, total = lost + jnp.sum(weight * loss), total + jnp.sum(weight)
-    return lost / jnp.maximum(total, _LITTLE)
+        loss_sum, total = loss_sum + jnp.sum(weight * loss), total + jnp.sum(weight)
+    return loss_sum / jnp.maximum(total, _EPSILON)
 
 
 def _at_labels(x_BxK: Array, weight_BxK: Array) -> Array:
-    """x where there is a label, else 0: a score that is not valid may be NaN."""
+    """x where there is a label, else 0, because a score that is not valid may be NaN."""
     return jnp.where(weight_BxK > 0, x_BxK, 0.0)
 
 
 def combined(
     prediction_BxK: Array, score_BxK: Array, valid_BxK: Array, weight_B: Array, segment_B: Array, weights: LossWeights
 ) -> Array:
-    """The training loss: the weighted sum of the three, on standardised scores; batches keep a segment's rows together."""
+    """The training loss: the weighted sum of the three on standardised scores. Rows of a segment must be neighbours."""
     weight_BxK = label_weight(valid_BxK, weight_B)
     loss = jnp.float32(0.0)
     if weights.huber:
@@ -106,5 +92,5 @@ def combined(
     if weights.ccc:
         loss = loss + weights.ccc * ccc_loss(prediction_BxK, score_BxK, weight_BxK)
     if weights.ranking:
-        loss = loss + weights.ranking * variant_ranking_loss(prediction_BxK, score_BxK, weight_BxK, segment_B, 3)
+        loss = loss + weights.ranking * ranking_loss(prediction_BxK, score_BxK, weight_BxK, segment_B, 3)
     return loss

@@ -1,7 +1,8 @@
-"""Agreement of predictions with scores: plain NumPy, float64, masked.
+"""Agreement of predictions with scores: NumPy, float64, masked.
 
-Every function takes `valid` (bool, default all) and may take `weight` (≥ 0, e.g. how often a bootstrap drew the row).
-A number that is not defined (constant labels or predictions, fewer than three rows) is None, never NaN.
+Functions take `valid` (bool, default all) and may take `weight` (≥ 0, e.g. how often a bootstrap drew the row). A value that
+is not defined (constant labels or predictions, fewer than three rows) is None, never NaN. pingouin's partial_corr is not
+used because it has no weights, which a bootstrap over pieces needs.
 """
 
 from __future__ import annotations
@@ -17,13 +18,13 @@ from scipy.stats import rankdata
 Maybe = float | None
 
 N_AXES = 7
-"""Dimensions 0 … 6 have an axis of their own; dimension 7 is the weighted mean of them."""
+"""Dimensions 0 to 6 have an axis each; dimension 7 is their weighted mean."""
 
 _CONSTANT = 1e-12
-"""A variance below this share of the mean square counts as none."""
+"""A variance below this share of the squared mean counts as 0."""
 
 
-def _clean(
+def _counted(
     prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None, weight: ArrayLike | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     p, s = np.asarray(prediction, np.float64), np.asarray(score, np.float64)
@@ -48,8 +49,8 @@ def _varies(variance: float, mean: float) -> bool:
 def pearson(
     prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
 ) -> Maybe:
-    """Pearson's r; None where either side is constant or fewer than three rows count."""
-    p, s, w = _clean(prediction, score, valid, weight)
+    """Pearson's r; None where predictions or scores are constant, or fewer than three rows count."""
+    p, s, w = _counted(prediction, score, valid, weight)
     if len(p) < 3:
         return None
     mp, ms, vp, vs, cov = _moments(p, s, w)
@@ -59,16 +60,16 @@ def pearson(
 
 
 def spearman(prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None) -> Maybe:
-    """Spearman's rank correlation, ties sharing their mean rank."""
-    p, s, _ = _clean(prediction, score, valid, None)
+    """Spearman's rank correlation; ties get their mean rank."""
+    p, s, _ = _counted(prediction, score, valid, None)
     return pearson(rankdata(p), rankdata(s)) if len(p) >= 3 else None
 
 
 def ccc(
     prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
 ) -> Maybe:
-    """Lin's concordance correlation, population moments (Biometrics 1989, eq. 3); None where the labels are constant."""
-    p, s, w = _clean(prediction, score, valid, weight)
+    """Lin's concordance correlation with population moments (Biometrics 1989, eq. 3); None where the scores are constant."""
+    p, s, w = _counted(prediction, score, valid, weight)
     if len(p) < 3:
         return None
     mp, ms, vp, vs, cov = _moments(p, s, w)
@@ -78,8 +79,8 @@ def ccc(
 def r2(
     prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
 ) -> Maybe:
-    """1 − Σ(score − prediction)² / Σ(score − mean)²; None where the labels are constant."""
-    p, s, w = _clean(prediction, score, valid, weight)
+    """1 − Σ(score − prediction)² / Σ(score − mean)²; None where the scores are constant."""
+    p, s, w = _counted(prediction, score, valid, weight)
     if len(p) < 3:
         return None
     _, ms, _, vs, _ = _moments(p, s, w)
@@ -89,8 +90,8 @@ def r2(
 def mae(
     prediction: ArrayLike, score: ArrayLike, valid: ArrayLike | None = None, weight: ArrayLike | None = None
 ) -> Maybe:
-    """Mean absolute error in the score's own units; None where no row counts."""
-    p, s, w = _clean(prediction, score, valid, weight)
+    """Mean absolute error in score points; None where no row counts."""
+    p, s, w = _counted(prediction, score, valid, weight)
     return float(w @ np.abs(p - s) / w.sum()) if len(p) else None
 
 
@@ -201,13 +202,13 @@ def within_tier_r(
     tier_N: ArrayLike,
     weight_N: ArrayLike | None = None,
 ) -> list[Maybe]:
-    """For each dimension Pearson's r after taking each tier's mean off predictions and scores, all tiers pooled.
+    """Pearson's r of each dimension after subtracting each tier's means from predictions and scores; all tiers together.
 
-    What is left is what a predictor of the tier alone cannot know. A tier with constant labels adds nothing.
+    A predictor of the tier alone reaches no within-tier r. Tiers with constant scores are left out.
     """
     p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
     tier, w = np.asarray(tier_N), np.ones(len(p)) if weight_N is None else np.asarray(weight_N, np.float64)
-    found: list[Maybe] = []
+    values: list[Maybe] = []
     for k in range(s.shape[1]):
         keep = v[:, k].astype(bool) & (w > 0)
         a, b, wk = p[keep, k].astype(np.float64), s[keep, k].astype(np.float64), w[keep]
@@ -217,13 +218,13 @@ def within_tier_r(
             varying[rows] = np.ptp(b[rows]) > 0
             a[rows] -= np.average(a[rows], weights=wk[rows])
             b[rows] -= np.average(b[rows], weights=wk[rows])
-        found.append(pearson(a[varying], b[varying], weight=wk[varying]))
-    return found
+        values.append(pearson(a[varying], b[varying], weight=wk[varying]))
+    return values
 
 
 @dataclass(frozen=True)
 class Ordering:
-    """How often the better tier of a segment is predicted higher: ties count half. `accuracy` is None without pairs."""
+    """Share of pairs in which the better tier has the higher prediction; ties count half. `accuracy` is None without pairs."""
 
     accuracy: Maybe
     n_pairs: int
@@ -232,23 +233,23 @@ class Ordering:
 def ordering_accuracy(prediction: ArrayLike, segment: ArrayLike, tier: ArrayLike) -> dict[tuple[int, int], Ordering]:
     """For each pair of tiers (better, worse) over the segments that have both. Tier 0 is the best.
 
-    prediction: (N,), one number a row (a dimension's prediction, or a mean over dimensions). A segment has at most one row
-    a tier; raises ValueError otherwise.
+    prediction: (N,), one number per row (one dimension, or a mean over dimensions). A segment has at most one row per
+    tier; raises ValueError otherwise.
     """
     p, t = np.asarray(prediction, np.float64), np.asarray(tier, np.int64)
-    segments, at = np.unique(np.asarray(segment), return_inverse=True)
+    segments, position = np.unique(np.asarray(segment), return_inverse=True)
     tiers = np.unique(t)
-    if len(np.unique(np.column_stack([at, t]), axis=0)) != len(p):
+    if len(np.unique(np.column_stack([position, t]), axis=0)) != len(p):
         raise ValueError("a segment has two rows of one tier")
     table = np.full((len(segments), int(tiers.max()) + 1 if len(tiers) else 0), np.nan)
-    table[at, t] = p
-    found = {}
+    table[position, t] = p
+    orderings = {}
     for better, worse in combinations([int(x) for x in tiers], 2):
         both = np.isfinite(table[:, better]) & np.isfinite(table[:, worse])
         gap = table[both, better] - table[both, worse]
         n = int(both.sum())
-        found[better, worse] = Ordering(float(np.mean((gap > 0) + 0.5 * (gap == 0))) if n else None, n)
-    return found
+        orderings[better, worse] = Ordering(float(np.mean((gap > 0) + 0.5 * (gap == 0))) if n else None, n)
+    return orderings
 
 
 def per_dimension(metric: str, prediction_NxK: ArrayLike, score_NxK: ArrayLike, valid_NxK: ArrayLike) -> list[Maybe]:
@@ -259,6 +260,6 @@ def per_dimension(metric: str, prediction_NxK: ArrayLike, score_NxK: ArrayLike, 
 
 
 def mean_defined(values: Sequence[Maybe]) -> Maybe:
-    """Mean of those that are defined; None where none is."""
+    """Mean of the defined values; None where there are none."""
     defined = [v for v in values if v is not None]
     return float(np.mean(defined)) if defined else None

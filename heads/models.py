@@ -1,7 +1,8 @@
 """Five heads behind one interface: audio only, MIDI only, concatenation, cross-attention, gated.
 
-A head is an input projection (one matrix a feature, so that all heads and all seeds share one matrix product) and a
-small Flax module behind it. Scores come out in the standardised units that training uses.
+A head is an input projection (`input_projection`, computed for all heads at once) and a small Flax module after it. Scores
+are in standard deviations of the training scores. Flax Linen, because parameters here are plain trees that are stacked over
+seeds and joined over heads; the module objects of Flax NNX would hold them inside.
 """
 
 # mypy: disable-error-code="untyped-decorator"
@@ -30,16 +31,16 @@ _SMALL = nn.initializers.variance_scaling(0.05, "fan_in", "uniform")
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """All that shapes one head. `kind` is one of HEADS."""
+    """Everything that shapes one head. `kind` is one of HEADS."""
 
     kind: str
     hidden: int = 64
     n_attention_heads: int = 4
     dropout: float = 0.1
     modality_dropout: float = 0.15
-    """gated only: how often a training row loses one modality (never both)."""
+    """gated only: share of training rows that lose one modality (never both)."""
     inputs: Literal["frames", "layers", "both"] = "frames"
-    """frames: T bins. layers: a learned softmax mix over states, one token. both: the mix as one more token."""
+    """frames: T tokens. layers: one token, a learned softmax mix of the states. both: T + 1 tokens."""
     n_dimensions: int = N_DIMENSIONS
 
     def __post_init__(self) -> None:
@@ -52,15 +53,15 @@ class HeadConfig:
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """The modalities that this head looks at."""
+        """The modalities that this head reads."""
         return (self.kind,) if self.kind in MODALITIES else MODALITIES
 
 
 class HeadOutput(NamedTuple):
-    """What a head says about B rows. Weights that a head does not have are None. H: attention heads.
+    """Output of one head for B rows; weights that a head does not have are None. H: attention heads.
 
-    audio_to_midi: where each audio bin looks among the MIDI bins; midi_to_audio the other way. gate: M = audio, MIDI,
-    summing to 1. pooling: weight of each bin. mix: weight of each state.
+    audio_to_midi: attention of each audio bin over the MIDI bins; midi_to_audio: the reverse. gate: weight of M = audio,
+    MIDI, summing to 1. pooling: weight of each bin. mix: weight of each state.
     """
 
     score_BxK: Array
@@ -74,7 +75,7 @@ class HeadOutput(NamedTuple):
 
 
 class ScoreMLP(nn.Module):
-    """Pooled features to K scores: a linear path beside one hidden layer."""
+    """Pooled features to K scores: a linear path in parallel with one hidden layer."""
 
     hidden: int
     dropout: float
@@ -91,13 +92,13 @@ class ScoreMLP(nn.Module):
 
 
 class Single(nn.Module):
-    """One modality: pool, judge."""
+    """One modality: pooling, then a score MLP. Checkpoints name the MLP `Judge_0`, its first class name."""
 
     config: HeadConfig
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
-        """Looks at tokens[config.kind] and at nothing else."""
+        """Reads tokens[config.kind] only."""
         c = self.config
         pooled, weight = Pooling(c.n_attention_heads)(tokens[c.kind])
         score = ScoreMLP(c.hidden, c.dropout, c.n_dimensions, name="Judge_0")(pooled, train)
@@ -105,13 +106,13 @@ class Single(nn.Module):
 
 
 class Concatenation(nn.Module):
-    """Both modalities pooled apart, judged together."""
+    """Fusion by concatenation: each modality is pooled, one score MLP reads both."""
 
     config: HeadConfig
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
-        """The plain fusion."""
+        """Returns scores and both pooling weights."""
         c = self.config
         audio, audio_weight = Pooling(c.n_attention_heads, name="audio")(tokens["audio"])
         midi, midi_weight = Pooling(c.n_attention_heads, name="midi")(tokens["midi"])
@@ -120,13 +121,13 @@ class Concatenation(nn.Module):
 
 
 class Crossing(nn.Module):
-    """Cross-attention in both directions, then as concatenation."""
+    """Cross-attention in both directions, then fusion by concatenation."""
 
     config: HeadConfig
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
-        """Returns the attention of both directions."""
+        """Returns scores, pooling weights and the attention of both directions."""
         c = self.config
         attention = CrossAttention(c.n_attention_heads, name="attention")
         audio, midi, to_midi, to_audio = attention(tokens["audio"], tokens["midi"])
@@ -135,13 +136,13 @@ class Crossing(nn.Module):
 
 
 class Gated(nn.Module):
-    """Each modality judges by itself; a gate weighs the two for each dimension. Nobody says which modality judges what."""
+    """Each modality predicts all scores; a learned gate weighs the two predictions per dimension."""
 
     config: HeadConfig
 
     @nn.compact
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
-        """The gate leaves out a modality whose bins are all masked, or that modality dropout took away."""
+        """The gate gives weight 0 to a modality whose bins are all masked or that modality dropout removed."""
         c = self.config
         pooled, scores, weights, present = {}, [], {}, []
         for m in MODALITIES:
@@ -153,14 +154,14 @@ class Gated(nn.Module):
         logits_BxMxK = logits.astype(jnp.float32).reshape(-1, 2, c.n_dimensions)
         present_BxM = jnp.stack(present, axis=1)
         if train and c.modality_dropout > 0:
-            present_BxM = present_BxM & _kept(self.make_rng("dropout"), present_BxM, c.modality_dropout)
+            present_BxM = present_BxM & _modality_dropout(self.make_rng("dropout"), present_BxM, c.modality_dropout)
         gate_BxMxK = jax.nn.softmax(jnp.where(present_BxM[..., None], logits_BxMxK, jnp.float32(-1e9)), axis=1)
         score_BxK = jnp.sum(gate_BxMxK * jnp.stack(scores, axis=1), axis=1)
         return HeadOutput(score_BxK, gate_BxMxK=gate_BxMxK, **weights)
 
 
-def _kept(key: Array, present_BxM: Array, rate: float) -> Array:
-    """False for one modality of a `rate` share of the rows that have both."""
+def _modality_dropout(key: Array, present_BxM: Array, rate: float) -> Array:
+    """bool_BxM: False for one modality of a share `rate` of the rows that have both."""
     n = present_BxM.shape[0]
     lose_key, which_key = jax.random.split(key)
     lose_B = jax.random.bernoulli(lose_key, rate, (n,)) & jnp.all(present_BxM, axis=1)
@@ -169,7 +170,7 @@ def _kept(key: Array, present_BxM: Array, rate: float) -> Array:
     return ~lost_BxM
 
 
-_BODIES: Mapping[str, type[nn.Module]] = {
+_MODULES: Mapping[str, type[nn.Module]] = {
     "audio": Single,
     "midi": Single,
     "concat": Concatenation,
@@ -179,7 +180,7 @@ _BODIES: Mapping[str, type[nn.Module]] = {
 
 
 def init(config: HeadConfig, key: Array, sample: HeadInput) -> Params:
-    """Fresh float32 parameters for inputs shaped like `sample`; raises BadInput naming a feature that is missing."""
+    """Initial float32 parameters for inputs shaped like `sample`; raises BadInput that names a missing feature."""
     keys = iter(jax.random.split(key, 8))
     project: dict[str, Any] = {}
     for modality in config.modalities:
@@ -192,7 +193,7 @@ def init(config: HeadConfig, key: Array, sample: HeadInput) -> Params:
             project[f"{modality}_layers"] = {**init_dense(next(keys), width, config.hidden), **mix}
     small = jax.tree.map(lambda a: jnp.asarray(a[:2]), sample)
     tokens = _tokens({"head": config}, {"head": {"project": project}}, small)["head"]
-    body = _BODIES[config.kind](config).init(next(keys), tokens, train=False)["params"]
+    body = _MODULES[config.kind](config).init(next(keys), tokens, train=False)["params"]
     return {"project": project, "body": body}
 
 
@@ -206,7 +207,7 @@ def _feature(config: HeadConfig, sample: HeadInput, name: str) -> Array:
 def apply(
     config: HeadConfig, params: Params, batch: HeadInput, *, train: bool = False, key: Array | None = None
 ) -> HeadOutput:
-    """One head on one batch of standardised inputs. `key` drives dropout and is needed where train is true."""
+    """One head on one standardised batch. Dropout needs `key` where train is true."""
     return apply_all({"head": config}, {"head": params}, batch, train=train, key=key)["head"]
 
 
@@ -218,12 +219,14 @@ def apply_all(
     train: bool = False,
     key: Array | None = None,
 ) -> dict[str, HeadOutput]:
-    """Several heads on one batch; the input projections of one feature are one matrix product."""
+    """Several heads on one standardised batch; each feature is projected for all heads in one matrix product."""
     tokens = _tokens(configs, params, batch)
     outputs = {}
     for i, (name, config) in enumerate(configs.items()):
         rngs = None if key is None else {"dropout": jax.random.fold_in(key, i)}
-        out = _BODIES[config.kind](config).apply({"params": params[name]["body"]}, tokens[name], train=train, rngs=rngs)
+        out = _MODULES[config.kind](config).apply(
+            {"params": params[name]["body"]}, tokens[name], train=train, rngs=rngs
+        )
         mixes = {
             f"{m}_mix_S": jax.nn.softmax(params[name]["project"][f"{m}_layers"]["mix"])
             for m in config.modalities

@@ -1,4 +1,4 @@
-"""Weighted sums of features and scores over rows, and the ridge solutions that follow from them."""
+"""Weighted sums of features and scores over rows, and the ridge solutions and correlations computed from them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Floats = NDArray[np.float64]
 
 
 class Moments:
-    """Sums over the rows of one part and block; what rows without a label of a dimension take away is kept apart."""
+    """Sums over the rows of one part and block. Sums over rows that lack a label are kept per pattern of missing labels."""
 
     def __init__(self, width: int, n_dimensions: int) -> None:
         self.xx, self.x, self.n = np.zeros((width, width)), np.zeros(width), 0.0
@@ -34,31 +34,32 @@ class Moments:
         self.xk += x.T.astype(np.float64) @ w
         self.y, self.yy, self.nk = self.y + (w * y).sum(0), self.yy + (w * y * y).sum(0), self.nk + w.sum(0)
         groups: list[tuple[list[int], Floats | None]] = []
-        for members, lost in self.groups:
+        for members, unlabelled in self.groups:
             for columns in _same_columns(valid, members):
                 missing = ~valid[:, columns[0]]
-                mine = lost
+                gram = unlabelled
                 if missing.any():
                     part = scaled[missing]
-                    mine = (0.0 if lost is None else lost) + (part.T @ part).astype(np.float64)
-                groups.append((columns, mine))
+                    gram = (0.0 if unlabelled is None else unlabelled) + (part.T @ part).astype(np.float64)
+                groups.append((columns, gram))
         self.groups = groups
 
     def gram(self, k: int) -> Floats:
-        """Σ w x xᵀ over the rows where dimension k is valid."""
-        lost = next(lost for members, lost in self.groups if k in members)
-        return self.xx if lost is None else self.xx - lost
+        """Σ w x xᵀ (D, D) over the rows where dimension k is valid."""
+        unlabelled = next(unlabelled for members, unlabelled in self.groups if k in members)
+        return self.xx if unlabelled is None else self.xx - unlabelled
 
 
 def _same_columns(valid: NDArray[np.bool_], members: list[int]) -> list[list[int]]:
-    found: dict[bytes, list[int]] = {}
+    """Dimensions grouped by equal columns of `valid`."""
+    by_pattern: dict[bytes, list[int]] = {}
     for k in members:
-        found.setdefault(valid[:, k].tobytes(), []).append(k)
-    return list(found.values())
+        by_pattern.setdefault(valid[:, k].tobytes(), []).append(k)
+    return list(by_pattern.values())
 
 
 class MergedMoments:
-    """Several parts as one; means, covariances and solutions from their sums."""
+    """Several parts as one: means, covariances and ridge solutions from their sums."""
 
     def __init__(self, parts: Sequence[Moments]) -> None:
         self.parts = parts
@@ -70,12 +71,12 @@ class MergedMoments:
         return sum((p.y for p in self.parts), start=np.zeros_like(self.nk)) / np.maximum(self.nk, 1e-300)
 
     def group(self, k: int) -> int:
-        """The first dimension whose labels are missing in the same rows as those of k, in every part."""
+        """The first dimension whose labels are missing in the same rows as those of k in every part."""
 
-        def together(p: Moments) -> set[int]:
+        def same_rows(p: Moments) -> set[int]:
             return set(next(m for m, _ in p.groups if k in m))
 
-        return min(set.intersection(*(together(p) for p in self.parts)))
+        return min(set.intersection(*(same_rows(p) for p in self.parts)))
 
     def x_moments(self, k: int) -> tuple[Floats, Floats]:
         """(mean_D, covariance_DxD) over the rows where k is valid."""
@@ -97,7 +98,7 @@ class MergedMoments:
         return y, max(yy - y * y, 0.0), xy - x_mean * y
 
     def defined(self, k: int, columns: slice) -> bool:
-        """Whether dimension k has at least three rows' weight of labels that vary."""
+        """Whether the labels of dimension k vary and have a total weight of at least 3."""
         if self.nk[k] < 3:
             return False
         return self.y_moments(k, columns, self.x_moments(k)[0][columns])[1] > 1e-9
@@ -107,9 +108,9 @@ class MergedMoments:
         mean, cov = (a[(columns,) * a.ndim] for a in self.x_moments(k))
         _, _, covariance = self.y_moments(k, columns, mean)
         variance = np.diag(cov).copy()
-        # A column that hardly moves about a far mean has a variance of rounding errors: it says nothing.
-        alive = variance > np.maximum(1e-12 * max(float(variance.max()), 1e-300), _ROUNDING * mean**2)
-        scale = np.where(alive, 1.0 / np.sqrt(np.where(alive, variance, 1.0)), 0.0)
+        # The variance of a nearly constant column with a large mean is rounding error: leave the column out.
+        varying = variance > np.maximum(1e-12 * max(float(variance.max()), 1e-300), _ROUNDING * mean**2)
+        scale = np.where(varying, 1.0 / np.sqrt(np.where(varying, variance, 1.0)), 0.0)
         correlation = cov * scale[:, None] * scale[None, :]
         np.fill_diagonal(correlation, 1.0)
         return [slope * scale for slope in _ridge(correlation, covariance * scale, penalties)]
@@ -122,10 +123,10 @@ class MergedMoments:
 
 
 def _ridge(correlation: Floats, covariance: Floats, penalties: Sequence[float]) -> list[Floats]:
-    """(correlation + penalty · 1)⁻¹ covariance for each penalty.
+    """(correlation + penalty · I)⁻¹ covariance for each penalty.
 
-    From few rows, sums of float32 products leave the correlation a little below zero in some directions, by more than the
-    smallest penalty makes up for; then these directions count as zero.
+    With few rows, float32 products can give the correlation matrix eigenvalues below minus the smallest penalty; negative
+    eigenvalues then count as 0.
     """
     try:
         return [
@@ -139,7 +140,7 @@ def _ridge(correlation: Floats, covariance: Floats, penalties: Sequence[float]) 
 
 
 def validation_r(train: MergedMoments, valid: MergedMoments, columns: slice, penalties: Sequence[float]) -> Floats:
-    """r (penalty, K) on the validation parts, from moments alone; NaN where undefined."""
+    """r (penalty, K) on the validation parts, computed from moments; NaN where undefined."""
     table = np.full((len(penalties), len(train.nk)), np.nan)
     for k in sorted(range(len(train.nk)), key=lambda k: (train.group(k), valid.group(k))):
         if not (train.defined(k, columns) and valid.defined(k, columns)):
@@ -147,7 +148,7 @@ def validation_r(train: MergedMoments, valid: MergedMoments, columns: slice, pen
         mean, cov = (a[(columns,) * a.ndim] for a in valid.x_moments(k))
         _, variance, covariance = valid.y_moments(k, columns, mean)
         for i, slope in enumerate(train.solutions(k, columns, penalties)):
-            spread = float(slope @ cov @ slope)
-            if spread > 1e-12:
-                table[i, k] = float(slope @ covariance) / np.sqrt(spread * variance)
+            predicted_variance = float(slope @ cov @ slope)
+            if predicted_variance > 1e-12:
+                table[i, k] = float(slope @ covariance) / np.sqrt(predicted_variance * variance)
     return table

@@ -1,4 +1,4 @@
-"""Means and standard deviations of the training split, per channel, and putting batches in those units."""
+"""Per-channel means and standard deviations of training rows, and standardised batches."""
 
 # mypy: disable-error-code="untyped-decorator"
 
@@ -22,8 +22,9 @@ FEATURE_MASKS = {"audio_BxTxC": "audio_mask_BxT", "midi_BxTxC": "midi_mask_BxT"}
 
 
 class Normalisation(NamedTuple):
-    """float32 means and standard deviations. features: name -> (mean, 1/sd) of shape (C,) or (S, C); a constant channel
-    has 1/sd = 0 and so says nothing. Scores: (K,).
+    """float32 means and standard deviations. features: name → (mean, 1/sd), each (C,) or (S, C). Scores: (K,).
+
+    A constant channel has 1/sd = 0, so its standardised value is 0.
     """
 
     features: dict[str, tuple[Array, Array]]
@@ -32,9 +33,9 @@ class Normalisation(NamedTuple):
 
 
 def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | None) -> Normalisation:
-    """Statistics of the first max_rows rows (None: all), streamed.
+    """Measure the first max_rows rows (None: all) in one pass.
 
-    Raises BadInput where a label or a feature has no row, NotFinite for NaN or infinity among what is measured.
+    Raises BadInput where a feature has no unmasked bin or there are no rows, NotFinite where a feature holds NaN or infinity.
     """
     sums: dict[str, list[NDArray]] = {}
     shifts: dict[str, NDArray] = {}
@@ -56,17 +57,17 @@ def measure(batches: Iterable[HeadInput], *, batch_rows: int, max_rows: int | No
     stats = {name: _finish(name, s, shifts[name]) for name, s in sums.items()}
     mean, sd = stats.pop("score_BxK")
     features = {}
-    for name, (centre, spread) in stats.items():
-        constant = spread <= 1e-6 * np.maximum(1.0, np.abs(centre))
-        inverse = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, spread))
-        features[name] = (np.float32(centre), np.float32(inverse))
+    for name, (feature_mean, feature_sd) in stats.items():
+        constant = feature_sd <= 1e-6 * np.maximum(1.0, np.abs(feature_mean))
+        inverse = np.where(constant, 0.0, 1.0 / np.where(constant, 1.0, feature_sd))
+        features[name] = (np.float32(feature_mean), np.float32(inverse))
     return Normalisation(features, np.float32(mean), np.float32(np.where(sd > 1e-6, sd, 1.0)))
 
 
 def differing(a: Normalisation, b: Normalisation) -> list[str]:
-    """Names of features, or "score_BxK", whose means or spreads are not the same in both, or that only one of them has.
+    """Names of features (and "score_BxK") whose mean or standard deviation differs, or that only one side has.
 
-    Within a thousandth of a deviation they are, because another kind of machine sums in another order.
+    Differences below 1/1000 of a standard deviation are ignored: another kind of machine sums in another order.
     """
 
     def sides(n: Normalisation) -> dict[str, tuple[Array, Array]]:
@@ -84,18 +85,18 @@ def differing(a: Normalisation, b: Normalisation) -> list[str]:
 
 
 def _columns(batch: HeadInput) -> dict[str, tuple[NDArray, NDArray]]:
-    """Every column that is measured, with a mask of its leading axes."""
-    found = {"score_BxK": (batch.score_BxK, batch.valid_BxK)}
+    """Every measured array with the mask of its leading axes."""
+    columns = {"score_BxK": (batch.score_BxK, batch.valid_BxK)}
     for name in FEATURES:
         x = getattr(batch, name)
         if x is not None:
             mask = getattr(batch, FEATURE_MASKS[name]) if name in FEATURE_MASKS else np.asarray(batch.row_B) >= 0
-            found[name] = (x, mask)
-    return found
+            columns[name] = (x, mask)
+    return columns
 
 
 def _not_finite(name: str, x: NDArray, mask: NDArray, row_B: NDArray) -> str:
-    finite = np.isfinite(np.asarray(x, np.float32)) | ~np.asarray(_spread(x, mask)[0])
+    finite = np.isfinite(np.asarray(x, np.float32)) | ~np.asarray(_broadcast_mask(x, mask)[0])
     rows = row_B[~finite.reshape(len(row_B), -1).all(axis=1)]
     named = ", ".join(map(str, rows[:8])) or "whose squares overflow"
     return f"{name} is not finite in {max(len(rows), 1)} of the rows to be trained on: rows {named}. Leave out rows whose status is not OK"
@@ -103,7 +104,7 @@ def _not_finite(name: str, x: NDArray, mask: NDArray, row_B: NDArray) -> str:
 
 @jax.jit
 def _mean(x: Array, mask: Array) -> Array:
-    full, axes = _spread(x, mask)
+    full, axes = _broadcast_mask(x, mask)
     return jnp.sum(jnp.where(full, x.astype(jnp.float32), 0.0), axes) / jnp.maximum(
         jnp.sum(full, axes).astype(jnp.float32), 1.0
     )
@@ -111,14 +112,14 @@ def _mean(x: Array, mask: Array) -> Array:
 
 @jax.jit
 def _moments(x: Array, mask: Array, shift: Array) -> tuple[Array, Array, Array]:
-    full, axes = _spread(x, mask)
+    full, axes = _broadcast_mask(x, mask)
     shift = shift.reshape((1,) * (x.ndim - shift.ndim) + shift.shape)
     moved = jnp.where(full, x.astype(jnp.float32) - shift, 0.0)
     return jnp.sum(full, axes).astype(jnp.float32), jnp.sum(moved, axes), jnp.sum(moved**2, axes)
 
 
-def _spread(x: Array, mask: Array) -> tuple[Array, tuple[int, ...]]:
-    """The mask at x's own shape, and the axes to sum over: bins count alike, states and dimensions stay apart."""
+def _broadcast_mask(x: Array, mask: Array) -> tuple[Array, tuple[int, ...]]:
+    """The mask with x's shape, and the axes to sum over: rows and bins, never states or dimensions."""
     full = jnp.broadcast_to(mask.reshape(mask.shape + (1,) * (x.ndim - mask.ndim)), x.shape)
     return full, (0, 1) if x.ndim == 3 and mask.ndim == 2 else (0,)
 
@@ -134,7 +135,7 @@ def _finish(name: str, sums: list[NDArray], shift: NDArray) -> tuple[NDArray, ND
 
 
 def standardise(batch: HeadInput, normalisation: Normalisation, dtype: Any) -> HeadInput:
-    """The batch with features (x − mean)/sd in `dtype`, 0 in masked bins, and scores in standard deviations."""
+    """The batch with features (x − mean)/sd in `dtype` (0 in masked bins) and scores in standard deviations (float32)."""
     changed: dict[str, Array] = {}
     for name, (mean, inverse_sd) in normalisation.features.items():
         x = getattr(batch, name)
@@ -152,6 +153,6 @@ def standardise(batch: HeadInput, normalisation: Normalisation, dtype: Any) -> H
 
 
 def to_scores(z: Array, normalisation: Normalisation) -> Array:
-    """Standardised predictions, dimensions last, back on the scale of 0 to 100."""
+    """Map standardised predictions (…, K) back to scores of 0 to 100."""
     shape = (1,) * (z.ndim - 1) + normalisation.score_mean_K.shape
     return z * normalisation.score_sd_K.reshape(shape) + normalisation.score_mean_K.reshape(shape)

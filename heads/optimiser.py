@@ -1,4 +1,4 @@
-"""AdamW over many small models at once: every parameter in one vector, so that an update is a few long loops."""
+"""AdamW for many small models: all parameters in one vector, so that an update is a few long loops."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Tree = Any
 
 @dataclass(frozen=True)
 class FlatAdamW:
-    """optax's clip_by_global_norm (each model by its own norm), scale_by_adam and decay of matrices; the rate is given."""
+    """optax's clip_by_global_norm (per model), scale_by_adam and decay of matrices; the rate is an argument."""
 
     weight_decay: float
     clip_norm: float
 
     def init(self, params: Mapping[str, Tree]) -> Tree:
-        """Optimiser state of one seed's models."""
+        """Optimiser state of the models of one seed."""
         return optax.scale_by_adam().init(ravel_pytree(dict(params))[0])
 
     def update(
@@ -42,13 +42,13 @@ class FlatAdamW:
 
 
 def _clip(grad: Array, norm: float) -> Array:
-    """The vector, no longer than `norm`; one that is not finite stays so, for the guard to see in the next loss."""
+    """Scale the vector to at most length `norm`. A vector with NaN stays NaN, so that the next loss shows it."""
     length = jnp.sqrt(jnp.sum(grad**2))
     return grad * jnp.where(length > norm, norm / length, 1.0)
 
 
 def _decayed(params: Tree) -> NDArray[np.float32]:
-    """1 for entries of matrices, 0 for biases, mixes and tables of offsets; in the order of `ravel_pytree`."""
+    """1 for entries of matrices, 0 for biases, mixes and attention offsets, in the order of `ravel_pytree`."""
     leaves = jax.tree_util.tree_flatten_with_path(params)[0]
     ones = [np.full(p.size, p.ndim >= 2 and "offset" not in str(path[-1]), np.float32) for path, p in leaves]
     return np.concatenate(ones)

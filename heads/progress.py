@@ -1,4 +1,4 @@
-"""What a running fit says about itself, and a display of it."""
+"""Progress reports of a running fit, and a display of them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 class Report(NamedTuple):
-    """One step's news. loss: the mean over heads and seeds at a recent step."""
+    """State of a fit after a step. loss: mean over heads and seeds at a recent step."""
 
     epoch: int
     epochs: int
@@ -21,7 +21,7 @@ class Report(NamedTuple):
     loss: float
     rows_per_s: float
     validation: float | None = None
-    """Best head's mean concordance so far, once an epoch has ended."""
+    """Best mean concordance of any head and seed so far; None before the first validation."""
 
 
 Listener = Callable[[Report], None]
@@ -34,7 +34,7 @@ def display(console: Console | None = None) -> Iterator[Listener]:
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=None)
 
-        def listen(report: Report) -> None:
+        def update(report: Report) -> None:
             best = "" if report.validation is None else f" · validation CCC {report.validation:.3f}"
             bar.update(
                 task,
@@ -44,11 +44,11 @@ def display(console: Console | None = None) -> Iterator[Listener]:
                 f"{report.rows_per_s:,.0f} rows/s{best}",
             )
 
-        yield listen
+        yield update
 
 
 class Pace:
-    """Turns an epoch's steps into reports, at most ten a second."""
+    """Sends a report of an epoch's steps to the listener, at most ten per second."""
 
     def __init__(
         self, listener: Listener | None, epoch: int, epochs: int, steps: int, batch_rows: int, scores: list[float]
@@ -58,7 +58,7 @@ class Pace:
         self.started = self.last = time.perf_counter()
 
     def at(self, step: int, loss: float) -> None:
-        """`step` steps of this epoch are done."""
+        """Report that `step` steps of this epoch are done."""
         now = time.perf_counter()
         if self.listener is None or (now - self.last < 0.1 and step < self.steps):
             return

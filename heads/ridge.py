@@ -1,7 +1,8 @@
-"""The closed-form probe: ridge regression from Gram matrices of one streaming pass. Plain NumPy, float64 sums.
+"""The ridge probe: closed-form ridge regression from Gram matrices of one pass over the data. NumPy, float64 sums.
 
-One pass gives every state × statistic × penalty × dimension, judged on pieces that were left out. It chooses layers, and it
-is the line that every trained head must beat.
+One pass gives validation r of every block × statistic × penalty × dimension. The probe selects layers, and it is the
+baseline that a trained head must beat. scikit-learn's Ridge is not used: it holds all rows in memory and solves one block,
+penalty and pattern of missing labels at a time.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from keybed.heads.inputs import HeadInput
 from keybed.heads.moments import Floats, MergedMoments, Moments, validation_r
 
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
-"""Added to the diagonal of the correlation matrix: 1 weighs as much as the data themselves."""
+"""Added to the diagonal of the correlation matrix of the features, whose entries there are 1."""
 
 Part = str
 Fold = tuple[Sequence[Part], Sequence[Part]]
@@ -26,7 +27,7 @@ Fold = tuple[Sequence[Part], Sequence[Part]]
 
 @dataclass(frozen=True)
 class Choice:
-    """One cell of the table: where to read, and how well it does on the pieces left out. r is None where undefined."""
+    """One cell of the table: block, statistic, penalty and validation r; r is None where undefined."""
 
     block: str
     statistic: str
@@ -36,9 +37,9 @@ class Choice:
 
 @dataclass(frozen=True)
 class RidgeResult:
-    """r[block, statistic]: validation r float64 (penalty, K), mean over the folds whose labels vary, NaN where none's do.
+    """Solved probe. r[block, statistic]: float64 (penalty, K), mean over the folds whose labels vary, NaN where none vary.
 
-    lines[block, statistic]: (slope_DxK, intercept_K) fitted on all parts with each dimension's best penalty.
+    lines[block, statistic]: (slope_DxK, intercept_K), fitted on all parts with the best penalty of each dimension.
     """
 
     penalties: tuple[float, ...]
@@ -47,34 +48,34 @@ class RidgeResult:
     score_mean_K: Floats
 
     def best(self, dimension: int, blocks: Iterable[str] | None = None) -> Choice:
-        """The best block, statistic and penalty for one dimension (among some blocks); r None where none is defined."""
-        wanted = None if blocks is None else set(blocks)
+        """The block, statistic and penalty with the highest r for one dimension (among `blocks`); r is None where none is defined."""
+        candidates = None if blocks is None else set(blocks)
         top: Choice | None = None
         for (block, statistic), table in self.r.items():
-            if wanted is not None and block not in wanted:
+            if candidates is not None and block not in candidates:
                 continue
-            at, r = _best(table[:, dimension])
+            index, r = _best(table[:, dimension])
             if top is None or (r is not None and (top.r is None or r > top.r)):
-                top = Choice(block, statistic, self.penalties[at], r)
+                top = Choice(block, statistic, self.penalties[index], r)
         if top is None:
             raise BadInput(f"no such block; there are {', '.join(sorted({b for b, _ in self.r}))}")
         return top
 
     def heat_map(self, statistic: str) -> tuple[list[str], list[list[float | None]]]:
-        """Blocks in the order they were added, and r (block, K) at each cell's best penalty."""
+        """Block names in the order they were added, and r (block, K) at the best penalty of each cell."""
         names = [block for block, s in self.r if s == statistic]
         rows = [[_best(self.r[b, statistic][:, k])[1] for k in range(len(self.score_mean_K))] for b in names]
         return names, rows
 
     def predict(self, features: Mapping[str, NDArray], choice: Sequence[Choice] | None = None) -> NDArray[np.float32]:
-        """Scores (row, K), each dimension from its best choice (or the given ones); a dimension without r gets its mean.
+        """Scores (row, K), float32: each dimension from its best cell (or `choice`); a dimension without r gets its mean score.
 
-        features: block -> (row, statistic, width) of at least the chosen blocks.
+        features: block → (row, statistic, width), at least of the selected blocks.
         """
-        chosen = [self.best(k) for k in range(len(self.score_mean_K))] if choice is None else list(choice)
+        selected = [self.best(k) for k in range(len(self.score_mean_K))] if choice is None else list(choice)
         n = len(next(iter(features.values())))
         out = np.tile(self.score_mean_K, (n, 1))
-        for k, c in enumerate(chosen):
+        for k, c in enumerate(selected):
             if c.r is not None:
                 slope_DxK, intercept_K = self.lines[c.block, c.statistic]
                 x = _columns(features[c.block], c.statistic)
@@ -83,34 +84,34 @@ class RidgeResult:
 
 
 def piece_parts(piece: NDArray, n_parts: int = 5) -> NDArray[np.str_]:
-    """A part's name for each row, whole pieces to a part, rows spread evenly. Raises BadInput for fewer pieces than parts."""
+    """Part name of each row: pieces stay whole and parts get nearly equal numbers of rows. Raises BadInput for too few pieces."""
     pieces, counts = np.unique(piece, return_counts=True)
     if len(pieces) < n_parts:
         raise BadInput(f"{n_parts} piece-grouped parts need as many pieces; there are {len(pieces)}")
-    filled, part_of = np.zeros(n_parts, np.int64), {}
+    n_rows, part_of = np.zeros(n_parts, np.int64), {}
     for i in np.argsort(-counts, kind="stable"):
-        part = int(np.argmin(filled))
+        part = int(np.argmin(n_rows))
         part_of[pieces[i]] = f"part-{part}"
-        filled[part] += counts[i]
+        n_rows[part] += counts[i]
     return np.array([part_of[p] for p in piece])
 
 
 def leave_one_out(parts: Sequence[Part]) -> list[Fold]:
-    """Each part validates once, the others train."""
+    """One fold per part: it validates, the other parts train."""
     return [([p for p in parts if p != out], [out]) for out in parts]
 
 
 def _best(r_L: Floats) -> tuple[int, float | None]:
     if np.all(np.isnan(r_L)):
         return 0, None
-    at = int(np.nanargmax(r_L))
-    return at, float(r_L[at])
+    index = int(np.nanargmax(r_L))
+    return index, float(r_L[index])
 
 
 def _mean_where_defined(tables: Sequence[Floats]) -> Floats:
-    """Mean over the folds in which a cell is defined; NaN where it is in none."""
-    told = np.isfinite(tables)
-    total, count = np.where(told, tables, 0.0).sum(axis=0), told.sum(axis=0)
+    """Mean of each cell over the folds in which it is defined; NaN where it never is."""
+    defined = np.isfinite(tables)
+    total, count = np.where(defined, tables, 0.0).sum(axis=0), defined.sum(axis=0)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -120,8 +121,9 @@ def _columns(x: NDArray, statistic: str) -> Floats:
 
 
 class RidgeProbe:
-    """Add batches of any parts in any order, then solve. Memory: one D × D matrix a part and block (and one for each
-    distinct pattern of missing labels), D = statistics × width.
+    """Add batches of any parts in any order, then solve.
+
+    Memory: one D × D matrix per part and block, and one per distinct pattern of missing labels; D = statistics × width.
     """
 
     def __init__(self, penalties: Sequence[float] = PENALTIES) -> None:
@@ -139,7 +141,7 @@ class RidgeProbe:
         valid: NDArray,
         weight: NDArray | None = None,
     ) -> None:
-        """One batch. features: block -> (row, statistic, width); part: one name, or one a row. Raises BadInput for NaN."""
+        """Add a batch. features: block → (row, statistic, width); part: one name, or one per row. Raises BadInput for NaN."""
         names = np.full(len(score), part) if isinstance(part, str) else np.asarray(part)
         valid = np.asarray(valid, bool)
         y = np.where(valid, np.asarray(score, np.float64), 0.0)
@@ -161,9 +163,9 @@ class RidgeProbe:
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
     def solve(self, folds: Sequence[Fold]) -> RidgeResult:
-        """Validation r of everything, mean over the folds in which it is defined; lines fitted on all parts with the best penalties.
+        """Validation r of all cells (mean over folds), and lines fitted on all parts of the folds with the best penalties.
 
-        For a store's own splits: `solve([(["train"], ["validation"])])`. Raises BadInput for a part without rows.
+        For the splits of a store: `solve([(["train"], ["validation"])])`. Raises BadInput for a part without rows.
         """
         if self._score_shift is None:
             raise BadInput("no rows were added")
@@ -189,9 +191,9 @@ class RidgeProbe:
                 slope = np.zeros((columns.stop - columns.start, n_dimensions))
                 intercept = np.zeros(n_dimensions)
                 for k in range(n_dimensions):
-                    at, best = _best(table[:, k])
+                    index, best = _best(table[:, k])
                     if best is not None:
-                        slope[:, k], intercept[k] = whole.line(k, columns, self.penalties[at])
+                        slope[:, k], intercept[k] = whole.line(k, columns, self.penalties[index])
                 shift = self._shift[block][columns].astype(np.float64)
                 r[block, statistic] = table
                 lines[block, statistic] = slope, intercept + self._score_shift - shift @ slope
@@ -200,7 +202,7 @@ class RidgeProbe:
 
 
 def frame_block(path: str, frames: NDArray, mask: NDArray | None = None) -> dict[str, NDArray]:
-    """frames (row, bin, …) as one block (row, 2, width): mean and sd over the valid bins; 0 where a row has none."""
+    """One block {path: (row, 2, width)}: mean and sd over the valid bins of frames (row, bin, …); 0 for rows without any."""
     x = frames.reshape(*frames.shape[:2], -1).astype(np.float32)
     valid = np.ones(x.shape[:2], bool) if mask is None else mask
     count = np.maximum(valid.sum(axis=1), 1)[:, None]
@@ -210,7 +212,7 @@ def frame_block(path: str, frames: NDArray, mask: NDArray | None = None) -> dict
 
 
 def both_frames(batch: HeadInput) -> dict[str, NDArray]:
-    """A batch's frames of both modalities side by side as one block, "both" -> (row, 2, width)."""
+    """One block {"both": (row, 2, width)}: mean and sd of the frames of audio and MIDI, joined along the width."""
     blocks = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
     blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
     return {"both": np.concatenate(list(blocks.values()), axis=-1)}

@@ -1,6 +1,6 @@
-"""One compiled training step for many models and seeds, streamed or scanned; compiled once for each set of models and shape.
+"""One compiled training step for many models and seeds, streamed or scanned; compiled once per set of models and shapes.
 
-Everything that changes from fit to fit (rate, seeds, normalisation, data) is an argument, so that folds share what was compiled.
+Everything that differs between fits (rate, seeds, normalisation, data) is an argument, so that folds share compiled code.
 """
 
 from __future__ import annotations
@@ -24,43 +24,43 @@ Tree = Any
 
 
 class Objective(Protocol):
-    """What is learnt; hashable. Parameters are {name: tree}: every name is a model of its own."""
+    """The training objective of one or more models; hashable. Parameters are {model: tree}."""
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The models, trained side by side."""
+        """Names of the models, trained side by side."""
         ...
 
     @property
     def scannable(self) -> bool:
-        """Whether a batch needs no work on the host, so that epochs may run by scan."""
+        """Whether batches need no work on the host, so that an epoch may be one scan."""
         ...
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint compares."""
+        """The description that a checkpoint compares."""
         ...
 
     def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
-        """Fresh parameters of one seed for standardised inputs shaped like `sample`."""
+        """Initial parameters of one seed for standardised inputs shaped like `sample`."""
         ...
 
     def prepare(self, batch: HeadInput) -> Tree:
-        """The padded batch as the step gets it, under "rows", with whatever the host adds."""
+        """{"rows": the padded batch, …} with everything that the host adds for the step."""
         ...
 
     def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
-        """One seed's loss of each model on a standardised batch."""
+        """Loss of each model for one seed on a standardised batch."""
         ...
 
     def evaluate(
         self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: Any
     ) -> dict[str, NDArray]:
-        """For each model and seed (S,) how good it is on the validation split; higher is better, NaN where undefined."""
+        """Validation score (S,) of each model; higher is better, NaN where undefined."""
         ...
 
 
 class State(NamedTuple):
-    """All seeds' parameters and optimiser states (leading axis S), and the number of steps taken."""
+    """Parameters and optimiser states of all seeds (leading axis S), and the number of steps taken."""
 
     params: dict[str, Tree]
     optimiser: Tree
@@ -68,7 +68,7 @@ class State(NamedTuple):
 
 
 class Recipe(NamedTuple):
-    """The static part of a step."""
+    """The static arguments of a step."""
 
     objective: Objective
     optimiser: FlatAdamW
@@ -76,7 +76,7 @@ class Recipe(NamedTuple):
 
 
 class Schedule(NamedTuple):
-    """The dynamic part. rate_N: the learning rate of every step of the fit; the last one holds beyond."""
+    """The dynamic arguments of a step. rate_N: learning rate of each step; the last one holds for later steps."""
 
     seed_S: NDArray[np.uint32]
     rate_N: NDArray[np.float32]
@@ -84,10 +84,10 @@ class Schedule(NamedTuple):
 
 
 def fresh(recipe: Recipe, schedule: Schedule, sample: HeadInput) -> State:
-    """All seeds' initial parameters; each seed's are the same whichever seeds stand beside it."""
+    """Initial parameters of all seeds; those of a seed do not depend on the other seeds."""
     small = jax.tree.map(lambda a: np.asarray(a[:2]), sample)
-    each = [_fresh(recipe, seed, small, schedule.normalisation) for seed in schedule.seed_S]
-    params, optimiser = jax.tree.map(lambda *leaves: jnp.stack(leaves), *each)
+    per_seed = [_fresh(recipe, seed, small, schedule.normalisation) for seed in schedule.seed_S]
+    params, optimiser = jax.tree.map(lambda *leaves: jnp.stack(leaves), *per_seed)
     return State(params, optimiser, jnp.int32(0))
 
 
@@ -107,23 +107,23 @@ def step(recipe: Recipe, state: State, batch: Tree, schedule: Schedule) -> tuple
 def scan(
     recipe: Recipe, state: State, resident: HeadInput, index_NxB: Array, schedule: Schedule
 ) -> tuple[State, dict[str, Array]]:
-    """N batches of rows that lie on the device: (new state, {model: loss_NxS}). −1 is a padded row; a batch of them is skipped."""
-    nothing = {n: jnp.zeros(len(schedule.seed_S), jnp.float32) for n in recipe.objective.names}
+    """N batches of resident rows: (new state, {model: loss_NxS}). Index −1 is a padded row; a batch of only those is skipped."""
+    no_loss = {n: jnp.zeros(len(schedule.seed_S), jnp.float32) for n in recipe.objective.names}
 
     def one(state: State, index_B: Array) -> tuple[State, dict[str, Array]]:
-        def go(state: State) -> tuple[State, dict[str, Array]]:
+        def advance(state: State) -> tuple[State, dict[str, Array]]:
             return _advance(recipe, state, {"rows": _gather(resident, index_B)}, schedule)
 
-        return jax.lax.cond(jnp.any(index_B >= 0), go, lambda state: (state, nothing), state)
+        return jax.lax.cond(jnp.any(index_B >= 0), advance, lambda state: (state, no_loss), state)
 
     return jax.lax.scan(one, state, index_NxB)
 
 
 def seed_groups(n_seeds: int) -> list[slice]:
-    """Which seeds one compiled step takes together: each alone on a CPU, all at once elsewhere.
+    """The seeds that one compiled step takes together: one on a CPU, all elsewhere.
 
-    A CPU has no cores to spare for more seeds, and the products of one seed stay in its caches: five seeds in one step
-    took 1.9 times as long as five steps of one in a trial.
+    On a CPU the products of one seed stay in the caches: five seeds in one step took 1.9 times as long as five steps of one
+    seed in a trial.
     """
     if jax.default_backend() == "cpu":
         return [slice(i, i + 1) for i in range(n_seeds)]
@@ -131,7 +131,7 @@ def seed_groups(n_seeds: int) -> list[slice]:
 
 
 def take_seeds(tree: Tree, seeds: slice) -> Tree:
-    """The same seeds of every leaf; their axis comes first."""
+    """Slice the seed axis, which is the first, of every leaf."""
     return jax.tree.map(lambda leaf: leaf[seeds], tree)
 
 
@@ -141,7 +141,7 @@ def join_seeds(groups: Sequence[Tree]) -> Tree:
 
 
 def compiled() -> int:
-    """Shapes that `step` and `scan` were compiled for in this process."""
+    """Number of shapes that `step` and `scan` were compiled for in this process."""
     return step.n_compiled() + scan.n_compiled()
 
 
@@ -174,5 +174,5 @@ def _gather(resident: HeadInput, index_B: Array) -> HeadInput:
         for name in ("audio_mask_BxT", "midi_mask_BxT", "valid_BxK")
         if getattr(rows, name) is not None
     }
-    nowhere = {name: jnp.where(real_B, getattr(rows, name), -1) for name in ("row_B", "segment_B")}
-    return rows._replace(**changed, **nowhere, weight_B=jnp.where(real_B, rows.weight_B, 0.0))
+    unset = {name: jnp.where(real_B, getattr(rows, name), -1) for name in ("row_B", "segment_B")}
+    return rows._replace(**changed, **unset, weight_B=jnp.where(real_B, rows.weight_B, 0.0))

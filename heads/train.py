@@ -1,4 +1,4 @@
-"""Fit heads on stored features: all heads × all seeds in one pass over the data."""
+"""`fit`: train all heads × all seeds to predict scores, in one pass over the data per epoch."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Tree = Any
 
 @dataclass(frozen=True)
 class ScoreRegression:
-    """The objective of `fit`: predict scores. Hashable, so that fits of the same heads share what was compiled."""
+    """The objective of `fit`: predict scores. Hashable, so that fits of the same heads share compiled steps."""
 
     named: tuple[tuple[str, Head], ...]
     weights: LossWeights
@@ -36,29 +36,29 @@ class ScoreRegression:
 
     @property
     def heads(self) -> dict[str, Head]:
-        """Name → head."""
+        """{name: head}."""
         return dict(self.named)
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The heads, trained side by side."""
+        """Names of the heads."""
         return tuple(name for name, _ in self.named)
 
     def to_json(self) -> dict[str, Any]:
-        """What a checkpoint compares."""
+        """The description that a checkpoint compares."""
         return {name: describe(head) for name, head in self.named}
 
     def init(self, key: Array, sample: HeadInput) -> dict[str, Tree]:
-        """Fresh parameters of one seed."""
+        """Initial parameters of all heads for one seed."""
         keys = jax.random.split(key, len(self.named))
         return {name: init_head(head, keys[i], sample) for i, (name, head) in enumerate(self.named)}
 
     def prepare(self, batch: HeadInput) -> Tree:
-        """Nothing to add on the host."""
+        """The batch as it is."""
         return {"rows": batch}
 
     def losses(self, params: Mapping[str, Tree], batch: Tree, key: Array, dtype: Any) -> dict[str, Array]:
-        """One seed's loss of each head on a standardised batch."""
+        """Loss of each head for one seed on a standardised batch."""
         rows: HeadInput = batch["rows"]
         outputs = apply_heads(self.heads, cast(params, dtype), rows, True, key)
         labels = (rows.score_BxK, rows.valid_BxK, rows.weight_B, rows.segment_B)
@@ -69,10 +69,10 @@ class ScoreRegression:
     def evaluate(
         self, params: Mapping[str, Tree], data: Data, normalisation: Normalisation, config: FitConfig
     ) -> dict[str, NDArray]:
-        """Mean concordance over the dimensions whose labels vary; weights of tiers play no part."""
+        """Mean concordance (CCC) over the dimensions whose scores vary, (S,) per head; row weights are not used."""
         score, valid, row = [], [], []
 
-        def noted(batches: Iterable[HeadInput]) -> Iterable[HeadInput]:
+        def with_labels(batches: Iterable[HeadInput]) -> Iterable[HeadInput]:
             for batch in batches:
                 real = np.asarray(batch.row_B) >= 0
                 score.append(np.asarray(batch.score_BxK)[real])
@@ -80,26 +80,26 @@ class ScoreRegression:
                 row.append(np.asarray(batch.row_B)[real])
                 yield batch
 
-        found = predict_scores(self.heads, params, normalisation, noted(data.validation()), config)
+        predictions = predict_scores(self.heads, params, normalisation, with_labels(data.validation()), config)
         if not score:
             raise BadInput("the validation split has no rows; early stopping and the best epoch need some")
         scores, valids = np.concatenate(score), np.concatenate(valid)
-        self._guard(found, np.concatenate(row))
-        quality = {n: np.array([_mean_ccc(p, scores, valids) for p in found[n]]) for n in self.heads}
+        self._guard(predictions, np.concatenate(row))
+        quality = {n: np.array([_mean_ccc(p, scores, valids) for p in predictions[n]]) for n in self.heads}
         if not np.isfinite(np.concatenate(list(quality.values()))).all():
             raise BadInput(
-                f"no score can be told from another on the validation split ({len(scores)} rows): in every dimension its "
-                "labels are constant or fewer than it takes, so no epoch is the best. Give it more rows or pieces"
+                f"no concordance is defined on the validation split ({len(scores)} rows): in every dimension its "
+                "labels are constant or too few, so no epoch can be the best. Give it more rows or pieces"
             )
         return quality
 
-    def _guard(self, found: Mapping[str, NDArray], row_N: NDArray) -> None:
-        bad = {name: np.flatnonzero(~np.isfinite(p).all(axis=(0, 2))) for name, p in found.items()}
-        who = ", ".join(name for name, at in bad.items() if len(at))
-        if who:
+    def _guard(self, predictions: Mapping[str, NDArray], row_N: NDArray) -> None:
+        bad = {name: np.flatnonzero(~np.isfinite(p).all(axis=(0, 2))) for name, p in predictions.items()}
+        names = ", ".join(name for name, rows in bad.items() if len(rows))
+        if names:
             rows = row_N[np.unique(np.concatenate(list(bad.values())))]
             raise NotFinite(
-                f"{who}: what is predicted for {len(rows)} validation rows is not finite, rows {', '.join(map(str, rows[:8]))}"
+                f"{names}: the prediction of {len(rows)} validation rows is not finite, rows {', '.join(map(str, rows[:8]))}"
                 f"{' …' if len(rows) > 8 else ''}. Look for NaN in these rows' features (status other than OK?)"
             )
 
@@ -119,13 +119,22 @@ def fit(
     normalisation: Normalisation | None = None,
     progress: Listener | None = None,
 ) -> FitResult:
-    """Train all heads × all seeds together; every batch is read once and trains everything.
+    """Train all heads × all seeds together: every batch is read once and trains all of them.
 
-    store: the store's fingerprint, which checkpoints carry and compare. normalisation: measured on the first rows of
-    the training split where None. Raises BadInput, NotFinite, CheckpointMismatch.
+    store: fingerprint of the store, which checkpoints keep and compare. normalisation: measured on the first training rows
+    where None. progress: called with a `Report`. Raises BadInput, NotFinite, CheckpointMismatch.
     """
     if not heads:
         raise BadInput("no head to fit")
     objective = ScoreRegression(tuple(heads.items()), config.losses)
-    t: Trained = train(objective, data, config, store=store, normalisation=normalisation, progress=progress)
-    return FitResult(dict(heads), t.params, t.normalisation, config, t.history, t.best_epoch, store, t.compiled_steps)
+    trained: Trained = train(objective, data, config, store=store, normalisation=normalisation, progress=progress)
+    return FitResult(
+        dict(heads),
+        trained.params,
+        trained.normalisation,
+        config,
+        trained.history,
+        trained.best_epoch,
+        store,
+        trained.compiled_steps,
+    )

@@ -1,4 +1,4 @@
-"""The training loop: one pass over the data trains every model and seed; knows nothing of what is learnt."""
+"""The training loop: one pass over the data trains all models and seeds, for any `Objective`."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ from keybed.heads.xla import keep_freed_memory
 
 Tree = Any
 Losses = dict[str, Any]
-"""Model → losses of a group of seeds, on the device."""
+"""{model: losses of a group of seeds}, on the device."""
 
 CHUNK_STEPS = 64
-"""Steps of one scan over data that lies on the device; between chunks the host sees losses and reports."""
+"""Steps of one scan over data on the device; between scans the host checks losses and reports progress."""
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The best epoch of every model and seed. params: {name: tree of NumPy arrays, leading axis S}.
+    """The best epoch of each model and seed. params: {model: tree of NumPy arrays, leading axis S}.
 
-    compiled_steps: shapes of the training step that this fit compiled, 0 where an earlier fit of the process had them.
+    compiled_steps: number of shapes of the training step that this fit compiled, 0 where an earlier fit of the process did.
     """
 
     params: dict[str, Tree]
@@ -67,9 +67,9 @@ def train(
     normalisation: Normalisation | None = None,
     progress: Listener | None = None,
 ) -> Trained:
-    """Train every model × seed in one pass over the data an epoch; goes on from config.checkpoint_dir where it can.
+    """Train all models × seeds with one pass over the data per epoch; resumes from config.checkpoint_dir if it holds a state.
 
-    Raises BadInput, NotFinite and CheckpointMismatch (see heads/errors.py).
+    Raises BadInput, NotFinite and CheckpointMismatch (heads/errors.py).
     """
     if data.n_train_rows < config.batch_rows:
         raise BadInput(
@@ -83,25 +83,25 @@ def train(
     run = _Run(objective, data, config, normalisation, progress)
     settings = {"fit": config.to_json(), "models": objective.to_json(), "data": {"n_train_rows": data.n_train_rows}}
     if config.checkpoint_dir is not None:
-        found = checkpoint.load(config.checkpoint_dir, run.tree(), config=settings, store=store)
-        if found is not None:
-            other = differing(found[0]["normalisation"], normalisation)
-            if other:
+        saved = checkpoint.load(config.checkpoint_dir, run.tree(), config=settings, store=store)
+        if saved is not None:
+            changed = differing(saved[0]["normalisation"], normalisation)
+            if changed:
                 raise CheckpointMismatch(
-                    f"{config.checkpoint_dir}: the fit began on other data than it is given now: {', '.join(other)} differ in "
-                    "their means or spreads over the training rows. Give another checkpoint_dir, or the data it began on"
+                    f"{config.checkpoint_dir}: the fit began on other data than it is given now: {', '.join(changed)} differ in "
+                    "their means or standard deviations over the training rows. Give another checkpoint_dir, or the data it began on"
                 )
-            run.restore(*found)
+            run.restore(*saved)
     while not run.finished:
         run.epoch()
         if config.checkpoint_dir is not None:
-            about, count = run.about(), len(run.history)
-            checkpoint.save(config.checkpoint_dir, run.tree(), about, config=settings, store=store, count=count)
+            count = len(run.history)
+            checkpoint.save(config.checkpoint_dir, run.tree(), run.facts(), config=settings, store=store, count=count)
     return Trained(run.best, run.schedule.normalisation, run.history, run.best_epoch, compiled() - run.compiled_before)
 
 
 class _Run:
-    """A fit under way: the state, the best so far, the history."""
+    """A running fit: the current state, the best parameters so far, the history."""
 
     def __init__(
         self,
@@ -124,7 +124,7 @@ class _Run:
         self.best_epoch = {name: [-1] * len(config.seeds) for name in objective.names}
         self.history: list[dict[str, Any]] = []
         self._resident: Resident | None = None
-        self._looked = False
+        self._load_tried = False
 
     @property
     def state(self) -> State:
@@ -134,7 +134,7 @@ class _Run:
 
     @state.setter
     def state(self, state: State) -> None:
-        # a group's own copy of the count: steps give their state's memory away
+        # each group needs its own copy of the count, because a step donates its state's memory
         self._states = [
             State(take_seeds(state.params, g), take_seeds(state.optimiser, g), jnp.array(state.step))
             for g in self.groups
@@ -147,38 +147,38 @@ class _Run:
         return done >= self.config.epochs or bool(patience and done and idle >= patience)
 
     def tree(self) -> dict[str, Tree]:
-        """All arrays that a checkpoint holds."""
+        """The arrays of a checkpoint."""
         return {"state": self.state, "best": self.best, "normalisation": self.schedule.normalisation}
 
-    def about(self) -> dict[str, Any]:
-        """All else that a checkpoint holds, as JSON."""
+    def facts(self) -> dict[str, Any]:
+        """The other contents of a checkpoint, as JSON."""
         score = {n: [s if np.isfinite(s) else None for s in row] for n, row in self.score.items()}
         return {"history": self.history, "best_epoch": self.best_epoch, "score": score}
 
-    def restore(self, tree: dict[str, Tree], about: dict[str, Any]) -> None:
+    def restore(self, tree: dict[str, Tree], facts: dict[str, Any]) -> None:
         self.state, self.best = jax.tree.map(jnp.asarray, tree["state"]), jax.tree.map(np.array, tree["best"])
         self.schedule = self.schedule._replace(normalisation=tree["normalisation"])
-        self.history, self.best_epoch = about["history"], about["best_epoch"]
-        self.score = {n: [float("-inf") if s is None else s for s in row] for n, row in about["score"].items()}
+        self.history, self.best_epoch = facts["history"], facts["best_epoch"]
+        self.score = {n: [float("-inf") if s is None else s for s in row] for n, row in facts["score"].items()}
 
     def epoch(self) -> None:
-        """Train one epoch, validate, keep what improved."""
-        number, begun = len(self.history), time.perf_counter()
-        if not self._looked:
-            self._resident, self._looked = Resident.load(self.data, self.config, self.objective.scannable), True
+        """Train one epoch, validate, keep the parameters that improved."""
+        number, epoch_start = len(self.history), time.perf_counter()
+        if not self._load_tried:
+            self._resident, self._load_tried = Resident.load(self.data, self.config, self.objective.scannable), True
             jax.block_until_ready(self._resident and self._resident.rows)
-        started = time.perf_counter()
+        train_start = time.perf_counter()
         known = [s for row in self.score.values() for s in row if np.isfinite(s)]
         pace = Pace(self.progress, number, self.config.epochs, self.epoch_steps, self.config.batch_rows, known)
         if self._resident is None:
             losses = self._stream(self.data.train(number), number, pace)
         else:
             losses = self._scan(self._resident, number, pace)
-        trained_s = time.perf_counter() - started
+        trained_s = time.perf_counter() - train_start
         params = self.state.params
-        found = self.objective.evaluate(params, self.data, self.schedule.normalisation, self.config)
+        scores = self.objective.evaluate(params, self.data, self.schedule.normalisation, self.config)
         for name in self.objective.names:
-            for s, value in enumerate(found[name]):
+            for s, value in enumerate(scores[name]):
                 if value > self.score[name][s] or self.best_epoch[name][s] < 0:
                     self.score[name][s], self.best_epoch[name][s] = float(value), number
                     _copy_seed(self.best[name], params[name], s)
@@ -186,28 +186,28 @@ class _Run:
             {
                 "epoch": number,
                 "loss": {n: [float(v) for v in losses[n]] for n in self.objective.names},
-                "validation": {n: [float(v) if np.isfinite(v) else None for v in found[n]] for n in found},
+                "validation": {n: [float(v) if np.isfinite(v) else None for v in scores[n]] for n in scores},
                 "resident": self._resident is not None,
-                "loading_s": started - begun,
+                "loading_s": train_start - epoch_start,
                 "train_s": trained_s,
-                "validation_s": time.perf_counter() - started - trained_s,
+                "validation_s": time.perf_counter() - train_start - trained_s,
                 "rows_per_s": self.data.n_train_rows / trained_s,
             }
         )
 
-    def _advance(self, go: Callable[..., tuple[State, Losses]]) -> list[Losses]:
-        """One step or chunk of every group of seeds; losses as they come, perhaps not yet computed."""
-        found = []
+    def _advance(self, advance: Callable[..., tuple[State, Losses]]) -> list[Losses]:
+        """One step or scan of each group of seeds. Returns their losses, which the device may still be computing."""
+        losses_of_groups = []
         for i, group in enumerate(self.groups):
             schedule = self.schedule._replace(seed_S=self.schedule.seed_S[group])
-            self._states[i], losses = go(self._states[i], schedule=schedule)
-            found.append(losses)
-        return found
+            self._states[i], losses = advance(self._states[i], schedule=schedule)
+            losses_of_groups.append(losses)
+        return losses_of_groups
 
     def _stream(self, batches: Iterator[HeadInput], epoch: int, pace: Pace) -> dict[str, NDArray]:
-        """One epoch over batches as they come; at most two steps are under way."""
+        """One epoch over streamed batches; at most two steps are queued on the device."""
         sums = {n: np.zeros(len(self.config.seeds)) for n in self.objective.names}
-        under_way: list[tuple[int, NDArray, list[Losses]]] = []
+        queued: list[tuple[int, NDArray, list[Losses]]] = []
         n_steps = 0
 
         def finish(number: int, rows: NDArray, losses: list[Losses]) -> None:
@@ -220,21 +220,21 @@ class _Run:
         def prepared() -> Iterator[tuple[Tree, NDArray]]:
             for batch in batches:
                 row = np.asarray(batch.row_B)
-                if (row >= 0).any():  # a step on nothing but padding would still move parameters by momentum and decay
+                if (row >= 0).any():  # a step on padding alone would still change parameters by momentum and decay
                     yield jax.device_put(self.objective.prepare(pad_rows(batch, self.config.batch_rows))), row
 
         for batch, rows in read_ahead(prepared(), self.config.read_ahead):
             losses = self._advance(partial(step, self.recipe, batch=batch))
-            under_way.append((n_steps, rows, losses))
+            queued.append((n_steps, rows, losses))
             n_steps += 1
-            if len(under_way) > 1:
-                finish(*under_way.pop(0))
-        for left in under_way:
-            finish(*left)
+            if len(queued) > 1:
+                finish(*queued.pop(0))
+        for item in queued:
+            finish(*item)
         return {n: s / n_steps for n, s in sums.items()}
 
     def _scan(self, resident: Resident, epoch: int, pace: Pace) -> dict[str, NDArray]:
-        """One epoch over data that lies on the device, in chunks of one shape."""
+        """One epoch over data on the device, in scans of one shape."""
         sums = {n: np.zeros(len(self.config.seeds)) for n in self.objective.names}
         index = resident.epoch(epoch)
         for start in range(0, len(index), CHUNK_STEPS):
@@ -243,8 +243,8 @@ class _Run:
             chunk[: len(part)] = part
             losses = self._advance(partial(scan, self.recipe, resident=resident.rows, index_NxB=chunk))
             values = {n: v[: len(part)] for n, v in _joined(losses).items()}
-            for i, at in enumerate(part):
-                self._guard({n: v[i] for n, v in values.items()}, epoch, start + i, resident.row[at[at >= 0]])
+            for i, index_B in enumerate(part):
+                self._guard({n: v[i] for n, v in values.items()}, epoch, start + i, resident.row[index_B[index_B >= 0]])
             for name, value in values.items():
                 sums[name] += value.sum(axis=0)
             pace.at(start + len(part), float(np.mean([v[-1].mean() for v in values.values()])))
@@ -255,17 +255,17 @@ class _Run:
             name: [s for s, v in zip(self.config.seeds, value, strict=True) if not np.isfinite(v)]
             for name, value in losses.items()
         }
-        who = "; ".join(f"{name} (seeds {', '.join(map(str, seeds))})" for name, seeds in bad.items() if seeds)
-        if who:
+        names = "; ".join(f"{name} (seeds {', '.join(map(str, seeds))})" for name, seeds in bad.items() if seeds)
+        if names:
             raise NotFinite(
                 f"loss is not finite at epoch {epoch + 1}, step {number + 1}, a batch of {len(rows)} rows from "
-                f"{rows.min()} to {rows.max()} ({', '.join(map(str, rows[:8]))} …): {who}. Look for NaN in these rows' "
+                f"{rows.min()} to {rows.max()} ({', '.join(map(str, rows[:8]))} …): {names}. Look for NaN in these rows' "
                 "features (status other than OK?), or lower learning_rate"
             )
 
 
 def _joined(groups: list[Losses]) -> dict[str, NDArray]:
-    """Each model's losses, seeds last."""
+    """Losses of each model over all groups; the seed axis is last."""
     return {n: np.concatenate([np.asarray(g[n]) for g in groups], axis=-1) for n in groups[0]}
 
 

@@ -1,9 +1,9 @@
-"""The same four heads in PyTorch, from the same store and from one `.pt` file a row. Two ratios, never mixed.
+"""The same four heads in PyTorch, from the same store and from one `.pt` file per row. Two ratios, reported apart.
 
-At equal work both sides read the same raw frames, batch by batch. End to end ours goes through the derived view with `fit`'s own
-settings, as a user's would: a view of up to 1 GB stays in memory; a line says what the same run takes streamed. What each side
-pays once a run is counted on both: compiling and measuring means here, starting loaders' workers there. What is made once for
-all runs is not, neither the derived view nor the files; a line says what it took.
+Equal work: both sides read the same raw frames, batch by batch. End to end: Keybed reads the derived view with `fit`'s default
+settings, so a view of up to 1 GB stays in memory; a line gives the time of the same run streamed. Costs per run count on both
+sides: compiling and measuring means for JAX, starting the workers for PyTorch. Costs for all runs together (the derived view,
+the files) do not count; a line gives them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any
 
 import numpy as np
 
-from keybed.experiments.benchmarks.heads_jobs import Job, goal, in_process, told
+from keybed.experiments.benchmarks.heads_jobs import Job, goal, in_process, print_run
 
 
-def against_torch(path: Path, work: Path, epochs: int, deriving_s: float) -> None:
-    """Measure and print; the store has a PCA-128 view."""
+def against_torch(path: Path, work: Path, epochs: int, derive_s: float) -> None:
+    """Measure and print. The store must have a PCA-128 view."""
     pt = work / "pt"
     writing_s = in_process(Job("write_pt", path, pt=pt))["seconds"]
     raw = in_process(Job("ours", path, ranking=0.0, epochs=epochs))
-    told("(b) JAX, raw frames", raw)
+    print_run("(b) JAX, raw frames", raw)
     pca = in_process(Job("ours", path, "pca128", ranking=0.0, epochs=epochs, resident=None))
     streamed = pca
     if pca["resident"]:
-        told("(b) JAX, pca128, in memory", pca)
+        print_run("(b) JAX, pca128, in memory", pca)
         streamed = in_process(Job("ours", path, "pca128", ranking=0.0, epochs=epochs))
-    told("(b) JAX, pca128, streamed", streamed)
-    once: list[str] = []
+    print_run("(b) JAX, pca128, streamed", streamed)
+    with_preparation: list[str] = []
     for name, job, equal, end in (
         ("store", Job("torch", path, epochs=epochs), 1.5, 5.0),
         (".pt files", Job("torch", path, pt=pt, epochs=epochs), 4.0, 15.0),
     ):
-        theirs = at_its_best(name, job)
-        told(f"(b) PyTorch, {name}", theirs)
+        theirs = with_best_workers(name, job)
+        print_run(f"(b) PyTorch, {name}", theirs)
         goal(
             f"times faster at equal work than PyTorch from {name}",
             theirs["seconds"] / raw["seconds"],
@@ -46,25 +46,25 @@ def against_torch(path: Path, work: Path, epochs: int, deriving_s: float) -> Non
         print(
             f"    streamed, as a view of over 1 GB is: {theirs['seconds'] / streamed['seconds']:.1f} times", flush=True
         )
-        made = theirs["seconds"] + (writing_s if job.pt else 0.0)
-        once.append(f"{made / (pca['seconds'] + deriving_s):.1f} ({name})")
+        seconds = theirs["seconds"] + (writing_s if job.pt else 0.0)
+        with_preparation.append(f"{seconds / (pca['seconds'] + derive_s):.1f} ({name})")
         if job.pt is None:
             for view, ours in (("raw frames", raw), ("pca128", pca)):
                 apart = abs(np.mean(list(ours["r"].values())) - np.mean(list(theirs["r"].values())))
                 goal(f"mean r of {view} off PyTorch", apart, 0.005, "at most")
     print(
-        f"    made once: the derived view in {deriving_s:.0f} s, the .pt files in {writing_s:.0f} s; a single run that pays for "
-        f"them is {' and '.join(once)} times faster end to end",
+        f"    prepared once: the derived view in {derive_s:.0f} s, the .pt files in {writing_s:.0f} s; with them in the time, a single run is "
+        f" {' and '.join(with_preparation)} times faster end to end",
         flush=True,
     )
 
 
-def at_its_best(name: str, job: Job) -> dict[str, Any]:
-    """The job with as many workers as serve it best: one or two, by one epoch of one head each."""
+def with_best_workers(name: str, job: Job) -> dict[str, Any]:
+    """The job with one or two workers, whichever trains one epoch of one head faster."""
     trials = {n: in_process(replace(job, heads=("concat",), epochs=1, workers=n))["seconds"] for n in (1, 2)}
     workers = min(trials, key=lambda n: trials[n])
     print(
-        f"    PyTorch from {name}: {', '.join(f'{n} workers {s:.1f} s' for n, s in trials.items())} an epoch",
+        f"    PyTorch from {name}: {', '.join(f'{n} workers {s:.1f} s' for n, s in trials.items())} per epoch",
         flush=True,
     )
     return in_process(replace(job, workers=workers))

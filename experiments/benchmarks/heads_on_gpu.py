@@ -1,7 +1,7 @@
-"""The four heads × 5 seeds on a GPU, all rows on the device, and what bounds them.
+"""Four heads × 5 seeds on a GPU, all rows on the device, and the arithmetic and memory traffic of a step.
 
-The store has the shape of the PCA-128 view (128 channels of either modality, 4.7 GB for all of MAESTRO), made directly: deriving it
-from 42 GB of raw frames would take longer than all that is measured here.
+The store has the shape of the PCA-128 view (128 channels per modality, 4.7 GB for all of MAESTRO) and is made directly:
+deriving it from 42 GB of raw frames takes longer than this benchmark.
 """
 
 from __future__ import annotations
@@ -10,25 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-from keybed.experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, told
+from keybed.experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, print_run
 from keybed.experiments.benchmarks.synthetic_store import SyntheticConfig, make
 
 BATCH_ROWS = 256
 
 
 def narrow(work: Path, rows: int) -> Path:
-    """The store."""
+    """Make the store; returns its path."""
     path = work / f"narrow-{rows}"
     make(SyntheticConfig(path, rows, width=128, audio_stats=("mean",)))
     return path
 
 
 def on_gpu(path: Path) -> None:
-    """(c): time after loading, five seeds over one, the same work in PyTorch, and what XLA counts of a step."""
-    found = {}
+    """(c): time after loading, five seeds over one, the same work in PyTorch, and XLA's cost analysis of a step."""
+    runs = {}
     for seeds, dtype in ((1, "float32"), (5, "float32"), (5, "bfloat16")):
-        one = found[seeds, dtype] = in_process(Job("ours", path, seeds=seeds, compute_dtype=dtype, resident=True))
-        told(f"(c) {seeds} seeds, {dtype}", one)
+        one = runs[seeds, dtype] = in_process(Job("ours", path, seeds=seeds, compute_dtype=dtype, resident=True))
+        print_run(f"(c) {seeds} seeds, {dtype}", one)
         print(
             f"    loading took {one['loading_s']:.1f} s; epochs {one['epoch_s']} (the first compiles), validation "
             f"{one['validation_s']}",
@@ -36,19 +36,19 @@ def on_gpu(path: Path) -> None:
         )
         if seeds == 5:
             goal(f"5 seeds {dtype} seconds after loading", one["seconds"] - one["loading_s"], 60, "at most")
-            for line in what_bounds(path, seeds, dtype, float(np.mean(one["epoch_s"][1:])), one["train_rows"]):
+            for line in step_cost(path, seeds, dtype, float(np.mean(one["epoch_s"][1:])), one["train_rows"]):
                 print("   ", line, flush=True)
-    ratio = np.mean(found[5, "float32"]["epoch_s"][1:]) / np.mean(found[1, "float32"]["epoch_s"][1:])
+    ratio = np.mean(runs[5, "float32"]["epoch_s"][1:]) / np.mean(runs[1, "float32"]["epoch_s"][1:])
     goal("cost of 5 seeds over one on this device", ratio, 2.0, "at most")
     ours = in_process(Job("ours", path, ranking=0.0, resident=True))
-    told("(c) JAX, 1 seed, no ranking", ours)
+    print_run("(c) JAX, 1 seed, no ranking", ours)
     theirs = in_process(Job("torch", path, workers=8))
-    told("(c) PyTorch, store, 8 workers", theirs)
+    print_run("(c) PyTorch, store, 8 workers", theirs)
     goal("times faster at equal work than PyTorch on this device", theirs["seconds"] / ours["seconds"], 5.0, "at least")
 
 
-def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: int) -> list[str]:
-    """A step's own arithmetic and memory traffic, as XLA counts them, against the time that it takes."""
+def step_cost(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: int) -> list[str]:
+    """Lines with the arithmetic and memory traffic of a step, as XLA counts them, over the measured time."""
     import jax
 
     from keybed.experiments.benchmarks.heads_jobs import AUDIO, MIDI
@@ -74,12 +74,12 @@ def what_bounds(path: Path, seeds: int, dtype: str, epoch_s: float, train_rows: 
     state, groups = fresh(recipe, schedule, batch), seed_groups(seeds)
     part = State(take_seeds(state.params, groups[0]), take_seeds(state.optimiser, groups[0]), state.step)
     lowered = step.lower(recipe, part, {"rows": batch}, schedule._replace(seed_S=schedule.seed_S[groups[0]]))
-    counted = lowered.compile().cost_analysis() or {}
+    cost = lowered.compile().cost_analysis() or {}
     step_s = epoch_s / -(-train_rows // BATCH_ROWS)
-    flops, moved = (len(groups) * float(counted.get(key, float("nan"))) for key in ("flops", "bytes accessed"))
+    flops, moved = (len(groups) * float(cost.get(key, float("nan"))) for key in ("flops", "bytes accessed"))
     return [
         f"{jax.devices()[0].device_kind}: a step of {BATCH_ROWS} rows × {len(FOUR)} heads × {seeds} seeds takes {step_s * 1e3:.2f} ms; XLA counts "
         f"{flops / 1e9:.1f} GFLOP and {moved / 1e9:.2f} GB of reads and writes in it,",
-        f"that is {flops / step_s / 1e9:,.0f} GFLOP/s and {moved / step_s / 1e9:,.0f} GB/s. Whichever is nearer to the card's own rate binds; "
-        "where both are far from it, the many small kernels do",
+        f"that is {flops / step_s / 1e9:,.0f} GFLOP/s and {moved / step_s / 1e9:,.0f} GB/s. The one nearer to the card's peak rate is the bound; "
+        "where both are far below it, launching many small kernels is",
     ]

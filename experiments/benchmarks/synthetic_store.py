@@ -1,11 +1,11 @@
-"""A store of the real shape whose right answer is known: scores are linear in what audio and MIDI show, plus noise.
+"""A synthetic store of the real shape with a known best r: scores are linear in hidden audio and MIDI variables, plus noise.
 
     python -m keybed.experiments.benchmarks.synthetic_store STORE --rows 28480           1/16 of MAESTRO, 2.6 GB, 1 minute
     python -m keybed.experiments.benchmarks.synthetic_store STORE --rows 455736          all of it, 42 GB
 
-Each modality shows 64 hidden numbers a row (through a random matrix, with offsets and scales a channel, and noise in every
-bin). Of a score's variance 36 % is linear in audio's, 28 % in MIDI's, the rest is noise that nothing shows: the best
-possible r is 0.60 from audio, 0.53 from MIDI and 0.80 from both, for every dimension.
+The frames of each modality are a random linear map of 64 hidden variables per row, with an offset and a scale per channel and
+noise in every bin. Of a score's variance 36 % is linear in the audio variables, 28 % in the MIDI variables, the rest is
+independent noise: the best possible r is 0.60 from audio, 0.53 from MIDI and 0.80 from both, for every dimension.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ MEAN, SD = 75.0, 10.0
 
 @dataclass(frozen=True)
 class SyntheticConfig:
-    """n_rows: rounded down to whole segments. width: channels of either encoder, as often as it has statistics."""
+    """n_rows: rounded down to whole segments. width: channels per statistic of either encoder."""
 
     path: Path
     n_rows: int = FULL_ROWS // 16
@@ -48,8 +48,8 @@ class SyntheticConfig:
 
 
 def encoders(config: SyntheticConfig) -> tuple[EncoderSpec, ...]:
-    """Two encoders shaped like MERT and MIDIBert, with one state each in `layers`."""
-    found = []
+    """Two encoders with the shapes of MERT and MIDIBert, with one state each in `layers`."""
+    specs = []
     for name, modality, stats in (
         ("synthetic-audio", "audio", config.audio_stats),
         ("synthetic-midi", "midi", ("mean",)),
@@ -69,12 +69,12 @@ def encoders(config: SyntheticConfig) -> tuple[EncoderSpec, ...]:
             frame_stats=stats,
             has_mask=modality == "midi",
         )
-        found.append(spec)
-    return tuple(found)
+        specs.append(spec)
+    return tuple(specs)
 
 
 def make(config: SyntheticConfig) -> store.Store:
-    """Make the store, or go on with it; the same bytes for the same configuration."""
+    """Make the store, or complete it; the same configuration gives the same bytes."""
     n = config.n_rows // 4 * 4
     recipe = Recipe(
         corpus={"synthetic": True, "best_r": BEST_R},
@@ -113,7 +113,7 @@ def make(config: SyntheticConfig) -> store.Store:
 
 
 def _write_notes(n_recordings: int, folder: Path) -> None:
-    """Nine even notes a second throughout: nothing to be read from durations."""
+    """Nine equal notes per second throughout, so that durations carry no information."""
     onset_s = np.arange(0, 100 * 6.2 + 10, 1 / 9)
     n = len(onset_s)
     pitch, velocity = (21 + np.arange(n) % 88).astype(np.int16), np.full(n, 64, np.int16)
@@ -161,7 +161,7 @@ def _shard(config: SyntheticConfig, start: int, stop: int) -> dict[str, NDArray]
 
 
 def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Unit normal numbers, each row cut from one long drawn strip at its own place: drawing them all would take hours."""
+    """Standard normal numbers: each row is a random slice of one drawn strip, because drawing all would take hours."""
     strip = rng.standard_normal(1 << 20, dtype=np.float32)
     size = int(np.prod(shape[1:]))
     starts = rng.integers(0, len(strip) - size, shape[0])
@@ -169,12 +169,12 @@ def _noise(rng: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float
 
 
 def main() -> None:
-    """The command in the docstring."""
+    """Run the command of the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("store", type=Path)
     parser.add_argument("--rows", type=int, default=FULL_ROWS // 16)
-    given = parser.parse_args()
-    opened = make(SyntheticConfig(given.store, given.rows))
+    arguments = parser.parse_args()
+    opened = make(SyntheticConfig(arguments.store, arguments.rows))
     print(f"{opened.path}: {opened.n_rows:,} rows, {opened.n_shards} shards; best r {BEST_R}")
 
 

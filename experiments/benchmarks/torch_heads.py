@@ -1,9 +1,9 @@
-"""The four heads as a team would write them in PyTorch: nn.Modules, a DataLoader with workers, one head after another.
+"""The four heads in plain PyTorch: nn.Modules, a DataLoader with workers, one head after another.
 
-The alternative that `bench_heads` measures against: the same inputs, widths, batches, loss, optimiser and learning rates
-as ours, on a GPU where there is one. Each head reads only what it looks at, in float16 up to the device, and a worker imports
-neither JAX nor anything else of ours but the store's reader. Not the same: nn.MultiheadAttention has an output projection (and its
-heads no offset bias), the last epoch is kept and not the best, and means and deviations come from 2,048 rows before the clock starts.
+`bench_heads` compares Keybed with this: same inputs, widths, batches, loss, optimiser and learning rates, on a GPU where there
+is one. Each head reads only the modalities it uses, in float16 up to the device, and a worker imports only the store's reader.
+Differences: nn.MultiheadAttention has an output projection and no offset bias; the last epoch is kept, not the best; means and
+standard deviations come from 2,048 rows before the timing starts.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from keybed import store
 
 Sample = dict[str, torch.Tensor]
-"""audio, midi: float16 (…, T, C), whichever the head looks at; mask: MIDI's valid bins; score: (…, 8)."""
+"""audio, midi: float16 (…, T, C), those that the head uses; mask: MIDI's valid bins; score: (…, 8)."""
 
 BOTH = ("audio", "midi")
 READ_ROWS = 1024
@@ -32,7 +32,7 @@ READ_ROWS = 1024
 
 @dataclass(frozen=True)
 class Source:
-    """What is trained on: array path of each modality's frames, of MIDI's mask; pt: a folder of `.pt` files, or the store."""
+    """Training data: array paths of each modality's frames and of MIDI's mask. pt: folder of `.pt` files; None: read the store."""
 
     path: Path
     frames: tuple[tuple[str, str], ...]
@@ -40,13 +40,13 @@ class Source:
     pt: Path | None = None
 
     def paths(self, modalities: tuple[str, ...]) -> dict[str, str]:
-        """Key of a sample → array path."""
-        found = {name: path for name, path in self.frames if name in modalities}
-        return found | ({"mask": self.mask} if "midi" in modalities else {})
+        """{key of a sample: array path}."""
+        selected = {name: path for name, path in self.frames if name in modalities}
+        return selected | ({"mask": self.mask} if "midi" in modalities else {})
 
 
 class Files(Dataset[Sample]):
-    """One `.pt` file a row."""
+    """One `.pt` file per row."""
 
     def __init__(self, source: Source, modalities: tuple[str, ...], rows: np.ndarray) -> None:
         self.folder, self.rows, self.keys = source.pt, rows, (*source.paths(modalities), "score")
@@ -56,12 +56,12 @@ class Files(Dataset[Sample]):
 
     def __getitem__(self, i: int) -> Sample:
         assert self.folder is not None
-        found = torch.load(self.folder / f"{self.rows[i]:06d}.pt", weights_only=True)
-        return {key: found[key] for key in self.keys}
+        sample = torch.load(self.folder / f"{self.rows[i]:06d}.pt", weights_only=True)
+        return {key: sample[key] for key in self.keys}
 
 
 class FromStore(IterableDataset[Sample]):
-    """Batches from the store, each worker its own share of the epoch."""
+    """Batches from the store; each worker reads its own share of the epoch."""
 
     def __init__(self, source: Source, modalities: tuple[str, ...], split: str, batch_rows: int) -> None:
         self.source, self.paths, self.split, self.batch_rows = source, source.paths(modalities), split, batch_rows
@@ -101,8 +101,8 @@ class Pool(nn.Module):
         return torch.einsum("bth,bthd->bhd", weight, x.view(b, t, self.heads, h // self.heads)).reshape(b, h)
 
 
-class Judge(nn.Module):
-    """A linear path beside one hidden layer."""
+class ScoreMLP(nn.Module):
+    """A linear path in parallel with one hidden layer."""
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()
@@ -116,14 +116,14 @@ class Judge(nn.Module):
 
 
 class Head(nn.Module):
-    """audio, midi, concat or cross. widths: channels of each modality it looks at."""
+    """audio, midi, concat or cross. widths: channels of each modality that it uses."""
 
     def __init__(self, kind: str, widths: dict[str, int], hidden: int = 64, heads: int = 4) -> None:
         super().__init__()
         self.kind = kind
         self.project = nn.ModuleDict({m: nn.Linear(width, hidden) for m, width in widths.items()})
         self.pool = nn.ModuleDict({m: Pool(hidden, heads) for m in widths})
-        self.judge = Judge(hidden * len(widths), hidden)
+        self.score_mlp = ScoreMLP(hidden * len(widths), hidden)
         if kind == "cross":
             self.to_midi = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)
             self.to_audio = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)
@@ -138,7 +138,7 @@ class Head(nn.Module):
                 "audio": a + self.to_midi(a, m, m, key_padding_mask=~mask, need_weights=False)[0],
                 "midi": m + self.to_audio(m, a, a, need_weights=False)[0],
             }
-        return self.judge(torch.cat([self.pool[m](tokens, masks[m]) for m, tokens in x.items()], -1))
+        return self.score_mlp(torch.cat([self.pool[m](tokens, masks[m]) for m, tokens in x.items()], -1))
 
 
 def loss_of(prediction: torch.Tensor, score: torch.Tensor) -> torch.Tensor:
@@ -161,19 +161,19 @@ class Standard:
         self.stats = {k: (mean.to(device), sd.to(device)) for k, (mean, sd) in self.stats.items()}
 
     def __call__(self, sample: Sample) -> Sample:
-        """float32 there, whatever of it the head looks at."""
-        found = {key: value.to(self.device, non_blocking=True) for key, value in sample.items()}
+        """The sample on the device as float32, standardised, with masked bins at 0."""
+        ready = {key: value.to(self.device, non_blocking=True) for key, value in sample.items()}
         for key, (mean, sd) in self.stats.items():
-            if key in found:
-                found[key] = (found[key].float() - mean) / sd
-        if "midi" in found:
-            found["midi"] = torch.where(found["mask"][:, :, None], found["midi"], 0.0)
-        return found
+            if key in ready:
+                ready[key] = (ready[key].float() - mean) / sd
+        if "midi" in ready:
+            ready["midi"] = torch.where(ready["mask"][:, :, None], ready["midi"], 0.0)
+        return ready
 
 
 @dataclass(frozen=True)
 class TorchConfig:
-    """How to train. workers: of a DataLoader."""
+    """How to train. workers: of the DataLoader."""
 
     epochs: int
     batch_rows: int
@@ -183,7 +183,7 @@ class TorchConfig:
 
 @dataclass(frozen=True)
 class TorchRun:
-    """seconds: of training alone, per head. r: mean over dimensions on the test split, per head. workers: of a loader."""
+    """seconds: training time per head. r: mean over dimensions on the test split, per head. workers: of the DataLoader."""
 
     seconds: dict[str, float]
     r: dict[str, float]
@@ -192,7 +192,7 @@ class TorchRun:
 
 
 def train_heads(source: Source, kinds: tuple[str, ...], config: TorchConfig) -> TorchRun:
-    """One head after another, each reading its epochs anew."""
+    """Train one head after another; each reads its own epochs."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     ready, ranges = Standard(source, device), store.open(source.path).splits
     n_train = ranges["train"][1] - ranges["train"][0]
@@ -202,9 +202,9 @@ def train_heads(source: Source, kinds: tuple[str, ...], config: TorchConfig) -> 
         modalities = (kind,) if kind in BOTH else BOTH
         model = Head(kind, {m: ready.widths[m] for m in modalities}).to(device)
         loaders = {split: _loader(source, modalities, split, config, ranges[split]) for split in ranges}
-        begun = time.perf_counter()
+        start = time.perf_counter()
         _train(model, ready, loaders, config, n_train)
-        seconds[kind] = time.perf_counter() - begun
+        seconds[kind] = time.perf_counter() - start
         p, s = _predict(model, ready, loaders["test"])
         r[kind] = float(np.mean([np.corrcoef(p[:, k], s[:, k])[0, 1] for k in range(8)]))
     return TorchRun(seconds, r, config.epochs * n_train * len(kinds) / sum(seconds.values()), config.workers)
@@ -212,7 +212,7 @@ def train_heads(source: Source, kinds: tuple[str, ...], config: TorchConfig) -> 
 
 def _train(model: Head, ready: Standard, loaders: dict[str, DataLoader], config: TorchConfig, n_train: int) -> None:
     optimiser = torch.optim.AdamW(model.parameters(), lr=config.learning_rate, weight_decay=1e-2)
-    # from the store each worker's last batch may be a small one
+    # from the store, the last batch of each worker may be smaller
     n_steps = config.epochs * (-(-n_train // config.batch_rows) + config.workers)
     warmup = 0.05 * n_steps
 
@@ -235,13 +235,16 @@ def _train(model: Head, ready: Standard, loaders: dict[str, DataLoader], config:
 def _loader(
     source: Source, modalities: tuple[str, ...], split: str, config: TorchConfig, of: tuple[int, int]
 ) -> DataLoader:
-    # spawned, not forked: Zarr's threads do not survive a fork; workers stay for all epochs
-    how: dict[str, Any] = {"num_workers": config.workers, "persistent_workers": config.workers > 0}
-    how |= {"multiprocessing_context": "spawn" if config.workers else None, "pin_memory": torch.cuda.is_available()}
+    # spawn, because Zarr's threads do not survive a fork; workers stay for all epochs
+    settings: dict[str, Any] = {"num_workers": config.workers, "persistent_workers": config.workers > 0}
+    settings |= {
+        "multiprocessing_context": "spawn" if config.workers else None,
+        "pin_memory": torch.cuda.is_available(),
+    }
     if source.pt is None:
-        return DataLoader(FromStore(source, modalities, split, config.batch_rows), None, **how)
+        return DataLoader(FromStore(source, modalities, split, config.batch_rows), None, **settings)
     rows = Files(source, modalities, np.arange(*of))
-    return DataLoader(rows, config.batch_rows, shuffle=split == "train", **how)
+    return DataLoader(rows, config.batch_rows, shuffle=split == "train", **settings)
 
 
 def _predict(model: nn.Module, ready: Standard, loader: DataLoader) -> tuple[np.ndarray, np.ndarray]:
@@ -256,7 +259,7 @@ def _predict(model: nn.Module, ready: Standard, loader: DataLoader) -> tuple[np.
 
 
 def write_pt(source: Source) -> None:
-    """Each row of the store as one `.pt` file, float16, as a team without a store keeps them."""
+    """Write each row of the store as one `.pt` file, float16."""
     assert source.pt is not None
     opened = store.open(source.path)
     source.pt.mkdir(parents=True, exist_ok=True)

@@ -1,12 +1,20 @@
+"""Checkpoints on disk, and the check on loading that saved parameters are those of this version's heads."""
+
 from __future__ import annotations
 
 import json
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from keybed.heads import checkpoint
+from keybed.heads import align, checkpoint
 from keybed.heads.errors import CheckpointMismatch
+from keybed.heads.fit_config import FitConfig
+from keybed.heads.fitted import FitResult, load, save
+from keybed.heads.models import HEADS, HeadConfig, init
+from keybed.heads.normalisation import measure, standardise
 
 TREE = {"a": {"kernel": np.arange(6.0).reshape(2, 3)}, "b": (np.int32(4), np.ones(2, np.float32))}
 
@@ -51,3 +59,89 @@ def test_trees_as_one_file(tmp_path):
     np.testing.assert_array_equal(back["head"]["inner"]["bias"], np.zeros(3))
     with pytest.raises(ValueError, match="no slash"):
         checkpoint.save_tree(tmp_path / "y.npz", {"a/b": np.zeros(1)}, {})
+
+
+@pytest.fixture(scope="module")
+def fitted(make_world) -> FitResult:
+    """All five heads with noise for parameters, two seeds; frames, layers and both."""
+    rows = make_world(8, 1)
+    inputs = dict(zip(HEADS, ("frames", "layers", "both", "both", "frames"), strict=True))
+    heads = {k: HeadConfig(k, hidden=8, n_attention_heads=2, inputs=inputs[k]) for k in HEADS}
+    key, rng = jax.random.key(0), np.random.default_rng(0)
+    normalisation = measure([rows], batch_rows=32, max_rows=None)
+    standard = standardise(rows, normalisation, jnp.float32)
+    shapes = jax.eval_shape(lambda: {name: init(head, key, standard) for name, head in heads.items()})
+    params = jax.tree.map(lambda a: rng.normal(size=(2, *a.shape)).astype(np.float32), shapes)
+    return FitResult(heads, params, normalisation, FitConfig(seeds=(0, 1)), [], {k: [0, 0] for k in HEADS}, "a1", 0)
+
+
+def rewritten(path, change):
+    """The file with its tree and description changed."""
+    tree, about = checkpoint.load_tree(path)
+    change(tree["params"], about)
+    checkpoint.save_tree(path, tree, about)
+    return path
+
+
+def test_every_head_of_this_version_loads(fitted, tmp_path):
+    save(tmp_path / "heads.npz", fitted)
+    loaded = load(tmp_path / "heads.npz")
+    for ours, theirs in zip(jax.tree.leaves(fitted.params), jax.tree.leaves(loaded.params), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+def test_other_names_are_named_on_both_sides(fitted, tmp_path):
+    save(tmp_path / "heads.npz", fitted)
+
+    def older(params, _):
+        attention = params["cross"]["body"].pop("attention")
+        params["cross"]["body"]["audio_to_midi"] = {"offset": attention["audio_to_midi_offset"]}
+
+    with pytest.raises(CheckpointMismatch) as refused:
+        load(rewritten(tmp_path / "heads.npz", older))
+    said = str(refused.value)
+    missing, unexpected = said.split("missing: ")[1].split("; unexpected: ")
+    assert missing.split(", ") == [
+        f"cross/body/attention/{name}"
+        for name in ("audio/kernel", "audio_to_midi_offset", "midi/kernel", "midi_to_audio_offset")
+    ]
+    assert unexpected.startswith("cross/body/audio_to_midi/offset)")
+    assert "heads.npz" in said
+    assert "run the phase that wrote this file again" in said
+
+
+def test_another_shape_is_named_and_the_number_of_bins_is_free(fitted, tmp_path):
+    save(tmp_path / "heads.npz", fitted)
+
+    def narrower(params, _):
+        params["gated"]["body"]["gate"]["kernel"] = np.zeros((2, 12, 16), np.float32)
+
+    with pytest.raises(CheckpointMismatch, match=r"of another shape: gated/body/gate/kernel 12×16 there, 16×16 here"):
+        load(rewritten(tmp_path / "heads.npz", narrower))
+
+    save(tmp_path / "heads.npz", fitted)
+
+    def longer(params, _):
+        params["cross"]["body"]["attention"]["audio_to_midi_offset"] = np.zeros((2, 2, 31), np.float32)
+
+    load(rewritten(tmp_path / "heads.npz", longer))
+
+
+def test_settings_of_another_version_are_named(fitted, tmp_path):
+    save(tmp_path / "heads.npz", fitted)
+
+    def older(_, about):
+        about["heads"]["gated"]["n_layers"] = 3
+
+    with pytest.raises(CheckpointMismatch, match=r"another version of Keybed.*'n_layers'"):
+        load(rewritten(tmp_path / "heads.npz", older))
+
+
+def test_projections_are_held_against_this_versions_too(make_world, tmp_path):
+    rows = make_world(8, 1)
+    config = align.AlignConfig(hidden=6, width=4)
+    layer = {"kernel": np.zeros((1, 12, 6)), "bias": np.zeros((1, 6))}
+    params = {"audio": {"hidden": layer}, "log_temperature": np.zeros(1)}
+    found = align.AlignResult(config, params, measure([rows], batch_rows=32, max_rows=None), [], [0], "a1")
+    with pytest.raises(CheckpointMismatch, match=r"missing: audio/bend/bias.* and 3 more"):
+        align.check(tmp_path / "projection.npz", found)

@@ -5,7 +5,6 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from keybed.heads.fit_config import FitConfig
 from keybed.heads.optimiser import FlatAdamW
 
 
@@ -37,13 +36,3 @@ def test_equals_optax_model_by_model():
                 theirs[n] = optax.apply_updates(theirs[n], updates)
     for a, b in zip(jax.tree.leaves(ours), jax.tree.leaves(theirs), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
-
-
-def test_rates_rise_then_fall_along_a_cosine():
-    rate = FitConfig(learning_rate=1e-3, warmup=0.1).rates(1000)
-    assert len(rate) == 1024
-    np.testing.assert_allclose(rate[:100], 1e-3 * np.arange(1, 101) / 100, rtol=1e-5)
-    middle = 0.5e-3 * (1 + np.cos(np.pi * np.arange(1, 901) / 900))
-    np.testing.assert_allclose(rate[100:1000], middle, rtol=1e-3, atol=1e-9)
-    assert (rate[1000:] == rate[999]).all()
-    assert np.isfinite(FitConfig(epochs=1).rates(1)).all()

@@ -3,23 +3,20 @@ from __future__ import annotations
 from dataclasses import replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import linen as nn
 
 from keybed.heads import checkpoint, fitted, metrics
 from keybed.heads import step as steps
 from keybed.heads.data import ArrayData
 from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
 from keybed.heads.fit_config import FitConfig
-from keybed.heads.fitted import attend, load, predict, save
+from keybed.heads.fitted import predict
 from keybed.heads.inputs import HeadInput
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HEADS, HeadConfig
 from keybed.heads.normalisation import measure
 from keybed.heads.train import fit
-from keybed.heads.train_loop import CHUNK_STEPS
 
 SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
 CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
@@ -122,27 +119,6 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
         fit(other, small_data, config, store="a1")
 
 
-def test_scan_is_the_streamed_step(small_data):
-    """The same batches give the same state, whether they come one by one or by scan over resident rows."""
-    from keybed.heads.train import ScoreRegression
-
-    recipe = steps.Recipe(ScoreRegression(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
-    rows = small_data.train_rows
-    rates = np.full(1024, 1e-2, np.float32)
-    schedule = steps.Schedule(np.array([0, 1], np.uint32), rates, measure([rows], batch_rows=240, max_rows=None))
-    index = np.full((CHUNK_STEPS, 32), -1, np.int32)
-    index.flat[:80] = np.random.default_rng(0).permutation(80)  # the third batch is half padded, the others wholly
-    scanned, losses = steps.scan(recipe, steps.fresh(recipe, schedule, rows), rows, index, schedule)
-    state = steps.fresh(recipe, schedule, rows)
-    for i in range(3):
-        batch = {"rows": steps._gather(jax.tree.map(jnp.asarray, rows), jnp.asarray(index[i]))}
-        state, one = steps.step(recipe, state, batch, schedule)
-        np.testing.assert_allclose(losses["concat"][i], one["concat"], rtol=1e-4)
-    assert int(scanned.step) == int(state.step) == 3
-    for a, b in zip(jax.tree.leaves(scanned.params), jax.tree.leaves(state.params), strict=True):
-        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)
-
-
 def test_resident_epochs_learn_too(small_data):
     found = fit(SMALL, small_data, replace(CONFIG, epochs=8, resident_bytes=10**8))
     assert found.history[-1]["validation"]["concat"][0] > 0.85
@@ -203,20 +179,6 @@ def test_validation_rows_that_cannot_judge_are_an_error(small_data):
         fit(SMALL, ArrayData(small_data.train_rows, flat, 32), SHORT)
 
 
-def test_the_step_adds_in_a_fixed_order(small_data):
-    """No scatter: a GPU takes its sums in any order, and a resumed run would differ in the last bits."""
-    from keybed.heads.train import ScoreRegression
-
-    five = tuple((kind, HeadConfig(kind, 16, 2)) for kind in HEADS)
-    recipe = steps.Recipe(ScoreRegression(five, LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
-    rows = small_data.train_rows
-    given = measure([rows], batch_rows=240, max_rows=None)
-    schedule = steps.Schedule(np.array([0], np.uint32), np.full(1024, 1e-2, np.float32), given)
-    text = steps.step.lower(recipe, steps.fresh(recipe, schedule, rows), {"rows": rows}, schedule).as_text()
-    assert "dot_general" in text
-    assert "scatter" not in text
-
-
 def test_bad_input_is_refused(small_data, make_world):
     with pytest.raises(
         BadInput, match=r"batch_rows=512 but the training split has 240 rows; use batch_rows of at most 240"
@@ -253,57 +215,6 @@ def test_a_dimension_with_constant_labels_trains_and_stays_undefined(small_data)
     r = metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)
     assert r[2] is None
     assert all(x is not None for k, x in enumerate(r) if k != 2)
-
-
-class Line(nn.Module):
-    """A head of one's own: a straight line on the mean audio bin."""
-
-    @nn.compact
-    def __call__(self, batch: HeadInput, train: bool) -> jax.Array:
-        return nn.Dense(8)(jnp.mean(batch.audio_BxTxC, axis=1))
-
-
-def test_a_module_of_ones_own(small_data, tmp_path):
-    heads = {"line": Line(), "audio": SMALL["audio"]}
-    found = fit(heads, small_data, replace(SHORT, epochs=8, learning_rate=5e-2))
-    prediction = predict(found, small_data.validation())
-    assert mean_r(prediction["line"][0], small_data.validation_rows) > 0.6
-    save(tmp_path / "heads.npz", found)
-    with pytest.raises(BadInput, match="'line' is a module of its own"):
-        load(tmp_path / "heads.npz")
-    again = predict(load(tmp_path / "heads.npz", {"line": Line()}), small_data.validation())
-    for name in heads:
-        np.testing.assert_array_equal(again[name], prediction[name])
-
-
-def test_saved_heads_predict_the_same(result, small_data, tmp_path):
-    save(tmp_path / "heads.npz", result)
-    loaded = load(tmp_path / "heads.npz")
-    assert loaded.heads == result.heads
-    assert (loaded.store, loaded.best_epoch, loaded.config.seeds) == ("a1", result.best_epoch, (0, 1))
-    a, b = predict(result, small_data.validation()), predict(loaded, small_data.validation())
-    np.testing.assert_array_equal(a["concat"], b["concat"])
-    alone = predict(loaded, small_data.validation(), heads=["concat"])
-    assert list(alone) == ["concat"]
-    np.testing.assert_allclose(alone["concat"], a["concat"], rtol=1e-5)
-    with pytest.raises(CheckpointMismatch, match=r"fitted on store a1, this is store b2"):
-        load(tmp_path / "heads.npz", store="b2")
-    assert load(tmp_path / "heads.npz", store="a1").store == "a1"
-    with pytest.raises(BadInput, match="no head cross in this fit; it has audio, midi, concat"):
-        predict(loaded, small_data.validation(), heads=["cross"])
-
-
-def test_looking_inside(small_data):
-    heads = {"cross": HeadConfig("cross", 8, 2, inputs="both"), "gated": HeadConfig("gated", 8, 2)}
-    found = fit(heads, small_data, replace(SHORT, epochs=1))
-    cross = attend(found, "cross", small_data.validation(), seed=1)
-    assert cross.output.audio_to_midi_BxHxTxT.shape == (100, 2, 6, 6)
-    assert cross.output.audio_mix_S.shape == (3,)
-    np.testing.assert_array_equal(cross.row_N, np.arange(100))
-    prediction = predict(found, small_data.validation())
-    np.testing.assert_allclose(cross.output.score_BxK, prediction["cross"][1], rtol=1e-5)
-    gate = attend(found, "gated", small_data.validation()).output.gate_BxMxK
-    np.testing.assert_allclose(gate.sum(axis=1), np.ones((100, 8)), rtol=1e-5)
 
 
 def test_bfloat16_comes_close(result, small_data):

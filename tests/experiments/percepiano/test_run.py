@@ -22,7 +22,7 @@ PLAYERS = ("score", "u", "v", "w", "x")
 def cheap(monkeypatch) -> None:
     """These tests ask what is judged, not how well: few trees, and one compiled step for folds of every size."""
     monkeypatch.setattr(models, "N_TREES", 3)
-    monkeypatch.setattr(feed, "_device_room", lambda: 0)  # batches are streamed, so that only their size is compiled
+    monkeypatch.setattr(feed, "_resident_limit", lambda: 0)  # batches are streamed, so that only their size is compiled
 
 
 def beginning(p: Performance, seconds: float) -> Performance:
