@@ -60,8 +60,10 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     write_ingest_page(plain(results), gate, out / "report.html")
     console.print(f"Phase 5: {gate.verdict}. {gate.headline}", highlight=False)
     for name in DIMENSIONS:
-        found = results["dimensions"][name]
-        console.print(f"  {name}: {found['advice']['word']} ({found['advice']['reason']})", highlight=False)
+        of_dimension = results["dimensions"][name]
+        console.print(
+            f"  {name}: {of_dimension['advice']['word']} ({of_dimension['advice']['reason']})", highlight=False
+        )
     console.print(f"Report: {out / 'report.html'}", highlight=False)
     return gate
 

@@ -21,15 +21,15 @@ def note_statistics(performance: Performance) -> Numbers:
     if performance.n_notes < 8:
         raise ValueError(f"{performance.n_notes} notes are too few to describe")
     groups = chords(performance)
-    found = {**_onsets(performance, groups), **_velocities(performance, groups)}
-    return {**found, **_lengths(performance), **_pedal(performance), **_texture(performance, groups)}
+    numbers = {**_onsets(performance, groups), **_velocities(performance, groups)}
+    return {**numbers, **_lengths(performance), **_pedal(performance), **_texture(performance, groups)}
 
 
 def _spread(name: str, values: NDArray[np.floating], quantiles: tuple[int, ...] = (10, 50, 90)) -> Numbers:
     if values.size == 0:
         values = np.zeros(1)
-    found = {f"{name}_mean": float(values.mean()), f"{name}_sd": float(values.std())}
-    return found | {f"{name}_p{q}": float(np.percentile(values, q)) for q in quantiles}
+    numbers = {f"{name}_mean": float(values.mean()), f"{name}_sd": float(values.std())}
+    return numbers | {f"{name}_p{q}": float(np.percentile(values, q)) for q in quantiles}
 
 
 def _correlation(a: NDArray[np.floating], b: NDArray[np.floating]) -> float:

@@ -41,7 +41,10 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
     ]
     data = results["data"]
     hardest_first = reversed(results["protocols"].items())
-    sections = [*_zero_shot(results["zero_shot"]), *(_protocol(name, found) for name, found in hardest_first)]
+    sections = [
+        *_zero_shot(results["zero_shot"]),
+        *(_protocol(name, of_protocol) for name, of_protocol in hardest_first),
+    ]
     sections += [_by_scale(results), _data(data)]
     page = Page(
         title="PercePiano: human ratings of the same passage played by many",
@@ -60,12 +63,12 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
     return write_page(page, path)
 
 
-def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
-    if found is None:
+def _zero_shot(zero_shot: Mapping[str, Any] | None) -> list[Section]:
+    if zero_shot is None:
         words = ["Not computed: it needs a run with trained heads (--after RUN --store STORE)."]
         return [Section("Zero-shot: heads trained on synthetic labels against human ratings", words, wide=True)]
     rows: list[list[Cell]] = []
-    for a in found["answers"]:
+    for a in zero_shot["answers"]:
         agrees = a["r"]["low"] > 0 if a["r"]["low"] is not None else False
         against = a["r"]["high"] < 0 if a["r"]["high"] is not None else False
         text = "agrees" if agrees and a["p"] < 0.05 else ("disagrees" if against else "no evidence")
@@ -86,12 +89,12 @@ def _zero_shot(found: Mapping[str, Any] | None) -> list[Section]:
         )
     head = ["dimension", "scale", "within-passage r", "p", "", "with score renderings", "kind"]
     words = [
-        f"Heads of {found['run']} ({found['head']}: {found['pair']['audio']} and {found['pair']['midi']}) never met a human rating: "
+        f"Heads of {zero_shot['run']} ({zero_shot['head']}: {zero_shot['pair']['audio']} and {zero_shot['pair']['midi']}) never met a human rating: "
         "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
         "dimension were fixed beforehand. note_accuracy has no counterpart in PercePiano.",
     ]
     picture = forest(
-        [(f"{a['question']['dimension'].replace('_', ' ')}\nscale {a['words']}", a["r"]) for a in found["answers"]],
+        [(f"{a['question']['dimension'].replace('_', ' ')}\nscale {a['words']}", a["r"]) for a in zero_shot["answers"]],
         "zero-shot: within-passage r of predicted dimensions and human scales, human performances only",
         "r; right of 0: heads and raters agree",
     )
@@ -115,7 +118,7 @@ def _shown(model: str) -> str:
     )
 
 
-def _protocol(name: str, found: Mapping[str, Any]) -> Section:
+def _protocol(name: str, of_protocol: Mapping[str, Any]) -> Section:
     rows: list[list[Cell]] = [
         [
             _shown(model),
@@ -125,16 +128,16 @@ def _protocol(name: str, found: Mapping[str, Any]) -> Section:
             with_interval(m["over_plain_trees"], 3),
             number(m["within_with_scores"], 2),
         ]
-        for model, m in found["models"].items()
+        for model, m in of_protocol["models"].items()
     ]
     head = ["model", "R²", "r", "within-passage r, human performances", "minus plain trees", "r with score renderings"]
-    text = [f"{found['about'].capitalize()}."]
+    text = [f"{of_protocol['about'].capitalize()}."]
     if name == SEGMENT_GROUPED:
         text.append(PUBLISHED)
-    if found["choices"]:
-        text.append(f"Chosen in each fold: {'; '.join(found['choices'])}.")
+    if of_protocol["choices"]:
+        text.append(f"Chosen in each fold: {'; '.join(of_protocol['choices'])}.")
     picture = forest(
-        [(_shown(model), m["within_r"]) for model, m in found["models"].items()],
+        [(_shown(model), m["within_r"]) for model, m in of_protocol["models"].items()],
         f"{name}: within-passage r, human performances only",
         "mean r over 19 scales",
     )
