@@ -22,6 +22,7 @@ from keybed.experiments.goal import goal_line
 from keybed.extract.degrade import CURVES, PROFILES, draw_levels, make_variant, prepare
 from keybed.extract.degrade.labels import scores
 from keybed.extract.music.midi import read_midi
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXES, DIMENSIONS, TIER_SHARES, TIERS, Status
 
 WINDOW_S, HOP_S = 10.0, 6.2
@@ -115,7 +116,7 @@ def report(labels: Labels, profile: str) -> list[str]:
         labels.correlation(pristine=p, weighted=w) for p in (True, False) for w in (True, False)
     )
     lines = [
-        f"{profile}: {labels.tier.size} rows, mean r between the seven axis dimensions {with_weighted:.3f} with and "
+        f"{profile}: {counted(labels.tier.size, 'row')}, mean r between the seven axis dimensions {with_weighted:.3f} with and "
         f"{without_weighted:.3f} without pristine rows (unweighted: {with_plain:.3f} and {without_plain:.3f})",
         f"{profile}: r of the tier alone: "
         + ", ".join(f"{name} {r:.3f}" for name, r in zip(DIMENSIONS, oracle, strict=True)),

@@ -31,6 +31,7 @@ from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.row_maker import SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS, Status
 
@@ -144,7 +145,7 @@ def measure(config: Config, console: Console | None = None) -> Measured:
                 pieces.append(piece_of[job.recording])
     if len(loudness_by_segment) < 2:
         raise TooFewRows(
-            f"{config.store}: {len(loudness_by_segment)} segments could be rendered; plan a store of more (keybed plan)"
+            f"{config.store}: {counted(len(loudness_by_segment), 'segment')} could be rendered; plan a store of more (keybed plan)"
         )
     return Measured(np.array(loudness_by_segment), np.array(pieces))
 
@@ -204,7 +205,9 @@ def main() -> None:
     given = parser.parse_args()
     console = Console()
     measured = measure(Config(given.store, 25 if given.quick else given.segments, given.workers), console)
-    console.print(f"{measured.loudness_SxTxM.shape[0]} segments, {len(np.unique(measured.piece_S))} pieces")
+    console.print(
+        f"{counted(len(measured.loudness_SxTxM), 'segment')}, {counted(len(np.unique(measured.piece_S)), 'piece')}"
+    )
     for table in tables(measured):
         console.print(table)
     for name in ("rms", "bs1770"):

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from keybed.store.check.status import StatusReport, status
+from keybed.store.counted import counted
 from keybed.store.format.shards import as_ranges
 from keybed.store.read.store import Store
 
@@ -27,7 +28,7 @@ def render(report: StatusReport) -> Group:
     table.add_row("failed", str(len(report.failed)), as_ranges(entry.shard for entry in report.failed))
     table.add_row("missing", str(len(report.missing)), as_ranges(report.missing))
     share = report.rows_done / report.n_rows if report.n_rows else 1.0
-    head = Text(f"{report.path}: {report.rows_done} of {report.n_rows} rows, {share:.1%}")
+    head = Text(f"{report.path}: {report.rows_done:,} of {counted(report.n_rows, 'row')}, {share:.1%}")
     bar = Padding(ProgressBar(total=1.0, completed=share, width=60), 0)  # a bar alone does not end its line
     return Group(head, bar, table, Text("\n".join(_notes(report))))
 
@@ -55,7 +56,9 @@ def _notes(report: StatusReport) -> list[str]:
         lines.append("rows without features: " + ", ".join(f"{n} {name}" for name, n in report.failed_rows.items()))
         lines += [f"  {n} × {reason}" for reason, n in report.reasons.items()]
         if report.more_reasons:
-            lines.append(f"  and {report.more_reasons} other reasons; all of them are in {report.path}/commits")
+            lines.append(
+                f"  and {counted(report.more_reasons, 'other reason')}; all of them are in {report.path}/commits"
+            )
     if report.rows_per_s and not report.complete:
         lines.append(f"{report.rows_per_s:.1f} rows/s lately, {_duration(report.time_left_s or 0.0)} left")
     if report.complete:

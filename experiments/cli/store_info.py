@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keybed.store.counted import counted
 from keybed.store.format.array_specs import array_specs
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, SPLITS, TIERS, Status
 from keybed.store.read.store import Store
@@ -27,7 +28,7 @@ def describe_store(store: Store, console: Console) -> None:
             )
     segments, audio, degradation = recipe.segments, recipe.audio, recipe.degradation
     console.print(
-        f"{segments['n_segments']:,} segments of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {recipe.n_rows:,} rows; "
+        f"{counted(segments['n_segments'], 'segment')} of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {counted(recipe.n_rows, 'row')}; "
         f"profile {degradation['profile']}, seed {degradation['seed']}, audio {audio['source']}"
     )
     if "audible" in audio:
@@ -44,7 +45,9 @@ def describe_store(store: Store, console: Console) -> None:
 def _print_rows(store: Store, console: Console) -> None:
     done = len(store.committed)
     splits = ", ".join(f"{name} {stop - start:,}" for name in SPLITS for start, stop in [store.splits[name]])
-    console.print(f"rows by split: {splits}; shards of {store.shard_rows} rows: {done} of {store.n_shards} committed")
+    console.print(
+        f"rows by split: {splits}; shards of {counted(store.shard_rows, 'row')}: {done} of {store.n_shards} committed"
+    )
     if done:
         rows = store.rows(status=None, allow_missing=True)
         table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")

@@ -7,6 +7,7 @@ import shlex
 from keybed.extract.planning.estimate import MOST_TASKS
 from keybed.store.check.recompute_difference import RecomputeDifference
 from keybed.store.check.verify import VerifyReport
+from keybed.store.counted import counted
 from keybed.store.format import shards
 
 
@@ -16,11 +17,13 @@ def verify_lines(report: VerifyReport) -> list[str]:
     lines = [str(problem) for problem in report.problems]
     if report.missing:
         lines.append(
-            f"not committed: {len(report.missing)} of {report.n_shards} shards ({shards.as_ranges(report.missing)})"
+            f"not committed: {len(report.missing)} of {counted(report.n_shards, 'shard')} ({shards.as_ranges(report.missing)})"
         )
     if report.leftovers:
         action = "removed" if report.repaired else "--repair removes them"
-        lines.append(f"leftovers of killed tasks, {action}: {len(report.leftovers)} files, e.g. {report.leftovers[0]}")
+        lines.append(
+            f"leftovers of killed tasks, {action}: {counted(len(report.leftovers), 'file')}, e.g. {report.leftovers[0]}"
+        )
     if report.recompute_difference is not None:
         lines += difference_lines(report.recompute_difference)
     if any(problem.shard is None for problem in report.problems):
@@ -39,14 +42,14 @@ def verify_lines(report: VerifyReport) -> list[str]:
     if report.stale or report.damaged:
         lines.append(f"afterwards: keybed derive {store}")
     if report.sound:
-        which = "the one shard is" if report.n_shards == 1 else f"all {report.n_shards} shards are"
+        which = "the one shard is" if report.n_shards == 1 else f"all {counted(report.n_shards, 'shard')} are"
         lines.append(f"{which} whole and sound; next: keybed info {report.config.store}")
     return lines
 
 
 def difference_lines(difference: RecomputeDifference) -> list[str]:
     """One line per array, and how this machine differs from the one that stored the rows."""
-    lines = [f"recomputed {difference.n_rows} rows; relative difference of features, mean and largest:"]
+    lines = [f"recomputed {counted(difference.n_rows, 'row')}; relative difference of features, mean and largest:"]
     if difference.machine_differences is not None:
         other = f"another kind of machine (stored | this): {'; '.join(difference.machine_differences)}"
         lines.insert(0, f"stored by {other if difference.machine_differences else 'this kind of machine'}")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import SPLITS
@@ -41,7 +42,7 @@ def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> N
     """
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < n_folds:
-        raise ValueError(f"{n_folds} folds need as many groups; there are {len(names)}")
+        raise ValueError(f"{counted(n_folds, 'fold')} need as many groups; there are {len(names)}")
     size = np.bincount(member)
     order = np.random.default_rng(seed).permutation(len(names))
     order = order[np.argsort(-size[order], kind="stable")]
@@ -68,11 +69,13 @@ def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
     """
     pieces = np.unique(rows.piece)
     if n_folds < 3:
-        raise TooFewPieces(f"{n_folds} folds: one is tested, one validates, the others train; give --folds 3 or more")
+        raise TooFewPieces(
+            f"{counted(n_folds, 'fold')}: one is tested, one validates, the others train; give --folds 3 or more"
+        )
     n_folds = min(n_folds, len(pieces))
     if n_folds < 3:
         raise TooFewPieces(
-            f"{len(pieces)} pieces with usable rows: training, validation and test need three at least; "
+            f"{counted(len(pieces), 'piece')} with usable rows: training, validation and test need three at least; "
             "plan a larger store (`keybed plan … --limit N`)"
         )
     part = grouped_folds(rows.piece, n_folds, seed)

@@ -21,6 +21,7 @@ from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
 from keybed.heads.normalisation import Normalisation
 from keybed.heads.progress import Listener
+from keybed.store.counted import counted
 from keybed.store.disk.durable import disk_error
 
 Floats = NDArray[np.float64]
@@ -136,7 +137,9 @@ def aligned_features(
     shape = (2, n, n_bins, result.config.width)
     gib = 2 * np.prod(shape, dtype=float) / 2**30
     if gib > memory_gib:
-        say(f"aligned features of {n} rows are {gib:.1f} GiB, over {memory_gib:.1f} GiB: kept on the disk of {folder}")
+        say(
+            f"aligned features of {counted(n, 'row')} are {gib:.1f} GiB, over {memory_gib:.1f} GiB: kept on the disk of {folder}"
+        )
     frames = np.empty(shape, np.float16) if gib <= memory_gib else _on_disk(shape, folder)
     start = 0
     for b in align.aligned(result, features.batches(np.arange(n), result.config.fit.batch_rows)):

@@ -16,6 +16,7 @@ from typing import Literal
 
 from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.evaluation.intervals import Interval, finite
+from keybed.store.counted import counted
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
@@ -170,11 +171,15 @@ def make_gate(
             "is the tier there, so a predictor that knows the tier alone passes too."
         )
     elif verdict == "GO":
-        headline = f"All {len(required)} criteria hold."
+        headline = (
+            "The one criterion holds."
+            if len(required) == 1
+            else f"All {counted(len(required), 'criterion', 'criteria')} hold."
+        )
     else:
         parts = [f"fails: {', '.join(failed)}"] if failed else []
         parts += [f"undefined: {', '.join(unknown)}"] if unknown else []
-        headline = f"{len(required) - len(failed) - len(unknown)} of {len(required)} criteria hold; {'; '.join(parts)}."
+        headline = f"{len(required) - len(failed) - len(unknown)} of {counted(len(required), 'criterion', 'criteria')} hold; {'; '.join(parts)}."
     advice = None if verdict == "GO" else ADVICE[phase]
     return Gate(
         phase, verdict, headline, tuple(criteria), tuple(literal), literal_verdict, advice, rests_on, tuple(overrides)

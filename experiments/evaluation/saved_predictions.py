@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.cross_validation import CrossValidation
 from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
+from keybed.store.counted import counted
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
@@ -64,5 +65,5 @@ def same_rows(saved: SavedPredictions, index: NDArray[np.int64], where: Path) ->
     """Raises RowsDiffer unless the saved predictions are of exactly these rows in this order."""
     if not np.array_equal(saved.index, index):
         raise RowsDiffer(
-            f"{where} predicted {len(saved.index)} rows, not the {len(index)} of this run: run it again on this store"
+            f"{where} predicted {counted(len(saved.index), 'row')}, not the {len(index)} of this run: run it again on this store"
         )

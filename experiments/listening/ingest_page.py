@@ -20,6 +20,7 @@ from keybed.experiments.reports.page import (
     with_interval,
     write_page,
 )
+from keybed.store.counted import counted
 
 STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undecided": "pill shown"}
 
@@ -37,7 +38,9 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
         )
     if results["resampled"] == "segments":
         banners.append(
-            Banner(f"Only {results['n_pieces']} pieces: intervals resample segments and hold for these pieces alone.")
+            Banner(
+                f"Only {counted(results['n_pieces'], 'piece')}: intervals resample segments and hold for these pieces alone."
+            )
         )
     if results["about"]["random_encoders"]:
         named = ", ".join(results["about"]["random_encoders"])
@@ -49,7 +52,7 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
         word=gate.verdict,
         lead=[gate.headline],
         below=[
-            f"{results['n_clips']} clips of {results['n_pieces']} pieces, {len(results['raters'])} raters. Brackets are 95 % intervals; "
+            f"{counted(results['n_clips'], 'clip')} of {counted(results['n_pieces'], 'piece')}, {counted(len(results['raters']), 'rater')}. Brackets are 95 % intervals; "
             f"{results['resampled']} were resampled."
         ],
         advice=gate.advice,

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from keybed.experiments.listening.app.rating_set import Presentation
+from keybed.store.counted import counted
 
 
 def presentations(
@@ -18,7 +19,9 @@ def presentations(
     """
     n = len(clips)
     if n_repeats > n // 3:
-        raise ValueError(f"{n_repeats} repeats of {n} clips: at most {n // 3}, so that none comes too soon")
+        raise ValueError(
+            f"{counted(n_repeats, 'repeat')} of {counted(n, 'clip')}: at most {n // 3}, so that none comes too soon"
+        )
     shuffled = [clips[i] for i in rng.permutation(n)]
     again = rng.choice(
         n // 3, size=n_repeats, replace=False

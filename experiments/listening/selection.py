@@ -28,6 +28,7 @@ from keybed.experiments.listening.stratified_sample import (
     shares_of_ranges,
     thirds_of_uncertainty,
 )
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, TIERS
@@ -70,7 +71,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     write_selection_page(facts, overrides, config.out / "design.html")
     r = facts["largest_label_correlation"]
     console.print(
-        f"{config.n} clips of {facts['n_pieces']} pieces, {config.anchors} practice clips, {config.repeats} repeats per rater; "
+        f"{counted(config.n, 'clip')} of {counted(facts['n_pieces'], 'piece')}, {counted(config.anchors, 'practice clip')}, {counted(config.repeats, 'repeat')} per rater; "
         f"largest label correlation {r:.2f}, pristine {facts['pristine_share']:.0%}. With raters' means of reliability "
         f"{ASSUMED_RELIABILITY:g}, a true correlation of {facts['power']['smallest_true_r']:.2f} is found in 4 of 5 such studies.",
         highlight=False,

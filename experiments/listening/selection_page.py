@@ -11,6 +11,7 @@ from keybed.experiments.evaluation.gates import Override
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 
@@ -55,10 +56,10 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
     page = Page(
         title="Phase 5: clips for expert raters",
         verdict="DRAWN",
-        word=f"{facts['n']} clips",
+        word=counted(facts["n"], "clip"),
         lead=[
-            f"{facts['n']} clips of {facts['n_pieces']} pieces for {len(facts['raters'])} raters; {facts['n_anchors']} practice "
-            f"clips first, {facts['repeats']} clips twice. Pristine (undegraded) clips: {facts['pristine_share']:.0%}.",
+            f"{counted(facts['n'], 'clip')} of {counted(facts['n_pieces'], 'piece')} for {counted(len(facts['raters']), 'rater')}; {counted(facts['n_anchors'], 'practice clip')} "
+            f"first, {counted(facts['repeats'], 'clip')} twice. Pristine (undegraded) clips: {facts['pristine_share']:.0%}.",
             f"Largest correlation between two dimensions' labels: {number(facts['largest_label_correlation'], 2)} "
             f"({number(facts['largest_before'], 2)} before, in the whole test split).",
         ],
@@ -106,8 +107,10 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
 def _spread(facts: Mapping[str, Any]) -> str:
     """Clips per piece and by the model's uncertainty, in words."""
     few, many = facts["clips_of_a_piece"]
-    words = f"A piece gives {few} clips." if few == many else f"A piece gives {few} to {many} clips."
+    words = (
+        f"A piece gives {counted(few, 'clip')}." if few == many else f"A piece gives {few} to {counted(many, 'clip')}."
+    )
     if facts["model_known"]:
         sure, middle, unsure = facts["sure_middle_unsure"]
-        words += f" By the model's uncertainty: {sure} clips in the lowest third, {middle} in the middle, {unsure} in the highest."
+        words += f" By the model's uncertainty: {counted(sure, 'clip')} in the lowest third, {middle} in the middle, {unsure} in the highest."
     return words

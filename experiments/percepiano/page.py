@@ -11,6 +11,7 @@ from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT
 from keybed.experiments.percepiano.reader import SCALES
 from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, number, with_interval, write_page
 from keybed.experiments.reports.plots import forest
+from keybed.store.counted import counted
 
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
 
@@ -52,13 +53,13 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
         word=word,
         lead=lead,
         below=[
-            f"{data['n']} performances ({data['human']} human) of {data['passages']} passages of {len(data['compositions'])} "
-            f"compositions by {data['players']} players. Brackets are 95 % intervals; players and passages are resampled."
+            f"{counted(data['n'], 'performance')} ({data['human']} human) of {counted(data['passages'], 'passage')} of "
+            f"{counted(len(data['compositions']), 'composition')} by {counted(data['players'], 'player')}. Brackets are 95 % intervals; players and passages are resampled."
         ],
         advice=None,
         banners=banners,
         sections=sections,
-        footer=[f"seed {results['config']['seed']}, {results['config']['replicates']} resamples"],
+        footer=[f"seed {results['config']['seed']}, {counted(results['config']['replicates'], 'resample')}"],
     )
     return write_page(page, path)
 
@@ -177,7 +178,7 @@ def _by_scale(results: Mapping[str, Any]) -> Section:
 
 def _data(data: Mapping[str, Any]) -> Section:
     listed = [[p] for p in data["problems"]] or [["none"]]
-    table = Table(["remark"], listed, caption=f"{len(data['problems'])} remarks on the files", fold=True)
+    table = Table(["remark"], listed, caption=f"{counted(len(data['problems']), 'remark')} on the files", fold=True)
     return Section(
         "The data", [", ".join(f"{c}: {n}" for c, n in data["compositions"].items())], tables=[table], wide=True
     )

@@ -42,6 +42,7 @@ from keybed.experiments.percepiano.run_predictions import predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval
 from keybed.experiments.percepiano.zero_shot import answer_questions
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 
@@ -52,7 +53,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     """Write config.out/results.json and report.html; returns the report."""
     ratings = read(config.folder)
     console.print(
-        f"{len(ratings)} rated performances, {ratings.human.sum()} human; {len(ratings.problems)} remarks on the files"
+        f"{counted(len(ratings), 'rated performance')}, {ratings.human.sum()} human; {counted(len(ratings.problems), 'remark')} on the files"
     )
     config.out.mkdir(parents=True, exist_ok=True)
     windows, specs = encode_performances(

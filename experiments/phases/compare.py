@@ -27,6 +27,7 @@ from keybed.experiments.evaluation.saved_predictions import SavedPredictions, lo
 from keybed.experiments.phases.config import CompareConfig
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 
 MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
@@ -60,7 +61,9 @@ def run_compare(config: CompareConfig, console: Console) -> Comparison:
     """Print and return the comparison. Raises NotComparable for fewer than two runs or different stores."""
     results = compare(config.runs)
     for model, rows in results.models.items():
-        table = Table(title=f"{label(model)}: mean specific r on {results.rows} rows of {results.pieces} pieces")
+        table = Table(
+            title=f"{label(model)}: mean specific r on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}"
+        )
         for head in ("run", "mean specific r", "difference to the first"):
             table.add_column(head, overflow="fold")
         for row in rows:

@@ -21,6 +21,7 @@ from keybed.extract.demo.corpus import write_demo_corpus
 from keybed.extract.planning.plan import plan
 from keybed.extract.progress import progress_bar
 from keybed.extract.run.task import extract
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS
 
@@ -31,7 +32,7 @@ def run_demo(config: DemoConfig, console: Console) -> int:
     """Run all of it; returns the exit status: 0, or 1 where the extraction was stopped."""
     began = time.monotonic()
     if config.rows < len(TIERS):
-        raise KeybedError(f"--rows {config.rows}: a segment alone has {len(TIERS)} rows")
+        raise KeybedError(f"--rows {config.rows}: a segment alone has {counted(len(TIERS), 'row')}")
     from keybed.extract.encoders.torch.device import fast_bfloat16
 
     config.out.mkdir(parents=True, exist_ok=True)

@@ -42,6 +42,7 @@ from keybed.experiments.reports.report import render
 from keybed.experiments.reports.terminal import print_summary
 from keybed.heads import fitted
 from keybed.heads.progress import display
+from keybed.store.counted import counted
 from keybed.store.read.store import open_store
 
 
@@ -55,7 +56,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     rows = store.rows()
     features = Features(store, View(audio, midi, config.view), rows, memory_gib=config.memory_gib)
     console.print(
-        f"Phase 2 on {len(rows)} rows of {len(np.unique(rows.piece))} pieces: {audio} and {midi}, view {config.view}"
+        f"Phase 2 on {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}: {audio} and {midi}, view {config.view}"
     )
     own_split, folds = _plan(features, config.folds, console)
     heads = head_configs(ALL_HEADS, config.hidden, features.view.inputs)
@@ -107,8 +108,8 @@ def _plan(features: Features, n_folds: int, console: Console) -> tuple[list[Fold
     if own_split and n_pieces >= MIN_TEST_PIECES:
         return own_split, []
     console.print(
-        f"The test split has {n_pieces} pieces, under {MIN_TEST_PIECES}: every piece is tested out of fold instead "
-        f"({n_folds} folds by piece)."
+        f"The test split has {counted(n_pieces, 'piece')}, under {MIN_TEST_PIECES}: every piece is tested out of fold instead "
+        f"({counted(n_folds, 'fold')} by piece)."
     )
     return own_split, out_of_fold(rows, n_folds, seed=0)
 

@@ -19,6 +19,7 @@ from keybed.experiments.evaluation.phase2_results import (
     TableWithMean,
 )
 from keybed.experiments.evaluation.predictions import Kind
+from keybed.store.counted import counted
 
 SHOWN = (*ALL_HEADS, SPECIALISTS)
 
@@ -39,7 +40,7 @@ def evaluate(result: CrossValidation) -> Evaluation:
             rows=len(predictions.tier),
             pieces=len(predictions.pieces),
             segments=len(np.unique(predictions.segment)),
-            how="test split" if n_folds == 1 else f"out of fold, {n_folds} folds by piece",
+            how="test split" if n_folds == 1 else f"out of fold, {counted(n_folds, 'fold')} by piece",
             folds=n_folds,
         ),
         chosen=Chosen(

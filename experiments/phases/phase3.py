@@ -61,6 +61,7 @@ from keybed.experiments.reports.results import read_results
 from keybed.heads.align import AlignConfig
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.progress import display
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.read.store import open_store
 
@@ -97,7 +98,9 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     window_s = float(store.recipe.segments.get("window_s", 10.0))
     align_config = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
     heads = head_configs(ALL_HEADS, budget.hidden, "frames")
-    console.print(f"Phase 3 on {len(rows)} rows, {len(folds)} fold(s): projections, then Phase 2's heads again")
+    console.print(
+        f"Phase 3 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: projections, then Phase 2's heads again"
+    )
     fold_results, projections, probes = [], [], []
     after, before, by_cca = [], [], []
     with compiled_once(), display(console) as progress:

@@ -47,6 +47,7 @@ from keybed.experiments.phases.phase4_training import FusionTrainer
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
 from keybed.heads.progress import display
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import TECHNICAL
 from keybed.store.read.store import open_store
 
@@ -63,7 +64,9 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     raw = Features(store, View(pair.audio, pair.midi, pair.view), rows, memory_gib=config.memory_gib)
     folds = outer_folds(rows, settings.folds)
     budget = Budget(config.epochs, config.seeds, settings.hidden, settings.batch_rows, settings.learning_rate)
-    console.print(f"Phase 4 on {len(rows)} rows, {len(folds)} fold(s): {fusion} on aligned and raw features")
+    console.print(
+        f"Phase 4 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: {fusion} on aligned and raw features"
+    )
     with compiled_once(), display(console) as progress:
         trainer = FusionTrainer(store, config.out, folds, budget, fusion, progress)
         aligned = [

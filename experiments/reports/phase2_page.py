@@ -14,6 +14,7 @@ from keybed.experiments.reports import phase2_sections as sections
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIALISTS, SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Section, gate_section, number
+from keybed.store.counted import counted
 
 
 def parts(results: Phase2Results, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
@@ -56,7 +57,7 @@ def below(results: Phase2Results, gate: Gate) -> list[str]:
     rows, pair = results.evaluation.rows, results.pair
     return [
         gate.headline,
-        f"Test rows: {rows.rows} rows of {rows.pieces} pieces ({rows.how}); {pair.audio} and {pair.midi}, {pair.view} view. "
+        f"Test rows: {counted(rows.rows, 'row')} of {counted(rows.pieces, 'piece')} ({rows.how}); {pair.audio} and {pair.midi}, {pair.view} view. "
         "The numbers are mean specific r: what a prediction tells about its dimension beyond the other six.",
         f"The plan’s literal arithmetic (plain r): {_minus(results.evaluation.gain.literal.arithmetic)} → "
         f"{gate.literal_verdict} (literal). The tier (quality band) alone reaches a plain r of "

@@ -12,6 +12,7 @@ from keybed.experiments.evaluation.shortcuts import IN_WORDS as SHORTCUT_WORDS
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import Cell, Section, Table, number, with_interval
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 MODALITY = {"audio": "audio", "midi": "MIDI"}
@@ -157,7 +158,9 @@ def numbers(results: Phase2Results, models: list[str]) -> Section:
         rows: list[list[Cell]] = [[label(d), *[_both(test, n, d) for n in models]] for d in DIMENSIONS]
         means = ((test.plain.mean[n].value, test.specific.mean[n].value) for n in models)
         rows.append(["mean", *[f"{number(plain, 2)} · {number(specific, 2)}" for plain, specific in means]])
-        caption = f"Test split only ({test.pieces} pieces, {test.rows} rows): Pearson r · specific r"
+        caption = (
+            f"Test split only ({counted(test.pieces, 'piece')}, {counted(test.rows, 'row')}): Pearson r · specific r"
+        )
         tables.append(Table(head, rows, caption=caption, numeric=numeric))
     sources: list[tuple[str, Mapping[str, Mapping[str, Interval | float | None]]]] = [
         ("Within-tier r", evaluation.within_tier),

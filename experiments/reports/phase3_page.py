@@ -10,6 +10,7 @@ from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
+from keybed.store.counted import counted
 
 
 def parts(results: Phase3Results, gate: Gate) -> tuple[list[str], list[str], list[Section]]:
@@ -119,7 +120,7 @@ def _retrieval(results: Phase3Results) -> Section:
     return Section(
         "Retrieval of the paired row",
         [
-            f"R@k: share of {results.retrieval.after.rows} rows of the first fold whose partner in the other modality is among "
+            f"R@k: share of {counted(results.retrieval.after.rows, 'row')} of the first fold whose partner in the other modality is among "
             "the k nearest."
         ],
         tables=[Table(["search", "", "R@1", "R@5", "R@10"], rows, numeric=(2, 3, 4))],

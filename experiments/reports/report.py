@@ -19,6 +19,7 @@ from keybed.experiments.reports import phase2_page, phase3_page, phase4_page, wi
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
 from keybed.experiments.reports.results import RunResults, read_any_results
+from keybed.store.counted import counted
 
 TITLES = {
     2: "fusion of audio and MIDI against either alone",
@@ -107,7 +108,7 @@ def banners(results: RunResults) -> list[Banner]:
     if lost:
         words = ", ".join(f"{n} {name.lower().replace('_', ' ')}" for name, n in lost.items())
         warnings.append(
-            Banner(f"{sum(lost.values())} of {store.n_rows} rows could not be made and are left out: {words}.")
+            Banner(f"Rows that could not be made and are left out: {words} (of {counted(store.n_rows, 'row')}).")
         )
     return warnings
 
@@ -116,14 +117,14 @@ def footer(results: RunResults) -> list[str]:
     """Store, machine, training settings, and how intervals were made."""
     store, machine = results.store, results.machine
     lines = [
-        f"Store {store.fingerprint[:16]}… · {store.n_rows} rows · profile {store.profile} · encoders "
+        f"Store {store.fingerprint[:16]}… · {counted(store.n_rows, 'row')} · profile {store.profile} · encoders "
         + ", ".join(f"{e.name} ({e.source})" for e in store.encoders),
-        f"{machine.system} {machine.processor}, {machine.cores} cores, Python {machine.python} · {results.seconds} s",
+        f"{machine.system} {machine.processor}, {counted(machine.cores, 'core')}, Python {machine.python} · {results.seconds} s",
     ]
     if not isinstance(results, WindowCheckResults):
         budget = results.budget
         lines.append(
-            f"{budget['epochs']} epochs, {len(budget['seeds'])} seeds, batches of {budget['batch_rows']} rows, "
+            f"{counted(budget['epochs'], 'epoch')}, {counted(len(budget['seeds']), 'seed')}, batches of {counted(budget['batch_rows'], 'row')}, "
             f"learning rate {budget['learning_rate']:g}"
         )
     lines.append(

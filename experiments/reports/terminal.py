@@ -12,6 +12,7 @@ from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.reports.audio_source import RECORDED
 from keybed.experiments.reports.figure import label
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import DIMENSIONS
 
 _SHORT = {"midi": "MIDI", "specialists": "spec."}
@@ -22,7 +23,7 @@ def print_summary(console: Console, results: Phase2Results, gate: Gate, report: 
     """Print specific r (plain r) by head and dimension, then the gate."""
     evaluation = results.evaluation
     specific, plain, mean = evaluation.specific, evaluation.plain, evaluation.mean
-    title = f"specific r (plain r), {evaluation.rows.how}, {evaluation.rows.pieces} pieces"
+    title = f"specific r (plain r), {evaluation.rows.how}, {counted(evaluation.rows.pieces, 'piece')}"
     table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)  # 80 columns hold it
     table.add_column("dimension", no_wrap=True)
     for name in specific:

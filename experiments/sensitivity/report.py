@@ -11,6 +11,7 @@ import numpy as np
 from keybed.experiments.reports.heat_map import heat_map
 from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
 from keybed.experiments.sensitivity.probes import ProbeResult
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXES
 
 SHOWN_R = 0.3
@@ -39,7 +40,7 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
     if results["n_segments"] < FEW_SEGMENTS:
         banners.append(
             Banner(
-                f"With {results['n_segments']} segments the best of many cells can reach this r by chance; run again with "
+                f"With {counted(results['n_segments'], 'segment')} the best of many cells can reach this r by chance; run again with "
                 f"--segments {FEW_SEGMENTS} or more before you plan a large store.",
                 "Few segments.",
                 True,
@@ -58,7 +59,7 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
         verdict="GO" if not not_shown else "UNDEFINED",
         word=f"{len(shown)} of {len(AXES)} mistakes are shown",
         lead=[
-            f"{results['n_segments']} train segments of {results['n_pieces']} pieces, each untouched and with one axis (kind of "
+            f"{counted(results['n_segments'], 'train segment')} of {counted(results['n_pieces'], 'piece')}, each untouched and with one axis (kind of "
             f"degradation) at three levels, every other axis at zero. A state is an encoder layer."
         ],
         below=[

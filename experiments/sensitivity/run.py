@@ -38,6 +38,7 @@ from keybed.experiments.sensitivity.counterfactuals import (
 )
 from keybed.experiments.sensitivity.probes import ProbeResult, probe
 from keybed.experiments.sensitivity.report import write_report
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import AXES
@@ -82,7 +83,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
         table.add(block, views)
     if table.n_pieces < config.folds:
         raise KeybedError(
-            f"{config.store}: {table.n_pieces} pieces for {config.folds} folds by piece; take more segments or fewer folds"
+            f"{config.store}: {counted(table.n_pieces, 'piece')} for {counted(config.folds, 'fold')} by piece; take more segments or fewer folds"
         )
     cells = list(track(table.cells(config.folds), "probes", total=table.n_cells, console=console))
     results = {
@@ -100,8 +101,8 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     write_json(config.out / "results.json", results)
     report = write_report(cells, results, config.out / "report.html")
     console.print(
-        f"{table.n_segments} segments of {table.n_pieces} pieces, 22 twins each, {results['seconds']:.0f} s"
-        + (f"; {n_left_out} segments left out (no notes or silence)" if n_left_out else "")
+        f"{counted(table.n_segments, 'segment')} of {counted(table.n_pieces, 'piece')}, 22 twins each, {results['seconds']:.0f} s"
+        + (f"; {counted(n_left_out, 'segment')} left out (no notes or silence)" if n_left_out else "")
     )
     console.print(f"report: {report}\nnext: keybed extract {config.store}")
     return report

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from keybed.extract.corpus.metadata import COLUMNS, CSV_NAME, CorpusError
 from keybed.extract.demo.score import PHRASE_BARS, TEXTURES, Score, compose, without_unisons
 from keybed.extract.music.performance import Performance
+from keybed.store.counted import counted
 
 TICKS_PER_BEAT = 480
 _TICKS_PER_S = 2 * TICKS_PER_BEAT
@@ -64,7 +65,9 @@ def write_demo_corpus(
     pieces, and where the folder holds the CSV of another corpus.
     """
     if n_pieces < 4 or n_players < 1:
-        raise CorpusError(f"a demo corpus of {n_pieces} pieces and {n_players} players: at least 4 and 1 are needed")
+        raise CorpusError(
+            f"a demo corpus of {counted(n_pieces, 'piece')} and {counted(n_players, 'player')}: at least 4 and 1 are needed"
+        )
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for piece in range(n_pieces):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
+from keybed.store.counted import counted
 
 RANDOM = "random"
 RANDOM_VERSION = 1
@@ -72,7 +73,7 @@ def _checkpoint_in(name: str, folder: Path, patterns: Sequence[str]) -> Path:
         matches = sorted(folder.glob(pattern))
         if len(matches) > 1:
             raise WeightsRefused(
-                f"{name}: {folder} holds {len(matches)} files {pattern} ({', '.join(f.name for f in matches)}); "
+                f"{name}: {folder} holds {counted(len(matches), 'file')} {pattern} ({', '.join(f.name for f in matches)}); "
                 f"give the full path of one of them"
             )
         if matches:

@@ -37,6 +37,7 @@ from keybed.extract.run.check_recipe import check_same_code, render_config
 from keybed.extract.run.row_maker import SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
+from keybed.store.counted import counted
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError, NoDiskSpace
 from keybed.store.format.vocabulary import TIERS, Status
@@ -66,7 +67,7 @@ class ExportReport:
         """The report in words, one line each."""
         failed = f" ({self.n_failed} of them failed: labelled so, without files)" if self.n_failed else ""
         return [
-            f"{self.n_rows:,} rows{failed}, {self.n_bytes / 1e6:,.1f} MB: {self.out}",
+            f"{counted(self.n_rows, 'row')}{failed}, {self.n_bytes / 1e6:,.1f} MB: {self.out}",
             f"sha256 {self.sha256}, also in {self.out.name}.sha256",
             f"next: tar xzf {self.out}   (then {FOLDER}/README.md)",
         ]
@@ -126,7 +127,9 @@ def _check_out(out: Path, n_rows: int, audio_format: str) -> None:
         raise ExportError(f"{out.parent}: no such folder")
     free, needed = shutil.disk_usage(out.parent).free, n_rows * _ROW_BYTES[audio_format]
     if free < needed:
-        raise NoDiskSpace(f"{out.parent}: {free / 1e9:.1f} GB free, {n_rows:,} rows may need {needed / 1e9:.1f} GB")
+        raise NoDiskSpace(
+            f"{out.parent}: {free / 1e9:.1f} GB free, {counted(n_rows, 'row')} may need {needed / 1e9:.1f} GB"
+        )
 
 
 def _write(

@@ -11,6 +11,7 @@ import numpy as np
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import NAMES
 from keybed.extract.encoders.errors import UnknownEncoder
+from keybed.store.counted import counted
 from keybed.store.format import shards
 from keybed.store.format.array_specs import ArraySpec, array_specs
 from keybed.store.format.recipe import EncoderSpec, Recipe
@@ -119,13 +120,13 @@ class Estimate:
             f"  {'notes/':<{wide}}  {human_size(self.notes_bytes):>12}",
             f"  {'total':<{wide}}  {human_size(self.total_bytes):>12}",
             f"shards: {self.n_shards}, files (inodes): {self.n_files:,}",
-            f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {self.cores_per_task} cores "
+            f"memory of one task: {self.ram_bytes / _GB:.1f} GB with {counted(self.cores_per_task, 'core')} "
             "(less with --scratch on a disk)",
             f"time per shard (the most work that a killed task loses): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
-            f"{self.minutes_per_shard_cpu:.1f} min on {self.cores_per_task} cores without",
+            f"{self.minutes_per_shard_cpu:.1f} min on {counted(self.cores_per_task, 'core')} without",
             f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
             f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
-            f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {self.cores_per_task} cores each "
+            f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {counted(self.cores_per_task, 'core')} each "
             f"(at most {MOST_TASKS})",
             f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s per core; "
             + ", ".join(

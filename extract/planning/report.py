@@ -9,6 +9,7 @@ from typing import Any
 
 from keybed.extract.corpus.pieces import Pieces
 from keybed.extract.planning.estimate import Estimate
+from keybed.store.counted import counted
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,8 @@ class PlanReport:
         splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows_of_split.items())
         used = "" if self.n_recordings_used == self.n_recordings else f" ({self.n_recordings_used:,} of them used)"
         lines = [
-            f"{self.n_recordings:,} recordings{used}, {len(self.pieces.names):,} pieces, "
-            f"{self.n_segments:,} segments, {self.n_rows:,} rows ({splits})",
+            f"{counted(self.n_recordings, 'recording')}{used}, {counted(len(self.pieces.names), 'piece')}, "
+            f"{counted(self.n_segments, 'segment')}, {counted(self.n_rows, 'row')} ({splits})",
             *_listed("pieces in several splits of the CSV, moved to one split", self.pieces.repairs),
             *_listed("titles that name no work, so that the same music may be in two splits", self.pieces.vague),
             *_listed("recordings shorter than a window, left out", self.too_short),

@@ -27,6 +27,7 @@ from keybed.extract.run.pipeline import Pipeline
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import Stopped
 from keybed.store import Store
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.shards import as_ranges, shards_of_task
 from keybed.store.format.vocabulary import Status
@@ -60,23 +61,19 @@ class ExtractReport:
     def lines(self) -> list[str]:
         """The report in words, one line each."""
         rate = f", {self.rows / self.seconds:.1f} rows/s" if self.rows and self.seconds else ""
-        lines = [f"made {_shards(len(self.made))}, {self.rows:,} rows in {self.seconds:.0f} s{rate}"]
+        lines = [f"made {counted(len(self.made), 'shard')}, {counted(self.rows, 'row')} in {self.seconds:.0f} s{rate}"]
         if self.already:
-            lines.append(f"{_shards(self.already)} committed before, left as made")
+            lines.append(f"{counted(self.already, 'shard')} committed before, left as made")
         if self.failed_rows:
             failed = ", ".join(f"{name} {count}" for name, count in self.failed_rows.items())
             lines.append(f"rows that could not be made: {failed} (reasons: keybed status {self.store})")
         lines += [f"shard {shard} left out: {reason}" for shard, reason in self.skipped.items()]
         if self.interrupted:
-            return [*lines, f"stopped as asked; {_shards(self.left)} left. To go on: {self.again}"]
+            return [*lines, f"stopped as asked; {counted(self.left, 'shard')} left. To go on: {self.again}"]
         if self.left:
-            return [*lines, f"{_shards(self.left)} left to other tasks; next: keybed status {self.store}"]
+            return [*lines, f"{counted(self.left, 'shard')} left to other tasks; next: keybed status {self.store}"]
         ask = f"keybed phase2 {self.store} --out {self.store}-phase2"
         return [*lines, f"the store is complete; next: keybed verify {self.store}, then {ask}"]
-
-
-def _shards(number: int) -> str:
-    return f"{number} shard" if number == 1 else f"{number} shards"
 
 
 def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport:

@@ -13,6 +13,7 @@ from keybed.store.check.leftovers import find_leftovers, find_uncommitted_files
 from keybed.store.check.plan_checksums import plan_problems
 from keybed.store.check.recompute_difference import Recompute, RecomputeDifference, measure_recompute_difference
 from keybed.store.check.repair import repair
+from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.durable import sha256_of
 from keybed.store.errors import ShardDamaged, StaleDerived, StoreError
@@ -208,6 +209,6 @@ def _constant_features(specs: Sequence[ArraySpec], arrays: Mapping[str, np.ndarr
         constant = (flat == flat[:, :1]).all(axis=1)
         if flat.shape[1] > 1 and constant.any():
             rows = (start + ok[constant])[:8].tolist()
-            yield f"{spec.path}: {int(constant.sum())} rows hold one number throughout, e.g. {rows}"
+            yield f"{spec.path}: {counted(int(constant.sum()), 'row')} with one number throughout, e.g. {rows}"
         elif len(ok) > 1 and (flat == flat[0]).all():
-            yield f"{spec.path}: all {len(ok)} rows are equal: the encoder ignored its input"
+            yield f"{spec.path}: all {counted(len(ok), 'row')} are equal: the encoder ignored its input"

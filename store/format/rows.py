@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keybed.store.counted import counted
+
 
 @dataclass(frozen=True, eq=False)
 class Rows:
@@ -44,7 +46,7 @@ class Rows:
         """The rows where a boolean mask is true, or the rows at the given positions (in that order, repeats allowed)."""
         chosen = np.asarray(chosen)
         if chosen.dtype == bool and len(chosen) != len(self):
-            raise ValueError(f"a mask of {len(chosen)} for {len(self)} rows")
+            raise ValueError(f"a mask of {len(chosen)} for {counted(len(self), 'row')}")
         if not chosen.size:
             chosen = chosen.astype(np.int64)
         columns: dict[str, Any] = {f.name: getattr(self, f.name)[chosen] for f in fields(self)}

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.store.counted import counted
 from keybed.store.errors import ShardDamaged
 from keybed.store.format.layout import object_key
 from keybed.store.read.reader import Reader
@@ -46,7 +47,7 @@ def damage(reader: Reader, path: str) -> str | None:
     """Read all of a fresh derived array; a sentence about what is damaged, or None."""
     missing = missing_objects(reader, path)
     if missing:
-        return f"{len(missing)} files are missing, e.g. {missing[0]}"
+        return f"missing: {counted(len(missing), 'file')}, e.g. {missing[0]}"
     array = reader.array(path)
     try:
         if array.metadata.dimension_names[0] == "row":

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.missing_files import missing_files
 from keybed.store.errors import Incomplete, NewerFormat, NotAStore
@@ -114,7 +115,7 @@ class Store:
         if not available.all() and not allow_missing:
             missing = sorted(set((index[~available] // self.shard_rows).tolist()))
             raise Incomplete(
-                f"{self.path}: {len(missing)} of {self.n_shards} shards are not committed: "
+                f"{self.path}: {len(missing)} of {counted(self.n_shards, 'shard')} not committed: "
                 f"`keybed status {self.path}` says why, `keybed extract {self.path} --shards {shards.as_ranges(missing)}` makes "
                 "them; allow_missing=True selects the committed rows only"
             )
@@ -216,7 +217,7 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
         missing = missing_files(layout, store.specs, store.committed if layout.commits.is_dir() else frozenset())
         if missing:
             raise NotAStore(
-                f"{path} is incomplete (copied half-way?): {len(missing)} files are missing, the first is "
+                f"{path} is incomplete (copied half-way?): {counted(len(missing), 'file')} missing, the first is "
                 f"{missing[0]}. Copy it again, or run `keybed verify {path} --repair` to make the lost shards again"
             )
     return store

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from keybed.store.counted import counted
 from keybed.store.disk.durable import canonical, disk_error, sha256_of, sync_folder, sync_tree, write_durably
 from keybed.store.disk.staging import staging_folder
 from keybed.store.disk.zarr_arrays import make_array
@@ -179,4 +180,4 @@ def _check_ranges(split_ranges: Mapping[str, tuple[int, int]], n_rows: int) -> N
             )
         expected = stop
     if expected != n_rows:
-        raise PlanRefused(f"splits end at row {expected}, the recipe has {n_rows} rows")
+        raise PlanRefused(f"splits end at row {expected}, the recipe has {counted(n_rows, 'row')}")

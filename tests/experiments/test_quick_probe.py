@@ -32,7 +32,7 @@ def test_bad_stores_are_refused(synthetic, tmp_path):
     config = SyntheticConfig(tmp_path / "part", n_rows=320, width=8, n_bins=2)
     made = make(config)
     (made.path / "commits").joinpath(sorted(p.name for p in (made.path / "commits").iterdir())[0]).unlink()
-    with pytest.raises(Incomplete, match="1 of 10 shards are not committed"):
+    with pytest.raises(Incomplete, match="1 of 10 shards not committed"):
         probe(made.path)
     from keybed.experiments.data.view import View
 

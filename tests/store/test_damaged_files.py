@@ -135,7 +135,7 @@ def test_data_without_a_commit_are_not_trusted(filled, synthetic, snapshot):
 
 def test_a_commit_without_data_is_refused_at_opening(filled):
     (filled.path / "features.zarr/audio/a/layers/c.3.0.0.0").unlink()
-    with pytest.raises(errors.NotAStore, match=r"1 files are missing, the first is features.zarr/audio/a/layers/c.3"):
+    with pytest.raises(errors.NotAStore, match=r"1 file missing, the first is features.zarr/audio/a/layers/c.3"):
         store.open(filled.path)
     report = verify(VerifyConfig(filled.path, repair=True))
     assert [str(problem) for problem in report.problems] == ["shard 3: audio/a/layers/c.3.0.0.0 is missing"]

@@ -171,7 +171,7 @@ def test_the_printed_line_survives_a_shell(tmp_path, synthetic):
     [
         ({"row/status": (1, 6)}, r"status counts"),
         ({"audio/a/layers": (1, np.nan)}, "must be finite; rows [1]"),
-        ({"audio/a/frames": (1, 3.0)}, "1 rows hold one number throughout, e.g. [1]"),
+        ({"audio/a/frames": (1, 3.0)}, "1 row with one number throughout, e.g. [1]"),
         ({"audio/a/frames": (slice(None), None)}, "the encoder ignored its input"),
     ],
 )

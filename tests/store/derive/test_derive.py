@@ -183,7 +183,7 @@ def test_a_damaged_derived_array_is_found_and_made_again(derived_store, snapshot
     else:
         report = verify(VerifyConfig(path))
         assert not report.sound
-        assert report.damaged == {f"derived/a/{file.parent.name}": f"1 files are missing, e.g. {file.name}"}
+        assert report.damaged == {f"derived/a/{file.parent.name}": f"missing: 1 file, e.g. {file.name}"}
     made_again = derive(DeriveConfig(path, FEATURES, pca=5, threads=2)).made
     assert f"derived/a/{file.parent.name}" in made_again
     assert len(made_again) == 3, "only what belongs together"
