@@ -1,7 +1,7 @@
 """One-to-one matches between the notes of two performances of a passage.
 
-Matching uses notes only, never ratings. Onsets closer than 35 ms are one chord; chords are aligned by dynamic time
-warping on the pitches they share, then notes of equal pitch are paired within aligned chords.
+Matching uses notes only, never ratings. A chord holds the onsets at most 35 ms after its first; chords are aligned by
+dynamic time warping on the pitches they share, then notes of equal pitch are paired within aligned chords.
 """
 
 from __future__ import annotations
@@ -11,22 +11,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.music.chords import chord_starts
 from keybed.extract.music.performance import Performance
 
-CHORD_S = 0.035
-"""Onsets nearer than this to a chord's first onset belong to it."""
+CHORD_SPAN_S = 0.035
+"""Onsets at most this many seconds after the first onset of a chord belong to it."""
 
 
 def chords(performance: Performance) -> list[NDArray[np.intp]]:
     """Indices of the notes of each chord, in time order."""
-    groups: list[list[int]] = []
-    first = -np.inf
-    for index, onset in enumerate(performance.onset_s):
-        if onset - first > CHORD_S:
-            groups.append([])
-            first = onset
-        groups[-1].append(index)
-    return [np.array(group) for group in groups]
+    starts = np.flatnonzero(chord_starts(performance.onset_s, max_span_s=CHORD_SPAN_S))
+    return np.split(np.arange(performance.n_notes), starts[1:]) if starts.size else []
 
 
 def match_notes(reference: Performance, other: Performance) -> NDArray[np.intp]:

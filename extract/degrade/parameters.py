@@ -22,7 +22,7 @@ from keybed.extract.degrade import (
     wrong_notes,
 )
 from keybed.extract.degrade import row_key as keys
-from keybed.extract.music import beats, difficulty, harmony
+from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
 CODE_VERSION = 1
@@ -124,6 +124,14 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
 The keys are part of every recipe. Renaming a module or a constant must not change them.
 """
 
+_CHORD_GAPS = {
+    "beats.chord_s": "chord_gap_s",
+    "wrong_notes.chord_s": "chord_gap_s",
+    "timing.chord_s": "chord_gap_s",
+    "difficulty.chord_s": "hand_chord_gap_s",
+}
+"""Recipe keys whose constants lie in music/chords.py: key → name of the constant in lower case."""
+
 
 def parameters() -> dict[str, Any]:
     """All numbers as plain JSON: curves with units and sources, and the constants of each group."""
@@ -140,7 +148,7 @@ def parameters() -> dict[str, Any]:
         },
     }
     for group, (module, names) in _NUMBERS.items():
-        numbers[group] = {name: getattr(module, name.upper()) for name in names}
+        numbers[group] = {name: _constant(group, module, name) for name in names}
     plain: dict[str, Any] = json.loads(json.dumps(numbers))
     return plain
 
@@ -152,7 +160,13 @@ def explain() -> dict[str, str]:
         sentences[group] = (module.__doc__ or "").strip().splitlines()[0]
         described = _descriptions(module)
         sentences |= {f"{group}.{name}": described[name] for name in names if described.get(name)}
-    return sentences
+    chord_gaps = _descriptions(chords)
+    return sentences | {key: chord_gaps[name] for key, name in _CHORD_GAPS.items()}
+
+
+def _constant(group: str, module: ModuleType, name: str) -> Any:
+    shared = _CHORD_GAPS.get(f"{group}.{name}")
+    return getattr(chords, shared.upper()) if shared else getattr(module, name.upper())
 
 
 def _descriptions(module: ModuleType) -> dict[str, str]:

@@ -7,9 +7,8 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 
-CHORD_S = 0.03
-"""Onsets closer than this, in seconds, form one chord and share a shift."""
 NOTE_TO_NOTE_CORRELATION = 0.5
 """Correlation of the shifts of neighbouring chords (an autoregressive process of order 1)."""
 OWN_SHARE = 0.5
@@ -57,8 +56,8 @@ def jitter(
 
 def _correlated_shifts(onset_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
     """Shifts (n,) in arbitrary units: one per chord plus one per note."""
-    starts = np.concatenate([[True], np.diff(onset_s) > CHORD_S])
-    chord = np.cumsum(starts) - 1
+    starts = chord_starts(onset_s, max_gap_s=CHORD_GAP_S)
+    chord = chord_numbers(starts)
     chord_s = onset_s[starts]
     interval = np.diff(chord_s, prepend=chord_s[0] - INTERVAL_REFERENCE_S)
     growth = np.clip((interval / INTERVAL_REFERENCE_S) ** INTERVAL_EXPONENT, *INTERVAL_FACTORS)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.degrade.articulation import KEY_RETURN_S
+from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import clashes, local_key, scale_of
 from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
 
@@ -46,8 +47,6 @@ ASYNCHRONY_S = (-0.01, 0.02)
 """Onset of a wrong key in seconds after its intended note, drawn uniformly between these."""
 STUTTER_MIN_LENGTH_S = 0.2
 """Notes at least this long, in seconds, may be struck again in their middle."""
-CHORD_S = 0.03
-"""Onsets closer than this, in seconds, form one chord; inner voices are found within chords."""
 
 
 class NoteError(NamedTuple):
@@ -92,7 +91,7 @@ class _ErrorMaker:
         """The window's notes in random order, weighted by error rate (weighted sampling, Efraimidis & Spirakis 2006)."""
         onset, pitch = self.p.onset_s, self.p.pitch.astype(np.int64)
         leap = np.abs(np.diff(pitch, prepend=pitch[0])) / 12.0
-        chord = np.cumsum(np.concatenate([[True], np.diff(onset) > CHORD_S])) - 1
+        chord = chord_numbers(chord_starts(onset, max_gap_s=CHORD_GAP_S))
         top, bottom = np.full(chord[-1] + 1, -1), np.full(chord[-1] + 1, 999)
         np.maximum.at(top, chord, pitch)
         np.minimum.at(bottom, chord, pitch)

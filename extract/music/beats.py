@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
+
 CONTEXT_S = 10.0
 """Notes up to this many seconds before and after a window are used to find its beats."""
 FRAME_S = 0.02
@@ -29,8 +31,6 @@ SECOND_TIGHTNESS = 10.0
 """Tightness of a second tracking; beats found by only one of the two are uncertain (Holzapfel et al. 2012)."""
 SNAP_S = 0.07
 """A beat moves to the strongest chord within this many seconds."""
-CHORD_S = 0.03
-"""Onsets closer than this, in seconds, form one chord."""
 MEAN_BEATS = 8
 """Number of beats in the running mean that intervals are drawn towards."""
 SURE_MIN_BEATS = 7
@@ -92,7 +92,7 @@ def _chords(
     onset_s: NDArray[np.float64], velocity: NDArray[np.int16]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Each chord's velocity-weighted mean onset and its onset strength."""
-    chord = np.cumsum(np.concatenate([[True], np.diff(onset_s) > CHORD_S])) - 1
+    chord = chord_numbers(chord_starts(onset_s, max_gap_s=CHORD_GAP_S))
     loudness = velocity / 64.0
     total = np.bincount(chord, weights=loudness)
     mean_s = np.bincount(chord, weights=loudness * onset_s) / total

@@ -6,11 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.music.beats import Beats
+from keybed.extract.music.chords import HAND_CHORD_GAP_S, chord_starts
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import COVARIATES
 
-CHORD_S = 0.05
-"""Onsets closer than this, in seconds, form one chord."""
 ONE_HAND_SEMITONES = 12
 """Chords up to this many semitones wide are taken as played by one hand."""
 FEWEST_BEATS = 4
@@ -55,7 +54,7 @@ def _polyphony(on: NDArray[np.float64], off: NDArray[np.float64]) -> float:
 
 def _hand_span(onset_s: NDArray[np.float64], pitch: NDArray[np.int64]) -> float:
     spans = []
-    for chord in np.split(pitch, np.flatnonzero(np.diff(onset_s) > CHORD_S) + 1):
+    for chord in np.split(pitch, np.flatnonzero(chord_starts(onset_s, max_gap_s=HAND_CHORD_GAP_S))[1:]):
         keys = np.sort(chord)
         span = int(keys[-1] - keys[0])
         if span > ONE_HAND_SEMITONES:
@@ -69,6 +68,5 @@ def _tempo_variability(onset_s: NDArray[np.float64], beats: Beats, window_s: flo
     within = beats.beat_s[(beats.beat_s >= 0) & (beats.beat_s < window_s)]
     if within.size >= FEWEST_BEATS:
         return float(np.log(np.diff(within)).std())
-    interval = np.diff(onset_s)
-    interval = interval[interval > CHORD_S]
+    interval = np.diff(onset_s)[chord_starts(onset_s, max_gap_s=HAND_CHORD_GAP_S)[1:]]
     return float(np.log(interval).std()) if interval.size > 1 else 0.0

@@ -15,10 +15,11 @@ import numpy as np
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.extract.encoders.baselines import note_features
+from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 CHANNELS = (
     *note_features.NOTE_CHANNELS,
     *note_features.LIFT_CHANNELS,
@@ -39,7 +40,7 @@ def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
         code_version=CODE_VERSION,
         preprocessing={
             "window_s": window_s,
-            "chord_s": note_features.CHORD_S,
+            "chord_s": CHORD_GAP_S,
             "trend_sigma_s": TREND_SIGMA_S,
             "step_s": note_features.STEP_S,
             "pooling_version": pooling.VERSION,

@@ -2,7 +2,7 @@
 
 All use only the window (and notes of the pre-roll that still sound in it). Their names are the store's channel names.
 
-Per note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets less than 30 ms apart:
+Per note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets at most 30 ms apart:
 
 - `velocity`: MIDI velocity 1–127. `velocity_trend`: its Gaussian-weighted mean (σ 1.5 s) over the window's notes, the
   phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − its chord's mean.
@@ -34,12 +34,12 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import CLASHING_INTERVALS
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.extract.music.pedal import lift_times, pedal_at, press_times
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
-CHORD_S = 0.030
 STEP_S = 0.010
 
 NOTE_CHANNELS = (
@@ -68,15 +68,10 @@ RATE_CHANNELS = ("note_rate_hz", "chord_rate_hz", "lift_rate_hz", "pedal_travel_
 _SHARES = np.array([1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4])
 
 
-def chords(onset_s: NDArray[np.float64]) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
-    """Chord number of each onset (sorted) and each chord's first onset. A gap of 30 ms or more begins a new chord."""
-    new = np.diff(onset_s, prepend=-np.inf) >= CHORD_S
-    return np.cumsum(new) - 1, onset_s[new]
-
-
 def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Onsets within the window, float64 (n,), and their NOTE_CHANNELS, float64 (n, 17)."""
-    chord, chord_s = chords(notes.onset_s)
+    starts = chord_starts(notes.onset_s, max_gap_s=CHORD_GAP_S)
+    chord, chord_s = chord_numbers(starts), notes.onset_s[starts]
     length = notes.offset_s - notes.onset_s
     before = np.diff(chord_s, prepend=chord_s[0] - 1.0)[chord] if chord_s.size else np.zeros(0)
     next_s = np.append(chord_s[1:], np.inf)[chord] if chord_s.size else np.zeros(0)
@@ -151,7 +146,7 @@ def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.fl
     edges[-1] = np.nextafter(window_s, 0)
     counts = [
         np.histogram(notes.onset_s, edges)[0],
-        np.histogram(chords(notes.onset_s)[1], edges)[0],
+        np.histogram(notes.onset_s[chord_starts(notes.onset_s, max_gap_s=CHORD_GAP_S)], edges)[0],
         np.histogram(lift_times(notes.pedal_s, notes.pedal_value), edges)[0],
         np.histogram(notes.pedal_s, edges, weights=travel)[0],
     ]

@@ -8,7 +8,8 @@ import pytest
 from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
 from keybed.extract.degrade.pedal import spoil_pedal
-from keybed.extract.degrade.timing import CHORD_S, jitter
+from keybed.extract.degrade.timing import jitter
+from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.loudness_trend import loudness_trend
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
@@ -55,7 +56,7 @@ def test_a_chord_wavers_together() -> None:
     on, _, _ = jitter(onset, onset + 0.1, pitch, 30.0, WINDOW_S, rng())
     chords = (on - onset).reshape(-1, 4)
     assert chords.mean(1).std() > 1.5 * (chords - chords.mean(1, keepdims=True)).std()
-    assert CHORD_S == 0.03
+    assert CHORD_GAP_S == 0.03
 
 
 def test_timing_never_swaps_the_strokes_of_a_key() -> None:
