@@ -8,6 +8,7 @@ each layer and its pooling are compiled, and copies overlap with computation.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,14 +19,14 @@ from torch import Tensor, nn
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.audio_check import checked_waveform
-from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
-from keybed.extract.encoders.errors import EncoderError, WeightsRefused
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.errors import WeightsRefused
 from keybed.extract.encoders.mert.convolutions import BlockedPosition, Convolutions
 from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.compiling import compiled
 from keybed.extract.encoders.torch.transfer import Transfer
+from keybed.extract.encoders.torch.waveforms import add, averaging_over_bins, moments, pool_states, pool_waveforms
 from keybed.store.format.recipe import EncoderSpec
 
 CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 64
@@ -38,19 +39,6 @@ def run_layer(layer: nn.Module, state_BxTxD: Tensor) -> Tensor:
     """Apply one of transformers' layers. transformers 4 returns (state,), transformers 5 the state."""
     after = layer(state_BxTxD)
     return after[0] if isinstance(after, tuple) else after
-
-
-def moments(state_BxTxD: Tensor) -> Tensor:
-    """Mean and population sd over time in float32, (B, 2, D)."""
-    state_BxTxD = state_BxTxD.float()
-    mean_Bx1xD = state_BxTxD.mean(1, keepdim=True)
-    sd_Bx1xD = (state_BxTxD - mean_Bx1xD).square_().mean(1, keepdim=True).sqrt_()
-    return torch.cat([mean_Bx1xD, sd_Bx1xD], dim=1)
-
-
-def add(sum_BxTxD: Tensor, state_BxTxD: Tensor) -> Tensor:
-    """Add one more state to a float32 sum."""
-    return sum_BxTxD + state_BxTxD.float()
 
 
 class Steps(NamedTuple):
@@ -78,13 +66,7 @@ class Mert(Encoder):
         centres = pooling.frame_centres_s(
             n_frames(architecture, self._n_samples), hop / SAMPLE_RATE_HZ, receptive / SAMPLE_RATE_HZ
         )
-        bins = pooling.bins_of(centres, spec.n_bins, spec.preprocessing["window_s"])
-        if len(np.unique(bins[bins >= 0])) < spec.n_bins:
-            raise EncoderError(
-                f"{NAME}: {spec.n_bins} bins of a {spec.preprocessing['window_s']} s window are more than "
-                f"its {len(bins)} frames fill"
-            )
-        self._averaging = torch.from_numpy(pooling.averaging_matrix(bins, spec.n_bins)).to(self._device)
+        self._averaging = averaging_over_bins(spec, centres).to(self._device)
         self._batch_rows = batch_rows or (GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS)
         self._transfer = Transfer(self._device, (self._batch_rows, self._n_samples))
         # On a GPU, because normalising on one core takes about as long as the whole model on the GPU.
@@ -102,49 +84,17 @@ class Mert(Encoder):
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
-        spec, n_rows = self.spec, len(clips)
-        layers, frames, mask = pooling.zeros(spec, n_rows)
-        mask[:] = True
-
-        def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
-            rows = slice(start, min(start + self._batch_rows, n_rows))
-            layers[rows], frames[rows] = (pooled[: rows.stop - start] for pooled in fetch())
-
-        before: tuple[int, Callable[[], list[NDArray[np.float32]]]] | None = None
-        for start in range(0, n_rows, self._batch_rows):
-            self._fill(self._transfer.next_buffer(), clips[start : start + self._batch_rows], start)
-            pooled = self._encode_batch(self._transfer.send(), self._steps)
-            # The call above only queues the batch on a GPU; the results of the previous batch are fetched meanwhile.
-            if before is not None:
-                keep(*before)
-            before = start, self._transfer.fetch_later(pooled)
-        if before is not None:
-            keep(*before)
-        return pooling.finish(NAME, layers, frames, mask, failed_clips(clips))
-
-    def _fill(self, waveforms_BxS: NDArray[np.float32], clips: Sequence[Clip | None], first_row: int) -> None:
-        waveforms_BxS[:] = 0
-        for index, clip in enumerate(clips):
-            if clip is None:
-                continue
-            audio = checked_waveform(self.spec, clip, first_row + index)
-            on_host = self._normalise and not self._normalise_on_device
-            waveforms_BxS[index] = normalise(audio) if on_host else audio
+        prepare = normalise if self._normalise and not self._normalise_on_device else None
+        encode_batch = partial(self._encode_batch, steps=self._steps)
+        return pool_waveforms(self.spec, clips, self._transfer, encode_batch, prepare)
 
     def _encode_batch(self, waveforms_BxS: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
         """Layers (B, 2, state, D) and frames (B, n_bins, 2, D), float32."""
-        layer_stats: list[Tensor] = []
-        chosen: Tensor | None = None
         with torch.inference_mode():
             if self._normalise and self._normalise_on_device:
                 waveforms_BxS = normalise_rows(waveforms_BxS)
-            for index, state in enumerate(self._model(waveforms_BxS, steps.layer)):
-                layer_stats.append(steps.moments(state))
-                if index in self.spec.frame_states:
-                    chosen = state.float() if chosen is None else steps.add(chosen, state)
-            assert chosen is not None
-            frames = device.pool_bins(chosen / len(self.spec.frame_states), self._averaging)
-            return torch.stack(layer_stats, dim=2), frames
+            states = self._model(waveforms_BxS, steps.layer)
+            return pool_states(states, self.spec.frame_states, self._averaging, moments=steps.moments, add=steps.add)
 
 
 def normalise(audio: NDArray[np.float32]) -> NDArray[np.float32]:

@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -23,6 +22,7 @@ from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.encoders.midibert.spec import NAME, RANDOM_SEED
 from keybed.extract.encoders.torch import device
+from keybed.extract.encoders.torch.sequences import SequenceBatches, TokenSequence, pool_sequences
 from keybed.store.format.recipe import EncoderSpec
 
 EMBEDDING_SIZE = 256
@@ -43,102 +43,22 @@ class MidiBert(Encoder):
         self.spec = spec
         self._device, self._dtype = device.prepare(spec)
         self._model = load_midibert(spec, file).to(self._device, self._dtype).eval()
-        self._batch_tokens = CPU_BATCH_TOKENS if self._device.type == "cpu" else GPU_BATCH_TOKENS
+        batch_tokens = CPU_BATCH_TOKENS if self._device.type == "cpu" else GPU_BATCH_TOKENS
+        self._batches = SequenceBatches(BUCKETS, batch_tokens, cp_tokens.PAD)
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
-        """See Encoder.encode. Sequences are batched in buckets by length, in row order within each bucket.
+        """See Encoder.encode. Raises EncoderError for a clip without notes in its window."""
+        rows = [[] if clip is None else self._sequences(clip, row) for row, clip in enumerate(clips)]
+        return pool_sequences(self.spec, rows, failed_clips(clips), self._batches, self._model, self._device)
 
-        Raises EncoderError for a clip without notes in its window.
-        """
-        spec, n_rows = self.spec, len(clips)
-        tokens = [self._tokens(clip, row) for row, clip in enumerate(clips)]
-        sums = _Sums(spec, n_rows)
-        for length, batch in self._batches(tokens):
-            ids = np.tile(np.array(cp_tokens.PAD), (self._batch_tokens // length, length, 1))
-            # One row per bin: which tokens are its notes; the last row: which tokens are notes and not padding.
-            members = np.zeros((len(ids), spec.n_bins + 1, length), np.float32)
-            for index, (row, part) in enumerate(batch):
-                n_notes = part.stop - part.start
-                ids[index, :n_notes] = tokens[row].ids[part]
-                bins = pooling.bins_of(tokens[row].onset_s[part], spec.n_bins, spec.preprocessing["window_s"])
-                members[index, :-1, :n_notes] = bins == np.arange(spec.n_bins)[:, None]
-                members[index, -1, :n_notes] = 1
-            # The batch is filled up with padding, so its arrays are longer than `batch`.
-            for (row, _), *slice_sums in zip(batch, *self._encode_batch(ids, members), members.sum(2), strict=False):
-                sums.add(row, *slice_sums)
-        return sums.finish(failed_clips(clips))
-
-    def _tokens(self, clip: Clip | None, row: int) -> cp_tokens.Tokens:
-        if clip is None:
-            return cp_tokens.Tokens(np.zeros((0, 4), np.int64), np.zeros(0))
+    def _sequences(self, clip: Clip, row: int) -> list[TokenSequence]:
         tokens = cp_tokens.tokenize(clip.performance, clip.window_s)
         if len(tokens.ids) == 0:
             raise EncoderError(
                 f"{NAME}: row {row} of this shard has no note that begins in its window; its status is NO_NOTES"
             )
-        return tokens
-
-    def _batches(self, tokens: list[cp_tokens.Tokens]) -> Iterator[tuple[int, list[tuple[int, slice]]]]:
-        buckets: dict[int, list[tuple[int, slice]]] = {length: [] for length in BUCKETS}
-        for row, (ids, _) in enumerate(tokens):
-            # A failed row has no tokens; it keeps its position in the bucket of the shortest sequences.
-            for part in cp_tokens.slices(len(ids)) or [slice(0, 0)]:
-                length = next(bucket for bucket in BUCKETS if part.stop - part.start <= bucket)
-                buckets[length].append((row, part))
-        for length, members in buckets.items():
-            n_sequences = self._batch_tokens // length
-            for start in range(0, len(members), n_sequences):
-                yield length, members[start : start + n_sequences]
-
-    def _encode_batch(self, ids: np.ndarray, members: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Statistics over the notes of each sequence, float32.
-
-        Returns mean and summed squared deviation of every state, (B, 2, state, D), and the average of the chosen states
-        summed over the notes of each bin, (B, n_bins, D).
-        """
-        moments: list[Tensor] = []
-        chosen: Tensor | None = None
-        with torch.inference_mode():
-            members_BxNxL = torch.from_numpy(members).to(self._device)
-            present_Bx1xL = members_BxNxL[:, -1:]
-            share_Bx1xL = present_Bx1xL / present_Bx1xL.sum(2, keepdim=True).clamp_min(1)
-            for index, state in enumerate(self._model(torch.from_numpy(ids).to(self._device), present_Bx1xL[:, 0] > 0)):
-                state_BxLxD = state.float()
-                mean_Bx1xD = share_Bx1xL @ state_BxLxD
-                moments.append(torch.cat([mean_Bx1xD, present_Bx1xL @ (state_BxLxD - mean_Bx1xD).square()], dim=1))
-                if index in self.spec.frame_states:
-                    chosen = state_BxLxD if chosen is None else chosen + state_BxLxD
-            assert chosen is not None
-            in_bins = members_BxNxL[:, :-1] @ (chosen / len(self.spec.frame_states))
-            return torch.stack(moments, dim=2).cpu().numpy(), in_bins.cpu().numpy()
-
-
-class _Sums:
-    """Running sums over the slices of each row; `finish` turns them into means and standard deviations."""
-
-    def __init__(self, spec: EncoderSpec, n_rows: int) -> None:
-        self._mean = np.zeros((n_rows, spec.n_states, spec.width))
-        self._squares = np.zeros_like(self._mean)
-        self._in_bins = np.zeros((n_rows, spec.n_bins, spec.width))
-        self._counts = np.zeros((n_rows, spec.n_bins + 1))
-
-    def add(self, row: int, moments: np.ndarray, in_bins: np.ndarray, counts: np.ndarray) -> None:
-        """Add one slice of a row. Means and squared deviations are combined as in Chan, Golub and LeVeque (1979)."""
-        mean, squares = moments.astype(np.float64)
-        before, more = self._counts[row, -1], counts[-1]
-        if more > 0:
-            difference = mean - self._mean[row]
-            self._mean[row] += difference * (more / (before + more))
-            self._squares[row] += squares + difference**2 * (before * more / (before + more))
-        self._in_bins[row] += in_bins
-        self._counts[row] += counts
-
-    def finish(self, failed: np.ndarray) -> Pooled:
-        """Means and standard deviations of all rows."""
-        in_bin, notes = self._counts[:, :-1], np.maximum(self._counts[:, -1], 1)
-        layers = np.stack([self._mean, np.sqrt(self._squares / notes[:, None, None])], axis=1)
-        frames = (self._in_bins / np.maximum(in_bin, 1)[:, :, None])[:, :, None]
-        return pooling.finish(NAME, layers.astype(np.float32), frames.astype(np.float32), in_bin > 0, failed)
+        bins = pooling.bins_of(tokens.onset_s, self.spec.n_bins, self.spec.preprocessing["window_s"])
+        return [TokenSequence(tokens.ids[part], bins[part]) for part in cp_tokens.slices(len(tokens.ids))]
 
 
 class MidiBertStates(nn.Module):

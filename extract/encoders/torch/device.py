@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -106,19 +107,20 @@ def _some(names: list[str]) -> str:
 def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
     """Draw random weights for the given shapes, each tensor from its own generator, keyed by (seed, name).
 
-    Norms are 1 and 0, biases 0; convolutions have He's standard deviation, everything else BERT's 0.02.
+    Norms are 1 and 0, running variances 1, running means and biases 0; convolutions have He's standard deviation,
+    everything else BERT's 0.02.
     """
     drawn = {}
     for name, shape_of in wanted.items():
         leaf, parent = name.rsplit(".", 1)[-1], name.rsplit(".", 2)[-2] if "." in name else ""
-        if leaf == "bias":
+        if leaf in ("bias", "running_mean"):
             drawn[name] = torch.zeros(shape_of.shape)
-        elif "norm" in parent.lower():
+        elif leaf == "running_var" or "norm" in parent.lower() or re.fullmatch(r"bn\d*", parent):
             drawn[name] = torch.ones(shape_of.shape)
         else:
             key = hashlib.sha256(f"{seed}/{name}".encode()).digest()
             generator = torch.Generator().manual_seed(int.from_bytes(key[:8], "little") >> 1)
-            std = math.sqrt(2 / math.prod(shape_of.shape[1:])) if shape_of.ndim == 3 else 0.02
+            std = math.sqrt(2 / math.prod(shape_of.shape[1:])) if shape_of.ndim >= 3 else 0.02
             drawn[name] = torch.empty(shape_of.shape).normal_(0.0, std, generator=generator)
     return drawn
 

@@ -17,7 +17,7 @@ class Transfer:
     """
 
     def __init__(self, device: torch.device, shape: tuple[int, ...]) -> None:
-        self._device = device
+        self._device, self.shape = device, shape
         self._copying = torch.cuda.Stream(device) if device.type == "cuda" else None
         self._buffers = [torch.zeros(shape, pin_memory=self._copying is not None) for _ in range(2)]
 

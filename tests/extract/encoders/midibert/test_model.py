@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.encoders.midibert.model import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, MidiBert, relative_scores
+from keybed.extract.encoders.torch.sequences import TokenSequence
 from keybed.extract.music.performance import Performance
 
 STYLE = "midibert-tiny"
@@ -111,10 +113,9 @@ def test_rows_of_all_lengths_are_pooled_as_if_each_were_alone() -> None:
 @pytest.mark.parametrize("n_rows", [256, 512, 1024])
 def test_buckets_hold_less_padding_than_one_length_for_all(batch_tokens: int, n_rows: int) -> None:
     """Windows with as many notes as MAESTRO's; every bucket's last batch is filled up to its fixed shape."""
-    encoder = _build("random:tiny")
-    encoder._batch_tokens = batch_tokens
+    shared = replace(_build("random:tiny")._batches, batch_tokens=batch_tokens)
     n_notes = np.clip(np.random.default_rng(0).lognormal(np.log(90), 0.5, n_rows), 4, 500).astype(int)
-    batches = list(encoder._batches([cp_tokens.Tokens(np.zeros((n, 4), np.int64), np.zeros(n)) for n in n_notes]))
+    batches = list(shared.of([[TokenSequence(np.zeros((n, 4), np.int64), np.zeros(n, np.intp))] for n in n_notes]))
     assert sorted(row for _, batch in batches for row, _ in batch) == list(range(n_rows))
     assert len(batches) * batch_tokens < 0.5 * 512 * n_rows
 
