@@ -14,9 +14,28 @@ HOP_S = 6.2
 """Seconds from the start of one segment to the start of the next."""
 BASELINES = ("logmel", "expressive")
 """Planned by default: they need no weights, so that a first store can be made anywhere."""
+
+
+@dataclass(frozen=True)
+class WeightsFlags:
+    """How the command line asks for the weights of an encoder: `--<encoder>-weights`, and `--<encoder>-revision`."""
+
+    help: str
+    metavar: str = "ID|DIR"
+    on_hub: bool = True
+    """Whether there is a Hugging Face repository, whose revision can be named."""
+
+
+WEIGHTS = {
+    "mert": WeightsFlags("Hugging Face id or local folder (m-a-p/MERT-v1-95M, CC-BY-NC-4.0)"),
+    "midibert": WeightsFlags("the authors' checkpoint, pre-trained or fine-tuned", metavar="FILE", on_hub=False),
+    "muq": WeightsFlags("Hugging Face id or local folder (OpenMuQ/MuQ-large-msd-iter, CC-BY-NC-4.0)"),
+    "aria": WeightsFlags("Hugging Face id or local folder (loubb/aria-medium-base, Apache-2.0)"),
+}
+"""The encoders that need weights."""
 StoreFolder = Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
 MachinePaths = Annotated[
-    Mapping[str, str], NoOption("--maestro, --soundfont, --mert-weights and --midibert-weights fill it")
+    Mapping[str, str], NoOption("--maestro, --soundfont and each encoder's --<encoder>-weights fill it")
 ]
 """Paths on this machine where they differ from the plan's: "maestro", "soundfont", "weights/<encoder>"."""
 
@@ -31,13 +50,13 @@ class PlanConfig:
     store: Annotated[Path, Option("folder of the store to make", metavar="STORE", positional=True)]
     limit: Annotated[int | None, Option("at most this many segments, spread over splits and pieces")] = None
     encoders: Annotated[
-        tuple[str, ...], Option("of mert, midibert, logmel and expressive; the last two need no weights")
+        tuple[str, ...], Option("of mert, midibert, muq, aria, logmel and expressive; the last two need no weights")
     ] = BASELINES
-    weights: Annotated[Mapping[str, str], NoOption("--mert-weights, --midibert-weights and --weights fill it")] = field(
+    weights: Annotated[Mapping[str, str], NoOption("each encoder's --<encoder>-weights and --weights fill it")] = field(
         default_factory=dict
     )
     """Encoder -> hub id, local folder, or "random"; the encoder's own default where it is not named."""
-    revisions: Annotated[Mapping[str, str], NoOption("--mert-revision fills it")] = field(default_factory=dict)
+    revisions: Annotated[Mapping[str, str], NoOption("--<encoder>-revision fills it")] = field(default_factory=dict)
     profile: Annotated[
         str,
         Option(
@@ -62,7 +81,7 @@ class PlanConfig:
     compute_dtype: Annotated[
         str,
         Option(
-            "arithmetic of mert and midibert; bfloat16 is about twice as fast where the processor has it",
+            "arithmetic of the encoders with weights; bfloat16 is about twice as fast where the processor has it",
             flag="--dtype",
             choices=("float32", "bfloat16"),
         ),

@@ -41,7 +41,20 @@ ORDER = {
     ),
 }
 """The inner rooms of each folder; a room imports itself and rooms to its left."""
-ENCODERS = ("errors", "base", "audio_check", "pooling", "weights", "torch", "baselines", "mert", "midibert", "registry")
+ENCODERS = (
+    "errors",
+    "base",
+    "audio_check",
+    "pooling",
+    "weights",
+    "torch",
+    "baselines",
+    "mert",
+    "midibert",
+    "muq",
+    "aria",
+    "registry",
+)
 """The same, within extract/encoders/."""
 
 

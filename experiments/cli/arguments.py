@@ -63,16 +63,16 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
     """Add where files lie on this machine, if they have moved since the plan."""
     parser.add_argument("--maestro", type=Path, help="the corpus on this machine, if it has moved since the plan")
     parser.add_argument("--soundfont", type=Path, help="the soundfont on this machine, likewise")
-    parser.add_argument("--mert-weights", type=Path, help="MERT's weight file on this machine, likewise")
-    parser.add_argument("--midibert-weights", type=Path, help="MIDIBert's checkpoint on this machine, likewise")
+    from keybed.extract.config import WEIGHTS
+
+    for name in WEIGHTS:
+        parser.add_argument(f"--{name}-weights", type=Path, help=f"the weight file of {name} on this machine, likewise")
 
 
 def given_paths(options: argparse.Namespace) -> dict[str, str]:
     """The paths that `add_paths` read, by the names that a store has for them."""
-    paths = {
-        "maestro": options.maestro,
-        "soundfont": options.soundfont,
-        "weights/mert": options.mert_weights,
-        "weights/midibert": options.midibert_weights,
-    }
+    from keybed.extract.config import WEIGHTS
+
+    paths = {"maestro": options.maestro, "soundfont": options.soundfont}
+    paths |= {f"weights/{name}": getattr(options, f"{name}_weights") for name in WEIGHTS}
     return {name: str(path) for name, path in paths.items() if path is not None}

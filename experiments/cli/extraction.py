@@ -29,15 +29,16 @@ def register(subcommands: Any) -> None:
 
 
 def _fill_plan(parser: argparse.ArgumentParser) -> None:
-    from keybed.extract.config import PlanConfig
+    from keybed.extract.config import WEIGHTS, PlanConfig
 
     add_options(parser, PlanConfig)
     parser.add_argument(
         "--weights", choices=("random",), help="seeded random weights for every encoder that has no weights named"
     )
-    parser.add_argument("--mert-weights", metavar="ID|DIR", help="Hugging Face id or local folder (m-a-p/MERT-v1-95M)")
-    parser.add_argument("--mert-revision", help="commit of the Hugging Face repository")
-    parser.add_argument("--midibert-weights", metavar="FILE", help="the authors' checkpoint, pre-trained or fine-tuned")
+    for name, flags in WEIGHTS.items():
+        parser.add_argument(f"--{name}-weights", metavar=flags.metavar, help=flags.help)
+        if flags.on_hub:
+            parser.add_argument(f"--{name}-revision", help="commit of the Hugging Face repository")
     parser.add_argument(
         "--rate",
         type=rate,
@@ -53,16 +54,15 @@ def _fill_plan(parser: argparse.ArgumentParser) -> None:
 def _plan(options: argparse.Namespace) -> int:
     from rich.console import Console
 
-    from keybed.extract.config import PlanConfig
+    from keybed.extract.config import WEIGHTS, PlanConfig
     from keybed.extract.planning.plan import dry_run, plan
     from keybed.extract.progress import progress_bar
 
-    weights = {"mert": options.mert_weights, "midibert": options.midibert_weights}
-    if options.weights:
-        weights = {name: path or options.weights for name, path in weights.items()}
+    weights = {name: getattr(options, f"{name}_weights") or options.weights for name in WEIGHTS}
+    revisions = {name: getattr(options, f"{name}_revision") for name, flags in WEIGHTS.items() if flags.on_hub}
     composed = {
         "weights": {name: path for name, path in weights.items() if path},
-        "revisions": {"mert": options.mert_revision} if options.mert_revision else {},
+        "revisions": {name: revision for name, revision in revisions.items() if revision},
         "rates": dict(options.rate),
     }
     config = config_from(PlanConfig, options, composed)

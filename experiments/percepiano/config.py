@@ -41,7 +41,7 @@ class PercepianoConfig:
         Option("encoders beside the store's; without this and without a store logmel,expressive"),
     ] = None
     weights: Annotated[
-        str | None, Option('weights of mert and midibert; the report marks "random" and "random:tiny"')
+        str | None, Option('weights of the encoders that need some; the report marks "random" and "random:tiny"')
     ] = None
     heads: Annotated[HeadPlan | None, NoOption("--heads, --epochs and the other settings of heads fill it")] = field(
         default_factory=HeadPlan

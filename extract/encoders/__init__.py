@@ -1,5 +1,5 @@
-"""Frozen encoders with one interface: MERT, MIDIBert, and baselines without weights."""
+"""Frozen encoders with one interface: MERT, MuQ, MIDIBert, Aria, and baselines without weights."""
 
-from keybed.extract.encoders.registry import COMPUTE_DTYPES, NAMES, PRETRAINED, build, describe
+from keybed.extract.encoders.registry import COMPUTE_DTYPES, NAMES, PRETRAINED, build, describe, n_parameters
 
-__all__ = ["COMPUTE_DTYPES", "NAMES", "PRETRAINED", "build", "describe"]
+__all__ = ["COMPUTE_DTYPES", "NAMES", "PRETRAINED", "build", "describe", "n_parameters"]

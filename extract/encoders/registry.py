@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from keybed.extract.encoders.aria import spec as aria
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
 from keybed.extract.encoders.mert import spec as mert
 from keybed.extract.encoders.midibert import spec as midibert
+from keybed.extract.encoders.muq import spec as muq
 from keybed.store.format.recipe import EncoderSpec
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -27,6 +30,7 @@ class _Pretrained:
     describe: Callable[..., tuple[EncoderSpec, str | None]]
     build: Callable[[EncoderSpec, Path | None], Encoder]
     default_weights: str | None
+    n_parameters: Callable[[dict[str, Any]], int]
 
 
 def _build_mert(spec: EncoderSpec, file: Path | None) -> Encoder:
@@ -41,9 +45,23 @@ def _build_midibert(spec: EncoderSpec, file: Path | None) -> Encoder:
     return MidiBert(spec, file)
 
 
+def _build_muq(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.muq.model import Muq
+
+    return Muq(spec, file)
+
+
+def _build_aria(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.aria.model import Aria
+
+    return Aria(spec, file)
+
+
 _REGISTRY: dict[str, _Weightless | _Pretrained] = {
-    "mert": _Pretrained(mert.describe, _build_mert, mert.DEFAULT_WEIGHTS),
-    "midibert": _Pretrained(midibert.describe, _build_midibert, None),
+    "mert": _Pretrained(mert.describe, _build_mert, mert.DEFAULT_WEIGHTS, mert.n_parameters),
+    "midibert": _Pretrained(midibert.describe, _build_midibert, None, midibert.n_parameters),
+    "muq": _Pretrained(muq.describe, _build_muq, muq.DEFAULT_WEIGHTS, muq.n_parameters),
+    "aria": _Pretrained(aria.describe, _build_aria, aria.DEFAULT_WEIGHTS, aria.n_parameters),
     "logmel": _Weightless(logmel.describe, logmel.LogMel),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
     "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
@@ -106,6 +124,12 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
             f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
         )
     return entry.build(spec, None if checkpoint_path is None else Path(checkpoint_path))
+
+
+def n_parameters(spec: EncoderSpec) -> int:
+    """About how many parameters an encoder keeps in memory; 0 for those without weights."""
+    entry = _entry(spec.name)
+    return 0 if isinstance(entry, _Weightless) else entry.n_parameters(spec.preprocessing["architecture"])
 
 
 def _entry(name: str) -> _Weightless | _Pretrained:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
-from keybed.extract.encoders import NAMES
+from keybed.extract.encoders import NAMES, n_parameters
 from keybed.extract.encoders.errors import UnknownEncoder
 from keybed.store.counted import counted
 from keybed.store.format import shards
@@ -30,8 +30,6 @@ TORCH_BYTES = 270_000_000
 """Memory of torch and transformers, where an encoder needs them."""
 COMPUTING_BYTES = 250_000_000
 """Working memory of one batch of a pretrained encoder; one encoder runs at a time."""
-FRONT_END_PARAMETERS = 10_000_000
-"""Parameters of an encoder outside its transformer layers: convolutions or embeddings."""
 RENDERER_BYTES = 100_000_000
 """Memory of one process that renders."""
 _GB = 1e9
@@ -71,10 +69,17 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated, 230 GFLOP per MERT row at 14 TFLOP/s float32",
+    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated at 14 TFLOP/s float32, per row 230 GFLOP of MERT, 421 of MuQ, 400 of Aria",
     render_rows_per_core_s=12.5,
-    cpu_encoder_rows_per_core_s={"mert": 0.24, "midibert": 0.85, "logmel": 42.0, "expressive": 450.0},
-    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0},
+    cpu_encoder_rows_per_core_s={
+        "mert": 0.24,
+        "midibert": 0.85,
+        "muq": 0.165,
+        "aria": 0.14,
+        "logmel": 42.0,
+        "expressive": 450.0,
+    },
+    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0, "muq": 33.0, "aria": 35.0},
 )
 _CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
 
@@ -215,12 +220,6 @@ def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
     pretrained = [encoder for encoder in encoders if encoder.source != "none"]
     if not pretrained:
         return 0
-    kept = sum(_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
-    loading = max(_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
+    kept = sum(n_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
+    loading = max(n_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
     return TORCH_BYTES + kept + max(loading, COMPUTING_BYTES)
-
-
-def _parameters(encoder: EncoderSpec) -> int:
-    architecture = encoder.preprocessing["architecture"]
-    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
-    return int(architecture["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)) + FRONT_END_PARAMETERS

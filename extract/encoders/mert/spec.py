@@ -159,3 +159,9 @@ def n_frames(architecture: dict[str, Any], n_samples: int) -> int:
     for kernel, stride in zip(architecture["conv_kernel"], architecture["conv_stride"], strict=True):
         n_samples = (n_samples - kernel) // stride + 1
     return n_samples
+
+
+def n_parameters(architecture: dict[str, Any]) -> int:
+    """About how many parameters the model has: its layers, and 10 million convolutions."""
+    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    return int(architecture["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)) + 10_000_000

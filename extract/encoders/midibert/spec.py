@@ -98,3 +98,9 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"windows are read {cp_tokens.MAX_NOTES} notes at a time"
         )
     return architecture
+
+
+def n_parameters(architecture: dict[str, Any]) -> int:
+    """About how many parameters the model has: its layers, and 10 million embeddings."""
+    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    return int(architecture["num_hidden_layers"] * (4 * width**2 + 2 * width * inner)) + 10_000_000

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from keybed.extract.config import WEIGHTS
 from keybed.extract.encoders import NAMES, PRETRAINED, build, describe
 from keybed.store.format.recipe import EncoderSpec
 
@@ -90,3 +91,14 @@ def test_the_big_encoders_upper_half_goes_into_frames() -> None:
     midibert = describe("midibert", weights="random", **GRID)[0]
     assert midibert.frame_stats == ("mean",)
     assert midibert.has_mask
+
+
+def test_the_command_line_asks_for_the_weights_of_every_encoder_that_needs_some() -> None:
+    """Its table imports nothing heavy, so it repeats names and defaults."""
+    from keybed.extract.encoders import registry
+
+    assert tuple(WEIGHTS) == PRETRAINED
+    for name, flags in WEIGHTS.items():
+        default = registry._entry(name).default_weights  # type: ignore[union-attr]
+        assert flags.on_hub == (default is not None)
+        assert default is None or default in flags.help

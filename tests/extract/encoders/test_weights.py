@@ -161,6 +161,31 @@ def test_random_weights_depend_on_seed_and_name_alone() -> None:
     assert 0.019 < float(first["a.weight"].std()) < 0.021
 
 
+def test_random_norms_change_nothing_and_convolutions_keep_the_size_of_their_input() -> None:
+    wanted = {
+        name: torch.empty(shape)
+        for name, shape in {
+            "block.bn1.weight": (8,),
+            "block.bn1.bias": (8,),
+            "block.bn1.running_mean": (8,),
+            "block.bn1.running_var": (8,),
+            "layer_norm.weight": (8,),
+            "conv.weight": (64, 32, 3, 3),
+            "conv1d.weight": (64, 32, 9),
+        }.items()
+    }
+    drawn = draw(wanted, 1)
+    assert {name: float(drawn[name].unique()) for name in wanted if not name.startswith("conv")} == {
+        "block.bn1.weight": 1.0,
+        "block.bn1.bias": 0.0,
+        "block.bn1.running_mean": 0.0,
+        "block.bn1.running_var": 1.0,
+        "layer_norm.weight": 1.0,
+    }
+    for name in ("conv.weight", "conv1d.weight"):
+        assert float(drawn[name].std()) == pytest.approx((2 / 288) ** 0.5, rel=0.03)
+
+
 def test_random_weights_say_so() -> None:
     for name in ("mert", "midibert"):
         spec, place = describe(name, weights="random", **GRID)
@@ -180,8 +205,8 @@ def test_the_path_of_one_machine_is_in_no_spec(goldens: Path, tmp_path: Path) ->
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(UnknownEncoder, match="there are mert, midibert, logmel"):
-        describe("muq", **GRID)
+    with pytest.raises(UnknownEncoder, match="there are mert, midibert, muq, aria, logmel"):
+        describe("wav2vec", **GRID)
     with pytest.raises(EncoderError, match="has no weights"):
         describe("logmel", weights="random", **GRID)
     with pytest.raises(EncoderError, match="float32, bfloat16"):

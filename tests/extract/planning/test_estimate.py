@@ -29,6 +29,11 @@ def test_float32_weights_take_four_bytes_a_parameter(weights: str, parameters: i
     assert encoders_ram([_spec("mert", weights)]) - WITHOUT_WEIGHTS == pytest.approx(4 * parameters, rel=0.02)
 
 
+@pytest.mark.parametrize(("name", "parameters"), [("muq", 316_343_296), ("aria", 631_309_824)])
+def test_larger_encoders_take_four_bytes_a_parameter_too(name: str, parameters: int) -> None:
+    assert encoders_ram([_spec(name, "random")]) - WITHOUT_WEIGHTS == pytest.approx(4 * parameters, rel=0.005)
+
+
 def test_bfloat16_keeps_half_but_passes_through_float32() -> None:
     one, both = ([_spec(name, "random", "bfloat16") for name in names] for names in (["mert"], ["mert", "midibert"]))
     assert encoders_ram(one) - TORCH_BYTES == pytest.approx(6 * 94_371_712, rel=0.02)

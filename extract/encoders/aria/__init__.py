@@ -1,0 +1,1 @@
+"""Aria, a MIDI encoder: its specification without torch, its tokens and its model."""

@@ -1,0 +1,153 @@
+"""Aria: what its checkpoint says about itself, read without torch. The model is in `aria/model.py`.
+
+Bradshaw et al., "Scaling self-supervised representation learning for symbolic piano performance", arXiv 2506.23869.
+Code, tokens and weights are Apache-2.0. The hub has two checkpoints of 16 layers: aria-medium-base, a language model of
+notes, and aria-medium-embedding, tuned from it to give one vector for a recording.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from keybed.extract.encoders import pooling, weights
+from keybed.extract.encoders.aria import tokens
+from keybed.extract.encoders.errors import EncoderError, WeightsRefused
+from keybed.store.format.recipe import EncoderSpec
+
+NAME = "aria"
+CODE_VERSION = 1
+DEFAULT_WEIGHTS = "loubb/aria-medium-base"
+"""Not -embedding: of that one only the state at `<E>` was trained, and frames are made of notes' states."""
+CHECKPOINTS = ("model.safetensors", "*.safetensors")
+CONFIG = "config.json"
+RANDOM_SEED = 630
+
+MAX_TOKENS = 2048
+"""Longest sequence that is computed at once; windows of more notes are cut, as the authors cut recordings."""
+ROTARY_BASE = 500_000.0
+LAYER_NORM_EPS = 1e-5
+
+_MEDIUM: dict[str, Any] = {
+    "hidden_size": 1536,
+    "num_hidden_layers": 16,
+    "num_attention_heads": 24,
+    "intermediate_size": 6144,
+    "max_seq_len": 8192,
+    "vocab_size": tokens.VOCABULARY_SIZE,
+}
+"""Everything of the configuration that shapes the output, as aria-medium-base has it."""
+
+ARCHITECTURES: dict[str, dict[str, Any]] = {
+    "medium": _MEDIUM,
+    "tiny": {
+        **_MEDIUM,
+        "hidden_size": 48,
+        "num_hidden_layers": 3,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+        "max_seq_len": 2048,
+    },
+}
+"""For random weights: `random` and `random:medium` are the same, `random:tiny` is for tests."""
+
+_OWN_NAMES = {"hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
+"""What the authors' repository calls them; its ff_mult is intermediate_size over hidden_size."""
+
+
+def describe(
+    *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
+) -> tuple[EncoderSpec, str | None]:
+    """Spec of an Aria checkpoint and the file it lies in (None for random weights).
+
+    Raises WeightsRefused, WeightsUnreachable, and EncoderError for windows that no sequence can hold.
+    """
+    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
+    if drawn is not None:
+        chosen, architecture = drawn
+    else:
+        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
+        architecture = architecture_of(weights.read_json(NAME, folder / CONFIG), folder)
+    n_layers = architecture["num_hidden_layers"]
+    spec = EncoderSpec(
+        name=NAME,
+        modality="midi",
+        source=chosen.source,
+        revision=chosen.revision,
+        weights_sha256=chosen.sha256,
+        code_version=CODE_VERSION,
+        preprocessing={
+            "window_s": window_s,
+            "tokens_version": tokens.VERSION,
+            "max_notes": max_notes(architecture, window_s),
+            "pooled_token": "duration",
+            "architecture": architecture,
+            "pooling_version": pooling.VERSION,
+        },
+        n_states=n_layers + 2,
+        width=architecture["hidden_size"],
+        n_bins=n_bins,
+        frame_states=middle(n_layers),
+        frame_stats=("mean",),
+        has_mask=True,
+        compute_dtype=compute_dtype,
+        threads=threads,
+    )
+    return spec, chosen.path
+
+
+def middle(n_layers: int) -> tuple[int, ...]:
+    """The states of the middle of the stack, the default for `frames`: 6–12 of Aria's 0–17.
+
+    No published work compares Aria's states. A model that predicts the next token holds most about the music in its
+    middle (Castellon et al., arXiv 2107.05677, found that for Jukebox and chose layer 36 of 72).
+    """
+    first = max(round(3 * n_layers / 8), 1)
+    return tuple(range(first, max(round(3 * n_layers / 4), first) + 1))
+
+
+def max_notes(architecture: dict[str, Any], window_s: float) -> int:
+    """Notes of one sequence, so that it stays within the model's positions: 681 for windows of 10 s."""
+    longest = min(architecture["max_seq_len"], MAX_TOKENS)
+    n_notes = (longest - tokens.AROUND - int(window_s * 1000) // tokens.BREAK_MS) // 3
+    if n_notes < 1:
+        raise EncoderError(
+            f"{NAME}: a sequence of {longest} tokens cannot hold a window of {window_s:g} s; plan shorter windows"
+        )
+    return int(n_notes)
+
+
+def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """The part of a config.json that shapes the output, whether it has the hub's names or the authors' own.
+
+    Raises WeightsRefused for other models, among them another one of this name: transformers' aria sees pictures.
+    """
+    if config.get("model_type", NAME) != NAME or "text_config" in config or "vision_config" in config:
+        raise WeightsRefused(
+            f"{NAME}: {folder}/{CONFIG} describes another model ({config.get('model_type')}); the piano model is on the "
+            f"hub as {DEFAULT_WEIGHTS}"
+        )
+    found: dict[str, Any] = {key: config.get(key, config.get(_OWN_NAMES.get(key, key))) for key in _MEDIUM}
+    if found["intermediate_size"] is None and found["hidden_size"] and config.get("ff_mult"):
+        found["intermediate_size"] = config["ff_mult"] * found["hidden_size"]
+    for key, value in found.items():
+        if type(value) is not int or value <= 0:
+            raise WeightsRefused(f"{NAME}: {folder}/{CONFIG} has {key} {value!r}, not a whole number above 0")
+    if found["vocab_size"] != tokens.VOCABULARY_SIZE:
+        raise WeightsRefused(
+            f"{NAME}: {folder}/{CONFIG} has vocab_size {found['vocab_size']}; Aria's tokens are {tokens.VOCABULARY_SIZE}"
+        )
+    if found["hidden_size"] % (2 * found["num_attention_heads"]):
+        raise WeightsRefused(
+            f"{NAME}: {folder}/{CONFIG} has hidden_size {found['hidden_size']} and {found['num_attention_heads']} heads; "
+            f"a head needs an even width"
+        )
+    return found
+
+
+def n_parameters(architecture: dict[str, Any]) -> int:
+    """Parameters that are kept in memory, norms left out: 631.2 million for aria-medium."""
+    width, inner = architecture["hidden_size"], architecture["intermediate_size"]
+    return int(
+        architecture["num_hidden_layers"] * (4 * width**2 + 3 * width * inner) + architecture["vocab_size"] * width
+    )

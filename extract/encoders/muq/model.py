@@ -1,0 +1,109 @@
+"""MuQ on torch, without transformers and without the authors' package: loaded, run state by state, pooled as it goes.
+
+In bfloat16 the spectrogram and the convolutions stay in float32, the conformer alone computes in bfloat16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.encoders import pooling
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
+from keybed.extract.encoders.errors import WeightsRefused
+from keybed.extract.encoders.muq.layers import Conformer, Convolutions
+from keybed.extract.encoders.muq.spec import NAME, RANDOM_SEED, frame_hop_s, n_frames
+from keybed.extract.encoders.muq.spectrogram import LogMel
+from keybed.extract.encoders.torch import device
+from keybed.extract.encoders.torch.rotary import rotation_rates
+from keybed.extract.encoders.torch.transfer import Transfer
+from keybed.extract.encoders.torch.waveforms import averaging_over_bins, pool_states, pool_waveforms
+from keybed.store.format.recipe import EncoderSpec
+
+CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 32
+"""Fixed: a batch's last rows are blank clips where the shard has no more."""
+GPU_CONVOLUTION_ROWS = 8
+
+
+class Muq(Encoder):
+    """See the module's description."""
+
+    def __init__(self, spec: EncoderSpec, file: Path | None) -> None:
+        self.spec = spec
+        self._device, dtype = device.prepare(spec)
+        on_gpu = self._device.type == "cuda"
+        architecture = spec.preprocessing["architecture"]
+        self._model = load_muq(spec, file).to(self._device)
+        self._model.conformer.to(dtype)
+        self._model.conv.rows_at_once = GPU_CONVOLUTION_ROWS if on_gpu else 1
+        n_samples = round(spec.preprocessing["window_s"] * SAMPLE_RATE_HZ)
+        centres_s = pooling.frame_centres_s(n_frames(architecture, n_samples), frame_hop_s(architecture), 0.0)
+        self._averaging = averaging_over_bins(spec, centres_s).to(self._device)
+        self._transfer = Transfer(self._device, (GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS, n_samples))
+
+    def encode(self, clips: Sequence[Clip | None]) -> Pooled:
+        """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
+        return pool_waveforms(self.spec, clips, self._transfer, self._pool_batch)
+
+    def _pool_batch(self, waveforms_BxS: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            return pool_states(self._model(waveforms_BxS), self.spec.frame_states, self._averaging)
+
+
+class MuqStates(nn.Module):
+    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out one after the other, first to last."""
+
+    def __init__(self, architecture: dict[str, Any]) -> None:
+        super().__init__()
+        self.conv, self.conformer = Convolutions(architecture), Conformer(architecture)
+
+    def forward(self, waveforms_BxS: Tensor) -> Iterator[Tensor]:
+        """Yields n_layers + 1 states: the convolutions', then every layer's, the last one after the final norm."""
+        state_BxTxD = self.conv(self.log_mel(waveforms_BxS))
+        yield from self.conformer(state_BxTxD.to(self.conformer.layer_norm.weight.dtype))
+
+
+_UNUSED = ("cls_token", "linear.", "rvq.", "conformer.pos_conv_embed.")
+"""In every checkpoint, for training: what is predicted and from what. The authors build the positional convolution and
+never call it."""
+_RATES = "conformer.embed_positions.inv_freq"
+
+
+def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
+    """The model with a checkpoint's tensors, every one accounted for, or with seeded noise; batch norms folded.
+
+    Raises WeightsRefused naming every tensor that is missing, unexpected or of another shape.
+    """
+    architecture = spec.preprocessing["architecture"]
+    with torch.device("meta"):
+        model = MuqStates(architecture)
+    wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")}
+    state = device.draw(wanted, RANDOM_SEED) if file is None else _own_tensors(spec, file)
+    if file is None or _RATES not in state:
+        head_width = architecture["hidden_size"] // architecture["num_attention_heads"]
+        state[_RATES] = rotation_rates(head_width, architecture["rotary_embedding_base"])
+    device.compare_tensors(NAME, file or "random", wanted, state)
+    # Not strict: the batch norms' counters are left out. compare_tensors has checked the rest.
+    model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False, assign=True)
+    model.eval().requires_grad_(False)
+    model.conv.fold_batch_norms()
+    model.conformer.fold_batch_norms()
+    model.log_mel = LogMel(architecture)
+    return model
+
+
+def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
+    found = device.read_checkpoint(spec, file)
+    state: dict[str, Tensor] = {}
+    for name, tensor in found.items():
+        if not isinstance(tensor, Tensor):
+            raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoint is")
+        name = name.removeprefix("model.")
+        if not name.startswith(_UNUSED) and not name.endswith("num_batches_tracked"):
+            state[name] = tensor
+    return state
