@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import DIMENSIONS
 
 
@@ -59,10 +60,16 @@ def write_answer_key(folder: Path, key: AnswerKey) -> Path:
 
 
 def read_answer_key(folder: Path) -> AnswerKey:
-    """Inverse of `write_answer_key`. Raises KeybedError where there is none."""
-    data = read_json(folder / "private" / "answers.json")
-    clips = data["clips"]
+    """Inverse of `write_answer_key`. Raises KeybedError where there is none, or a damaged one."""
+    path = folder / "private" / "answers.json"
+    data = read_json(path)
+    try:
+        return _answer_key(data["clips"], data["about"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise KeybedError(f"{path} is damaged; copy the set again from a backup") from error
 
+
+def _answer_key(clips: Mapping[str, Any], about: Mapping[str, Any]) -> AnswerKey:
     def column(name: str, dtype: Any) -> NDArray[Any]:
         return np.array([c[name] for c in clips.values()], dtype)
 
@@ -79,5 +86,5 @@ def read_answer_key(folder: Path) -> AnswerKey:
         table("score"),
         np.array([c["valid"] for c in clips.values()], bool),
         table("predicted") if known and clips else None,
-        data["about"],
+        about,
     )

@@ -44,6 +44,10 @@ class ServeConfig:
     public_url: Annotated[
         str | None, Option("start of the raters' links, where it is not http://HOST:PORT", metavar="URL")
     ] = None
+    proxy: Annotated[
+        str | None,
+        Option("address of the reverse proxy whose X-Forwarded-For is believed (default: none)", metavar="ADDRESS"),
+    ] = None
     static: Annotated[bool, Option("write DIR/static, one folder per rater, for raters without a connection")] = False
 
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
 from keybed.experiments.listening.app.ratings import Rating
+from keybed.store.errors import KeybedError
 
 _TABLE = """
 CREATE TABLE IF NOT EXISTS save (
@@ -40,11 +41,15 @@ class EditConflict(Exception):
         self.current = current
 
 
+class DatabaseUnusable(KeybedError):
+    """SQLite cannot read or write the file of ratings."""
+
+
 class Database:
     """The ratings of one set."""
 
     def __init__(self, path: Path) -> None:
-        """Open or make the file."""
+        """Open or make the file. This and every call raise DatabaseUnusable where SQLite cannot use it."""
         self.path = path
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
@@ -97,12 +102,14 @@ class Database:
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = sqlite3.connect(self.path, timeout=15, isolation_level=None)
         try:
-            connection.execute("PRAGMA synchronous = FULL")
-            yield connection
-        finally:
-            connection.close()
+            with closing(sqlite3.connect(self.path, timeout=15, isolation_level=None)) as connection:
+                connection.execute("PRAGMA synchronous = FULL")
+                yield connection
+        except sqlite3.DatabaseError as error:
+            raise DatabaseUnusable(
+                f"{self.path}: {error}; check the disk and the file's owner, or copy the file again from a backup"
+            ) from error
 
     def _newest(self, connection: sqlite3.Connection, rater: str, position: int) -> Rating | None:
         return self._find(connection, rater, position, "ORDER BY edit DESC LIMIT 1")

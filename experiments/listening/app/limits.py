@@ -30,9 +30,3 @@ class RateLimit:
             while len(self._buckets) > self.keys:
                 self._buckets.popitem(last=False)
             return allowed
-
-    def spent(self, key: str) -> bool:
-        """True where the key has no request left now; uses none."""
-        with self._lock:
-            left, then = self._buckets.get(key, (float(self.burst), self._clock()))
-            return left + (self._clock() - then) * self.per_s < 1

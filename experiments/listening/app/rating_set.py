@@ -24,6 +24,7 @@ FORMAT_VERSION = 1
 Role = Literal["anchor", "main", "repeat"]
 _CODE = re.compile(r"[0-9a-z]{8,32}")
 _NAME = re.compile(r"[\w][\w .-]{0,39}")
+_POSITION = re.compile(r"[1-9][0-9]{0,5}")
 
 
 class NotARatingSet(KeybedError):
@@ -64,11 +65,17 @@ class RatingSet:
         """Folder for the files of offline raters."""
         return self.folder / "returned"
 
+    def position(self, rater: str, text: str) -> int | None:
+        """The position that a URL or a result file names, or None where this rater has none so written ("03", "4" of 3)."""
+        if _POSITION.fullmatch(text) is None or int(text) > len(self.orders[rater]):
+            return None
+        return int(text)
+
     def rater_of(self, token: str) -> str | None:
         """The rater with this token, or None; every token is compared, each in constant time."""
         owner = None
         for rater, secret in self.tokens.items():
-            if hmac.compare_digest(secret.encode(), token.encode()):
+            if hmac.compare_digest(secret.encode(), token.encode(errors="surrogatepass")):
                 owner = rater
         return owner
 
@@ -106,16 +113,20 @@ def read_set(folder: Path) -> RatingSet:
     for needed in (folder / "set.json", folder / "private" / "tokens.json"):
         if not needed.is_file():
             raise NotARatingSet(f"{needed} is absent: make a set with `keybed phase5 select STORE --out {folder}`")
-    data = json.loads((folder / "set.json").read_text(encoding="utf-8"))
-    if data.get("format") != FORMAT_VERSION:
-        raise NotARatingSet(f"{folder / 'set.json'}: format {data.get('format')}, this version reads {FORMAT_VERSION}")
-    rating_set = RatingSet(
-        folder,
-        data["set_id"],
-        data["seconds"],
-        {rater: tuple(Presentation(**p) for p in order) for rater, order in data["orders"].items()},
-        json.loads((folder / "private" / "tokens.json").read_text(encoding="utf-8")),
-    )
+    data = _read(folder / "set.json")
+    if not isinstance(data, dict) or data.get("format") != FORMAT_VERSION:
+        found = data.get("format") if isinstance(data, dict) else None
+        raise NotARatingSet(f"{folder / 'set.json'}: format {found!r:.40}, this version reads {FORMAT_VERSION}")
+    try:
+        rating_set = RatingSet(
+            folder,
+            data["set_id"],
+            data["seconds"],
+            {rater: tuple(Presentation(**p) for p in order) for rater, order in data["orders"].items()},
+            dict(_read(folder / "private" / "tokens.json")),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise NotARatingSet(f"{folder}: set.json or private/tokens.json is damaged; {_WAY}") from error
     _check(rating_set)
     return rating_set
 
@@ -132,6 +143,16 @@ def _check(rating_set: RatingSet) -> None:
         unknown = {p.clip for p in order} - set(rating_set.seconds)
         if unknown:
             raise NotARatingSet(f"{rating_set.folder}: the order of {rater} names unknown clips {sorted(unknown)}")
+
+
+_WAY = "copy it again from a backup, or make another set with `keybed phase5 select`"
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise NotARatingSet(f"{path} is damaged or cannot be read; {_WAY}") from error
 
 
 def _write(path: Path, data: Any) -> None:

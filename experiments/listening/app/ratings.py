@@ -51,11 +51,28 @@ class Rating:
 
 def parse_rating(body: bytes) -> Rating:
     """From a request's bytes. Raises InvalidRating."""
+    return check_rating(parse_json(body))
+
+
+def parse_json(text: bytes) -> Any:
+    """JSON from someone else. Raises InvalidRating where it is none, nests too deeply, or gives one key twice."""
     try:
-        data = json.loads(body)
-    except (ValueError, RecursionError) as error:
+        return json.loads(text, object_pairs_hook=_without_twins)
+    except InvalidRating:
+        raise
+    except ValueError as error:
         raise InvalidRating("not JSON") from error
-    return check_rating(data)
+    except RecursionError as error:
+        raise InvalidRating("JSON that nests too deeply") from error
+
+
+def _without_twins(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in data:
+            raise InvalidRating(f"the key {key!r:.80} stands twice in one object")
+        data[key] = value
+    return data
 
 
 def check_rating(data: Any) -> Rating:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,13 +12,13 @@ from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from keybed.experiments.listening.app.database import Database, EditConflict
+from keybed.experiments.listening.app.database import Database, DatabaseUnusable, EditConflict
 from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.rating_set import RatingSet
 from keybed.experiments.listening.app.ratings import InvalidRating, Rating, parse_rating
@@ -24,6 +26,8 @@ from keybed.experiments.listening.app.session import session
 
 PAGE = Path(__file__).parent / "page"
 MAX_BODY_BYTES = 16_384
+BODY_S = 20.0
+"""Time for the body of a save."""
 HEADERS = {
     "content-security-policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; connect-src 'self'; "
@@ -46,22 +50,29 @@ def build_app(
     per_rater: RateLimit | None = None,
     strangers: RateLimit | None = None,
 ) -> Starlette:
-    """The ASGI application. It refuses requests under other host names (DNS rebinding)."""
+    """The ASGI application. It refuses requests under other host names (DNS rebinding).
+
+    Unknown links have a limit per address, known ones a limit per rater: strangers cannot lock out a rater who shares their
+    address. A link's 144 bits are not guessed at any rate; the limits only keep the load low.
+    """
     per_rater = per_rater or RateLimit(per_s=10, burst=60)
     strangers = strangers or RateLimit(per_s=0.2, burst=20)
 
     def for_rater(endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
         async def checked(request: Request) -> Response:
-            address = request.client.host if request.client else "unknown"
-            if strangers.spent(address):
-                return PlainTextResponse("Too many unknown links from this address; wait a minute.", 429)
             rater = rating_set.rater_of(request.path_params["token"])
             if rater is None:
-                strangers.allows(address)
+                address = request.client.host if request.client else "unknown"
+                if not strangers.allows(address):
+                    return PlainTextResponse("Too many unknown links from this address; wait a minute.", 429)
                 return PlainTextResponse("This link is not known. Ask for your personal link.", 404)
             if not per_rater.allows(rater):
                 return PlainTextResponse("Too many requests; wait a few seconds.", 429, {"retry-after": "2"})
-            return await endpoint(request, rater)
+            try:
+                return await endpoint(request, rater)
+            except DatabaseUnusable as error:
+                logging.getLogger("uvicorn.error").error(str(error))
+                return PlainTextResponse("Ratings cannot be stored now; tell whoever sent you the link.", 503)
 
         return checked
 
@@ -85,9 +96,15 @@ def build_app(
             return PlainTextResponse("No such clip.", 404)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return PlainTextResponse("Send application/json.", 415)
-        body = await _body(request)
+        try:
+            async with asyncio.timeout(BODY_S):
+                body = await _body(request)
+        except TimeoutError:
+            return PlainTextResponse(f"The rating did not arrive within {BODY_S:g} s.", 408, {"connection": "close"})
+        except ClientDisconnect:
+            return PlainTextResponse("The connection was closed before the rating had arrived.", 400)
         if body is None:
-            return PlainTextResponse(f"More than {MAX_BODY_BYTES} bytes.", 413)
+            return PlainTextResponse(f"More than {MAX_BODY_BYTES} bytes.", 413, {"connection": "close"})
         try:
             rating = parse_rating(body)
             kept: Rating = await run_in_threadpool(database.save, rater, position, rating)
@@ -104,8 +121,8 @@ def build_app(
         Route("/", front),
         Route("/r/{token}/", for_rater(page)),
         Route("/r/{token}/session.json", for_rater(state)),
-        Route("/r/{token}/audio/{position:int}.flac", for_rater(sound)),
-        Route("/r/{token}/ratings/{position:int}", for_rater(save), methods=["PUT"]),
+        Route("/r/{token}/audio/{position}.flac", for_rater(sound)),
+        Route("/r/{token}/ratings/{position}", for_rater(save), methods=["PUT"]),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]
     middleware = [Middleware(_Headers), Middleware(TrustedHostMiddleware, allowed_hosts=list(allowed_hosts))]
@@ -113,8 +130,7 @@ def build_app(
 
 
 def _position(rating_set: RatingSet, rater: str, request: Request) -> int | None:
-    position: int = request.path_params["position"]
-    return position if 1 <= position <= len(rating_set.orders[rater]) else None
+    return rating_set.position(rater, request.path_params["position"])
 
 
 async def _body(request: Request) -> bytes | None:

@@ -38,6 +38,7 @@ def serve(config: ServeConfig, console: Console) -> None:
         return
     import uvicorn
 
+    from keybed.experiments.listening.app.http_server import server_config
     from keybed.experiments.listening.app.server import build_app
 
     database = Database(rating_set.database)
@@ -50,9 +51,7 @@ def serve(config: ServeConfig, console: Console) -> None:
         f"Stop with Ctrl-C; ratings are kept. Then run: keybed phase5 ingest {config.folder}", highlight=False
     )
     app = build_app(rating_set, database, allowed_hosts=_hosts(config))
-    server = uvicorn.Server(
-        uvicorn.Config(app, host=config.host, port=config.port, log_level="warning", server_header=False)
-    )
+    server = uvicorn.Server(server_config(app, config.host, config.port, config.proxy))
     try:
         server.run()
     except SystemExit as stopped:

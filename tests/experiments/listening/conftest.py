@@ -1,6 +1,7 @@
 """Rows as a mixed store draws them, and raters whose ears and habits are known."""
 
 import asyncio
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -124,7 +125,9 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
                 "plays": 1,
             }
             sends.append((f"{link}{position}", body))
-    asyncio.run(_send(app, sends))
+    # In a thread of its own: where Playwright has run before, this one has an event loop that never stops.
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, _send(app, sends)).result()
     return Simulation(folder, design, design.rating_set, planted)
 
 

@@ -1,8 +1,10 @@
+import contextlib
 import os
 import shutil
 import socket
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -35,26 +37,41 @@ def database(rating_set: RatingSet) -> Database:
     return Database(rating_set.database)
 
 
-@pytest.fixture
-def server(rating_set: RatingSet, database: Database):
-    """The app on a free port of this machine, in a thread; yields its address."""
+@contextlib.contextmanager
+def listening(app, proxy: str | None = None) -> Iterator[str]:
+    """The app on a free port of this machine, in a thread, as `keybed phase5 serve` runs it; yields its address."""
     import uvicorn
 
-    from keybed.experiments.listening.app.server import build_app
+    from keybed.experiments.listening.app.http_server import server_config
 
-    config = uvicorn.Config(build_app(rating_set, database), log_level="warning", ws="none")
-    running = uvicorn.Server(config)
-    with socket.socket() as listening:  # kept open, so that nobody else gets the port in between
-        listening.bind(("127.0.0.1", 0))
-        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+    running = uvicorn.Server(server_config(app, "127.0.0.1", 0, proxy))
+    with socket.socket() as bound:  # kept open, so that nobody else gets the port in between
+        bound.bind(("127.0.0.1", 0))
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [bound]})
         thread.start()
         while not running.started:
             assert thread.is_alive(), "the server ended before it listened"
             time.sleep(0.01)
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        running.should_exit = True
-        thread.join(timeout=1800)
+        try:
+            yield f"http://127.0.0.1:{bound.getsockname()[1]}"
+        finally:
+            running.should_exit = True
+            thread.join(timeout=1800)
         assert not thread.is_alive()
+
+
+@pytest.fixture
+def listen():
+    return listening
+
+
+@pytest.fixture
+def server(rating_set: RatingSet, database: Database):
+    """The rating page's address."""
+    from keybed.experiments.listening.app.server import build_app
+
+    with listening(build_app(rating_set, database)) as address:
+        yield address
 
 
 @pytest.fixture(scope="session")

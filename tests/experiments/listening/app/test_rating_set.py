@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import os
 import stat
 
 import pytest
@@ -11,6 +12,7 @@ from keybed.experiments.listening.app.rating_set import NotARatingSet, new_token
 from keybed.experiments.listening.app.ratings import InvalidRating
 from keybed.experiments.listening.app.serving import links, serve
 from keybed.experiments.listening.config import ServeConfig
+from keybed.experiments.listening.rating_table import read_ratings
 
 
 def test_a_set_reads_back(rating_set):
@@ -90,6 +92,80 @@ def test_results_of_other_sets_and_broken_ones_are_refused(rating_set, tmp_path)
     file.write_text("{")
     with pytest.raises(InvalidRating, match="not JSON"):
         read_result(file, rating_set)
+
+
+def sent(rating_set, ratings="{}", token=None):
+    token = json.dumps(token or rating_set.tokens["ann"])
+    return (
+        f'{{"format": "keybed-ratings-1", "set_id": "set-1", "rater": "ann", "token": {token}, "ratings": {ratings}}}'
+    )
+
+
+RATING = {"save_id": "save-0001", "edit": 1, "scores": {}, "done": False, "listened_s": 1.0, "plays": 1}
+GOOD = json.dumps(RATING)
+
+
+@pytest.mark.parametrize(
+    ("ratings", "reason"),
+    [
+        ('{"a":' * 100_000 + "1" + "}" * 100_000, "nests too deeply"),
+        (f'{{"3": {GOOD}, "003": {GOOD}}}', "clip '003'"),
+        (f'{{"3": {GOOD}, "3": {GOOD}}}', "the key '3' stands twice"),
+        (f'{{"²": {GOOD}}}', "clip '²'"),
+        (f'{{"٣": {GOOD}}}', "clip '٣'"),
+        (f'{{"{"9" * 5000}": {GOOD}}}', "numbered from 1 to 3"),
+        (f'{{"\\ud800": {GOOD}}}', "clip '.ud800'"),
+        (f'{{"1": {json.dumps(RATING | {"save_id": chr(0xD800) * 8})}}}', "clip 1: save_id"),
+        (f'{{"1": {json.dumps(RATING | {"scores": {chr(0xD800): 1}})}}}', "clip 1: scores"),
+        (f'{{"1": {json.dumps(RATING | {"listened_s": float("nan")})}}}', "clip 1: listened_s"),
+        (f'{{"1": {json.dumps(RATING).replace("1.0", "9" * 5000)}}}', "not JSON"),
+        ("[]", "not a file of ratings"),
+    ],
+    ids=["deep", "003", "twice", "superscript", "arabic", "long", "surrogate", "surrogate id", "surrogate scale", "nan", "digits", "list"],
+)  # fmt: skip
+def test_hostile_files_of_offline_raters_are_refused_by_name(rating_set, ratings, reason):
+    rating_set.returned.mkdir()
+    (rating_set.returned / "evil.json").write_text(sent(rating_set, ratings))
+    with pytest.raises(InvalidRating, match=rf"returned/evil\.json: .*{reason}.*move this one out"):
+        read_ratings(rating_set)
+
+
+def test_files_that_are_none_or_unreadable_are_refused_by_name(rating_set, tmp_path):
+    file = tmp_path / "evil.json"
+    file.write_text(sent(rating_set, token="\ud800"))
+    with pytest.raises(NotARatingSet, match=r"evil\.json"):
+        read_result(file, rating_set)
+    for make in (
+        lambda: file.write_bytes(b"\xff\xfe\xff"),
+        lambda: file.write_bytes(b""),
+        lambda: file.write_bytes(b" " * 8_000_001),
+        file.mkdir,
+        lambda: os.mkfifo(file),
+        lambda: file.symlink_to(file),
+    ):
+        file.rmdir() if file.is_dir() else file.unlink(missing_ok=True)
+        make()
+        with pytest.raises(InvalidRating, match=r"evil\.json: .*move this one out"):
+            read_result(file, rating_set)
+
+
+def test_raters_whose_names_give_one_folder_name_get_folders_of_their_own(rating_set):
+    names = ("A B", "A-B", "A-B-2", "a.b", "ann")
+    orders = dict.fromkeys(names, rating_set.orders["ann"])
+    folders = write_offline(
+        dataclasses.replace(rating_set, orders=orders, tokens=new_tokens(names)), rating_set.folder / "static"
+    )
+    assert [folder.name for folder in folders.values()] == ["A-B", "A-B-2", "A-B-2-2", "a-b-3", "ann"]
+    for name, folder in folders.items():
+        assert f'"rater": "{name}"' in (folder / "index.html").read_text()
+
+
+@pytest.mark.parametrize("name", ["set.json", "private/tokens.json"])
+@pytest.mark.parametrize("content", ["", "null", "[]", "{", '{"format": 1}', "[" * 100_000, "3"])
+def test_a_damaged_set_says_so(rating_set, name, content):
+    (rating_set.folder / name).write_text(content)
+    with pytest.raises(NotARatingSet, match=r"damaged|format|differ"):
+        read_set(rating_set.folder)
 
 
 def test_a_bucket_refills_and_forgets():

@@ -4,6 +4,7 @@ import threading
 import pytest
 from starlette.testclient import TestClient
 
+from keybed.experiments.listening.app.database import DatabaseUnusable
 from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.server import MAX_BODY_BYTES, build_app
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -118,7 +119,37 @@ def test_other_hosts_and_unknown_links_are_refused(client, rating_set, database)
     assert client.get("/r/nobody/").status_code == 404
     codes = [client.get(f"/r/guess-{i}/session.json").status_code for i in range(40)]
     assert codes[-1] == 429
-    assert client.get(home).status_code == 429  # from that address, even the right link has to wait
+    assert client.get(home).status_code == 200  # a known link is not locked out by strangers on the same address
+
+
+def test_no_request_is_an_error_of_the_server(client, home):
+    """Positions are plain numbers from 1 on, written in one way; anything else is no page."""
+    for position in ("9" * 5000, "0", "00", "01", "+1", "-1", "1.0", "%D9%A1", "1%0A", "%C2%B9", "%ED%A0%80", "1%00"):
+        assert client.get(f"{home}audio/{position}.flac").status_code == 404, position
+        assert client.put(f"{home}ratings/{position}", json=rating()).status_code == 404, position
+    for token in ("9" * 5000, "%ED%A0%80", "%FF", "%00", "é"):
+        assert client.get(f"/r/{token}/session.json").status_code == 404, token
+    for ranges in ("bytes=" + "9" * 5000 + "-", "bytes=-" + "9" * 5000, "bytes=a-b", "bytes=5-1", "x"):
+        assert client.get(home + "audio/1.flac", headers={"range": ranges}).status_code in (200, 206, 400, 416), ranges
+
+
+def test_a_save_with_one_key_twice_or_nested_too_deeply_is_refused(client, home, database):
+    send = {"content-type": "application/json"}
+    twice = json.dumps(rating())[:-1] + ', "edit": 1}'
+    for body in (twice, '{"a":' * 2700 + "1" + "}" * 2700, "[" * 8000, '{"edit": 1' + "0" * 5000 + "}"):
+        assert client.put(home + "ratings/1", content=body.encode(), headers=send).status_code == 422
+    assert database.current("ann") == {}
+
+
+def test_a_database_that_cannot_be_used_is_said_and_the_page_tries_again(client, home, database):
+    database.path.write_bytes(b"no database, though it is long enough to be one" * 100)
+    for path in (database.path.with_name(database.path.name + end) for end in ("-wal", "-shm")):
+        path.unlink(missing_ok=True)
+    reply = client.put(home + "ratings/1", json=rating())
+    assert reply.status_code == 503  # the page keeps the rating in the browser and sends it again after a 5xx
+    assert "cannot be stored" in reply.text
+    with pytest.raises(DatabaseUnusable, match=r"ratings\.sqlite: file is not a database; check"):
+        database.current("ann")
 
 
 def test_one_rater_cannot_flood_the_server(rating_set, database, home):
