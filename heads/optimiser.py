@@ -1,4 +1,9 @@
-"""AdamW for many small models: all parameters in one vector, so that an update is a few long loops."""
+"""AdamW for many small models, from optax: clipping per model, Adam on one vector per model, decay of matrices alone.
+
+Against AdamW written by hand over one vector of all models, on two shared CPU cores (median ratio of alternating bursts, four
+heads, 256 rows): a step of one seed took 0.97 (128 channels) and 1.00 (raw frames) of the time; a step of five vmapped seeds
+1.27, on a busy machine, though the update alone took 0.9. Parameters after three steps differ by at most 2.4e-7.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.flatten_util import ravel_pytree
-from numpy.typing import NDArray
 
 Array = Any
 Tree = Any
@@ -19,36 +20,31 @@ Tree = Any
 
 @dataclass(frozen=True)
 class FlatAdamW:
-    """optax's clip_by_global_norm (per model), scale_by_adam and decay of matrices; the rate is an argument."""
+    """optax.chain of clip_by_global_norm, scale_by_adam and decay of matrices for each model; the rate is an argument."""
 
     weight_decay: float
     clip_norm: float
 
     def init(self, params: Mapping[str, Tree]) -> Tree:
-        """Optimiser state of the models of one seed."""
-        return optax.scale_by_adam().init(ravel_pytree(dict(params))[0])
+        """Optimiser state of the models of one seed: {model: state}."""
+        return {name: self._chain().init(tree) for name, tree in params.items()}
 
     def update(
         self, grads: Mapping[str, Tree], state: Tree, params: Mapping[str, Tree], rate: Array
     ) -> tuple[dict[str, Tree], Tree]:
         """One step of one seed: (new parameters, new optimiser state)."""
-        names = sorted(params)
-        flat, restore = ravel_pytree({n: params[n] for n in names})
-        clipped = jnp.concatenate([_clip(ravel_pytree(grads[n])[0], self.clip_norm) for n in names])
-        decay = jnp.asarray(np.concatenate([_decayed(params[n]) for n in names]) * np.float32(self.weight_decay))
+        new_params, new_state = {}, {}
         with jax.numpy_dtype_promotion("standard"):  # optax raises a float to an int32 count
-            direction, state = optax.scale_by_adam().update(clipped, state)
-        return dict(restore(flat - rate * (direction + decay * flat))), state
+            for name in sorted(params):
+                direction, new_state[name] = self._chain().update(grads[name], state[name], params[name])
+                new_params[name] = jax.tree.map(lambda p, d: p - rate * d, params[name], direction)
+        return new_params, new_state
+
+    def _chain(self) -> optax.GradientTransformation:
+        adam = optax.chain(optax.clip_by_global_norm(self.clip_norm), optax.scale_by_adam())
+        return optax.chain(optax.flatten(adam), optax.add_decayed_weights(self.weight_decay, mask=_decayed))
 
 
-def _clip(grad: Array, norm: float) -> Array:
-    """Scale the vector to at most length `norm`. A vector with NaN stays NaN, so that the next loss shows it."""
-    length = jnp.sqrt(jnp.sum(grad**2))
-    return grad * jnp.where(length > norm, norm / length, 1.0)
-
-
-def _decayed(params: Tree) -> NDArray[np.float32]:
-    """1 for entries of matrices, 0 for biases, mixes and attention offsets, in the order of `ravel_pytree`."""
-    leaves = jax.tree_util.tree_flatten_with_path(params)[0]
-    ones = [np.full(p.size, p.ndim >= 2 and "offset" not in str(path[-1]), np.float32) for path, p in leaves]
-    return np.concatenate(ones)
+def _decayed(params: Tree) -> Tree:
+    """True for matrices, False for biases, mixes and attention offsets."""
+    return jax.tree_util.tree_map_with_path(lambda path, p: p.ndim >= 2 and "offset" not in str(path[-1]), params)
