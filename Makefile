@@ -2,6 +2,8 @@
 #   make demo [MAESTRO=dir] [ROWS=n]    make test    make test-slow    make lint    make format
 # PIP_ARGS=… is handed to pip, PYTHON=… picks the interpreter.
 SLOW ?= none
+# Two processes: more would each make the shared stores again.
+PARALLEL ?= -n 2 --dist loadgroup
 export PIP_ARGS PYTHON MAESTRO ROWS SLOW
 
 .PHONY: help setup demo test test-slow lint format
@@ -15,10 +17,10 @@ demo: setup
 	@.venv/bin/keybed demo $${MAESTRO:+--maestro "$$MAESTRO"} $${ROWS:+--rows "$$ROWS"}
 
 test: setup
-	@.venv/bin/python -m pytest --slow "$$SLOW"
+	@.venv/bin/python -m pytest $(PARALLEL) --slow "$$SLOW"
 
 test-slow: setup
-	@.venv/bin/python -m pytest --slow all
+	@.venv/bin/python -m pytest $(PARALLEL) --slow all
 
 lint: setup
 	@.venv/bin/ruff check .

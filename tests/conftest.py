@@ -44,6 +44,15 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"slow tests: {which}" + (f" (--slow-seed {_seed(config)})" if which == "tenth" else "")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep a file's tests on one process of `-n 2 --dist loadgroup`, so that its module fixtures are made once.
+
+    All tests of Slurm share one process, because one machine runs one Slurm.
+    """
+    file = Path(item.nodeid.partition("::")[0])
+    item.add_marker(pytest.mark.xdist_group("slurm" if "slurm" in file.parts else str(file)))
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Leave out slow tests, or all but a seeded tenth of them. A slow test asked for by its full name always runs."""
     which = config.getoption("--slow")
