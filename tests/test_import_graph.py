@@ -46,6 +46,7 @@ ENCODERS = (
     "base",
     "audio_check",
     "pooling",
+    "self_check",
     "weights",
     "torch",
     "baselines",

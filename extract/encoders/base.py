@@ -39,6 +39,16 @@ class Pooled(NamedTuple):
     mask: NDArray[np.bool_]
 
 
+@dataclass(frozen=True)
+class SelfCheck:
+    """Result of `self_check`: relative error (norm of the difference over norm) of one clip's features."""
+
+    layers: float
+    frames: float
+    seconds: float
+    """What the check cost, building the encoder not counted."""
+
+
 class Encoder(ABC):
     """A frozen encoder. Subclasses are final and implement `encode`.
 
@@ -50,6 +60,9 @@ class Encoder(ABC):
     execution: str = "as written"
     """"as written" or "compiled". The machine decides; the last bits of the features differ. Logs keep it as part of the
     kind of machine."""
+
+    self_check: SelfCheck | None = None
+    """How far this machine's arithmetic is from float64; None for encoders without another way to compute them."""
 
     @abstractmethod
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:

@@ -13,6 +13,10 @@ class UnknownEncoder(EncoderError):
     """No encoder has this name; the message lists the known names."""
 
 
+class WrongArithmetic(EncoderError):
+    """On this machine an encoder computes other numbers than it should: a library's kernel is wrong or too coarse."""
+
+
 class WeightsUnreachable(EncoderError):
     """The hub or folder with the weights cannot be reached; the message says how to fetch them in advance."""
 

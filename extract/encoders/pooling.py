@@ -6,6 +6,8 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -73,6 +75,13 @@ def time_stats(values: NDArray[np.floating]) -> NDArray[np.float32]:
 def upper_half(n_states: int) -> tuple[int, ...]:
     """States in the upper half of the layers, the default for `frames`: 7–12 of 13, 13–24 of 25."""
     return tuple(range(n_states // 2 + 1, n_states)) or (n_states - 1,)
+
+
+def pool_row(spec: EncoderSpec, states_TxD: Sequence[NDArray[np.floating]], bins: NDArray[np.intp]) -> Pooled:
+    """Pooled features of one row, from each of its n_states states and the bin of each step; what encoders must compute."""
+    mean, sd, count = bin_stats(np.mean([states_TxD[state] for state in spec.frame_states], axis=0), bins, spec.n_bins)
+    layers = np.stack([time_stats(state) for state in states_TxD], axis=1)
+    return Pooled(layers[None], np.stack([mean, sd][: len(spec.frame_stats)], axis=1)[None], count[None] > 0)
 
 
 def zeros(spec: EncoderSpec, n_rows: int) -> Pooled:

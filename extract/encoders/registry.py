@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from keybed.extract.encoders.aria import spec as aria
-from keybed.extract.encoders.base import Encoder
+from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
 from keybed.extract.encoders.mert import spec as mert
 from keybed.extract.encoders.midibert import spec as midibert
 from keybed.extract.encoders.muq import spec as muq
+from keybed.extract.encoders.self_check import build_checked
 from keybed.store.format.recipe import EncoderSpec
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -23,12 +25,16 @@ COMPUTE_DTYPES = ("float32", "bfloat16")
 class _Weightless:
     describe: Callable[..., EncoderSpec]
     build: Callable[[EncoderSpec], Encoder]
+    reference: Callable[[EncoderSpec, Clip], Pooled] | None = None
+    """Features of one clip in float64, for `self_check`; None where no library's fast kernels compute them."""
 
 
 @dataclass(frozen=True)
 class _Pretrained:
     describe: Callable[..., tuple[EncoderSpec, str | None]]
     build: Callable[[EncoderSpec, Path | None], Encoder]
+    reference: Callable[[EncoderSpec, Path | None, Clip], Pooled]
+    """Features of one clip in float64, for `self_check`."""
     default_weights: str | None
     n_parameters: Callable[[dict[str, Any]], int]
 
@@ -57,12 +63,36 @@ def _build_aria(spec: EncoderSpec, file: Path | None) -> Encoder:
     return Aria(spec, file)
 
 
+def _mert_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
+    from keybed.extract.encoders.mert.reference import reference
+
+    return reference(spec, file, clip)
+
+
+def _midibert_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
+    from keybed.extract.encoders.midibert.reference import reference
+
+    return reference(spec, file, clip)
+
+
+def _muq_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
+    from keybed.extract.encoders.muq.reference import reference
+
+    return reference(spec, file, clip)
+
+
+def _aria_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
+    from keybed.extract.encoders.aria.reference import reference
+
+    return reference(spec, file, clip)
+
+
 _REGISTRY: dict[str, _Weightless | _Pretrained] = {
-    "mert": _Pretrained(mert.describe, _build_mert, mert.DEFAULT_WEIGHTS, mert.n_parameters),
-    "midibert": _Pretrained(midibert.describe, _build_midibert, None, midibert.n_parameters),
-    "muq": _Pretrained(muq.describe, _build_muq, muq.DEFAULT_WEIGHTS, muq.n_parameters),
-    "aria": _Pretrained(aria.describe, _build_aria, aria.DEFAULT_WEIGHTS, aria.n_parameters),
-    "logmel": _Weightless(logmel.describe, logmel.LogMel),
+    "mert": _Pretrained(mert.describe, _build_mert, _mert_reference, mert.DEFAULT_WEIGHTS, mert.n_parameters),
+    "midibert": _Pretrained(midibert.describe, _build_midibert, _midibert_reference, None, midibert.n_parameters),
+    "muq": _Pretrained(muq.describe, _build_muq, _muq_reference, muq.DEFAULT_WEIGHTS, muq.n_parameters),
+    "aria": _Pretrained(aria.describe, _build_aria, _aria_reference, aria.DEFAULT_WEIGHTS, aria.n_parameters),
+    "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
     "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
     "placeholder-midi": _Weightless(placeholder.describe_midi, placeholder.PlaceholderMidi),
@@ -114,16 +144,22 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
 
     checkpoint_path: what `describe` returned, or where the same file lies on this machine; None without a checkpoint.
 
-    Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture.
+    The first encoder of a spec in a process is compared with float64 on one clip (`self_check`).
+
+    Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture, and WrongArithmetic
+    where this machine computes other numbers than it should.
     """
     entry = _entry(spec.name)
     if isinstance(entry, _Weightless):
-        return entry.build(spec)
+        if entry.reference is None:
+            return entry.build(spec)
+        return build_checked(spec, partial(entry.build, spec), partial(entry.reference, spec))
     if checkpoint_path is None and not spec.random_weights:
         raise WeightsUnreachable(
             f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
         )
-    return entry.build(spec, None if checkpoint_path is None else Path(checkpoint_path))
+    file = None if checkpoint_path is None else Path(checkpoint_path)
+    return build_checked(spec, partial(entry.build, spec, file), partial(entry.reference, spec, file))
 
 
 def n_parameters(spec: EncoderSpec) -> int:

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
@@ -59,10 +59,14 @@ class Pipeline:
         self._n_todo, self._n_begun = len(todo), 0
         self._progress = progress
         self._machine: dict[str, str] = {}
+        self._self_check: dict[str, dict[str, float]] = {}
 
     def run(self, encoders: Sequence[Encoder]) -> None:
         """Make and commit every shard. Raises Stopped where `stop` was set; what is committed by then is in `committed`."""
         self._machine = machine_kind(encoders)
+        self._self_check = {
+            encoder.spec.name: asdict(encoder.self_check) for encoder in encoders if encoder.self_check is not None
+        }
         writing: Future[None] | None = None
         current = following = None
         with ThreadPoolExecutor(1, thread_name_prefix="commit") as writer:
@@ -126,6 +130,10 @@ class Pipeline:
                 claim=claimed.claim,
                 failures=encoded.failures,
                 facts=encoded.facts,
-                log={"machine": self._machine, "encode_seconds": dict(encoded.seconds)},
+                log={
+                    "machine": self._machine,
+                    "self_check": self._self_check,
+                    "encode_seconds": dict(encoded.seconds),
+                },
             )
         self.committed[claimed.shard] = np.asarray(encoded.arrays["row/status"])

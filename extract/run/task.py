@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from keybed import store as stores
 from keybed.extract.config import ExtractConfig
+from keybed.extract.encoders.self_check import check_line
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.pipeline import Pipeline
@@ -57,11 +58,14 @@ class ExtractReport:
     interrupted: bool
     again: str
     """The command that continues this extraction."""
+    self_checks: tuple[str, ...] = ()
+    """How far each encoder's arithmetic on this machine is from float64, in words."""
 
     def lines(self) -> list[str]:
         """The report in words, one line each."""
         rate = f", {self.rows / self.seconds:.1f} rows/s" if self.rows and self.seconds else ""
         lines = [f"made {counted(len(self.made), 'shard')}, {counted(self.rows, 'row')} in {self.seconds:.0f} s{rate}"]
+        lines += self.self_checks
         if self.already:
             lines.append(f"{counted(self.already, 'shard')} committed before, left as made")
         if self.failed_rows:
@@ -89,6 +93,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     todo = [shard for shard in wanted if shard not in done_before]
     skipped: dict[int, str] = {}
     committed: dict[int, NDArray[np.uint8]] = {}
+    self_checks: tuple[str, ...] = ()
     interrupted = False
     if todo:
         if config.scratch is not None and not config.scratch.is_dir():
@@ -100,7 +105,9 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         with _stop_signals() as stop, RowPool(rendering, workers) as pool:
             pipeline = Pipeline(store, pool, todo, config.scratch, stop, progress)
             try:
-                pipeline.run(planned_encoders(store.recipe, paths))
+                encoders = planned_encoders(store.recipe, paths)
+                self_checks = tuple(line for line in map(check_line, encoders) if line is not None)
+                pipeline.run(encoders)
             except Stopped:
                 interrupted = True
         committed, skipped = pipeline.committed, pipeline.skipped
@@ -119,6 +126,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         failed_rows={name: count for name, count in counts.items() if count},
         seconds=time.monotonic() - began,
         interrupted=interrupted,
+        self_checks=self_checks,
         again=f"keybed extract {config.store}{_arguments(config)}",
     )
 

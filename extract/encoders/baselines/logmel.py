@@ -93,8 +93,18 @@ class LogMel(Encoder):
         return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
 
 
-def spectral_channels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
-    """All channels of one clip, float32 (1 + samples // 480, 107). Frame t is centred at sample 480 t."""
+def reference(spec: EncoderSpec, clip: Clip) -> Pooled:
+    """Features of one clip from the same formulas in float64: what `LogMel` is checked against."""
+    channels = spectral_channels(checked_waveform(spec, clip, 0).astype(np.float64))
+    centres = pooling.frame_centres_s(len(channels), HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
+    return pooling.pool_row(spec, [channels], pooling.bins_of(centres, spec.n_bins, clip.window_s))
+
+
+def spectral_channels(audio: NDArray[np.floating]) -> NDArray[np.float32]:
+    """All channels of one clip, float32 (1 + samples // 480, 107), computed in the audio's dtype.
+
+    Frame t is centred at sample 480 t.
+    """
     half = FRAME_SAMPLES // 2
     padded = np.pad(audio, half, mode="reflect")
     n_frames = 1 + audio.size // HOP_SAMPLES

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from keybed.extract.encoders.mert.spec import n_frames
 
 GPU_CONVOLUTION_ROWS = 16
-POSITION_BLOCK = 16
-"""Frames per row of the positional product. Each further frame costs 1 / 128 more arithmetic and a wider weight."""
+CPU_POSITION_BLOCK, GPU_POSITION_BLOCK = 8, 16
+"""Frames per row of the positional product. Each further frame costs 1 / 128 more arithmetic and a wider weight: of 95M's
+float32 weight, a block of 8 makes 159 MB, a block of 16 makes 337 MB."""
 SHORT = 256
 """Rows of each part that a long, narrow product is cut into on a GPU."""
 
@@ -126,28 +127,31 @@ class BlockedPosition(nn.Module):
     """Hubert's positional convolution (128 taps in 16 groups, padded to the same length, then GELU) as one product per group.
 
     A row of the product holds the input of a block of frames, (block + taps − 1) · channels. The weight holds the taps
-    once per frame of the block, shifted, and zeros elsewhere: an eighth more arithmetic, in wide matrices.
+    once per frame of the block, shifted, and zeros elsewhere: a little more arithmetic, in wide matrices.
+
+    Never computed as a grouped bfloat16 convolution: oneDNN's for AMX (torch 2.13) is wrong with 4 or 8 channels per group.
     """
 
-    def __init__(self, embedding: Any) -> None:
+    def __init__(self, embedding: Any, block: int) -> None:
         super().__init__()
+        self.block = block
         weight_OxCxK, self.bias = embedding.conv.weight, embedding.conv.bias
         self.n_groups, (_, n_channels, self.n_taps) = embedding.conv.groups, weight_OxCxK.shape
         self.padding = embedding.conv.padding[0]
         taps_GxKxCxO = weight_OxCxK.unflatten(0, (self.n_groups, -1)).permute(0, 3, 2, 1)
-        seen = POSITION_BLOCK + self.n_taps - 1
-        weight = torch.zeros(self.n_groups, seen, n_channels, POSITION_BLOCK, taps_GxKxCxO.shape[3])
-        for frame in range(POSITION_BLOCK):
+        seen = block + self.n_taps - 1
+        weight = torch.zeros(self.n_groups, seen, n_channels, block, taps_GxKxCxO.shape[3])
+        for frame in range(block):
             weight[:, frame : frame + self.n_taps, :, frame] = taps_GxKxCxO
         self.weight = nn.Parameter(weight.flatten(3).flatten(1, 2), requires_grad=False)
 
     def forward(self, state_BxTxD: Tensor) -> Tensor:
         """(B, T, D) to (B, T, D)."""
         n_clips, n_steps, width = state_BxTxD.shape
-        n_blocks, seen = -(-n_steps // POSITION_BLOCK), POSITION_BLOCK + self.n_taps - 1
-        after = (n_blocks - 1) * POSITION_BLOCK + seen - self.padding - n_steps
+        n_blocks, seen = -(-n_steps // self.block), self.block + self.n_taps - 1
+        after = (n_blocks - 1) * self.block + seen - self.padding - n_steps
         padded = F.pad(state_BxTxD, (0, 0, self.padding, after))
-        seen_BxUxGxCxJ = padded.unfold(1, seen, POSITION_BLOCK).unflatten(2, (self.n_groups, -1))
+        seen_BxUxGxCxJ = padded.unfold(1, seen, self.block).unflatten(2, (self.n_groups, -1))
         rows_GxNxI = seen_BxUxGxCxJ.permute(2, 0, 1, 4, 3).reshape(self.n_groups, n_clips * n_blocks, -1)
-        out = (rows_GxNxI @ self.weight).view(self.n_groups, n_clips, n_blocks * POSITION_BLOCK, -1)
+        out = (rows_GxNxI @ self.weight).view(self.n_groups, n_clips, n_blocks * self.block, -1)
         return F.gelu(out.permute(1, 2, 0, 3).reshape(n_clips, -1, width)[:, :n_steps] + self.bias)

@@ -21,7 +21,12 @@ from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.errors import WeightsRefused
-from keybed.extract.encoders.mert.convolutions import BlockedPosition, Convolutions
+from keybed.extract.encoders.mert.convolutions import (
+    CPU_POSITION_BLOCK,
+    GPU_POSITION_BLOCK,
+    BlockedPosition,
+    Convolutions,
+)
 from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.compiling import compiled
@@ -60,7 +65,8 @@ class Mert(Encoder):
         on_gpu = self._device.type == "cuda"
         architecture = spec.preprocessing["architecture"]
         self._n_samples = round(spec.preprocessing["window_s"] * SAMPLE_RATE_HZ)
-        model = MertStates(load_hubert(spec, file), architecture, blocked_position=on_gpu)
+        position_block = GPU_POSITION_BLOCK if on_gpu else CPU_POSITION_BLOCK
+        model = MertStates(load_hubert(spec, file), architecture, position_block)
         self._model = model.to(self._device, self._dtype).eval()
         hop, receptive = frame_geometry(architecture)
         centres = pooling.frame_centres_s(
@@ -150,14 +156,14 @@ def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
 class MertStates(nn.Module):
     """Waveforms (B, samples) float32 in, hidden states (B, T, D) out, one after the other, first to last."""
 
-    def __init__(self, hubert: Any, architecture: dict[str, Any], *, blocked_position: bool = False) -> None:
+    def __init__(self, hubert: Any, architecture: dict[str, Any], position_block: int = CPU_POSITION_BLOCK) -> None:
         super().__init__()
         self.convolutions = Convolutions(hubert.feature_extractor, architecture)
         self.projection = hubert.feature_projection
         position = hubert.encoder.pos_conv_embed
         # Compute the weight norm once and not at every call.
         nn.utils.parametrize.remove_parametrizations(position.conv, "weight")
-        self.position = BlockedPosition(position) if blocked_position else position
+        self.position = BlockedPosition(position, position_block)
         self.layers = hubert.encoder.layers
         self.norm = hubert.encoder.layer_norm
         self.pre_norm = bool(architecture["do_stable_layer_norm"])

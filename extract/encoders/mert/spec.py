@@ -15,7 +15,8 @@ from keybed.extract.encoders.errors import WeightsRefused
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "mert"
-CODE_VERSION = 1
+CODE_VERSION = 2
+"""2: the positional convolution is a product on CPUs too, which changes the last bits."""
 DEFAULT_WEIGHTS = "m-a-p/MERT-v1-95M"
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin")
 CONFIGS = ("config.json", "preprocessor_config.json")

@@ -302,3 +302,12 @@ def test_recorded_sound_that_is_absent_or_short_fails_its_rows_alone(tiny_corpus
     shutil.rmtree(corpus)
     with pytest.raises(NotAsPlanned, match="--maestro FOLDER"):
         recomputer(store)
+
+
+def test_every_encoders_self_check_is_in_the_log_and_on_the_terminal(tiny_corpus: Path, tmp_path: Path) -> None:
+    plan(PlanConfig(tiny_corpus, tmp_path / "store", limit=1, encoders=("logmel", "expressive"), jobs=1))
+    report = extract(ExtractConfig(tmp_path / "store", workers=0))
+    (log,) = [json.loads(path.read_bytes()) for path in (tmp_path / "store" / "logs").glob("*.json")]
+    assert set(log["self_check"]) == {"logmel"}
+    assert 0 < log["self_check"]["logmel"]["layers"] < 1e-5
+    assert "self-check of logmel: float32 is within" in "\n".join(report.lines())

@@ -6,7 +6,13 @@ import torch
 import torch.nn.functional as F
 
 from keybed.extract.encoders import describe
-from keybed.extract.encoders.mert.convolutions import BlockedPosition, outer_sum, strided_convolution
+from keybed.extract.encoders.mert.convolutions import (
+    CPU_POSITION_BLOCK,
+    GPU_POSITION_BLOCK,
+    BlockedPosition,
+    outer_sum,
+    strided_convolution,
+)
 from keybed.extract.encoders.mert.model import MertStates, load_hubert
 
 
@@ -15,25 +21,26 @@ def _tiny_hubert() -> torch.nn.Module:
     return load_hubert(spec, None).eval()
 
 
+@pytest.mark.parametrize("block", [CPU_POSITION_BLOCK, GPU_POSITION_BLOCK])
 @pytest.mark.parametrize("n_steps", [1, 15, 16, 17, 74, 149])
-def test_the_blocked_position_is_transformers_positional_convolution(n_steps: int) -> None:
+def test_the_blocked_position_is_transformers_positional_convolution(n_steps: int, block: int) -> None:
     embedding = _tiny_hubert().encoder.pos_conv_embed
     torch.nn.utils.parametrize.remove_parametrizations(embedding.conv, "weight")
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
         embedding.conv.bias.normal_(generator=generator)
         state = torch.randn(3, n_steps, 48, generator=generator)
-        torch.testing.assert_close(BlockedPosition(embedding)(state), embedding(state), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(BlockedPosition(embedding, block)(state), embedding(state), rtol=1e-5, atol=1e-5)
 
 
-def test_states_with_the_blocked_position_are_the_same() -> None:
+def test_states_are_the_same_with_either_block() -> None:
     spec, _ = describe("mert", weights="random:tiny", n_bins=2, window_s=1.0)
     architecture = spec.preprocessing["architecture"]
     waveforms = torch.randn(2, 24000, generator=torch.Generator().manual_seed(1))
     with torch.no_grad():
-        plain = list(MertStates(_tiny_hubert(), architecture)(waveforms))
-        blocked = list(MertStates(_tiny_hubert(), architecture, blocked_position=True)(waveforms))
-    for one, other in zip(plain, blocked, strict=True):
+        small = list(MertStates(_tiny_hubert(), architecture, CPU_POSITION_BLOCK)(waveforms))
+        large = list(MertStates(_tiny_hubert(), architecture, GPU_POSITION_BLOCK)(waveforms))
+    for one, other in zip(small, large, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
 
 
