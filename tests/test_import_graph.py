@@ -15,6 +15,7 @@ ORDER = {
         "config",
         "progress",
         "processes",
+        "regular_files",
         "music",
         "corpus",
         "demo",

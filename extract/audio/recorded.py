@@ -12,18 +12,27 @@ from keybed.extract.audio import waveform as loudness
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
+from keybed.extract.regular_files import size_of
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import Status
 
 if TYPE_CHECKING:
     import soundfile
 
-CODE_VERSION = 1
+CODE_VERSION = 2
+"""Raise it whenever the same file would give another waveform or another status."""
 PAD_S = 0.25
 """Read before and after the window, so that resampling and filters have settled where the window begins."""
 END_TOLERANCE_S = 0.05
 """A recording that ends at most this long before its window is filled with silence; an earlier end is AudioTooShort."""
 QUALITY = "HQ"
+LARGEST_GAIN_DB = 50.0
+"""A window that needs more than this to reach the target loudness is silent: it would be the recording's noise, amplified."""
+ABOVE_STEP_DB = 6.0
+"""A window is silent unless its RMS lies this far above one step of the file's integer format (−84 dBFS for 16 bits)."""
+LARGEST_CANCELLATION_DB = 30.0
+"""A window whose mean of channels is this much softer than the channels is refused: they are in antiphase."""
+_BITS = {"PCM_S8": 8, "PCM_U8": 8, "ULAW": 14, "ALAW": 13, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 
 
 def describe() -> dict[str, Any]:
@@ -35,6 +44,10 @@ def describe() -> dict[str, Any]:
         "resampler": f"soxr {QUALITY}",
         "resampler_version": soxr.__version__,
         "channels": "mean of all",
+        "offset": "mean of the window and its margins removed",
+        "largest_gain_db": LARGEST_GAIN_DB,
+        "above_step_db": ABOVE_STEP_DB,
+        "largest_cancellation_db": LARGEST_CANCELLATION_DB,
         "loudness_rms_dbfs": loudness.TARGET_RMS_DBFS,
         "peak_ceiling_dbfs": loudness.PEAK_CEILING_DBFS,
         "audible": "tone alone is audible; every other degradation is in the notes and not in the sound",
@@ -53,6 +66,8 @@ class Recorder:
             sound, lead = read_window(path, start_s, window_s)
         except AudioTooShort as error:
             return silent_row(variant.failed(Status.AUDIO_TOO_SHORT, str(error)), n)
+        except AudioSilent as error:
+            return silent_row(variant.failed(Status.SILENT_AUDIO, str(error)), n)
         except AudioUnreadable as error:
             return silent_row(variant.failed(Status.AUDIO_UNREADABLE, str(error)), n)
         if not np.isfinite(sound).all():
@@ -69,15 +84,23 @@ class AudioTooShort(KeybedError):
     """The recording ends before the window does."""
 
 
+class AudioSilent(KeybedError):
+    """The window holds no more than the noise of its format, or channels that cancel each other."""
+
+
 def read_window(path: str | Path, start_s: float, window_s: float) -> tuple[NDArray[np.float64], int]:
     """Mono audio at 24 kHz from at most PAD_S before the window to the window's end.
 
-    Returns float64 samples and the number of samples before the window. Raises AudioTooShort, AudioUnreadable.
+    Returns float64 samples and the number of samples before the window. Raises AudioTooShort, AudioSilent, AudioUnreadable.
     """
     import soundfile
 
-    if not Path(path).is_file():
-        raise AudioUnreadable(f"{Path(path).name}: no such file")
+    try:
+        size_of(Path(path))
+    except FileNotFoundError as error:
+        raise AudioUnreadable(f"{Path(path).name}: no such file") from error
+    except OSError as error:
+        raise AudioUnreadable(f"{Path(path).name}: {error.strerror or error}") from error
     try:
         with soundfile.SoundFile(path) as file:
             return _read(file, Path(path).name, start_s, window_s)
@@ -100,9 +123,36 @@ def _read(file: soundfile.SoundFile, name: str, start_s: float, window_s: float)
     stop = min(round((start_s + window_s + PAD_S) * rate), file.frames)
     file.seek(begin)
     frames = file.read(stop - begin, dtype="float64", always_2d=True)
+    finite = bool(np.isfinite(frames).all())
+    if finite:
+        frames = frames - frames.mean(0)
     mono = frames.mean(1)
+    if finite:
+        _check_loud_enough(frames, mono, name, file.subtype)
     if rate != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, rate, SAMPLE_RATE_HZ, quality=QUALITY)
     lead = round((start_s - begin / rate) * SAMPLE_RATE_HZ)
     sound = mono[: lead + n]
     return np.pad(sound, (0, lead + n - sound.size)), lead
+
+
+def silence_dbfs(subtype: str) -> float:
+    """RMS in dBFS below which a window of this sample format (libsndfile's name) is silent."""
+    step_dbfs = -20 * np.log10(2.0 ** (_BITS[subtype] - 1)) if subtype in _BITS else -np.inf
+    return float(max(loudness.TARGET_RMS_DBFS - LARGEST_GAIN_DB, step_dbfs + ABOVE_STEP_DB))
+
+
+def _check_loud_enough(frames: NDArray[np.float64], mono: NDArray[np.float64], name: str, subtype: str) -> None:
+    """Raise AudioSilent where the mean of the channels is no music. frames: float64 (samples, channels), without offset."""
+    channels_dbfs, mono_dbfs = (10 * np.log10(np.mean(x**2) + 1e-30) for x in (frames, mono))
+    least_dbfs = silence_dbfs(subtype)
+    if mono_dbfs < channels_dbfs - LARGEST_CANCELLATION_DB and channels_dbfs >= least_dbfs:
+        raise AudioSilent(
+            f"{name}: the channels cancel each other (rms {channels_dbfs:.0f} dBFS, their mean {mono_dbfs:.0f} dBFS): "
+            "antiphase stereo; turn one channel over"
+        )
+    if mono_dbfs < least_dbfs:
+        raise AudioSilent(
+            f"{name}: silent: rms {mono_dbfs:.0f} dBFS, at least {least_dbfs:.0f} dBFS is needed in {subtype} "
+            f"(a gain of {loudness.TARGET_RMS_DBFS - mono_dbfs:.0f} dB would be needed)"
+        )

@@ -5,9 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import math
+import stat
+import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from keybed.extract.regular_files import find_file, size_of
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import SPLITS
 
@@ -21,6 +24,11 @@ COLUMNS = (
     "audio_filename",
     "duration",
 )
+
+LONGEST_FIELD = 1_000
+"""Characters of the longest name, path or title that is accepted; Linux allows 255 bytes in a file's name."""
+LONGEST_DURATION_S = 86_400.0
+"""A recording of more than a day is refused: millions of windows from one mistyped number."""
 
 
 class CorpusError(KeybedError):
@@ -44,7 +52,10 @@ class Recording:
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder in MAESTRO v3's layout. `csv_bytes` go into the recipe as a hash."""
+    """A folder in MAESTRO v3's layout. `csv_bytes` go into the recipe as a hash.
+
+    Names in the CSV and on the disk may differ in how accents are encoded (Unicode NFC and NFD).
+    """
 
     folder: Path
     csv_path: Path
@@ -53,11 +64,11 @@ class Corpus:
 
     def midi_path(self, recording: Recording) -> Path:
         """Path of the recording's MIDI file, which may be absent."""
-        return self.folder / recording.midi
+        return find_file(self.folder, recording.midi)
 
     def audio_path(self, recording: Recording) -> Path:
         """Path of the recording's WAV or FLAC file, which may be absent."""
-        return self.folder / recording.audio
+        return find_file(self.folder, recording.audio)
 
 
 def read_corpus(path: Path) -> Corpus:
@@ -68,6 +79,7 @@ def read_corpus(path: Path) -> Corpus:
     """
     csv_path = _find_csv(path)
     try:
+        size_of(csv_path)
         data = csv_path.read_bytes()
     except OSError as error:
         raise CorpusError(f"{csv_path}: cannot be read ({error.strerror or error})") from error
@@ -86,9 +98,10 @@ def read_corpus(path: Path) -> Corpus:
         ) from error
     missing = [column for column in COLUMNS if column not in columns]
     if missing:
+        present = ", ".join(_shortened(column) for column in columns) or "none"
         raise CorpusError(
-            f"{csv_path}: no column {', '.join(missing)}; MAESTRO v3's CSV has {', '.join(COLUMNS)}. "
-            "MAESTRO v1 and v2 and other corpora must be brought into this layout first"
+            f"{csv_path}: no column {', '.join(missing)}; its columns are {present}. Rename or add the missing ones, as in "
+            "MAESTRO v3's CSV"
         )
     recordings: list[Recording] = []
     seen: dict[str, int] = {}
@@ -97,9 +110,10 @@ def read_corpus(path: Path) -> Corpus:
         if None in line or None in line.values():
             raise CorpusError(f"{location}: {len(columns)} columns in the header, another number in this line")
         recording = _recording(index, line, location)
-        if recording.midi in seen:
-            raise CorpusError(f"{location}: {recording.midi} was already named for recording {seen[recording.midi]}")
-        seen[recording.midi] = index
+        name = unicodedata.normalize("NFC", recording.midi)
+        if name in seen:
+            raise CorpusError(f"{location}: {recording.midi} was already named for recording {seen[name]}")
+        seen[name] = index
         recordings.append(recording)
     if not recordings:
         raise CorpusError(f"{csv_path}: no recordings in it")
@@ -107,20 +121,37 @@ def read_corpus(path: Path) -> Corpus:
 
 
 def _find_csv(path: Path) -> Path:
-    if path.is_file():
-        return path
-    if not path.is_dir():
-        raise CorpusError(f"{path}: no such folder; give the folder that holds {CSV_NAME}")
-    if (path / CSV_NAME).is_file():
+    try:
+        if not stat.S_ISDIR(path.stat().st_mode):
+            size_of(path)
+            return path
+        entries = sorted(entry.name for entry in path.iterdir())
+    except FileNotFoundError as error:
+        raise CorpusError(f"{path}: no such folder; give the folder that holds {CSV_NAME}") from error
+    except OSError as error:
+        raise CorpusError(
+            f"{path}: cannot be read ({error.strerror or error}); give the folder that holds {CSV_NAME}"
+        ) from error
+    if CSV_NAME in entries:
         return path / CSV_NAME
-    others = sorted(path.glob("*.csv"))
+    others = [path / name for name in entries if name.endswith(".csv")]
     if len(others) != 1:
         names = ", ".join(other.name for other in others) or "none"
         raise CorpusError(f"{path}: holds no {CSV_NAME} (CSV files there: {names}); give the path of the CSV itself")
     return others[0]
 
 
+def _shortened(text: str) -> str:
+    return text if len(text) <= 40 else f"{text[:40]}…"
+
+
 def _recording(index: int, line: dict[str, str], location: str) -> Recording:
+    for column in COLUMNS:
+        if len(line[column]) > LONGEST_FIELD:
+            raise CorpusError(
+                f"{location}: {column} has {len(line[column]):,} characters ({_shortened(line[column])!r}); at most "
+                f"{LONGEST_FIELD:,} are accepted"
+            )
     split = line["split"].strip()
     if split not in SPLITS:
         raise CorpusError(f"{location}: split {split!r}; MAESTRO's are {', '.join(SPLITS)}")
@@ -130,6 +161,10 @@ def _recording(index: int, line: dict[str, str], location: str) -> Recording:
         raise CorpusError(f"{location}: duration {line['duration']!r} is not a number of seconds") from error
     if not (math.isfinite(duration_s) and duration_s > 0):
         raise CorpusError(f"{location}: duration {line['duration']!r} is not a positive number of seconds")
+    if duration_s > LONGEST_DURATION_S:
+        raise CorpusError(
+            f"{location}: duration {line['duration']} s is more than a day ({LONGEST_DURATION_S:,.0f} s); give it in seconds"
+        )
     if not line["midi_filename"].strip():
         raise CorpusError(f"{location}: no midi_filename")
     return Recording(

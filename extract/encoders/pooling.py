@@ -33,6 +33,17 @@ def bins_of(time_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArra
     return np.where((index >= 0) & (index < n_bins), index, -1)
 
 
+def note_bins(onset_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDArray[np.intp]:
+    """Bin of each note (or other event) of a window: `bins_of`, and −1 exactly where it is not in [0, window_s).
+
+    An event a fraction of a nanosecond before the window's end belongs to the last bin. So frames hold the same events as
+    layers do.
+    """
+    within = (onset_s >= 0) & (onset_s < window_s)
+    index = np.floor(np.round(np.asarray(onset_s, np.float64) / window_s * n_bins, 9)).astype(np.intp)
+    return np.where(within, np.clip(index, 0, n_bins - 1), -1)
+
+
 def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]:
     """A float32 (n_bins, T) matrix whose row b averages the steps of bin b; the row of an empty bin is 0."""
     member = bins[None, :] == np.arange(n_bins)[:, None]

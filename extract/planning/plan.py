@@ -14,7 +14,7 @@ from keybed import store as stores
 from keybed.extract.audio import render
 from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.metadata import Corpus
-from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
+from keybed.extract.corpus.parse import ABSENT, ParsedRecording, file_problems, parse_all
 from keybed.extract.encoders import PRETRAINED, describe
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
@@ -138,10 +138,10 @@ def _parse(config: PlanConfig, row_plan: RowPlan, folder: Path, progress: Progre
 def _check_files_exist(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
     """Raise PlanError where no MIDI file, or no sound file, exists: the folder is probably the wrong one."""
     first = corpus.recordings[next(iter(parsed))]
-    if not any(corpus.midi_path(corpus.recordings[index]).exists() for index in parsed):
+    if all(recording.midi_sha256 == ABSENT for recording in parsed.values()):
         raise PlanError(
-            f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.csv_path.name} exists "
-            f"(the first: {first.midi}); give the folder that holds them"
+            f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.csv_path.name} exists or may be read "
+            f"(the first: {parsed[first.index].problem}); give the folder that holds them"
         )
     if recorded and not any(recording.audio for recording in parsed.values()):
         raise PlanError(

@@ -10,6 +10,7 @@ from keybed.extract import degrade
 from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.parse import ParsedRecording
 from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
+from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.planning.row_plan import RowPlan
 from keybed.store.format.array_specs import shard_rows_for
 from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
@@ -38,6 +39,7 @@ def store_recipe(
                 if config.audio == "recorded"
                 else None
             ),
+            "midi_reading": READING_VERSION,
             "n_recordings": len(recordings),
             "n_recordings_used": len(row_plan.used),
         },

@@ -10,10 +10,14 @@ from typing import Any
 from keybed.extract import degrade, encoders
 from keybed.extract.audio import recorded, render
 from keybed.extract.encoders.base import Encoder
+from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.run.row_maker import RenderConfig
 from keybed.store import Store
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec, Recipe, differences
+
+_FIRST_MIDI_READING = 1
+"""Reading version of stores that were planned before recipes named it."""
 
 
 class NotAsPlanned(KeybedError):
@@ -24,6 +28,19 @@ def check_same_code(recipe: Recipe) -> None:
     """Raise NotAsPlanned where this version of Keybed degrades differently from the version that planned the store."""
     planned = {key: value for key, value in recipe.degradation.items() if key not in ("profile", "seed")}
     _compare("degradation", planned, degrade.parameters(), "install the version of Keybed that planned the store")
+
+
+def check_same_midi_reading(recipe: Recipe) -> None:
+    """Raise NotAsPlanned where this version of Keybed reads MIDI files differently from the version that planned the store.
+
+    The notes in the store would be those of the other version, and rows added now could not be told from older ones.
+    """
+    _compare(
+        "MIDI reading",
+        {"midi_reading": recipe.corpus.get("midi_reading", _FIRST_MIDI_READING)},
+        {"midi_reading": READING_VERSION},
+        "plan another store with this version of Keybed, or install the version that planned this one",
+    )
 
 
 def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:

@@ -16,6 +16,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant
 from keybed.extract.music.notes_file import load_notes
+from keybed.extract.regular_files import find_file
 from keybed.store.format.layout import Layout
 from keybed.store.format.vocabulary import Status
 
@@ -87,7 +88,7 @@ class RowMaker:
         if self._renderer is not None:
             return self._renderer.render(variant, self.config.window_s)
         assert self.config.maestro is not None
-        path = self.config.maestro / self.config.audio_files[job.recording]
+        path = find_file(self.config.maestro, self.config.audio_files[job.recording])
         return self._recorder.render(variant, self.config.window_s, path, job.start_s)
 
     def _row(self, variant: Variant, job: SegmentJob) -> RenderedRow:

@@ -23,7 +23,12 @@ from keybed import store as stores
 from keybed.extract.config import ExtractConfig
 from keybed.extract.encoders.self_check import check_line
 from keybed.extract.progress import Progress, silent
-from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
+from keybed.extract.run.check_recipe import (
+    check_same_code,
+    check_same_midi_reading,
+    planned_encoders,
+    render_config,
+)
 from keybed.extract.run.pipeline import Pipeline
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import Stopped
@@ -99,6 +104,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         if config.scratch is not None and not config.scratch.is_dir():
             raise ExtractError(f"--scratch {config.scratch}: no such folder")
         paths = {**store.machine_paths, **config.paths}
+        check_same_midi_reading(store.recipe)
         check_same_code(store.recipe)
         rendering = render_config(store, paths)
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers

@@ -55,7 +55,7 @@ class Aria(Encoder):
         sequences = []
         for ids, note_at, onset_s in map(tokens.tokenize, parts):
             bins = np.full(ids.shape, -1, np.intp)
-            bins[note_at] = pooling.bins_of(onset_s, spec.n_bins, window_s)
+            bins[note_at] = pooling.note_bins(onset_s, spec.n_bins, window_s)
             sequences.append(TokenSequence(ids, bins))
         return sequences
 

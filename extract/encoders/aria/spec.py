@@ -16,7 +16,7 @@ from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "aria"
-CODE_VERSION = 1
+CODE_VERSION = 2
 DEFAULT_WEIGHTS = "loubb/aria-medium-base"
 """Not -embedding: of that one only the state at `<E>` was trained, and frames are made of notes' states."""
 CHECKPOINTS = ("model.safetensors", "*.safetensors")

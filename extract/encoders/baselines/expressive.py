@@ -19,7 +19,7 @@ from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 CHANNELS = (
     *note_features.NOTE_CHANNELS,
     *note_features.LIFT_CHANNELS,
@@ -80,7 +80,7 @@ class Expressive(Encoder):
         ):
             columns = slice(column, column + values.shape[1])
             column = columns.stop
-            bins = pooling.bins_of(time_s, n_bins, window_s)
+            bins = pooling.note_bins(time_s, n_bins, window_s)
             layers[:, columns] = pooling.time_stats(values)
             frames[:, 0, columns], frames[:, 1, columns], _ = pooling.bin_stats(values, bins, n_bins)
         rates = note_features.bin_rates(notes, n_bins, window_s)

@@ -34,6 +34,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.encoders.pooling import note_bins
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import CLASHING_INTERVALS
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
@@ -140,16 +141,14 @@ def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
 
 def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.float64]:
     """RATE_CHANNELS of each bin, float64 (n_bins, 4)."""
-    edges = np.linspace(0, window_s, n_bins + 1)
     travel = np.abs(np.diff(notes.pedal_value.astype(np.float64), prepend=notes.pedal_value[:1])) / 127.0
-    # numpy's last bin holds its right edge, a window does not.
-    edges[-1] = np.nextafter(window_s, 0)
-    counts = [
-        np.histogram(notes.onset_s, edges)[0],
-        np.histogram(notes.onset_s[chord_starts(notes.onset_s, max_gap_s=CHORD_GAP_S)], edges)[0],
-        np.histogram(lift_times(notes.pedal_s, notes.pedal_value), edges)[0],
-        np.histogram(notes.pedal_s, edges, weights=travel)[0],
-    ]
+    chord_s = notes.onset_s[chord_starts(notes.onset_s, max_gap_s=CHORD_GAP_S)]
+    events = (notes.onset_s, chord_s, lift_times(notes.pedal_s, notes.pedal_value), notes.pedal_s)
+    counts = []
+    for time_s, weight in zip(events, (None, None, None, travel), strict=True):
+        bins = note_bins(time_s, n_bins, window_s)
+        within = bins >= 0
+        counts.append(np.bincount(bins[within], None if weight is None else weight[within], n_bins).astype(np.float64))
     return np.column_stack(counts) * (n_bins / window_s)
 
 

@@ -17,7 +17,7 @@ from keybed.extract.encoders.audio_check import checked_waveform
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 1
+AUDIO_CODE_VERSION, MIDI_CODE_VERSION = 1, 2
 N_STATES = 3
 AUDIO_CHANNELS = ("mean", "mean_abs", "rms", "peak", "crossings", "roughness")
 MIDI_CHANNELS = ("pitch", "velocity", "length_s", "onset_phase")
@@ -32,7 +32,7 @@ def describe_audio(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec
         source="none",
         revision="",
         weights_sha256="none",
-        code_version=CODE_VERSION,
+        code_version=AUDIO_CODE_VERSION,
         preprocessing={"window_s": window_s, "sample_rate_hz": SAMPLE_RATE_HZ, "pooling_version": pooling.VERSION},
         n_states=N_STATES,
         width=len(AUDIO_CHANNELS),
@@ -51,7 +51,7 @@ def describe_midi(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
         source="none",
         revision="",
         weights_sha256="none",
-        code_version=CODE_VERSION,
+        code_version=MIDI_CODE_VERSION,
         preprocessing={"window_s": window_s, "pooling_version": pooling.VERSION},
         n_states=N_STATES,
         width=len(MIDI_CHANNELS),
@@ -106,7 +106,7 @@ class PlaceholderMidi(Encoder):
 
     def _steps(self, clip: Clip) -> tuple[NDArray[np.float64], NDArray[np.intp]]:
         notes = clip.performance
-        bins = pooling.bins_of(notes.onset_s, self.spec.n_bins, clip.window_s)
+        bins = pooling.note_bins(notes.onset_s, self.spec.n_bins, clip.window_s)
         bin_s = clip.window_s / self.spec.n_bins
         measures = np.stack(
             [

@@ -57,7 +57,7 @@ class MidiBert(Encoder):
             raise EncoderError(
                 f"{NAME}: row {row} of this shard has no note that begins in its window; its status is NO_NOTES"
             )
-        bins = pooling.bins_of(tokens.onset_s, self.spec.n_bins, self.spec.preprocessing["window_s"])
+        bins = pooling.note_bins(tokens.onset_s, self.spec.n_bins, self.spec.preprocessing["window_s"])
         return [TokenSequence(tokens.ids[part], bins[part]) for part in cp_tokens.slices(len(tokens.ids))]
 
 

@@ -15,7 +15,7 @@ from keybed.extract.encoders.midibert import cp_tokens
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "midibert"
-CODE_VERSION = 1
+CODE_VERSION = 2
 CHECKPOINTS = ("*.ckpt", "*.pt", "*.pth", "pytorch_model.bin")
 CONFIG = "bert_config.json"
 RANDOM_SEED = 110

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from keybed.extract.audio.recorded import AudioTooShort, Recorder, describe, read_window
+from keybed.extract.audio.recorded import AudioTooShort, Recorder, describe, read_window, silence_dbfs
 from keybed.extract.degrade import UNTOUCHED, Variant, make_variant, prepare
 from keybed.store.format.vocabulary import LEVELS, Status
 from tests.extract.examples import WINDOW_S, steady
@@ -108,6 +110,80 @@ def test_what_is_wrong_with_a_file_is_the_rows_status(tmp_path: Path) -> None:
         assert str(tmp_path) not in made.reason
         assert (made.audio == 0).all()
         assert np.isnan(made.waveform).all()
+
+
+@pytest.mark.parametrize("level", [0.0, 0.0562, 0.1])
+def test_an_offset_changes_no_row_whatever_its_tone(tmp_path: Path, level: float) -> None:
+    sound = 0.02 * tone(30, RATE) / 0.3
+    rows = []
+    for name, offset in (("plain", 0.0), ("shifted", 0.05)):
+        path = tmp_path / f"{name}.wav"
+        soundfile.write(path, sound + offset, RATE, subtype="FLOAT")
+        rows.append(Recorder().render(variant(level), WINDOW_S, path, 6.2))
+    plain, shifted = rows
+    # Without the correction the offset is 11 dB of the unfiltered rows' RMS, and the filter of a poor tone removes it.
+    np.testing.assert_allclose(shifted.waveform, plain.waveform, atol=0.01)
+    np.testing.assert_allclose(shifted.audio, plain.audio, atol=1e-4)
+
+
+def test_a_formats_own_noise_is_silence(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    n = 30 * RATE
+    dither = {
+        "mono": rng.integers(-1, 2, n),
+        "stereo": rng.integers(-1, 2, (n, 2)),
+        "triangular": np.round(rng.triangular(-1, 0, 1, n)).astype(int),
+    }
+    for name, samples in dither.items():
+        soundfile.write(tmp_path / f"{name}.wav", samples.astype(np.int16), RATE, subtype="PCM_16")
+        made = Recorder().render(variant(), WINDOW_S, tmp_path / f"{name}.wav", 6.2)
+        assert made.status == Status.SILENT_AUDIO, name
+        assert "at least -76 dBFS is needed in PCM_16" in made.reason
+        assert re.search(r"a gain of (6[5-9]|7\d) dB", made.reason), made.reason
+    # One step of 8 bits is −42 dBFS: noise of ±1 step lies above −76 dBFS and is no music either.
+    soundfile.write(tmp_path / "eight.wav", rng.integers(-1, 2, n) / 128, RATE, subtype="PCM_U8")
+    eight = Recorder().render(variant(), WINDOW_S, tmp_path / "eight.wav", 6.2)
+    assert eight.status == Status.SILENT_AUDIO
+    assert silence_dbfs("PCM_U8") == pytest.approx(-20 * np.log10(128) + 6)
+
+
+def test_soft_music_is_not_silence(tmp_path: Path) -> None:
+    for subtype, rms_dbfs in (("PCM_16", -70.0), ("PCM_24", -74.0), ("FLOAT", -74.0), ("PCM_U8", -30.0)):
+        sound = tone(30, RATE) / 0.3 * np.sqrt(2) * 10 ** (rms_dbfs / 20)
+        soundfile.write(tmp_path / "soft.wav", sound, RATE, subtype=subtype)
+        made = Recorder().render(variant(), WINDOW_S, tmp_path / "soft.wav", 6.2)
+        assert made.status == Status.OK, (subtype, made.reason)
+        assert made.waveform[2] == pytest.approx(-26 - rms_dbfs, abs=1.0)
+
+
+def test_one_muted_channel_leaves_the_music_of_the_other(tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-1, 2, 30 * RATE) / 2**15
+    soundfile.write(tmp_path / "a.wav", np.stack([tone(30, RATE), noise], 1), RATE, subtype="PCM_16")
+    made = Recorder().render(variant(), WINDOW_S, tmp_path / "a.wav", 6.2)
+    assert made.status == Status.OK
+    assert made.waveform[2] == pytest.approx(-26 - 20 * np.log10(0.15 / np.sqrt(2)), abs=0.01)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24", "FLOAT"])
+def test_stereo_in_antiphase_is_named_and_not_amplified(tmp_path: Path, subtype: str) -> None:
+    left = tone(30, RATE)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, -left + 1e-5], 1), RATE, subtype=subtype)
+    made = Recorder().render(variant(), WINDOW_S, tmp_path / "a.wav", 6.2)
+    assert made.status == Status.SILENT_AUDIO
+    assert made.reason.startswith("a.wav: the channels cancel each other (rms -13 dBFS")
+
+
+def test_a_pipe_and_an_impossible_name_become_the_rows_status(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.wav")
+    for path, words in (
+        (tmp_path / "pipe.wav", "pipe.wav: a named pipe, socket or device"),
+        (tmp_path / ("a" * 306), "File name too long"),
+        (tmp_path, "a folder, not a file"),
+    ):
+        made = Recorder().render(variant(), WINDOW_S, path, 6.2)
+        assert made.status == Status.AUDIO_UNREADABLE
+        assert words in made.reason
+        assert str(tmp_path) not in made.reason
 
 
 def test_the_recipe_says_what_is_not_audible() -> None:

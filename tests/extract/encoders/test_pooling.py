@@ -5,8 +5,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keybed.extract.encoders import pooling
+from keybed.extract.encoders import PRETRAINED, build, describe, pooling
+from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.baselines.note_features import NOTE_CHANNELS
 from keybed.extract.encoders.errors import EncoderError
+from keybed.extract.music.performance import Performance
 
 
 def test_mert_frames_of_ten_seconds_fill_bins_of_37_and_38() -> None:
@@ -23,6 +26,30 @@ def test_mert_frames_of_ten_seconds_fill_bins_of_37_and_38() -> None:
 def test_a_moment_on_an_edge_belongs_to_the_bin_that_begins_there() -> None:
     time_s = np.array([-1e-6, 0.0, 0.1, 0.3, 0.7, 0.9999999, 1.0, 5.0])
     assert pooling.bins_of(time_s, 10, 1.0).tolist() == [-1, 0, 1, 3, 7, 9, -1, -1]
+
+
+@pytest.mark.parametrize(("n_bins", "window_s"), [(20, 10.0), (10, 1.0), (100, 10.0), (40, 20.0), (7, 3.3)])
+def test_a_note_at_the_very_end_of_the_window_is_in_the_last_bin_and_one_before_it_in_none(
+    n_bins: int, window_s: float
+) -> None:
+    onset_s = np.array([np.nextafter(0.0, -1), 0.0, window_s * (1 - 1e-12), np.nextafter(window_s, 0), window_s])
+    assert pooling.note_bins(onset_s, n_bins, window_s).tolist() == [-1, 0, n_bins - 1, n_bins - 1, -1]
+    edges = np.arange(n_bins) / n_bins * window_s
+    assert pooling.note_bins(edges, n_bins, window_s).tolist() == list(range(n_bins))
+
+
+@pytest.mark.parametrize("name", ["aria", "expressive", "midibert", "placeholder-midi"])
+def test_layers_and_frames_hold_the_same_notes(name: str) -> None:
+    onset_s = np.array([1.0, 9.0, np.nextafter(10.0, 0)])
+    notes = Performance(onset_s, onset_s + 0.4, np.array([60, 62, 64], np.int16), np.array([50, 60, 70], np.int16))
+    spec, path = describe(name, weights="random:tiny" if name in PRETRAINED else None, n_bins=20, window_s=10.0)
+    pooled = build(spec, path).encode([Clip(np.zeros(240_000, np.float32), notes, 10.0)])
+    assert np.flatnonzero(pooled.mask[0]).tolist() == [2, 18, 19]
+    # One note per bin: the mean over those bins is the mean over the window's notes, in every column of the notes.
+    chosen = pooled.layers[0, 0, list(spec.frame_states)].mean(0)
+    columns = slice(None, len(NOTE_CHANNELS) if name == "expressive" else None)
+    frames = pooled.frames[0, [2, 18, 19], 0].mean(0)
+    np.testing.assert_allclose(frames[columns], chosen[columns], atol=1e-4)
 
 
 def test_mean_and_spread_in_closed_form() -> None:

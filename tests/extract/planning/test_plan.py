@@ -3,19 +3,24 @@ from __future__ import annotations
 import csv
 import errno
 import json
+import os
 import re
 import shutil
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
+import mido
 import numpy as np
 import pytest
+import soundfile
 
 from keybed import store as stores
 from keybed.extract.audio.fluidsynth import NotASoundfont
 from keybed.extract.audio.render import default_soundfont
 from keybed.extract.config import PlanConfig
+from keybed.extract.corpus.metadata import read_corpus
 from keybed.extract.degrade import draw_levels
 from keybed.extract.planning.plan import PlanError, dry_run, plan
 from keybed.store.errors import NoDiskSpace, NotAStore, RecipeMismatch
@@ -159,6 +164,66 @@ def test_bad_midi_keeps_its_rows_and_is_reported(tiny_corpus: Path, tmp_path: Pa
     entries = stores.open(tmp_path / "store").recordings
     assert [bool(entry["midi_problem"]) for entry in entries] == [True] * 4
     assert entries[0]["midi_sha256"] == "absent"
+
+
+def test_files_that_may_not_or_cannot_be_opened_are_rows_like_unreadable_files(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locked, pipe, long_name, _ = midi_names(tiny_corpus)
+    changes = {long_name: {"midi_filename": "2004/" + "n" * 306 + ".midi"}}
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", changes)
+    (corpus / pipe).unlink()
+    os.mkfifo(corpus / pipe)
+    stat = Path.stat
+
+    def denied(path: Path, **settings: bool) -> os.stat_result:
+        if path.name == Path(locked).name:  # as in a folder without the x bit, which root could search nevertheless
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return stat(path, **settings)
+
+    monkeypatch.setattr(Path, "stat", denied)
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    assert report.n_recordings_used == 4
+    reasons = ("Permission denied", "a named pipe, socket or device, not a file; it was not read", "File name too long")
+    assert [problem.partition(": ")[2] for problem in report.problems] == list(reasons)
+    entries = stores.open(tmp_path / "store").recordings
+    assert [bool(entry["midi_problem"]) for entry in entries] == [True, True, True, False]
+
+
+def test_names_in_another_unicode_composition_are_found(tiny_corpus: Path, tmp_path: Path) -> None:
+    first, *_ = midi_names(tiny_corpus)
+    nfc, nfd = (unicodedata.normalize(form, "2004/Après une lecture.midi") for form in ("NFC", "NFD"))
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {first: {"midi_filename": nfc}})
+    (corpus / nfd).parent.mkdir(exist_ok=True)
+    (corpus / first).rename(corpus / nfd)
+    assert plan(config_for(corpus, tmp_path / "store", limit=None)).problems == ()
+
+
+def test_notes_left_out_are_a_line_of_the_report(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    first = corpus / midi_names(corpus)[0]
+    file = mido.MidiFile(first)
+    strings = [mido.Message("program_change", program=48, channel=3)]
+    strings += [mido.Message("note_on", note=60 + i, velocity=50, channel=3) for i in range(5)]
+    file.tracks.append(mido.MidiTrack(strings))
+    file.save(first)
+    report = plan(config_for(corpus, tmp_path / "store", limit=None))
+    n_notes = stores.open(tmp_path / "store").recordings[0]["n_notes"]
+    (line,) = report.problems
+    assert line == f"{midi_names(corpus)[0]}: 5 of {n_notes + 5:,} notes are left out: 5 of other instruments"
+    assert f"  {line}" in report.lines()
+
+
+def test_sound_that_is_longer_or_shorter_than_the_csv_says_is_reported(tiny_corpus: Path, tmp_path: Path) -> None:
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    recordings = read_corpus(corpus).recordings
+    for recording, extra_s in zip(recordings, (0.0, 1.9, 60.0, -5.0), strict=True):
+        (corpus / recording.audio).parent.mkdir(exist_ok=True)
+        soundfile.write(corpus / recording.audio, np.zeros(round((recording.duration_s + extra_s) * 8000)), 8000)
+    longer, shorter = dry_run(config_for(corpus, tmp_path / "store", limit=None, audio="recorded")).problems
+    assert longer.startswith(f"{recordings[2].audio}: {recordings[2].duration_s + 60:.1f} s of sound for ")
+    assert longer.endswith("the last 60.0 s of the sound are in none")
+    assert shorter.startswith(f"{recordings[3].audio}: {recordings[3].duration_s - 5:.1f} s of sound for ")
 
 
 def test_a_folder_without_any_of_its_files_is_a_wrong_folder(tiny_corpus: Path, tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ from keybed import store as stores
 from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.encoders import build
 from keybed.extract.planning.plan import plan
-from keybed.extract.run.check_recipe import NotAsPlanned, render_config
+from keybed.extract.run.check_recipe import NotAsPlanned, check_same_midi_reading, render_config
 from keybed.extract.run.recompute import recomputer
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.extract.run.row_pool import RowPool
@@ -40,6 +41,19 @@ def filled(planned_store: Path, tmp_path_factory: pytest.TempPathFactory) -> Pat
     path = Path(shutil.copytree(planned_store, tmp_path_factory.mktemp("filled") / "store"))
     extract(ExtractConfig(path, workers=0))
     return path
+
+
+def test_a_store_planned_with_another_reading_of_midi_is_told_apart(
+    planned_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = stores.open(planned_store).recipe
+    check_same_midi_reading(recipe)
+    first = {key: value for key, value in recipe.corpus.items() if key != "midi_reading"}
+    with pytest.raises(NotAsPlanned, match=r"MIDI reading is not as planned.*\n  midi_reading: 1 \| 2\nplan another"):
+        check_same_midi_reading(replace(recipe, corpus=first))
+    monkeypatch.setattr("keybed.extract.run.check_recipe.READING_VERSION", 3)
+    with pytest.raises(NotAsPlanned, match=r"midi_reading: 2 \| 3"):
+        extract(ExtractConfig(planned_store, workers=0))
 
 
 def content(store: Path) -> dict[str, bytes]:
