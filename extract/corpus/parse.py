@@ -100,6 +100,8 @@ def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None,
     try:
         size = size_of(path)
         info = soundfile.info(path)
+    except FileNotFoundError:
+        return None, f"{recording.audio}: no such file"
     except OSError as error:
         return None, f"{recording.audio}: {error.strerror or error}"
     except soundfile.LibsndfileError as error:
