@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -24,9 +26,9 @@ def save_notes(path: str | Path, performance: Performance, midi_sha256: str) -> 
                 np.lib.format.write_array(file, np.ascontiguousarray(array), allow_pickle=False)
 
 
-def load_notes(path: str | Path) -> Performance:
-    """Read one recording's notes. Raises MidiError where the file is damaged."""
-    arrays = _arrays(path)
+def load_notes(path: str | Path, sha256: str | None = None) -> Performance:
+    """Read one recording's notes. sha256: what the bytes read must have. Raises MidiError where the file is damaged."""
+    arrays = _arrays(path, sha256)
     return Performance(**{name: arrays[name] for name in Performance.__dataclass_fields__})
 
 
@@ -35,9 +37,15 @@ def midi_sha256(path: str | Path) -> str:
     return _arrays(path)["midi_sha256"].tobytes().decode()
 
 
-def _arrays(path: str | Path) -> dict[str, NDArray[Any]]:
+def _arrays(path: str | Path, sha256: str | None = None) -> dict[str, NDArray[Any]]:
     try:
-        with Path(path).open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        data = Path(path).read_bytes()
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("it is not the file that was planned: its sha256 differs")
+        with np.load(io.BytesIO(data), allow_pickle=False) as archive:
             return {name: archive[name] for name in (*Performance.__dataclass_fields__, "midi_sha256")}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise MidiError(f"{path}: damaged notes file ({error}); plan the store again") from error
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        raise MidiError(
+            f"{path}: damaged notes file ({error}); copy it from a good copy of the store, or from a new store planned with "
+            "the same command"
+        ) from error

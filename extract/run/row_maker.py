@@ -15,7 +15,9 @@ from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant
+from keybed.extract.music.midi import MidiError
 from keybed.extract.music.notes_file import load_notes
+from keybed.extract.music.performance import Performance
 from keybed.extract.regular_files import find_file
 from keybed.store.format.layout import Layout
 from keybed.store.format.vocabulary import Status
@@ -38,6 +40,8 @@ class RenderConfig:
     """Path of each recording's audio file inside `maestro`."""
     midi_problems: Mapping[int, str]
     """Recordings whose MIDI could not be read when the store was planned, and why."""
+    notes_sha256: Mapping[int, str] | None
+    """Checksum of each recording's notes file in the plan; None where `verify` works without a readable plan."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,9 +105,18 @@ class RowMaker:
         if recording not in self._prepared:
             while len(self._prepared) >= _CACHED_RECORDINGS:
                 self._prepared.popitem(last=False)
-            self._prepared[recording] = prepare(load_notes(Layout(self.config.store).notes_of(recording)))
+            self._prepared[recording] = prepare(self._notes(recording))
         self._prepared.move_to_end(recording)
         return self._prepared[recording]
+
+    def _notes(self, recording: int) -> Performance:
+        """A recording's notes, from the file that was planned and no other."""
+        path, expected = Layout(self.config.store).notes_of(recording), self.config.notes_sha256
+        if expected is not None and recording not in expected:
+            raise MidiError(
+                f"{path}: the plan (commits/plan.json) has no notes of this recording; plan the store again"
+            )
+        return load_notes(path, None if expected is None else expected[recording])
 
 
 def segment_jobs(columns: Mapping[str, NDArray]) -> list[SegmentJob]:

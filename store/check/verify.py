@@ -15,13 +15,15 @@ from keybed.store.check.recompute_difference import Recompute, RecomputeDifferen
 from keybed.store.check.repair import repair
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
+from keybed.store.disk.commits import committed as committed_on_disk
+from keybed.store.disk.derived_files import derived_paths
 from keybed.store.disk.durable import sha256_of
 from keybed.store.errors import ShardDamaged, StaleDerived, StoreError
 from keybed.store.format.array_specs import ArraySpec, task_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.vocabulary import Status
 from keybed.store.option import Option
-from keybed.store.read.derived import damage, derived_arrays
+from keybed.store.read.derived import damage
 from keybed.store.read.store import Store, open_store
 from keybed.store.write.rules import broken_rules, count_statuses
 
@@ -99,8 +101,9 @@ def verify(
     """
     store = open_store(config.store, even_if_damaged=True)
     layout = Layout(store.path)
-    problems = [Problem(None, what) for what in plan_problems(store)]
-    committed = sorted(store.committed)
+    plan = [Problem(None, what) for what in plan_problems(store)]
+    problems = list(plan)
+    committed = sorted(committed_on_disk(layout))
     problems += [
         Problem(shard, "a commit for a shard that this store does not have")
         for shard in committed
@@ -108,7 +111,7 @@ def verify(
     ]
     committed = [shard for shard in committed if shard < store.n_shards]
     for number, shard in enumerate(committed):
-        problems += [Problem(shard, what) for what in shard_problems(store, shard)]
+        problems += [Problem(shard, what) for what in shard_problems(store, shard, inputs=not plan)]
         progress(number + 1, len(committed))
     bad = {problem.shard for problem in problems if problem.shard is not None}
     difference = None
@@ -139,8 +142,11 @@ def verify(
     )
 
 
-def shard_problems(store: Store, shard: int) -> list[str]:
-    """All that is wrong with one committed shard, one sentence each; empty for a sound one."""
+def shard_problems(store: Store, shard: int, *, inputs: bool = True) -> list[str]:
+    """All that is wrong with one committed shard, one sentence each; empty for a sound one.
+
+    inputs: whether to compare what it was made from with the plan, which only a sound plan allows.
+    """
     try:
         commit = store.commit(shard)
     except ShardDamaged as error:
@@ -151,6 +157,8 @@ def shard_problems(store: Store, shard: int) -> list[str]:
     damaged = list(_damaged_objects(store, commit, specs))
     if damaged:
         return damaged
+    if inputs and commit.inputs is not None and commit.inputs != store.inputs(shard):
+        return ["it was made from other notes, recordings or planned columns than the plan holds"]
     arrays = {}
     for spec in specs:
         try:
@@ -167,11 +175,14 @@ def shard_problems(store: Store, shard: int) -> list[str]:
 def _derived(store: Store) -> tuple[list[str], dict[str, str]]:
     """(paths of stale derived arrays, path → damage of the others)."""
     stale, damaged = [], {}
-    for path in derived_arrays(store.reader):
+    for path in derived_paths(Layout(store.path)):
         try:
             store.check_fresh(path)
         except StaleDerived:
             stale.append(path)
+            continue
+        except ShardDamaged as error:
+            damaged[path] = str(error)
             continue
         sentence = damage(store.reader, path)
         if sentence is not None:

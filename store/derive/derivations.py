@@ -16,12 +16,13 @@ from keybed.store.derive import moments as train_moments
 from keybed.store.derive import shard_frames
 from keybed.store.derive.moments import TrainMoments
 from keybed.store.derive.pca import Components, principal_components
-from keybed.store.disk.durable import disk_error, sync_folder, sync_tree
+from keybed.store.disk.derived_files import METADATA, seal_derived
+from keybed.store.disk.durable import disk_error, sha256_of, sync_folder, sync_tree
 from keybed.store.disk.staging import staging_folder
 from keybed.store.disk.zarr_arrays import make_array
-from keybed.store.errors import StoreError
+from keybed.store.errors import ShardDamaged, StoreError
 from keybed.store.format.array_specs import FRAMES_CHUNK_ROWS, ArraySpec
-from keybed.store.format.layout import Layout
+from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.read.derived import INT8_MISSING, missing_objects
 from keybed.store.read.store import Store, open_store
@@ -78,13 +79,14 @@ class Derivation:
         return min(self.wanted_k, int(np.prod(self.inner)))
 
     def fresh(self, path: str) -> bool:
-        """True where the array exists with all files and was made by this version from the current source bytes."""
-        if not (Layout(self.store.path).array(path) / "zarr.json").is_file() or missing_objects(
-            self.store.reader, path
-        ):
+        """True where the array exists with all files and checksums and was made by this version from the current source."""
+        try:
+            if missing_objects(self.store.reader, path):
+                return False
+            stored = self.store.reader.attributes(path)
+        except ShardDamaged:
             return False
-        stored = self.store.reader.attributes(path)
-        return all(stored.get(key) == value for key, value in self.attributes().items())
+        return METADATA in stored and all(stored.get(key) == value for key, value in self.attributes().items())
 
     def attributes(self) -> dict[str, Any]:
         """Attributes that every derived array carries."""
@@ -146,7 +148,7 @@ class Derivation:
             self.small(folder, f"{name}_components", shaped, ("component", "bin_stat", "channel"))
             self.small(folder, f"{name}_variance", pca.variances.astype(np.float32), ("component",))
             self.make_empty(folder, spec)
-            self.each_shard("projecting", shard_frames.write_projection, mean, std, vectors, spec, str(folder))
+            self.each_shard("projecting", folder, spec, shard_frames.write_projection, mean, std, vectors)
 
     def make_int8(self) -> None:
         """Make the int8 view. Offset: the train mean. Scale: the largest deviation from it in training, divided by 127."""
@@ -159,17 +161,20 @@ class Derivation:
             self.small(folder, "_int8_offset", offset, self.dims)
             self.small(folder, "_int8_scale", scale, self.dims)
             self.make_empty(folder, spec)
-            self.each_shard("int8", shard_frames.write_int8, offset, scale, spec, str(folder))
+            self.each_shard("int8", folder, spec, shard_frames.write_int8, offset, scale)
 
-    def each_shard(self, what: str, write: Callable[..., int], *arguments: Any) -> None:
-        """Call write(path, content, array, shard, *arguments) for every shard."""
+    def each_shard(self, what: str, folder: Path, spec: ArraySpec, write: Callable[..., str], *arguments: Any) -> None:
+        """Call write(path, content, array, shard, *arguments, spec, folder) for every shard, and seal the array."""
         where = (str(self.store.path), self.content, self.array)
-        tasks = [partial(write, *where, shard, *arguments) for shard in range(self.store.n_shards)]
-        self.gather(f"{self.base}: {what}", tasks)
+        shards = range(self.store.n_shards)
+        tasks = [partial(write, *where, shard, *arguments, spec, str(folder)) for shard in shards]
+        checksums = self.gather(f"{self.base}: {what}", tasks)
+        keys = (object_key(shard, len(spec.shape)) for shard in shards)
+        seal_derived(folder / spec.path, dict(zip(keys, checksums, strict=True)))
 
     def saved(self, suffix: str) -> NDArray[np.float32]:
         """A small array that an earlier step made."""
-        values: NDArray[np.float32] = open_store(self.store.path).array(f"{self.base}{suffix}")[...]
+        values: NDArray[np.float32] = open_store(self.store.path).reader.whole(f"{self.base}{suffix}")
         return values
 
     def safe_std(self) -> NDArray[np.float32]:
@@ -218,6 +223,8 @@ class Derivation:
             attributes={**self.attributes(), **extra},
         )
         make_array(LocalStore(folder), spec)[...] = values
+        key = object_key(0, values.ndim)
+        seal_derived(folder / spec.path, {key: sha256_of(folder / spec.path / key)})
 
     @contextmanager
     def staged(self) -> Iterator[Path]:

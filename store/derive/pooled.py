@@ -25,15 +25,15 @@ def pooled_step(work: Derivation) -> tuple[list[str], Callable[[], None]]:
         spec = work.rows_spec("_pooled", (n_stats, width), ("stat", "channel"), "float16", float("nan"))
         with work.staged() as folder:
             work.make_empty(folder, spec)
-            work.each_shard("pooling", _write, work.encoder.frame_states, spec, str(folder))
+            work.each_shard("pooling", folder, spec, _write, work.encoder.frame_states)
 
     return [f"{work.base}_pooled"], make
 
 
 def _write(
     path: str, content: str, array: str, shard: int, states: tuple[int, ...], spec: ArraySpec, folder: str
-) -> int:
-    """Mean over the states as float16; NaN in failed rows. Returns the bytes written."""
+) -> str:
+    """Mean over the states as float16; NaN in failed rows. Returns the chunks' checksums."""
     store = opened(path, content)
     rows = np.arange(*store.shard_range(shard))
     total: NDArray[np.float32] | float = 0.0

@@ -69,8 +69,8 @@ def write_projection(
     vectors: NDArray[np.float32],
     spec: ArraySpec,
     folder: str,
-) -> int:
-    """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns the bytes written."""
+) -> str:
+    """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns the chunks' checksums."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     projected = np.zeros((*chosen.shape, len(vectors)), np.float16)
     flat = standardised(values, mean, std).reshape(len(values), -1)
@@ -88,8 +88,8 @@ def write_int8(
     scale: NDArray[np.float32],
     spec: ArraySpec,
     folder: str,
-) -> int:
-    """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns the bytes written."""
+) -> str:
+    """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns the chunks' checksums."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     small = np.zeros((*chosen.shape, *offset.shape), np.int8)
     small[chosen] = np.clip(np.rint((values - offset) / scale), -127, 127).astype(np.int8)
@@ -103,11 +103,11 @@ def _failed(path: str, content: str, shard: int) -> NDArray[np.bool_]:
     return failed
 
 
-def write_rows(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> int:
-    """Write one shard of a derived array into the staging folder. Returns the bytes written."""
+def write_rows(spec: ArraySpec, shard: int, values: np.ndarray, path: str, content: str, folder: str) -> str:
+    """Write one shard of a derived array into the staging folder. Returns the checksums of its chunks."""
     start, _ = opened(path, content).shard_range(shard)
     target = Path(folder, spec.path, object_key(shard, len(spec.shape)))
-    data = encode_shard(target.parent, spec, shard, start, values)
+    data, chunks = encode_shard(target.parent, spec, shard, start, values)
     partial, _ = write_aside(target, data)
     partial.replace(target)
-    return data.nbytes
+    return chunks

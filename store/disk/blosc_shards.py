@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -60,9 +60,15 @@ class DirectArray:
             return None
         return DirectArray(folder, array.shape, rows, tuple(sharding["chunk_shape"]), array.dtype)
 
-    def read_into(self, selection: tuple[slice, ...], out: np.ndarray) -> None:
+    def read_into(
+        self,
+        selection: tuple[slice, ...],
+        out: np.ndarray,
+        expected: Callable[[int], str | None] = lambda shard: None,
+    ) -> None:
         """Decode [start, stop) along every axis into `out`, contiguous and of that shape.
 
+        expected: shard → the checksums that its chunks must have, as `chunk_checksums` gives them, or None.
         Raises Damaged, FileNotFoundError, RuntimeError (Blosc).
         """
         if not out.size:
@@ -72,18 +78,35 @@ class DirectArray:
             first = shard * self.shard_rows
             start, stop = max(rows.start, first), min(rows.stop, first + self.shard_rows)
             wanted = (slice(start - first, stop - first), *inner)
-            self._read_shard(shard, wanted, out[start - rows.start : stop - rows.start])
+            self._read_shard(shard, wanted, out[start - rows.start : stop - rows.start], expected(shard))
 
-    def _read_shard(self, shard: int, wanted: tuple[slice, ...], out: np.ndarray) -> None:
+    def chunk_checksums(self, data: memoryview) -> str:
+        """The crc32c of every chunk of one encoded shard in the order of its index, 8 hex digits each.
+
+        `ffffffff` for a chunk that was never written, as beyond the last row. data: as `encode_shard` made it.
+        """
+        stored = np.frombuffer(data, np.uint8)
+        index = _checked(stored[-self._index_bytes :]).view("<u8").reshape(-1, 2)
+        words = np.full((len(index), _CRC_BYTES), 0xFF, np.uint8)
+        written = index[:, 0] != np.uint64(2**64 - 1)
+        ends = index[written].sum(axis=1).astype(np.int64)
+        words[written] = stored[ends[:, None] - np.arange(1, _CRC_BYTES + 1)]  # big-endian, as one reads numbers
+        return words.tobytes().hex()
+
+    def _read_shard(self, shard: int, wanted: tuple[slice, ...], out: np.ndarray, expected: str | None) -> None:
         path = self.folder / object_key(shard, len(self.shape))
         file = os.open(path, os.O_RDONLY)
         try:
             index = self._index(file)
-            jobs = [(index[at], overlap, chunk) for at, overlap, chunk in self._chunks(wanted)]
+            checksums = None if expected is None else self._checksums(expected, index.shape[:-1])
+            jobs = [
+                (index[at], None if checksums is None else int(checksums[at]), overlap, chunk)
+                for at, overlap, chunk in self._chunks(wanted)
+            ]
 
-            def decode(job: tuple[NDArray[np.uint64], tuple[slice, ...], tuple[slice, ...]]) -> None:
-                (offset, length), within, where = job
-                self._decode(file, int(offset), int(length), within, out[where])
+            def decode(job: tuple[NDArray[np.uint64], int | None, tuple[slice, ...], tuple[slice, ...]]) -> None:
+                (offset, length), checksum, within, where = job
+                self._decode(file, int(offset), int(length), within, out[where], checksum)
 
             if len(jobs) == 1:
                 decode(jobs[0])
@@ -94,14 +117,29 @@ class DirectArray:
         finally:
             os.close(file)
 
+    def _checksums(self, expected: str, counts: tuple[int, ...]) -> NDArray[np.uint32]:
+        words = np.frombuffer(bytes.fromhex(expected), ">u4")
+        if words.size != int(np.prod(counts)):
+            raise Damaged(f"{int(np.prod(counts))} chunks, recorded were {words.size}")
+        return words.reshape(counts)
+
     def _index(self, file: int) -> NDArray[np.uint64]:
         """Offset and length of every chunk in the file, uint64 (chunks along axis 0, …, 2)."""
-        counts = [-(-n // c) for n, c in zip((self.shard_rows, *self.shape[1:]), self.chunk, strict=True)]
-        length = 16 * int(np.prod(counts)) + _CRC_BYTES
+        length = self._index_bytes
         size = os.fstat(file).st_size
         if size < length:
             raise Damaged(f"{size} bytes, too short for an index of {length}")
-        return _checked(_read(file, size - length, np.empty(length, np.uint8))).view("<u8").reshape(*counts, 2)
+        index = _checked(_read(file, size - length, np.empty(length, np.uint8)))
+        return index.view("<u8").reshape(*self._counts, 2)
+
+    @property
+    def _counts(self) -> tuple[int, ...]:
+        """Chunks of a shard along each axis."""
+        return tuple(-(-n // c) for n, c in zip((self.shard_rows, *self.shape[1:]), self.chunk, strict=True))
+
+    @property
+    def _index_bytes(self) -> int:
+        return 16 * int(np.prod(self._counts)) + _CRC_BYTES
 
     def _chunks(
         self, wanted: tuple[slice, ...]
@@ -116,12 +154,21 @@ class DirectArray:
                 where.append(slice(start - part.start, stop - part.start))
             yield at, tuple(within), tuple(where)
 
-    def _decode(self, file: int, offset: int, length: int, within: tuple[slice, ...], out: np.ndarray) -> None:
+    def _decode(
+        self, file: int, offset: int, length: int, within: tuple[slice, ...], out: np.ndarray, checksum: int | None
+    ) -> None:
         from numcodecs.blosc import Blosc
 
-        if offset + length > os.fstat(file).st_size:  # both are 2^64 − 1 for a chunk that was never written
+        if (
+            length < _CRC_BYTES or offset + length > os.fstat(file).st_size
+        ):  # both are 2^64 − 1 for a chunk that was never written
             raise Damaged(f"a chunk of {length} bytes at {offset} is beyond the end of the file")
-        packed = _checked(_read(file, offset, _scratch("packed", length)))
+        stored = _read(file, offset, _scratch("packed", length))
+        if checksum is not None and _crc(stored) != checksum:
+            raise Damaged(
+                f"the chunk at byte {offset} is not the one that was written here: another file took its place"
+            )
+        packed = _checked(stored)
         n_bytes = int(np.prod(self.chunk)) * self.dtype.itemsize
         if len(packed) < _BLOSC_HEADER or int(packed[4:8].view("<u4")[0]) != n_bytes:
             raise Damaged(f"the chunk at byte {offset} does not hold {n_bytes} bytes")
@@ -143,10 +190,15 @@ def _checked(stored: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The bytes without their crc32c. Raises Damaged where it does not match."""
     import google_crc32c
 
-    payload, crc = stored[:-_CRC_BYTES], stored[-_CRC_BYTES:]
-    if google_crc32c.value(payload) != int.from_bytes(crc.tobytes(), "little"):
+    payload = stored[:-_CRC_BYTES]
+    if google_crc32c.value(payload) != _crc(stored):
         raise Damaged("a checksum (crc32c) does not match its bytes")
     return payload
+
+
+def _crc(stored: NDArray[np.uint8]) -> int:
+    """The crc32c at the end of a chunk or an index."""
+    return int.from_bytes(stored[-_CRC_BYTES:].tobytes(), "little")
 
 
 _local = threading.local()

@@ -5,22 +5,22 @@ Only names are compared, with one listing per folder, so that opening stays quic
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import Layout, object_key
 
 
-def missing_files(layout: Layout, specs: Sequence[ArraySpec], committed: Iterable[int]) -> list[str]:
-    """Missing files that the plan wrote or that the commits of these shards list, as paths within the store."""
+def missing_files(
+    layout: Layout, specs: Sequence[ArraySpec], planned: Iterable[str], committed: Iterable[int]
+) -> list[str]:
+    """Missing files that the plan wrote or that the commits of these shards list, as paths within the store.
+
+    planned: the paths that commits/plan.json lists.
+    """
     missing = [name for name in ("recordings.json", "places.json") if not (layout.root / name).is_file()]
     notes = {entry.name for entry in layout.notes.iterdir()} if layout.notes.is_dir() else set()
-    if layout.plan_commit.is_file():
-        planned = json.loads(layout.plan_commit.read_bytes())["objects"]
-        missing += [name for name in planned if name.startswith("notes/") and name.removeprefix("notes/") not in notes]
-    else:
-        missing.append("commits/plan.json")
+    missing += [name for name in planned if name.startswith("notes/") and name.removeprefix("notes/") not in notes]
     shards = sorted(committed)
     for spec in specs:
         folder = layout.array(spec.path)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from keybed.store.disk.blosc_shards import DirectArray
 from keybed.store.errors import StoreError
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import object_key
@@ -55,11 +56,12 @@ def make_array(store: Any, spec: ArraySpec) -> Any:
         )
 
 
-def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> memoryview:
-    """The bytes of one shard as zarr-python would write them to disk.
+def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> tuple[memoryview, str]:
+    """The bytes of one shard as zarr-python would write them to disk, and `DirectArray.chunk_checksums` of them.
 
     folder: the array's; its `zarr.json` decides chunks and codecs, so that all shards of a store agree even if another
-    version planned it. values: (rows of the shard, …) in the array's dtype. Equal values give equal bytes.
+    version planned it. values: (rows of the shard, …) in the array's dtype. Equal values give equal bytes. The checksums
+    are empty for an array that `blosc_shards` does not read.
     """
     import zarr
     from zarr.core.buffer import default_buffer_prototype
@@ -75,7 +77,9 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
     expected = object_key(shard, len(spec.shape))
     if key != expected:
         raise StoreError(f"{spec.path}: rows from {start} became the object {key}, not {expected}")
-    return memoryview(objects[key].to_bytes())
+    data = memoryview(objects[key].to_bytes())
+    direct = DirectArray.of(array, folder) if array.shards else None
+    return data, "" if direct is None else direct.chunk_checksums(data)
 
 
 def open_for_reading(features: Path, path: str) -> Any:

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
+from keybed.store.format.recipe_rules import recipe_problems
+
 FORMAT_VERSION = 1
 
 
@@ -95,17 +97,24 @@ class Recipe:
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Recipe:
-        """Inverse of `to_json`. Raises ValueError naming unknown or missing fields."""
+        """Inverse of `to_json`. Raises ValueError naming unknown or missing fields and names and numbers out of bounds."""
         _same_fields(Recipe, data)
+        if not isinstance(data["encoders"], list):
+            raise ValueError("encoders is no list")
         encoders = []
         for item in data["encoders"]:
             _same_fields(EncoderSpec, item)
             tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
             encoders.append(EncoderSpec(**tuples))
+        problems = list(recipe_problems(data))
+        if problems:
+            raise ValueError("; ".join(problems[:4]))
         return Recipe(**{**data, "encoders": tuple(encoders)})
 
 
 def _same_fields(kind: type, data: Mapping[str, Any]) -> None:
+    if not isinstance(data, Mapping):
+        raise ValueError(f"{kind.__name__}: no JSON object")
     wanted, given = {f.name for f in fields(kind)}, set(data)
     if wanted != given:
         raise ValueError(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from keybed.store.disk.commits import Commit, committed, read_commit
+from keybed.store.disk.durable import sha256_of
+from keybed.store.disk.planned_files import PlannedFiles
 from keybed.store.errors import Incomplete, ShardDamaged
 from keybed.store.format import shards
 from keybed.store.format.array_specs import ArraySpec, array_specs, plan_written
@@ -13,8 +15,9 @@ from keybed.store.format.recipe import Recipe
 class CommittedShards:
     """Row ranges, commits and files of the shards of one store. Commits are read once and kept in memory."""
 
-    def __init__(self, layout: Layout, recipe: Recipe) -> None:
+    def __init__(self, layout: Layout, recipe: Recipe, planned_files: PlannedFiles) -> None:
         self.layout = layout
+        self.planned_files = planned_files
         self.fingerprint = recipe.fingerprint
         self.specs: tuple[ArraySpec, ...] = array_specs(recipe)
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
@@ -25,8 +28,8 @@ class CommittedShards:
 
     @property
     def numbers(self) -> frozenset[int]:
-        """Shards that have a commit now; the folder is listed at every call."""
-        return committed(self.layout)
+        """Shards of this store that have a commit now; the folder is listed at every call."""
+        return frozenset(shard for shard in committed(self.layout) if shard < self.n_shards)
 
     def rows_of(self, shard: int) -> tuple[int, int]:
         """Rows (start, stop) of a shard. Raises IndexError for a shard that does not exist."""
@@ -46,27 +49,32 @@ class CommittedShards:
         self._commits.pop(shard, None)
         self._checked = {(checked, path) for checked, path in self._checked if checked != shard}
 
-    def check_file(self, path: str, shard: int, rank: int) -> None:
-        """Check that the file of one shard of the array at `path` exists and is as long as its commit says.
+    def check_file(self, path: str, shard: int, rank: int, *, by_chunks: bool) -> str | None:
+        """Check that the file of one shard of the array at `path` is the committed one; each is checked once.
 
-        Each (shard, array) is checked once. rank: the number of the array's dimensions. Raises Incomplete, ShardDamaged.
+        by_chunks: the caller compares each chunk with the checksums that are returned, so that the file's length is
+        enough here. Otherwise, and where the commit has no such checksums, the whole file is read and compared. rank: the
+        number of the array's dimensions. Raises Incomplete, ShardDamaged.
         """
-        if (shard, path) in self._checked or path in self._planned:
-            return
-        root = self.layout.root
+        if path in self._planned:  # the whole column lies in one file
+            self.planned_files.check(f"features.zarr/{path}/{object_key(0, rank)}")
+            return None
         key = f"{path}/{object_key(shard, rank)}"
-        file = self.layout.features / key
-        if path.startswith("derived/"):
-            if not file.is_file():
-                raise ShardDamaged(f"{file} is missing: `keybed derive {root}` makes it again")
-            self._checked.add((shard, path))
-            return
         stored = self.commit(shard).objects.get(key)
+        chunks = stored.chunks if stored is not None and by_chunks and stored.chunks else None
+        if (shard, path) in self._checked:
+            return chunks
+        file, root = self.layout.features / key, self.layout.root
         length = file.stat().st_size if file.is_file() else None
+        wrong = None
         if stored is None or length != stored.bytes:
             actual = "missing" if length is None else f"{length} bytes long"
+            wrong = f"is {actual}, its commit says {f'{stored.bytes} bytes' if stored else 'nothing about it'}"
+        elif chunks is None and sha256_of(file) != stored.sha256:
+            wrong = "is not the file that was committed (sha256 differs)"
+        if wrong is not None:
             raise ShardDamaged(
-                f"{file} is {actual}, its commit says {f'{stored.bytes} bytes' if stored else 'nothing about it'}: run "
-                f"`keybed verify {root} --repair`, then `keybed extract {root} --shards {shard}`"
+                f"{file} {wrong}: run `keybed verify {root} --repair`, then `keybed extract {root} --shards {shard}`"
             )
         self._checked.add((shard, path))
+        return chunks

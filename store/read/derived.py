@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.store.counted import counted
+from keybed.store.disk.derived_files import derived_metadata
 from keybed.store.errors import ShardDamaged
 from keybed.store.format.layout import object_key
 from keybed.store.read.reader import Reader
@@ -25,18 +25,9 @@ class Moments:
     std: NDArray[np.float32]
 
 
-def derived_arrays(reader: Reader) -> list[str]:
-    """Paths of all derived arrays, fresh or stale, those without a row axis included."""
-    root = reader.layout.features
-    files = sorted((root / "derived").rglob("zarr.json"))
-    arrays = [file.parent for file in files if json.loads(file.read_bytes())["node_type"] == "array"]
-    return [folder.relative_to(root).as_posix() for folder in arrays]
-
-
 def missing_objects(reader: Reader, path: str) -> list[str]:
     """Names of the files that a derived array should have and has not; files that exist are not read."""
-    folder = reader.layout.array(path)
-    metadata = json.loads((folder / "zarr.json").read_bytes())
+    folder, metadata = reader.layout.array(path), derived_metadata(reader.layout, path)
     by_row = metadata["dimension_names"][0] == "row"
     numbers = range(reader.shards.n_shards) if by_row else (0,)
     keys = [object_key(number, len(metadata["shape"])) for number in numbers]
@@ -45,17 +36,16 @@ def missing_objects(reader: Reader, path: str) -> list[str]:
 
 def damage(reader: Reader, path: str) -> str | None:
     """Read all of a fresh derived array; a sentence about what is damaged, or None."""
-    missing = missing_objects(reader, path)
-    if missing:
-        return f"missing: {counted(len(missing), 'file')}, e.g. {missing[0]}"
-    array = reader.array(path)
     try:
-        if array.metadata.dimension_names[0] == "row":
+        missing = missing_objects(reader, path)
+        if missing:
+            return f"missing: {counted(len(missing), 'file')}, e.g. {missing[0]}"
+        if reader.array(path).metadata.dimension_names[0] == "row":
             for shard in range(reader.shards.n_shards):
                 reader.read(path, np.arange(*reader.shards.rows_of(shard)))
         else:
-            array[...]
-    except (RuntimeError, ValueError, OSError, ShardDamaged) as error:
+            reader.whole(path)
+    except (ShardDamaged, IndexError) as error:
         return f"it cannot be decoded ({error})"
     return None
 
@@ -63,12 +53,12 @@ def damage(reader: Reader, path: str) -> str | None:
 def moments(reader: Reader, encoder: str, kind: str = "frames") -> Moments:
     """Train-split moments of one encoder's `frames` (bin_stat, channel) or `layers` (stat, state, channel)."""
     base = f"derived/{encoder}/{kind}"
-    return Moments(reader.array(f"{base}_mean")[...], reader.array(f"{base}_std")[...])
+    return Moments(reader.whole(f"{base}_mean"), reader.whole(f"{base}_std"))
 
 
 def from_int8(reader: Reader, path: str, values: NDArray[np.int8]) -> NDArray[np.float32]:
     """offset + scale × value; see `Store.from_int8`."""
-    offset, scale = reader.array(f"{path}_offset")[...], reader.array(f"{path}_scale")[...]
+    offset, scale = reader.whole(f"{path}_offset"), reader.whole(f"{path}_scale")
     numbers = offset + scale * values.astype(np.float32)
     missing = values == INT8_MISSING
     if missing.any():

@@ -6,7 +6,6 @@ A path such as `audio/mert/layers` names an array of the Zarr group. A derived a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +15,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keybed.store.disk.blosc_shards import DirectArray
+from keybed.store.disk.derived_files import (
+    DerivedFiles,
+    checksums_of,
+    derive_again,
+    derived_attributes,
+    derived_paths,
+    has_rows,
+)
+from keybed.store.disk.planned_files import PlannedFiles, inside
 from keybed.store.disk.zarr_arrays import open_for_reading, read_into
 from keybed.store.errors import NoSuchFeature, ShardDamaged, StaleDerived
 from keybed.store.format.feature import Feature, parse_feature
@@ -24,15 +32,20 @@ from keybed.store.format.recipe import Recipe, fingerprint
 from keybed.store.format.shards import shards_of_range
 from keybed.store.read.committed import CommittedShards
 
+UNREADABLE = (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, IndexError)
+"""What zarr-python and numcodecs raise for damaged metadata and chunks."""
+
 
 class Reader:
     """Open arrays of one store. Reading is thread-safe; nothing is written."""
 
-    def __init__(self, layout: Layout, recipe: Recipe) -> None:
+    def __init__(self, layout: Layout, recipe: Recipe, planned_files: PlannedFiles) -> None:
         self.layout = layout
-        self.shards = CommittedShards(layout, recipe)
+        self.planned_files = planned_files
+        self.shards = CommittedShards(layout, recipe, planned_files)
         self._arrays: dict[str, Any] = {}
         self._direct: dict[str, DirectArray | None] = {}
+        self._derived: dict[str, DerivedFiles] = {}
 
     @property
     def path(self) -> Path:
@@ -43,30 +56,29 @@ class Reader:
     def features(self) -> list[str]:
         """Paths of the arrays with one entry per row that hold features or their masks, `derived/…` included."""
         planned = [spec.path for spec in self.shards.specs if not spec.path.startswith("row/")]
-        derived = self.layout.features / "derived"
-        folders = sorted(file.parent for file in derived.rglob("zarr.json")) if derived.is_dir() else []
-        return planned + [
-            folder.relative_to(self.layout.features).as_posix()
-            for folder in folders
-            if json.loads((folder / "zarr.json").read_bytes()).get("dimension_names", [None])[0] == "row"
-        ]
+        return planned + [path for path in derived_paths(self.layout) if has_rows(self.layout, path)]
 
     def array(self, path: str) -> Any:
-        """The Zarr array at a path, read-only. Raises NoSuchFeature listing those that exist, StaleDerived."""
+        """The Zarr array at a path, read-only. Raises NoSuchFeature listing those that exist, StaleDerived, ShardDamaged."""
         if path not in self._arrays:
-            if not (self.layout.array(path) / "zarr.json").is_file():
+            if not inside(path) or not (self.layout.array(path) / "zarr.json").is_file():
                 raise NoSuchFeature(f"{self.path} holds no {path!r}; it has {', '.join(self.features)}")
             if path.startswith("derived/"):
                 self.check_fresh(path)
-            array = open_for_reading(self.layout.features, path)
-            self._direct[path] = DirectArray.of(array, self.layout.array(path)) if array.shards else None
+                self._derived[path] = checksums_of(self.layout, path)
+            else:
+                self.planned_files.check(f"features.zarr/{path}/zarr.json")
+            try:
+                array = open_for_reading(self.layout.features, path)
+                self._direct[path] = DirectArray.of(array, self.layout.array(path)) if array.shards else None
+            except UNREADABLE as error:
+                raise self._damaged(path, "zarr.json", error) from error
             self._arrays[path] = array
         return self._arrays[path]
 
     def attributes(self, path: str) -> dict[str, Any]:
-        """Attributes of one array, from its metadata file."""
-        attributes: dict[str, Any] = json.loads((self.layout.array(path) / "zarr.json").read_bytes())["attributes"]
-        return attributes
+        """Attributes of one derived array, from its metadata file. Raises ShardDamaged."""
+        return derived_attributes(self.layout, path)
 
     def source_fingerprint(self, sources: Sequence[str]) -> str:
         """sha256 of the recipe and of the checksums of all shards of the arrays at `sources`. Raises Incomplete."""
@@ -80,8 +92,13 @@ class Reader:
     def check_fresh(self, path: str) -> None:
         """Raises StaleDerived where the arrays that a derived array was made from have changed since."""
         attributes = self.attributes(path)
-        sources = attributes["sources"]
-        if attributes["source_fingerprint"] != self.source_fingerprint(sources):
+        sources = attributes.get("sources")
+        known = {spec.path for spec in self.shards.specs}
+        if not isinstance(sources, list) or not set(map(str, sources)) <= known:
+            raise ShardDamaged(
+                f"{path} of {self.path} does not say which arrays it was made from: {derive_again(self.layout)}"
+            )
+        if attributes.get("source_fingerprint") != self.source_fingerprint(sources):
             raise StaleDerived(
                 f"{path} was made from other data than {self.path} holds now ({', '.join(sources)}): "
                 f"`keybed derive {self.path}` makes it again"
@@ -122,23 +139,40 @@ class Reader:
         """Read rows [start, stop) into `out`, all axes kept, and return it. Raises Incomplete, ShardDamaged."""
         array, direct = self.array(feature.path), self._direct[feature.path]
         inner, _ = feature.selection(array.metadata.dimension_names, array.shape)
+        chunks: dict[int, str | None] = {}
         for shard in shards_of_range(start, stop, self.shards.shard_rows):
-            self.shards.check_file(feature.path, shard, len(array.shape))
+            chunks[shard] = self._check_file(feature.path, shard, len(array.shape), by_chunks=direct is not None)
         try:
             if direct is None:
                 read_into(array, (slice(start, stop), *inner), out)
             else:
-                direct.read_into((slice(start, stop), *inner), out)
-        except (RuntimeError, ValueError, OSError) as error:
-            raise self._damaged(feature.path, start, stop, error) from error
+                direct.read_into((slice(start, stop), *inner), out, chunks.__getitem__)
+        except UNREADABLE as error:
+            raise self._damaged(feature.path, f"rows {start}–{stop - 1}", error) from error
         return out
 
-    def _damaged(self, path: str, start: int, stop: int, error: Exception) -> ShardDamaged:
+    def whole(self, path: str) -> np.ndarray:
+        """All of an array that lies in one file: a planned column, or a small derived array. Raises ShardDamaged."""
+        array = self.array(path)
+        self._check_file(path, 0, len(array.shape), by_chunks=False)
+        try:
+            values: np.ndarray = array[...]
+        except UNREADABLE as error:
+            raise self._damaged(path, "all of it", error) from error
+        return values
+
+    def _check_file(self, path: str, shard: int, rank: int, *, by_chunks: bool) -> str | None:
+        """Check one file; see `CommittedShards.check_file`."""
         if path.startswith("derived/"):
-            advice = f"`keybed verify {self.path} --repair` removes it, `keybed derive {self.path}` makes it again"
+            return self._derived[path].check(shard, rank, by_chunks=by_chunks)
+        return self.shards.check_file(path, shard, rank, by_chunks=by_chunks)
+
+    def _damaged(self, path: str, part: str, error: Exception) -> ShardDamaged:
+        if path.startswith("derived/"):
+            advice = derive_again(self.layout)
         else:
             advice = f"`keybed verify {self.path} --repair` says which shards to extract again"
-        return ShardDamaged(f"{self.path}: rows {start}–{stop - 1} of {path} cannot be decoded ({error}); {advice}")
+        return ShardDamaged(f"{self.path}: {part} of {path} cannot be decoded ({error}); {advice}")
 
 
 def blocks(ascending: NDArray[np.int64], shard_rows: int, gap_rows: int = 64) -> Iterator[tuple[int, int]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +12,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
+from keybed.store.disk.json_files import read_json, read_json_object
+from keybed.store.disk.machine_paths import read_machine_paths
 from keybed.store.disk.missing_files import missing_files
-from keybed.store.errors import Incomplete, NewerFormat, NotAStore
+from keybed.store.disk.planned_files import PlannedFiles, way_out
+from keybed.store.errors import Incomplete, NewerFormat, NotAStore, ShardDamaged
 from keybed.store.format import shards
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import FORMAT_VERSION, Recipe
 from keybed.store.format.rows import Rows
+from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
 from keybed.store.read import derived
 from keybed.store.read.batches import BUFFER_ROWS, Batch, batches
@@ -32,32 +35,49 @@ class Store:
 
     path: its folder. recipe: everything that shapes a number in it; fingerprint: sha256 of the recipe. specs: its arrays.
     splits: split → rows (start, stop). `committed` is read from the disk at every call, so that a store can be
-    watched while tasks fill it.
+    watched while tasks fill it. planned_files: checksums of what `keybed plan` wrote.
     """
 
-    def __init__(self, path: Path, recipe: Recipe, group_attributes: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: Path, recipe: Recipe, splits: Mapping[str, tuple[int, int]], planned_files: PlannedFiles
+    ) -> None:
         self.path = path
         self.recipe = recipe
-        self.reader = Reader(Layout(path), recipe)
+        self.planned_files = planned_files
+        self.reader = Reader(Layout(path), recipe, planned_files)
         self.fingerprint = recipe.fingerprint
         self.specs = self.reader.shards.specs
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
         self.n_shards = self.reader.shards.n_shards
-        ranges = group_attributes["splits"].items()
-        self.splits: dict[str, tuple[int, int]] = {name: (int(start), int(stop)) for name, (start, stop) in ranges}
+        self.splits: dict[str, tuple[int, int]] = dict(splits)
         self._layout = self.reader.layout
         self._columns = RowColumns(self.reader)
 
     @cached_property
     def recordings(self) -> list[dict[str, Any]]:
         """The recordings' JSON entries, in the order of `row/recording`."""
-        entries: list[dict[str, Any]] = json.loads(self._layout.recordings.read_bytes())
+        self.planned_files.check("recordings.json")
+        try:
+            entries = read_json(self._layout.recordings)
+            if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+                raise ValueError("it is no list of recordings")
+        except (OSError, ValueError) as error:
+            raise ShardDamaged(
+                f"{self._layout.recordings} cannot be read ({error}): {way_out(self._layout)}"
+            ) from error
         return entries
 
     @property
     def machine_paths(self) -> dict[str, str]:
         """Paths of corpus, soundfont and weights on the machine that planned the store; not part of the recipe."""
-        paths: dict[str, str] = json.loads(self._layout.machine_paths.read_bytes())
+        file = self._layout.machine_paths
+        try:
+            paths = read_machine_paths(file)
+        except (OSError, ValueError) as error:
+            raise ShardDamaged(
+                f"{file} cannot be read ({error}): `keybed verify {self.path} --repair` makes it empty; then say where things "
+                "lie, for example with --soundfont FILE"
+            ) from error
         return paths
 
     @property
@@ -71,8 +91,18 @@ class Store:
         return self.reader.features
 
     def notes_path(self, recording: int) -> Path:
-        """File of one recording's notes, e.g. `notes/00017.npz`."""
-        return self._layout.notes_of(recording)
+        """File of one recording's notes, e.g. `notes/00017.npz`, after a check that it is the one that was planned.
+
+        Raises ShardDamaged.
+        """
+        file = self._layout.notes_of(recording)
+        self.planned_files.check(file.relative_to(self.path).as_posix())
+        return file
+
+    def inputs(self, shard: int) -> str | None:
+        """Fingerprint of the planned files that a shard is made from; see `PlannedFiles.inputs`."""
+        recordings = self.columns(*self.shard_range(shard))["recording"]
+        return self.planned_files.inputs(self.specs, recordings.tolist())
 
     def shard_range(self, shard: int) -> tuple[int, int]:
         """Rows (start, stop) of a shard. Raises IndexError for a shard that does not exist."""
@@ -183,50 +213,79 @@ class Store:
 
 
 def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
-    """Open a store for reading. Raises NotAStore (not a store, or only part of one) and NewerFormat.
+    """Open a store for reading. Raises NotAStore (not a store, only part of one, damaged) and NewerFormat.
 
-    even_if_damaged: do not check that every file exists; for `verify` and repair.
+    recipe.json, recordings.json and all metadata are compared with the checksums in commits/plan.json.
+    even_if_damaged: neither that, nor that every file exists; for `verify` and repair.
     """
     path = Path(path).absolute()
     layout = Layout(path)
+    recipe, group = _recipe(layout)
     try:
-        plain = json.loads(layout.recipe.read_bytes())
-        group = json.loads((layout.features / "zarr.json").read_bytes())["attributes"]["keybed"]
-    except (FileNotFoundError, NotADirectoryError) as error:
-        partly = layout.features.exists() or layout.recipe.exists()
-        what = "only part of a store (copied half-way?)" if partly else "no store"
-        raise NotAStore(
-            f"{path} is {what}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store"
-        ) from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotAStore(
-            f"{path}: recipe.json or features.zarr/zarr.json cannot be read ({error}); copy the store again"
-        ) from error
-    _check_format(path, plain, group)
+        splits = checked_splits(group["splits"], recipe.n_rows)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotAStore(f"{path}/features.zarr/zarr.json: wrong splits ({error}): {way_out(layout)}") from error
+    if even_if_damaged:
+        try:
+            planned_files = PlannedFiles.read(layout, recipe.fingerprint)
+        except NotAStore:
+            planned_files = PlannedFiles(layout, None)
+        return Store(path, recipe, splits, planned_files)
+    if not layout.plan_commit.exists():
+        raise NotAStore(_incomplete(path, ["commits/plan.json"]))
+    store = Store(path, recipe, splits, PlannedFiles.read(layout, recipe.fingerprint))
+    missing = missing_files(layout, store.specs, store.planned_files.objects or {}, store.committed)
+    if missing:
+        raise NotAStore(_incomplete(path, missing))
     try:
-        recipe = Recipe.from_json(plain["recipe"])
-    except (ValueError, KeyError, TypeError) as error:
-        raise NotAStore(f"{path}/recipe.json is not a recipe of format {FORMAT_VERSION}: {error}") from error
-    if not recipe.fingerprint == plain["fingerprint"] == group["fingerprint"]:
-        raise NotAStore(
-            f"{path}: recipe.json and features.zarr belong to different stores, or one was edited "
-            f"(fingerprints {recipe.fingerprint[:12]}, {plain['fingerprint'][:12]}, {group['fingerprint'][:12]})"
-        )
-    store = Store(path, recipe, group)
-    if not even_if_damaged:
-        missing = missing_files(layout, store.specs, store.committed if layout.commits.is_dir() else frozenset())
-        if missing:
-            raise NotAStore(
-                f"{path} is incomplete (copied half-way?): {counted(len(missing), 'file')} missing, the first is "
-                f"{missing[0]}. Copy it again, or run `keybed verify {path} --repair` to make the lost shards again"
-            )
+        for name in store.planned_files.objects or {}:
+            if name.endswith(".json"):
+                store.planned_files.check(name)
+    except ShardDamaged as error:
+        raise NotAStore(str(error)) from error
     return store
 
 
-def _check_format(path: Path, plain: Any, group: Any) -> None:
-    version = max(int(group["format_version"]), int(plain["recipe"]["format_version"]))
+def _incomplete(path: Path, missing: Sequence[str]) -> str:
+    return (
+        f"{path} is incomplete (copied half-way?): {counted(len(missing), 'file')} missing, the first is {missing[0]}. Copy "
+        f"it again, or run `keybed verify {path} --repair` to make the lost shards again"
+    )
+
+
+def _recipe(layout: Layout) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe, and the attributes of the group. Raises NotAStore, NewerFormat."""
+    path = layout.root
+    try:
+        plain = read_json_object(layout.recipe)
+        group = read_json_object(layout.features / "zarr.json")["attributes"]["keybed"]
+        version = max(int(group["format_version"]), int(plain["recipe"]["format_version"]))
+    except (FileNotFoundError, NotADirectoryError) as error:
+        partly = layout.features.exists() or layout.recipe.exists()
+        what = "only part of a store (copied half-way?)" if partly else "no store"
+        repair = f" or `keybed verify {path} --repair` restores it" if partly else ""
+        raise NotAStore(
+            f"{path} is {what}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store{repair}"
+        ) from error
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotAStore(
+            f"{path}: recipe.json or features.zarr/zarr.json cannot be read ({error}): {way_out(layout)}"
+        ) from error
     if version > FORMAT_VERSION:
         raise NewerFormat(f"{path} has format {version}, this Keybed reads up to {FORMAT_VERSION}: update Keybed")
+    try:
+        recipe = Recipe.from_json(plain["recipe"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise NotAStore(
+            f"{path}/recipe.json is not a recipe of format {FORMAT_VERSION} ({error}): {way_out(layout)}"
+        ) from error
+    ours, file, features = recipe.fingerprint, str(plain.get("fingerprint")), str(group.get("fingerprint"))
+    if not ours == file == features:
+        raise NotAStore(
+            f"{path}: recipe.json and features.zarr belong to different stores, or one was edited "
+            f"(fingerprints {ours[:12]}, {file[:12]}, {features[:12]}): {way_out(layout)}"
+        )
+    return recipe, group
 
 
 def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -78,6 +78,7 @@ def commit_shard(
         statuses=count_statuses(ready["row/status"]),
         failures=dict(failures),
         facts=dict(facts),
+        inputs=store.inputs(shard),
     )
     try:
         write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
@@ -95,9 +96,9 @@ def _stage(
 ) -> tuple[Path, tuple[Path, str, StoredObject]]:
     key = object_key(shard, len(spec.shape))
     target = layout.array(spec.path) / key
-    data = encode_shard(target.parent, spec, shard, start, values)
+    data, chunks = encode_shard(target.parent, spec, shard, start, values)
     partial, digest = write_aside(target, data)
-    return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest))
+    return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest, chunks))
 
 
 def _write_log(layout: Layout, claim: Claim, n_rows: int, details: dict[str, Any]) -> None:

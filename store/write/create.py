@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -10,15 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from keybed.store.counted import counted
 from keybed.store.disk.durable import canonical, disk_error, sha256_of, sync_folder, sync_tree, write_durably
+from keybed.store.disk.planned_files import plan_bytes
+from keybed.store.disk.planned_metadata import make_metadata, recipe_bytes
 from keybed.store.disk.staging import staging_folder
-from keybed.store.disk.zarr_arrays import make_array
 from keybed.store.errors import NotAStore, PlanRefused, RecipeMismatch
 from keybed.store.format.array_specs import ArraySpec, array_specs, plan_written
 from keybed.store.format.layout import Layout
-from keybed.store.format.recipe import FORMAT_VERSION, Recipe, differences
-from keybed.store.format.vocabulary import SPLITS, TIERS, Status
+from keybed.store.format.recipe import Recipe, differences
+from keybed.store.format.recipe_rules import recipe_problems
+from keybed.store.format.splits import checked_splits
+from keybed.store.format.vocabulary import SPLITS
 from keybed.store.read.store import Store, open_store
 
 
@@ -40,6 +41,9 @@ def create(
     Raises RecipeMismatch naming every difference, NotAStore where the folder holds other files, PlanRefused, NoDiskSpace.
     """
     path = Path(path).absolute()
+    problems = list(recipe_problems(recipe.to_json()))
+    if problems:
+        raise PlanRefused(f"{path} cannot be planned: {'; '.join(problems)}")
     specs = array_specs(recipe)
     columns = _checked_columns(plan_written(specs), planned)
     _check_ranges(split_ranges, recipe.n_rows)
@@ -85,44 +89,24 @@ def _fill(
 
     for folder in (layout.notes, layout.claims, layout.commits, layout.logs):
         folder.mkdir()
-    layout.recipe.write_bytes(canonical({"fingerprint": recipe.fingerprint, "recipe": recipe.to_json()}))
+    layout.recipe.write_bytes(recipe_bytes(recipe))
     layout.recordings.write_bytes(canonical([dict(recording) for recording in recordings]))
     layout.machine_paths.write_bytes(canonical(dict(machine_paths)))
 
-    folder = zarr.storage.LocalStore(layout.features)
-    attributes = {
-        "format_version": FORMAT_VERSION,
-        "fingerprint": recipe.fingerprint,
-        "recipe": recipe.to_json(),
-        "splits": {name: list(split_ranges[name]) for name in split_ranges},
-        "legend": {
-            "split": dict(zip(SPLITS, range(len(SPLITS)), strict=True)),
-            "tier": dict(zip(TIERS, range(len(TIERS)), strict=True)),
-            "status": {status.name: int(status) for status in Status},
-        },
-    }
-    zarr.create_group(folder, attributes={"keybed": json.loads(canonical(attributes))})
-    for group in sorted({parent for spec in specs for parent in _parents(spec.path)}):
-        zarr.create_group(folder, path=group)
+    arrays = make_metadata(zarr.storage.LocalStore(layout.features), recipe, specs, split_ranges)
     for spec in specs:
-        array = make_array(folder, spec)
         layout.array(spec.path).mkdir(exist_ok=True)
         if spec.writer == "plan":
-            array[...] = columns[spec.path]
+            arrays[spec.path][...] = columns[spec.path]
     if write_notes is not None:
         write_notes(layout.notes)
     planned = [layout.recipe, layout.recordings, *layout.features.rglob("*"), *layout.notes.rglob("*")]
-    objects = {
-        file.relative_to(layout.root).as_posix(): {"bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    objects: dict[str, bytes | tuple[int, str]] = {
+        file.relative_to(layout.root).as_posix(): (file.stat().st_size, sha256_of(file))
         for file in sorted(planned)
         if file.is_file()
     }
-    layout.plan_commit.write_bytes(canonical({"recipe": recipe.fingerprint, "objects": objects}))
-
-
-def _parents(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: i + 1]) for i in range(len(parts))]
+    layout.plan_commit.write_bytes(plan_bytes(recipe.fingerprint, objects))
 
 
 def refuse_foreign(path: str | Path) -> None:
@@ -172,12 +156,7 @@ def _checked_columns(specs: Sequence[ArraySpec], planned: Mapping[str, np.ndarra
 def _check_ranges(split_ranges: Mapping[str, tuple[int, int]], n_rows: int) -> None:
     if tuple(split_ranges) != SPLITS:
         raise PlanRefused(f"split ranges {tuple(split_ranges)}: need exactly {SPLITS}, in this order")
-    expected = 0
-    for name, (start, stop) in split_ranges.items():
-        if start != expected or stop < start:
-            raise PlanRefused(
-                f"split {name} is rows {start}–{stop}, but must start at {expected}: ranges must leave no gap"
-            )
-        expected = stop
-    if expected != n_rows:
-        raise PlanRefused(f"splits end at row {expected}, the recipe has {counted(n_rows, 'row')}")
+    try:
+        checked_splits({name: (int(start), int(stop)) for name, (start, stop) in split_ranges.items()}, n_rows)
+    except ValueError as error:
+        raise PlanRefused(str(error)) from error

@@ -198,4 +198,4 @@ def test_a_shard_of_fill_values_only_is_stored_too(opened):
             start, stop = opened.shard_range(1)
             values = np.full((stop - start, *spec.shape[1:]), spec.fill_value, spec.dtype)
             folder = opened.path / "features.zarr" / spec.path
-            assert encode_shard(folder, spec, 1, start, values).nbytes > 0, spec.path
+            assert encode_shard(folder, spec, 1, start, values)[0].nbytes > 0, spec.path
