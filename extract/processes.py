@@ -1,4 +1,4 @@
-"""Pools of worker processes that start quickly, leave signals to their parent, and end with it."""
+"""Pools of worker processes that start quickly, leave signals to their parent, end with it, and say which of them died."""
 
 from __future__ import annotations
 
@@ -6,26 +6,102 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import wait
-from types import FrameType
-from typing import Any
+from multiprocessing.process import BaseProcess
+from types import FrameType, TracebackType
+from typing import Any, ParamSpec, TypeVar
+
+from keybed.store.errors import KeybedError
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _PRELOADED = ("keybed.extract.run.row_maker", "keybed.extract.corpus.parse")
 """Modules that the fork server imports, so that starting a worker takes a fork and not two seconds. None loads torch."""
 _HANDLED_BY_PARENT = {signal.SIGINT, signal.SIGTERM}
 """Ctrl-C and Slurm signal every process of a task; the parent decides when workers stop."""
 _GRACE_S = 10.0
+_NO_ANSWER = (BrokenProcessPool, EOFError, ConnectionError)
+"""What Python raises where a worker died: while it worked, or while it was started."""
+
+
+class WorkerDied(KeybedError):
+    """A worker process ended before it returned its result."""
+
+
+class WorkerPool(ProcessPoolExecutor):
+    """Worker processes that each call start(*arguments) once; made by `process_pool`.
+
+    task: what the workers do, such as "renders rows". advice: what a user can do when one of them was killed. Raises
+    WorkerDied, from `submit`, `result` and the end of a `with` block, where a worker ended before its work was done.
+    """
+
+    def __init__(
+        self, n_workers: int, task: str, advice: str, start: Callable[..., None] | None, arguments: tuple[Any, ...]
+    ) -> None:
+        context = multiprocessing.get_context("forkserver")
+        super().__init__(n_workers, mp_context=context, initializer=_begin, initargs=(start, arguments))
+        self._n_workers, self._task, self._advice = n_workers, task, advice
+        self._workers: list[BaseProcess] = []
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """As the base class does. A signal that comes while a worker is being started is handled after it has started.
+
+        Otherwise Ctrl-C would leave half a request at the fork server, which answers it with a traceback.
+        """
+        try:
+            if len(self._workers) >= self._n_workers:
+                return super().submit(fn, *args, **kwargs)
+            with _signals_afterwards():
+                others = set(multiprocessing.active_children())
+                future = super().submit(fn, *args, **kwargs)
+                self._workers += set(multiprocessing.active_children()) - others
+            return future
+        except _NO_ANSWER as error:
+            raise self._died() from error
+
+    def result(self, future: Future[R], timeout: float | None = None) -> R:
+        """`future.result`, with WorkerDied where the worker died."""
+        try:
+            return future.result(timeout)
+        except BrokenProcessPool as error:
+            raise self._died() from error
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Wait for the running work; where an error ends the block, cancel what has not begun. Raises WorkerDied."""
+        self.shutdown(cancel_futures=error is not None)
+        if isinstance(error, (WorkerDied, *_NO_ANSWER)):
+            # Only now: two threads that ask for the status of one process take it from each other.
+            raise self._died([worker for worker in self._workers if worker.exitcode]) from error
+
+    def _died(self, ended: list[BaseProcess] | None = None) -> WorkerDied:
+        codes = {worker.pid: worker.exitcode or 0 for worker in ended or ()}
+        # A pool that lost a worker ends the others itself; they end with status 1.
+        killed = [f"process {pid}, {signal.Signals(-code).name}" for pid, code in codes.items() if code < 0]
+        which = f" ({'; '.join(killed)})" if killed else ""
+        return WorkerDied(
+            f"a process that {self._task} was killed{which}, most often because memory ran out: {self._advice}, and run "
+            "the same command again"
+        )
 
 
 def process_pool(
-    n_workers: int, start: Callable[..., None] | None = None, arguments: tuple[Any, ...] = ()
-) -> ProcessPoolExecutor:
+    n_workers: int,
+    start: Callable[..., None] | None = None,
+    arguments: tuple[Any, ...] = (),
+    *,
+    task: str = "works for this command",
+    advice: str = "give the command more memory",
+) -> WorkerPool:
     """A pool of processes that each call start(*arguments) once. They are forked from a server, not from this process."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(list(_PRELOADED))
+    multiprocessing.get_context("forkserver").set_forkserver_preload(list(_PRELOADED))
     # Started before the mask is set: starting it unblocks both signals, and the server would inherit no mask.
     resource_tracker.ensure_running()
     # The server inherits the mask: a signal to the whole process group cannot end it while workers start.
@@ -34,7 +110,27 @@ def process_pool(
         forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
-    return ProcessPoolExecutor(n_workers, mp_context=context, initializer=_begin, initargs=(start, arguments))
+    return WorkerPool(n_workers, task, advice, start, arguments)
+
+
+@contextmanager
+def _signals_afterwards() -> Iterator[None]:
+    """Handle SIGINT and SIGTERM after the block. A mask is not enough: another thread would take the signal.
+
+    Python handles signals in the main thread only; in another thread nothing needs to be held back.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    before = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in _HANDLED_BY_PARENT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for signal_number in dict.fromkeys(came):
+            signal.raise_signal(signal_number)
 
 
 def _begin(start: Callable[..., None] | None, arguments: tuple[Any, ...]) -> None:

@@ -139,7 +139,7 @@ def measure(config: Config, console: Console | None = None) -> Measured:
         for _ in track(range(n), "rendering rows", console=console, disable=console is None):
             job, future = futures.popleft()
             futures.extend((more, pool.submit(more)) for more in _take(waiting, 1))
-            rows = future.result()
+            rows = pool.result(future)
             if all(row.status == Status.OK for row in rows):
                 loudness_by_segment.append([loudness(row.audio, SAMPLE_RATE_HZ) for row in rows])
                 pieces.append(piece_of[job.recording])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import multiprocessing
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +13,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.degrade import CURVES, UNTOUCHED, PreparedRecording, Variant, make_variant, prepare
 from keybed.extract.encoders.base import Clip
 from keybed.extract.music.notes_file import load_notes
+from keybed.extract.processes import process_pool
 from keybed.store.format.vocabulary import AXES, LEVELS, TIERS, Status
 from keybed.store.read.store import Store
 
@@ -96,8 +95,7 @@ def render_families(
 
     Worker processes render; only a few families are in memory at a time.
     """
-    context = multiprocessing.get_context("forkserver")
-    with ProcessPoolExecutor(workers, mp_context=context) as pool:
+    with process_pool(workers, task="renders twins", advice="give more memory or fewer --workers") as pool:
         waiting = []
         for members in families:
             waiting.append(pool.submit(_render, list(members), seed, window_s, soundfont))

@@ -60,7 +60,7 @@ def parse_all(
         return parsed
     folder_only = Corpus(corpus.folder, corpus.csv_path, b"", ())  # small to send to a process
     parse = partial(parse_one, folder_only, notes_folder, recorded)
-    with process_pool(jobs) as pool:
+    with process_pool(jobs, task="reads MIDI", advice="give more memory or fewer --jobs") as pool:
         for result in pool.map(parse, recordings, chunksize=4):
             parsed[result.recording] = result
             progress("reading MIDI", len(parsed), len(recordings))

@@ -190,9 +190,9 @@ def _in_order(
         waiting.append((first_row, job, pool.submit(job)))
         if len(waiting) > ahead:
             submitted_row, submitted, future = waiting.popleft()
-            yield submitted_row, submitted, future.result()
+            yield submitted_row, submitted, pool.result(future)
     for submitted_row, submitted, future in waiting:
-        yield submitted_row, submitted, future.result()
+        yield submitted_row, submitted, pool.result(future)
 
 
 def from_window_start(performance: Performance) -> Performance:

@@ -103,7 +103,7 @@ def draw_all_levels(config: PlanConfig, order: RowOrder, progress: Progress) -> 
             levels[start : start + 4096] = draw(block)
             progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)
         return levels
-    with process_pool(jobs) as pool:
+    with process_pool(jobs, task="draws levels", advice="give more memory or fewer --jobs") as pool:
         for start, drawn in zip(starts, pool.map(draw, blocks), strict=True):
             levels[start : start + 4096] = drawn
             progress("drawing tiers and levels", min(start + 4096, n_rows), n_rows)

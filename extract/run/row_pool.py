@@ -3,25 +3,27 @@
 from __future__ import annotations
 
 from concurrent.futures import Future
-from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 
 from keybed.extract.audio.waveform import RenderedRow
-from keybed.extract.processes import process_pool
+from keybed.extract.processes import WorkerPool, process_pool
 from keybed.extract.run.row_maker import RenderConfig, RowMaker, SegmentJob
-from keybed.store.errors import KeybedError
 
-
-class WorkerDied(KeybedError):
-    """A worker process ended before it returned its rows."""
+ADVICE = "give more memory or fewer --workers"
 
 
 class RowPool:
-    """Makes segments in `workers` processes, or in this process where workers is 0. The bytes are the same."""
+    """Makes segments in `workers` processes, or in this process where workers is 0. The bytes are the same.
 
-    def __init__(self, config: RenderConfig, workers: int) -> None:
+    advice: what a user can do when a worker is killed. Raises WorkerDied, from `submit`, `result` and the end of a `with`
+    block.
+    """
+
+    def __init__(self, config: RenderConfig, workers: int, *, advice: str = ADVICE) -> None:
         self._maker = RowMaker(config) if workers == 0 else None
-        self._pool = process_pool(workers, _start, (config,)) if workers else None
+        self._pool: WorkerPool | None = None
+        if workers:
+            self._pool = process_pool(workers, _start, (config,), task="renders rows", advice=advice)
 
     def submit(self, job: SegmentJob) -> Future[list[RenderedRow]]:
         """A future of the segment's rows. With workers=0 the work is done in the first call of `result`."""
@@ -30,6 +32,10 @@ class RowPool:
         assert self._maker is not None
         return _LazyFuture(self._maker, job)
 
+    def result(self, future: Future[list[RenderedRow]], timeout: float | None = None) -> list[RenderedRow]:
+        """The rows of a future of `submit`. Raises TimeoutError after `timeout` seconds, and what making the rows raised."""
+        return future.result(timeout) if self._pool is None else self._pool.result(future, timeout)
+
     def __enter__(self) -> RowPool:
         return self
 
@@ -37,12 +43,7 @@ class RowPool:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._pool is not None:
-            self._pool.shutdown(cancel_futures=True)
-        if isinstance(error, BrokenProcessPool):
-            raise WorkerDied(
-                "a process that renders rows was killed, most often because memory ran out: give the task more memory, "
-                "fewer --workers, or --scratch DIR, and run the same command again; committed shards stay"
-            ) from error
+            self._pool.__exit__(kind, error, trace)
 
 
 class _LazyFuture(Future[list[RenderedRow]]):
@@ -54,18 +55,26 @@ class _LazyFuture(Future[list[RenderedRow]]):
 
     def result(self, timeout: float | None = None) -> list[RenderedRow]:
         if not self.done():
-            self.set_result(self._maker.make(self._job))
+            try:
+                self.set_result(self._maker.make(self._job))
+            except Exception as error:
+                self.set_exception(error)
         return super().result(timeout)
 
 
+_config: RenderConfig | None = None
 _maker: RowMaker | None = None
 
 
 def _start(config: RenderConfig) -> None:
-    global _maker
-    _maker = RowMaker(config)
+    global _config
+    _config = config
 
 
 def _make(job: SegmentJob) -> list[RenderedRow]:
-    assert _maker is not None
+    # Not in _start: what that raises would reach nobody, and the pool would call the worker killed.
+    global _maker
+    assert _config is not None
+    if _maker is None:
+        _maker = RowMaker(_config)
     return _maker.make(job)

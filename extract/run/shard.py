@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 import tempfile
 import threading
 import time
@@ -12,7 +14,7 @@ from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, overload
+from typing import IO, Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +24,7 @@ from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.row_maker import segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
+from keybed.store.disk.durable import disk_error
 from keybed.store.format.vocabulary import Status
 
 _POLL_S = 0.2
@@ -54,7 +57,7 @@ class ShardRows(Sequence[Clip | None]):
         self.start, self.stop_row = store.shard_range(shard)
         self.shard = shard
         self.window_s = float(store.recipe.segments["window_s"])
-        self._stop, self._on_row = stop, on_row
+        self._pool, self._stop, self._on_row = pool, stop, on_row
         jobs = segment_jobs(store.columns(self.start, self.stop_row))
         self._job_of = [(number, index) for number, job in enumerate(jobs) for index in range(len(job.tiers))]
         self._rendered: dict[int, list[RenderedRow]] = {}
@@ -62,11 +65,11 @@ class ShardRows(Sequence[Clip | None]):
         self._lock = threading.Lock()
         self._closed = False
         shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
-        self._file = tempfile.TemporaryFile(dir=scratch, prefix="keybed-") if scratch else None  # noqa: SIM115
+        self._file = None if scratch is None else _scratch_file(scratch, 4 * math.prod(shape))
         self._audio: NDArray[np.float32] = (
             np.empty(shape, np.float32)
             if self._file is None
-            else np.memmap(self._file, dtype=np.float32, mode="w+", shape=shape)
+            else np.memmap(self._file, dtype=np.float32, mode="r+", shape=shape)
         )
         first = np.cumsum([0, *(len(job.tiers) for job in jobs)])
         self._first_row = [int(row) for row in first[:-1]]
@@ -100,13 +103,16 @@ class ShardRows(Sequence[Clip | None]):
             raise Stopped
         number, index = self._job_of[row]
         while number not in self._rendered:
+            future = self._futures[number]
             try:
-                self._store_rows(number, self._futures[number].result(timeout=_POLL_S))
+                rendered = self._pool.result(future, _POLL_S)
             except NotYet:
-                if self._futures[number].done():  # the work itself raised a TimeoutError
-                    raise
-                if self._stop():
-                    raise Stopped from None
+                if not future.done():
+                    if self._stop():
+                        raise Stopped from None
+                    continue
+                rendered = self._pool.result(future)  # done by now, or the work itself raised a TimeoutError
+            self._store_rows(number, rendered)
         done = row - index + len(self._rendered[number])
         if done > self._n_reported:  # each encoder walks through all rows; report each row once
             self._n_reported = done
@@ -136,6 +142,22 @@ class ShardRows(Sequence[Clip | None]):
             self._audio = np.empty((0, 0), np.float32)
             if self._file is not None:
                 self._file.close()
+
+
+def _scratch_file(folder: Path, n_bytes: int) -> IO[bytes]:
+    """An unlinked temporary file whose bytes are all on the disk. Raises StoreError, NoDiskSpace on a disk that is full.
+
+    A write through a memory map to a full disk would kill the process without a message.
+    """
+    file = None
+    try:
+        file = tempfile.TemporaryFile(dir=folder, prefix="keybed-")  # noqa: SIM115
+        os.posix_fallocate(file.fileno(), 0, n_bytes)
+    except OSError as error:
+        if file is not None:
+            file.close()
+        raise disk_error(error, folder) from error
+    return file
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from keybed import store as stores
-from keybed.extract.processes import process_pool
+from keybed.extract.processes import WorkerDied, process_pool
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.row_maker import segment_jobs
-from keybed.extract.run.row_pool import RowPool, WorkerDied
+from keybed.extract.run.row_pool import RowPool
 
 EXTRACT = """
 import sys
@@ -69,16 +69,59 @@ def test_a_worker_that_is_killed_is_an_error_in_words_and_not_a_wait(planned_sto
     store = stores.open(planned_store)
     jobs = segment_jobs(store.columns(0, 40))
 
+    killed = []
+
     def lose_one() -> None:
         with RowPool(render_config(store, store.machine_paths), 2) as pool:
             pool.submit(jobs[0]).result()
             assert pool._pool is not None
-            os.kill(next(iter(pool._pool._processes)), signal.SIGKILL)
+            killed.append(next(iter(pool._pool._processes)))
+            os.kill(killed[0], signal.SIGKILL)
             for job in jobs:
-                pool.submit(job).result()
+                pool.result(pool.submit(job))
 
-    with pytest.raises(WorkerDied, match="memory ran out"):
+    with pytest.raises(WorkerDied, match="memory ran out") as caught:
         lose_one()
+    assert f"a process that renders rows was killed (process {killed[0]}, SIGKILL)" in str(caught.value)
+    assert "fewer --workers, and run the same command again" in str(caught.value)
+
+
+def test_a_fork_server_that_is_killed_is_an_error_in_words_too() -> None:
+    from multiprocessing.forkserver import _forkserver  # type: ignore[attr-defined]
+
+    def lose_the_server() -> None:
+        with process_pool(2, task="reads MIDI", advice="give fewer --jobs") as pool:
+            assert pool.submit(abs, -1).result() == 1
+            os.kill(_forkserver._forkserver_pid, signal.SIGKILL)
+            pool.result(pool.submit(time.sleep, 60))
+
+    with pytest.raises(WorkerDied, match=r"a process that reads MIDI was killed.* give fewer --jobs, and run"):
+        lose_the_server()
+    with process_pool(1) as pool:  # the next pool starts a server of its own
+        assert pool.submit(abs, -2).result() == 2
+
+
+def test_ctrl_c_while_workers_start_leaves_no_traceback(tmp_path: Path) -> None:
+    """The signal comes while the fork server still imports, so that the first worker has not been started yet."""
+    script = tmp_path / "start.py"
+    script.write_text(
+        """
+import os, signal, sys, threading
+from keybed.extract.processes import process_pool
+if __name__ == "__main__":
+    try:
+        with process_pool(2) as pool:
+            threading.Timer(0.05, os.kill, (0, signal.SIGINT)).start()
+            for value in pool.map(abs, range(1000)):
+                pass
+            threading.Event().wait(60)
+    except KeyboardInterrupt:
+        sys.exit(130)
+"""
+    )
+    done = group_of(script)
+    _, errors = done.communicate(timeout=180)
+    assert (done.returncode, errors) == (130, "")
 
 
 @pytest.mark.slow
