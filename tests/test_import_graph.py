@@ -47,6 +47,7 @@ ENCODERS = (
     "base",
     "audio_check",
     "pooling",
+    "blas",
     "self_check",
     "weights",
     "torch",

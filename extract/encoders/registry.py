@@ -127,7 +127,8 @@ def describe(
     if isinstance(entry, _Weightless):
         if weights is not None:
             raise EncoderError(f"{name} has no weights, so it cannot take {weights!r}")
-        return entry.describe(n_bins=n_bins, window_s=window_s, threads=threads), None
+        # One thread, and so says the recipe: their products are small.
+        return entry.describe(n_bins=n_bins, window_s=window_s, threads=1), None
     where = weights if weights is not None else entry.default_weights
     if where is None:
         raise WeightsUnreachable(

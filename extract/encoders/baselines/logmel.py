@@ -22,12 +22,13 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
-from keybed.extract.encoders import pooling
+from keybed.extract.encoders import blas, pooling
 from keybed.extract.encoders.audio_check import checked_waveform
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 1
+CODE_VERSION = 2
+"""2: products are computed on one thread, whatever the environment says; before, last bits depended on it."""
 FRAME_SAMPLES, HOP_SAMPLES = 1024, 480
 N_MELS, N_FLUX = 96, 8
 LOWEST_HZ, HIGHEST_HZ = 30.0, 12_000.0
@@ -79,6 +80,10 @@ class LogMel(Encoder):
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
+        with blas.one_thread():
+            return self._encode(clips)
+
+    def _encode(self, clips: Sequence[Clip | None]) -> Pooled:
         spec = self.spec
         layers, frames, mask = pooling.zeros(spec, len(clips))
         mask[:] = True

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from keybed.extract.encoders import weights
+from keybed.extract.encoders import blas, weights
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.store.format.recipe import EncoderSpec
 
@@ -26,13 +26,15 @@ _NUMPY_NUMBERS: list[Any] = [
 
 
 def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
-    """Device (a GPU where there is one) and dtype of the spec. Sets torch's threads to the spec's, so that sums repeat.
+    """Device (a GPU where there is one) and dtype of the spec. Sets the threads of torch and of BLAS to the spec's,
+    so that sums repeat.
 
     Raises EncoderError for an unknown dtype.
     """
     if spec.compute_dtype not in _DTYPES:
         raise EncoderError(f"{spec.name}: compute_dtype {spec.compute_dtype!r} is none of {', '.join(_DTYPES)}")
     torch.set_num_threads(spec.threads)
+    blas.set_threads(spec.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     if device.type == "cuda":
         # float32 must not become TF32, a third dtype that no spec names.

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -104,3 +107,28 @@ def test_it_is_cheap(make_clip) -> None:  # type: ignore[no-untyped-def]
     encoder.encode(clips)
     # The goal is 10 ms a row; five times that on a busy machine would still say that something is wrong.
     assert (time.process_time() - start) / 10 < 0.05
+
+
+_BYTES = """
+import hashlib, numpy as np
+from keybed.extract.encoders import build, describe
+from keybed.extract.encoders.self_check import example_clip
+for name in ("logmel", "expressive"):
+    pooled = build(*describe(name, n_bins=20, window_s=10.0)).encode([example_clip(10.0)] * 2)
+    print(hashlib.sha256(pooled.layers.tobytes() + pooled.frames.tobytes()).hexdigest())
+"""
+
+
+def test_the_baselines_bytes_do_not_depend_on_openblas_threads() -> None:
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", _BYTES],
+            env=os.environ | {"OPENBLAS_NUM_THREADS": threads},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for threads in ("1", "2")
+    }
+    assert len(found) == 1
+    assert len(found.pop().split()) == 2
