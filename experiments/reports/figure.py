@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import io
 import re
+import warnings
 from typing import Any
 
 import matplotlib as mpl
@@ -32,6 +34,7 @@ INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "keybed",
+    "text.parse_math": False,  # a name with two dollar signs is no formula
     "font.family": "sans-serif",
     "font.size": 9,
     "axes.edgecolor": FAINT,
@@ -58,20 +61,30 @@ def colour(name: str, position: int = 0) -> str:
 
 def label(name: str) -> str:
     """The name of a model or dimension for people."""
-    return LABELS.get(name, name.replace("_", " "))
+    return drawable(LABELS.get(name, name.replace("_", " ")))
+
+
+def drawable(text: str) -> str:
+    """The text without what an SVG cannot hold: control characters and lone surrogates become U+FFFD.
+
+    matplotlib escapes `<`, `>` and `&` in text; it does not know these characters.
+    """
+    return re.sub(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]", "\ufffd", text)
 
 
 def as_svg(figure: Figure, description: str) -> str:
     """The figure as one SVG element without dates or ids that change; description: text for screen readers."""
     buffer = io.StringIO()
-    with mpl.rc_context(STYLE):
+    with mpl.rc_context(STYLE), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the reader's browser has other fonts
         figure.savefig(
             buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight", pad_inches=0.06
         )
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
-    head = f'<svg role="img" aria-label="{description}" style="max-width:{int(WIDTH_IN * 96 * 1.15)}px" '
+    words = html.escape(drawable(description))
+    head = f'<svg role="img" aria-label="{words}" style="max-width:{int(WIDTH_IN * 96 * 1.15)}px" '
     return re.sub(r'<svg (?:xmlns:xlink="[^"]*" )?', lambda m: head + m.group(0)[5:], text, count=1)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 
-from keybed.experiments.reports.figure import STYLE, as_svg, new_figure
+from keybed.experiments.reports.figure import STYLE, as_svg, drawable, new_figure
 
 
 def heat_map(
@@ -21,9 +21,9 @@ def heat_map(
             dark = (matrix[i, j] - low) / (high - low) > 0.55
             text = f"{matrix[i, j]:.2f}".replace("-", "−")
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if dark else "#1f2933")
-        axes.set_xticks(range(len(columns)), list(columns), rotation=35, ha="right")
-        axes.set_yticks(range(len(rows)), list(rows), fontsize=7.5)
+        axes.set_xticks(range(len(columns)), [drawable(name) for name in columns], rotation=35, ha="right")
+        axes.set_yticks(range(len(rows)), [drawable(name) for name in rows], fontsize=7.5)
         axes.tick_params(length=0)
         axes.spines[:].set_visible(False)
-        axes.set_title(title)
+        axes.set_title(drawable(title))
         return as_svg(figure, f"heat map: {title}")

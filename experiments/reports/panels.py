@@ -30,9 +30,7 @@ def difficulty(results: Difficulty, ordering_threshold: float, slope_threshold: 
         right.axvline(0, color=FAINT, lw=0.8)
         right.yaxis.tick_right()
         right.spines["left"].set_visible(False)
-        right.set_yticks(
-            range(len(names)), [n.replace("_semitones", "").replace("_hz", "").replace("_", " ") for n in names]
-        )
+        right.set_yticks(range(len(names)), [label(n.replace("_semitones", "").replace("_hz", "")) for n in names])
         right.set_ylim(len(names) - 0.5, -0.5)
         right.set_title("slope, % of the gap")
         right.set_xlabel("allowed: green")

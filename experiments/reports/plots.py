@@ -12,7 +12,7 @@ import matplotlib as mpl
 import numpy as np
 
 from keybed.experiments.evaluation.intervals import Interval
-from keybed.experiments.reports.figure import FAINT, GRID, STYLE, as_svg, colour, label, new_figure
+from keybed.experiments.reports.figure import FAINT, GRID, STYLE, as_svg, colour, drawable, label, new_figure
 from keybed.experiments.reports.page import AnyInterval, as_interval
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -98,7 +98,7 @@ def forest(
                 ha="left",
                 va="center",
             )
-        axes.set_yticks(range(len(items)), [name for name, _ in items])
+        axes.set_yticks(range(len(items)), [drawable(name) for name, _ in items])
         axes.set_ylim(len(items) - 0.5, -0.8)
         axes.set_xlabel(xlabel)
         axes.grid(axis="x", color=GRID, lw=0.7)
