@@ -62,9 +62,13 @@ class Criterion:
         return float(number[1])
 
 
+NO_RUN = "absent"
+"""The verdict in an override where no run of the phase before was named."""
+
+
 @dataclass(frozen=True)
 class Override:
-    """A person's decision to go on against a gate."""
+    """A person's decision to go on against a gate, or without one (verdict NO_RUN)."""
 
     phase: int
     verdict: str
@@ -179,7 +183,9 @@ def make_gate(
     else:
         parts = [f"fails: {', '.join(failed)}"] if failed else []
         parts += [f"undefined: {', '.join(unknown)}"] if unknown else []
-        headline = f"{len(required) - len(failed) - len(unknown)} of {counted(len(required), 'criterion', 'criteria')} hold; {'; '.join(parts)}."
+        n_holding = len(required) - len(failed) - len(unknown)
+        verb = "holds" if 1 in (n_holding, len(required)) else "hold"
+        headline = f"{n_holding} of {counted(len(required), 'criterion', 'criteria')} {verb}; {'; '.join(parts)}."
     advice = None if verdict == "GO" else ADVICE[phase]
     return Gate(
         phase, verdict, headline, tuple(criteria), tuple(literal), literal_verdict, advice, rests_on, tuple(overrides)

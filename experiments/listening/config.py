@@ -15,7 +15,7 @@ SetFolder = Annotated[
 
 @dataclass(frozen=True)
 class SelectConfig:
-    """store: a store of the mixed profile. override: why clips are drawn without a GO of Phase 4."""
+    """store: a store of the mixed profile, or of any with `trial`. override: why clips are drawn without a GO of Phase 4."""
 
     store: Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
     out: Annotated[Path, Option("folder of the rating set to make", metavar="DIR")]
@@ -29,6 +29,13 @@ class SelectConfig:
         float, Option("largest correlation allowed between two dimensions' labels in the sample")
     ] = 0.15
     max_pristine: Annotated[float, Option("largest share of pristine (undegraded) clips")] = 0.15
+    trial: Annotated[
+        bool,
+        Option(
+            "a small set to try the page with: at most 6 clips of any split, without limits and without a Phase 4; "
+            "its ratings decide nothing"
+        ),
+    ] = False
     override: Annotated[
         str | None, Option("go on without Phase 4's GO; every report shows the reason", metavar="REASON")
     ] = None

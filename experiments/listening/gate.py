@@ -15,6 +15,8 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 SMALLEST_R = 0.5
 SMALLEST_SPECIFIC_R = 0.3
 ENOUGH_DIMENSIONS = 3
+FEWEST_CLIPS = 30
+"""With fewer rated clips a correlation of 0.5 is not told from 0 in four of five studies (`power`), so nothing is decided."""
 Transfer = Literal["transfers", "needs full annotation", "undecided"]
 
 
@@ -45,16 +47,15 @@ def advise(correlation: ExpertCorrelation) -> Advice:
 def phase5_gate(
     correlations: Mapping[str, ExpertCorrelation], rests_on: dict[str, str], overrides: tuple[Override, ...] = ()
 ) -> Gate:
-    """GO where at least 3 axis dimensions have r > 0.5 with the experts and specific r > 0.3, both on the same dimension."""
-    passing = [name for name in AXIS_DIMENSIONS if _passes(correlations[name])]
-    count = Interval(float(len(passing)), float("nan"), float("nan"))
-    named = f": {', '.join(passing)}" if passing else ""
+    """GO where at least 3 axis dimensions have r > 0.5 with the experts and specific r > 0.3, both on the same dimension.
+
+    UNDEFINED, "not yet", where ratings are too few to tell on how many dimensions that holds.
+    """
     criteria = [
-        at_least(
+        _enough(
             "axis dimensions on which labels agree with experts",
-            count,
-            ENOUGH_DIMENSIONS,
-            f"r > {SMALLEST_R:g} and specific r > {SMALLEST_SPECIFIC_R:g} on {len(passing)} of {len(AXIS_DIMENSIONS)}{named}",
+            {name: _agrees(correlations[name]) for name in AXIS_DIMENSIONS},
+            f"r > {SMALLEST_R:g} and specific r > {SMALLEST_SPECIFIC_R:g} on ",
         )
     ]
     for name in AXIS_DIMENSIONS:
@@ -73,23 +74,37 @@ def phase5_gate(
                 required=False,
             )
         )
-    plain = [name for name in DIMENSIONS if (finite(correlations[name].r.value) or 0) > SMALLEST_R]
-    literal: list[Criterion] = [
-        at_least(
-            "dimensions with r > 0.5",
-            Interval(float(len(plain)), float("nan"), float("nan")),
-            ENOUGH_DIMENSIONS,
-            f"{len(plain)} of {len(DIMENSIONS)}{': ' + ', '.join(plain) if plain else ''}",
-        )
-    ]
+    plain = {name: _above(correlations[name].r, SMALLEST_R, correlations[name].n) for name in DIMENSIONS}
+    literal = [_enough("dimensions with r > 0.5", plain, "")]
     best = max((correlations[d].r for d in AXIS_DIMENSIONS), key=lambda r: finite(r.value) or -2)
     literal.append(above_zero("the best dimension is above chance", best, "its 95 % interval", required=False))
     return make_gate(5, criteria, literal, rests_on, overrides=overrides)
 
 
-def _passes(correlation: ExpertCorrelation) -> bool:
-    r, specific = (
-        finite(correlation.r.value),
-        None if correlation.specific is None else finite(correlation.specific.value),
+def _enough(name: str, passes: Mapping[str, bool | None], words: str) -> Criterion:
+    """At least ENOUGH_DIMENSIONS pass; undefined while the dimensions that are not known yet (None) could still decide."""
+    passing = [dimension for dimension, known in passes.items() if known]
+    n_unknown = sum(known is None for known in passes.values())
+    arithmetic = f"{words}{len(passing)} of {len(passes)}{': ' + ', '.join(passing) if passing else ''}"
+    if n_unknown:
+        arithmetic += (
+            f"; not known yet on {n_unknown}, with fewer than {FEWEST_CLIPS} rated clips or ratings that do not vary"
+        )
+    undecided = len(passing) < ENOUGH_DIMENSIONS <= len(passing) + n_unknown
+    count = float("nan") if undecided else float(len(passing))
+    return at_least(name, Interval(count, float("nan"), float("nan")), ENOUGH_DIMENSIONS, arithmetic)
+
+
+def _agrees(correlation: ExpertCorrelation) -> bool | None:
+    """Whether labels agree with experts on this dimension; None where that is not known yet."""
+    assert correlation.specific is not None
+    both = (
+        _above(correlation.r, SMALLEST_R, correlation.n),
+        _above(correlation.specific, SMALLEST_SPECIFIC_R, correlation.n),
     )
-    return r is not None and specific is not None and r > SMALLEST_R and specific > SMALLEST_SPECIFIC_R
+    return None if None in both else all(both)
+
+
+def _above(r: Interval, threshold: float, n_clips: int) -> bool | None:
+    value = finite(r.value)
+    return None if value is None or n_clips < FEWEST_CLIPS else value > threshold

@@ -58,7 +58,10 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     gate = phase5_gate(analysis.labels, rests_on, overrides)
     write_gate(out, gate)
     write_ingest_page(plain(results), gate, out / "report.html")
-    console.print(f"Phase 5: {gate.verdict}. {gate.headline}", highlight=False)
+    told = (
+        f"not yet. {gate.criteria[0].arithmetic}" if gate.verdict == "UNDEFINED" else f"{gate.verdict}. {gate.headline}"
+    )
+    console.print(f"Phase 5: {told}", highlight=False)
     for name in DIMENSIONS:
         of_dimension = results["dimensions"][name]
         console.print(

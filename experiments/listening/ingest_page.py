@@ -27,14 +27,18 @@ STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undec
 
 def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Path:
     """One self-contained HTML file from the plain JSON of results.json."""
-    dimensions = results["dimensions"]
-    banners = override_banners(gate)
+    dimensions, undecided = results["dimensions"], gate.verdict == "UNDEFINED"
+    banners = override_banners(gate.overrides)
     unfinished = [f"{name} {r['rated']} of {r['of']}" for name, r in results["raters"].items() if r["rated"] < r["of"]]
     if unfinished:
         banners.append(
             Banner(
                 f"Not all clips are rated yet: {'; '.join(unfinished)}. All numbers are preliminary.", "Preliminary."
             )
+        )
+    if results["about"].get("trial", False):
+        banners.append(
+            Banner("The clips were drawn to try the page with. Their ratings decide nothing.", "Trial.", True)
         )
     if results["resampled"] == "segments":
         banners.append(
@@ -49,13 +53,13 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
     page = Page(
         title="Phase 5: synthetic labels against expert ratings",
         verdict=gate.verdict,
-        word=gate.verdict,
-        lead=[gate.headline],
+        word="NOT YET" if undecided else gate.verdict,
+        lead=[f"Too few ratings to decide: {gate.criteria[0].arithmetic}." if undecided else gate.headline],
         below=[
             f"{counted(results['n_clips'], 'clip')} of {counted(results['n_pieces'], 'piece')}, {counted(len(results['raters']), 'rater')}. Brackets are 95 % intervals; "
             f"{results['resampled']} were resampled."
         ],
-        advice=gate.advice,
+        advice=None if undecided else gate.advice,
         banners=banners,
         sections=[
             Section("Advice for each dimension", _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True),

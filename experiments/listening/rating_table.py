@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.offline import read_result
-from keybed.experiments.listening.app.rating_set import RatingSet
+from keybed.experiments.listening.app.rating_set import Presentation, RatingSet
 from keybed.experiments.listening.app.ratings import InvalidRating, Rating
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -60,9 +60,12 @@ def read_ratings(rating_set: RatingSet) -> dict[str, dict[int, Rating]]:
 
 def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[str]) -> RatingTable:
     """Arrays over the given clips, from ratings marked done, without practice clips. Raises NoRatings where there is none."""
-    raters = tuple(r for r in rating_set.orders if any(rating.done for rating in ratings[r].values()))
+    raters = tuple(rater for rater, order in rating_set.orders.items() if _has_begun(order, ratings[rater]))
     if not raters:
-        raise NoRatings(f"{rating_set.folder}: no clip is rated yet; run keybed phase5 serve {rating_set.folder}")
+        raise NoRatings(
+            f"not yet: no clip of {rating_set.folder} is rated (practice clips do not count); send the raters their links: "
+            f"keybed phase5 serve {rating_set.folder}"
+        )
     index = {code: i for i, code in enumerate(codes)}
     shape = (len(codes), len(raters))
     first, second = np.full((*shape, len(DIMENSIONS)), np.nan), np.full((*shape, len(DIMENSIONS)), np.nan)
@@ -84,3 +87,8 @@ def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[s
                 first[i, r], time[i, r] = values, (position - 1) / max(len(order) - 1, 1)
         finished[rater] = (done, sum(p.role != "anchor" for p in order))
     return RatingTable(tuple(codes), raters, first, second, time, finished)
+
+
+def _has_begun(order: Sequence[Presentation], ratings: Mapping[int, Rating]) -> bool:
+    """True where a clip other than practice clips is rated."""
+    return any(rating.done and order[position - 1].role != "anchor" for position, rating in ratings.items())

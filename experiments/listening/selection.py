@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,20 +13,17 @@ from rich.console import Console
 from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import GateRefused, Override, check_chain
+from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override, check_chain
 from keybed.experiments.listening.answer_key import AnswerKey, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
 from keybed.experiments.listening.config import SelectConfig
 from keybed.experiments.listening.model_predictions import ModelPredictions, read_model_predictions
-from keybed.experiments.listening.power import power
 from keybed.experiments.listening.presentation_order import presentations
+from keybed.experiments.listening.selection_facts import ASSUMED_RELIABILITY, sample_facts
 from keybed.experiments.listening.selection_page import write_selection_page
 from keybed.experiments.listening.stratified_sample import (
     Candidates,
     draw,
-    label_correlations,
-    shares_of_ranges,
-    thirds_of_uncertainty,
 )
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -35,8 +32,7 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, TIERS
 from keybed.store.read.store import Store
 
 PRISTINE = TIERS.index("pristine")
-ASSUMED_RELIABILITY = 0.7
-"""Assumed reliability of the mean of three to four raters; `ingest` measures it."""
+TRIAL_CLIPS = 6
 _FADE_S = 0.02
 
 
@@ -51,33 +47,87 @@ def select(config: SelectConfig, console: Console) -> Path:
     store = open_store(config.store)
     if (config.out / "ratings.sqlite").exists() or (config.out / "returned").exists():
         raise SelectRefused(f"{config.out} holds ratings already; give another --out")
-    profile = store.recipe.degradation.get("profile")
-    if profile != "mixed":
-        raise SelectRefused(
-            f"{config.store} is of the {profile} profile: all its dimensions follow the tier; plan a mixed store"
-        )
-    overrides = _permission(config, store)
-    rows = store.rows(split="test")
+    overrides: tuple[Override, ...] = ()
+    if config.trial:
+        rows = store.rows(allow_missing=True)
+        config = _trial(config, rows)
+    else:
+        profile = store.recipe.degradation.get("profile")
+        if profile != "mixed":
+            raise SelectRefused(
+                f"{config.store} is of the {profile} profile: all its dimensions follow the tier; plan a mixed store"
+            )
+        overrides, rows = _permission(config, store), store.rows(split="test")
+    _check_numbers(config)
     predictions = None if config.after is None else read_model_predictions(config.after, rows.index)
     rng = np.random.default_rng(config.seed)
     candidates = _candidates(rows, predictions)
     chosen = draw(candidates, config.n, rng, max_label_r=config.max_label_r, max_pristine=config.max_pristine)
-    anchors = _anchors(rows, candidates, chosen, config.anchors)
-    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _about(store, overrides))
+    anchors = _anchors(candidates, chosen, config.anchors, any_clip=config.trial)
+    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _about(config, store, overrides))
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
     write_set(design.rating_set)
-    facts = _facts(config, candidates, chosen, anchors, predictions) | {"audio_source": store.recipe.audio["source"]}
+    facts = sample_facts(config, candidates, chosen, anchors, predictions) | {
+        "audio_source": store.recipe.audio["source"]
+    }
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
-    r = facts["largest_label_correlation"]
-    console.print(
-        f"{counted(config.n, 'clip')} of {counted(facts['n_pieces'], 'piece')}, {counted(config.anchors, 'practice clip')}, {counted(config.repeats, 'repeat')} per rater; "
-        f"largest label correlation {r:.2f}, pristine {facts['pristine_share']:.0%}. With raters' means of reliability "
-        f"{ASSUMED_RELIABILITY:g}, a true correlation of {facts['power']['smallest_true_r']:.2f} is found in 4 of 5 such studies.",
-        highlight=False,
-    )
+    for line in _told(config, facts):
+        console.print(line, highlight=False)
     console.print(f"Read {config.out / 'design.html'}, then run: keybed phase5 serve {config.out}", highlight=False)
     return config.out
+
+
+def _told(config: SelectConfig, facts: Mapping[str, Any]) -> list[str]:
+    """What was drawn, in words."""
+    drawn = (
+        f"{counted(config.n, 'clip')} of {counted(facts['n_pieces'], 'piece')}, {counted(config.anchors, 'practice clip')}, "
+        f"{counted(config.repeats, 'repeat')} per rater"
+    )
+    if config.trial:
+        return [f"A trial: {drawn}. It shows how the page works; its ratings decide nothing."]
+    lines = [
+        f"{drawn}; largest label correlation {facts['largest_label_correlation']:.2f}, pristine {facts['pristine_share']:.0%}."
+    ]
+    if facts["power"] is not None:
+        lines.append(
+            f"With raters' means of reliability {ASSUMED_RELIABILITY:g}, a true correlation of "
+            f"{facts['power']['smallest_true_r']:.2f} is found in 4 of 5 such studies."
+        )
+    return lines
+
+
+def _trial(config: SelectConfig, rows: Rows) -> SelectConfig:
+    """The configuration with as few clips as a trial needs, and without limits on what they are."""
+    n_segments = np.unique(rows.segment).size
+    if n_segments < 2:
+        raise SelectRefused(
+            f"{config.store} has rows of {counted(n_segments, 'segment')}, a trial needs two; run `keybed extract {config.store}`"
+        )
+    n = min(config.n, TRIAL_CLIPS, max(n_segments // 2, 2))
+    return replace(
+        config,
+        after=None,
+        n=n,
+        repeats=min(config.repeats, n // 3),
+        anchors=min(config.anchors, 2, n_segments - n),
+        max_label_r=np.inf,
+        max_pristine=1.0,
+    )
+
+
+def _check_numbers(config: SelectConfig) -> None:
+    if config.n < 2:
+        raise SelectRefused(f"--n {config.n}: a correlation needs at least 2 clips")
+    if config.repeats > config.n // 3:
+        raise SelectRefused(
+            f"--repeats {config.repeats}: of {counted(config.n, 'clip')} at most {config.n // 3} can come a second time, so that none comes too "
+            f"soon; give --repeats {config.n // 3} or fewer"
+        )
+    try:
+        new_tokens(config.raters)
+    except ValueError as error:
+        raise SelectRefused(f"--raters: {error}") from error
 
 
 def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
@@ -87,7 +137,7 @@ def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
         raise GateRefused(
             'No Phase 4 run was named (--after RUN4). To draw clips without it, record the reason: --override "reason"'
         )
-    return (Override(4, "absent", config.override.strip(), "no run"),)
+    return (Override(4, NO_RUN, config.override.strip(), ""),)
 
 
 def _candidates(rows: Rows, predictions: ModelPredictions | None) -> Candidates:
@@ -104,8 +154,11 @@ def _candidates(rows: Rows, predictions: ModelPredictions | None) -> Candidates:
     )
 
 
-def _anchors(rows: Rows, candidates: Candidates, chosen: NDArray[np.int64], n: int) -> NDArray[np.int64]:
-    """Practice clips from segments that are not rated: one pristine, one of the worst, the others between."""
+def _anchors(candidates: Candidates, chosen: NDArray[np.int64], n: int, *, any_clip: bool = False) -> NDArray[np.int64]:
+    """Practice clips from segments that are not rated: one pristine, one of the worst, the others between.
+
+    In a trial any clips will do.
+    """
     free = ~np.isin(candidates.segment, candidates.segment[chosen])
     known = np.where(candidates.valid, candidates.score, np.nan)
     overall = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in known])
@@ -113,7 +166,8 @@ def _anchors(rows: Rows, candidates: Candidates, chosen: NDArray[np.int64], n: i
     used: set[int] = set()
     quantiles = [None, 0.02, *np.linspace(0.25, 0.85, max(n - 2, 0))][:n]
     for quantile in quantiles:
-        pool = np.flatnonzero(free & (candidates.pristine == (quantile is None)) & np.isfinite(overall))
+        wanted_kind = any_clip | (candidates.pristine == (quantile is None))
+        pool = np.flatnonzero(free & wanted_kind & np.isfinite(overall))
         pool = pool[[int(s) not in used for s in candidates.segment[pool]]]
         if pool.size == 0:
             raise SelectRefused(f"no segment is left for {n} practice clips; give a smaller --n or --anchors")
@@ -169,9 +223,10 @@ def make_rating_set(
     return Design(rating_set, codes, practice)
 
 
-def _about(store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
+def _about(config: SelectConfig, store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
     return {
         "store": store.fingerprint,
+        "trial": config.trial,
         "audio_source": store.recipe.audio["source"],
         "window_s": store.recipe.segments["window_s"],
         "random_encoders": [e.name for e in store.recipe.encoders if e.random_weights],
@@ -203,50 +258,3 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
         sound[:n] *= ramp
         sound[-n:] *= ramp[::-1]
         soundfile.write(out / "audio" / f"{code}.flac", sound, 24_000, subtype="PCM_16")
-
-
-def _facts(
-    config: SelectConfig,
-    candidates: Candidates,
-    chosen: NDArray[np.int64],
-    anchors: NDArray[np.int64],
-    predictions: ModelPredictions | None,
-) -> dict[str, Any]:
-    r = label_correlations(candidates.score[chosen], candidates.valid[chosen])
-    before = label_correlations(candidates.score, candidates.valid)
-    off = ~np.eye(len(r), dtype=bool)
-    of_piece = np.unique(candidates.piece[chosen], return_counts=True)[1]
-    strength = power(config.n, ASSUMED_RELIABILITY)
-    specific = power(config.n, ASSUMED_RELIABILITY, controls=len(AXIS_DIMENSIONS) - 1)
-    return {
-        "n": config.n,
-        "n_pieces": of_piece.size,
-        "n_anchors": len(anchors),
-        "repeats": config.repeats,
-        "raters": list(config.raters),
-        "seed": config.seed,
-        "model_known": predictions is not None,
-        "pristine_share": float(candidates.pristine[chosen].mean()),
-        "label_correlations": r,
-        "largest_label_correlation": float(np.abs(r[off]).max()),
-        "label_correlations_before": before,
-        "largest_before": float(np.abs(before[off]).max()),
-        "clips_of_a_piece": [int(of_piece.min()), int(of_piece.max())],
-        "sure_middle_unsure": thirds_of_uncertainty(candidates.unsure[chosen]),
-        "score_ranges": dict(
-            zip(AXIS_DIMENSIONS, shares_of_ranges(candidates.score[chosen], candidates.valid[chosen]).T, strict=True)
-        ),
-        "score_quantiles": {
-            name: np.quantile(candidates.score[chosen][candidates.valid[chosen, k], k], [0, 0.25, 0.5, 0.75, 1])
-            for k, name in enumerate(AXIS_DIMENSIONS)
-            if candidates.valid[chosen, k].any()
-        },
-        "judgeable": {name: int(candidates.valid[chosen, k].sum()) for k, name in enumerate(AXIS_DIMENSIONS)},
-        "power": {
-            "assumed_reliability": ASSUMED_RELIABILITY,
-            "smallest_r": strength.smallest_r,
-            "smallest_true_r": strength.smallest_true_r,
-            "smallest_specific_r": specific.smallest_r,
-            "interval_at_half": strength.interval_at_half,
-        },
-    }

@@ -10,7 +10,7 @@ from keybed.experiments.data.json_codec import plain
 from keybed.experiments.evaluation.gates import Override
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner
-from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
+from keybed.experiments.reports.page import Banner, Page, Section, Table, number, override_banners, write_page
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
@@ -18,8 +18,6 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override], path: Path) -> Path:
     """One self-contained HTML file."""
     facts = plain(facts)
-    power = facts["power"]
-    low, high = power["interval_at_half"]
     labels = Table(
         ["", *(str(i + 1) for i in range(len(AXIS_DIMENSIONS)))],
         [
@@ -40,16 +38,13 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
         numeric=tuple(range(1, 7)),
         fold=True,
     )
-    banners = [
-        Banner(
-            f"The gate of Phase {o.phase} ({o.run}) is {o.verdict}; the recorded reason to go on is: “{o.reason}”",
-            "Override.",
-            True,
+    banners = override_banners(overrides)
+    if facts["trial"]:
+        banners.append(
+            Banner("Clips of any split and any kind, to try the page with. Their ratings decide nothing.", "Trial.")
         )
-        for o in overrides
-    ]
     banners.append(sound_banner(facts["audio_source"]))
-    if not facts["model_known"]:
+    if not facts["model_known"] and not facts["trial"]:
         banners.append(
             Banner("There are no predictions of a model (--after), so clips are not balanced by its uncertainty.")
         )
@@ -61,22 +56,13 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
             f"{counted(facts['n'], 'clip')} of {counted(facts['n_pieces'], 'piece')} for {counted(len(facts['raters']), 'rater')}; {counted(facts['n_anchors'], 'practice clip')} "
             f"first, {counted(facts['repeats'], 'clip')} twice. Pristine (undegraded) clips: {facts['pristine_share']:.0%}.",
             f"Largest correlation between two dimensions' labels: {number(facts['largest_label_correlation'], 2)} "
-            f"({number(facts['largest_before'], 2)} before, in the whole test split).",
+            f"({number(facts['largest_before'], 2)} before, in {facts['drawn_from']}).",
         ],
         below=[],
         advice=None,
         banners=banners,
         sections=[
-            Section(
-                "Power of this sample",
-                [
-                    f"If the raters' mean has a reliability of {power['assumed_reliability']:g}, a correlation of "
-                    f"{number(power['smallest_true_r'], 2)} between labels and noise-free ratings is told from zero "
-                    f"in four of five studies (observed: {number(power['smallest_r'], 2)}; given the other six labels: "
-                    f"{number(power['smallest_specific_r'], 2)}).",
-                    f"The 95 % interval of an observed r = 0.50 will be about {number(low, 2)} to {number(high, 2)}.",
-                ],
-            ),
+            *_power(facts["power"]),
             Section(
                 "Scores of the clips",
                 [
@@ -89,11 +75,11 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
             Section(
                 "Correlations between labels",
                 [
-                    "|r| between two dimensions' labels. In the whole test split a good row is good in all dimensions. In these clips it "
+                    f"|r| between two dimensions' labels. In {facts['drawn_from']} a good row is good in all dimensions. In these clips it "
                     "is not, so that a rater who gives one overall impression to all eight scales (halo) gets low correlations."
                 ],
                 [
-                    label_strengths(facts["label_correlations_before"], "the whole test split"),
+                    label_strengths(facts["label_correlations_before"], facts["drawn_from"]),
                     label_strengths(facts["label_correlations"], "these clips"),
                 ],
                 [labels],
@@ -114,3 +100,21 @@ def _spread(facts: Mapping[str, Any]) -> str:
         sure, middle, unsure = facts["sure_middle_unsure"]
         words += f" By the model's uncertainty: {counted(sure, 'clip')} in the lowest third, {middle} in the middle, {unsure} in the highest."
     return words
+
+
+def _power(power: Mapping[str, Any] | None) -> list[Section]:
+    if power is None:
+        return []
+    low, high = power["interval_at_half"]
+    return [
+        Section(
+            "Power of this sample",
+            [
+                f"If the raters' mean has a reliability of {power['assumed_reliability']:g}, a correlation of "
+                f"{number(power['smallest_true_r'], 2)} between labels and noise-free ratings is told from zero "
+                f"in four of five studies (observed: {number(power['smallest_r'], 2)}; given the other six labels: "
+                f"{number(power['smallest_specific_r'], 2)}).",
+                f"The 95 % interval of an observed r = 0.50 will be about {number(low, 2)} to {number(high, 2)}.",
+            ],
+        )
+    ]

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 Floats = NDArray[np.float64]
 Positions = NDArray[np.int64]
@@ -70,16 +71,20 @@ def draw(
     """
     n_segments = np.unique(rows.segment).size
     if n_segments < n:
-        raise SampleRefused(f"--n {n} needs as many segments, the test split has {n_segments}; give a smaller --n")
+        raise SampleRefused(
+            f"--n {n} needs as many segments, and these rows are of {n_segments}; give a smaller --n, or --trial for a "
+            "small set to try the page with"
+        )
     chosen = _first_draw(rows, n, rng, max_pristine)
     chosen = _improve(rows, chosen, rng, max_label_r, max_pristine)
     r = label_correlations(rows.score[chosen], rows.valid[chosen])
     np.fill_diagonal(r, 0)
     if np.abs(r).max() >= max_label_r:
         a, b = np.unravel_index(np.abs(r).argmax(), r.shape)
+        first, second = (AXIS_DIMENSIONS[i].replace("_", " ") for i in sorted((a, b)))
         raise SampleRefused(
-            f"labels of dimensions {a} and {b} stay correlated at {r[a, b]:.2f} in the best sample of {n} found (limit "
-            f"{max_label_r:g}); a larger --n, a larger store or one of the mixed profile is needed"
+            f"labels of {first} and {second} stay correlated at {r[a, b]:.2f} in the best sample of {n} found (limit "
+            f"{max_label_r:g}); give a larger --n or a larger store, or --trial for a small set to try the page with"
         )
     if rows.pristine[chosen].mean() > max_pristine:
         raise SampleRefused(

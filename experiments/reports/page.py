@@ -9,7 +9,7 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from keybed.experiments.evaluation.gates import Criterion, Gate
+from keybed.experiments.evaluation.gates import NO_RUN, Criterion, Gate, Override
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.store.disk.durable import replace_file
 
@@ -74,7 +74,7 @@ def write_page(page: Page, path: Path) -> Path:
         lstrip_blocks=True,
     )
     with replace_file(path) as file:
-        file.write(environment.get_template("report.html.jinja").render(page=page).encode())
+        file.write(environment.get_template("report.html.jinja").render(page=page).encode(errors="replace"))
     return path
 
 
@@ -126,13 +126,12 @@ def gate_section(gate: Gate) -> Section:
     return Section("Gate criteria", tables=tables, wide=True)
 
 
-def override_banners(gate: Gate) -> list[Banner]:
-    """One banner per decision to go on against a gate."""
-    return [
-        Banner(
-            f"Phase {o.phase} ({o.run}) ended with {o.verdict}. The run continued with this reason: “{o.reason}”",
-            "Override.",
-            True,
-        )
-        for o in gate.overrides
-    ]
+def override_banners(overrides: Sequence[Override]) -> list[Banner]:
+    """One banner per decision to go on against a gate, or without one."""
+    return [Banner(f"{_before(o)} The recorded reason to go on: “{o.reason}”", "Override.", True) for o in overrides]
+
+
+def _before(override: Override) -> str:
+    if override.verdict == NO_RUN:
+        return f"No run of Phase {override.phase} was named, so no gate was checked."
+    return f"Phase {override.phase} ({override.run}) ended with {override.verdict}."

@@ -48,7 +48,7 @@ def render(run: Path) -> Path:
         lead=lead,
         below=below,
         advice=gate.advice,
-        banners=[*override_banners(gate), *banners(results)],
+        banners=[*override_banners(gate.overrides), *banners(results)],
         sections=sections,
         footer=footer(results),
     )
@@ -119,7 +119,7 @@ def footer(results: RunResults) -> list[str]:
     lines = [
         f"Store {store.fingerprint[:16]}… · {counted(store.n_rows, 'row')} · profile {store.profile} · encoders "
         + ", ".join(f"{e.name} ({e.source})" for e in store.encoders),
-        f"{machine.system} {machine.processor}, {counted(machine.cores, 'core')}, Python {machine.python} · {results.seconds} s",
+        f"{machine.system} {machine.processor}, {'' if machine.cores is None else counted(machine.cores, 'core') + ', '}Python {machine.python} · {results.seconds} s",
     ]
     if not isinstance(results, WindowCheckResults):
         budget = results.budget

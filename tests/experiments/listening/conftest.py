@@ -93,7 +93,7 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     chosen = draw(candidates, n, np.random.default_rng(seed))
     about = {"store": "0" * 64, "audio_source": "recorded", "window_s": 10.0, "random_encoders": [], "overrides": []}
     design = make_rating_set(
-        config, rows, chosen, _anchors(rows, candidates, chosen, 4), np.random.default_rng(seed), None, about
+        config, rows, chosen, _anchors(candidates, chosen, 4), np.random.default_rng(seed), None, about
     )
     (folder / "audio").mkdir()
     for code in design.rating_set.seconds:

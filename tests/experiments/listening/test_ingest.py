@@ -8,7 +8,8 @@ from rich.console import Console
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.listening.against_experts import ExpertRatings, centred_mean, labels_against, model_against
 from keybed.experiments.listening.answer_key import read_answer_key
-from keybed.experiments.listening.app.ratings import InvalidRating
+from keybed.experiments.listening.app.database import Database
+from keybed.experiments.listening.app.ratings import InvalidRating, Rating
 from keybed.experiments.listening.config import IngestConfig
 from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.ingest import ingest
@@ -129,6 +130,59 @@ def test_advice_follows_the_interval() -> None:
     mixed = {d: (passing if i < 2 else failing)[d] for i, d in enumerate(DIMENSIONS)}
     assert phase5_gate(passing, {}).verdict == "GO"
     assert phase5_gate(mixed, {}).verdict == "NO-GO"
+
+
+def test_the_gate_does_not_decide_before_there_are_enough_ratings() -> None:
+    from keybed.experiments.evaluation.intervals import Interval
+    from keybed.experiments.listening.against_experts import ExpertCorrelation
+
+    def correlation(r, n):
+        interval = Interval(r, r - 0.1, r + 0.1)
+        return ExpertCorrelation(interval, interval, interval, interval, 0.9, 0.81, n)
+
+    def verdict(*of_axes):
+        overall = correlation(0.6, 100)
+        return phase5_gate(dict(zip(DIMENSIONS, (*of_axes, overall), strict=True)), {}).verdict
+
+    passes, fails, few = correlation(0.6, 30), correlation(0.4, 30), correlation(0.9, 29)
+    unknown = correlation(float("nan"), 100)
+    assert verdict(*[few] * 7) == verdict(*[unknown] * 7) == "UNDEFINED"
+    assert verdict(*[fails] * 4, *[few] * 3) == verdict(passes, *[fails] * 4, few, unknown) == "UNDEFINED"
+    assert verdict(*[fails] * 5, few, unknown) == "NO-GO"  # two dimensions more cannot make it three
+    assert verdict(*[passes] * 3, *[unknown] * 4) == "GO"
+
+
+def rate(simulated, folder, roles, n):
+    """A copy of the set with other ratings: of each rater's first n clips of these roles."""
+    shutil.copytree(simulated.folder, folder)
+    for file in folder.glob("ratings.sqlite*"):
+        file.unlink()
+    database = Database(folder / "ratings.sqlite")
+    random = np.random.default_rng(0)
+    for rater, order in simulated.rating_set.orders.items():
+        positions = [i for i, p in enumerate(order, start=1) if p.role in roles][:n]
+        for position in positions:
+            scores = dict(zip(DIMENSIONS, random.integers(0, 101, 8).tolist(), strict=True))
+            database.save(rater, position, Rating("save-0001", 1, scores, True, 10.0, 1))
+    return folder
+
+
+def test_practice_clips_alone_are_no_ratings(simulated, tmp_path) -> None:
+    folder = rate(simulated, tmp_path / "set", ("anchor",), 4)
+    with pytest.raises(NoRatings, match=r"not yet: no clip of .* is rated \(practice clips do not count\)"):
+        ingest(IngestConfig(folder), Console(quiet=True))
+
+
+@pytest.mark.parametrize("n", [1, 3])
+def test_a_few_ratings_say_not_yet_and_no_verdict(simulated, tmp_path, n) -> None:
+    folder = rate(simulated, tmp_path / "set", ("main",), n)
+    console = Console(record=True, width=400)
+    gate = ingest(IngestConfig(folder, replicates=50), console)
+    assert (gate.verdict, gate.literal_verdict) == ("UNDEFINED", "UNDEFINED")
+    assert "Phase 5: not yet. r > 0.5 and specific r > 0.3 on 0 of 7; not known yet on 7" in console.export_text()
+    page = (folder / "result" / "report.html").read_text()
+    assert '<div class="word">NOT YET</div>' in page
+    assert "NO-GO" not in page.partition("</style>")[2]
 
 
 def test_unknown_and_doubled_ratings_are_refused(simulated, tmp_path) -> None:

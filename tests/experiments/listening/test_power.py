@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 
+from keybed.experiments.listening.gate import FEWEST_CLIPS, SMALLEST_R
 from keybed.experiments.listening.power import fisher_interval, n_to_decide, power
 
 
@@ -10,6 +11,10 @@ def test_power_agrees_with_cohens_table() -> None:
     # Cohen (1988), two-sided 5 %, power 0.80: r = 0.1, 0.3, 0.5 need 783, 85 and 28 pairs.
     for n, r in [(783, 0.1), (85, 0.3), (28, 0.5)]:
         assert power(n).smallest_r == pytest.approx(r, abs=0.01)
+
+
+def test_a_dimension_is_decided_from_the_number_of_clips_on_that_tells_half_from_nothing() -> None:
+    assert power(FEWEST_CLIPS).smallest_r <= SMALLEST_R < power(FEWEST_CLIPS - 1).smallest_r
 
 
 def test_rater_noise_raises_what_must_be_there() -> None:

@@ -10,9 +10,13 @@ from rich.console import Console
 
 from keybed.experiments.evaluation.gates import GateRefused
 from keybed.experiments.listening.answer_key import read_answer_key
+from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.rating_set import read_set
-from keybed.experiments.listening.config import SelectConfig
+from keybed.experiments.listening.app.ratings import Rating
+from keybed.experiments.listening.config import IngestConfig, SelectConfig
+from keybed.experiments.listening.ingest import ingest
 from keybed.experiments.listening.selection import SelectRefused, select
+from keybed.store.format.vocabulary import DIMENSIONS
 
 QUIET = Console(quiet=True)
 
@@ -33,6 +37,16 @@ def small_store(shared_data, tmp_path_factory) -> Path:
     return path
 
 
+@pytest.fixture(scope="module")
+def planned_mixed(shared_data, tmp_path_factory) -> Path:
+    from keybed.extract.config import PlanConfig
+    from keybed.extract.planning.plan import plan
+
+    path = tmp_path_factory.mktemp("planned") / "store"
+    plan(PlanConfig(shared_data / "maestro-mini", path, limit=2, encoders=("placeholder-midi",), jobs=1))
+    return path
+
+
 def test_a_store_whose_dimensions_are_one_number_is_refused(shared_data, tmp_path) -> None:
     from keybed.extract.config import PlanConfig
     from keybed.extract.planning.plan import plan
@@ -49,6 +63,46 @@ def test_a_store_whose_dimensions_are_one_number_is_refused(shared_data, tmp_pat
     )
     with pytest.raises(SelectRefused, match="plan a mixed store"):
         select(SelectConfig(tmp_path / "store", tmp_path / "set", override="a test"), QUIET)
+
+
+def test_a_trial_needs_no_phase_4_no_profile_and_hardly_any_rows(shared_data, tmp_path) -> None:
+    from keybed.extract.config import ExtractConfig, PlanConfig
+    from keybed.extract.planning.plan import plan
+    from keybed.extract.run.task import extract
+
+    store, folder = tmp_path / "store", tmp_path / "set"
+    settings = {"limit": 3, "encoders": ("placeholder-midi",), "profile": "tiered", "jobs": 1}
+    plan(PlanConfig(shared_data / "maestro-mini", store, **settings))
+    with pytest.raises(SelectRefused, match="0 segments, a trial needs two; run `keybed extract"):
+        select(SelectConfig(store, folder, trial=True), QUIET)
+    extract(ExtractConfig(store, workers=0))
+    console = Console(record=True, width=300)
+    made = read_set(select(SelectConfig(store, folder, raters=("ann", "ben"), trial=True), console))
+    assert [p.role for p in made.orders["ann"]] == ["anchor", "main", "main"]
+    assert "A trial: 2 clips of" in console.export_text()
+    assert "decide nothing" in (folder / "design.html").read_text()
+    database = Database(made.database)
+    for position in (1, 2, 3):
+        database.save("ann", position, Rating("save-0001", 1, dict.fromkeys(DIMENSIONS, 30 * position), True, 10.0, 1))
+    assert ingest(IngestConfig(folder, replicates=20), QUIET).verdict == "UNDEFINED"
+    page = (folder / "result" / "report.html").read_text()
+    assert "NOT YET" in page
+    assert "Their ratings decide nothing." in page
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"n": 10}, "--repeats 20: of 10 clips at most 3 can come a second time.*give --repeats 3"),
+        ({"n": 1, "repeats": 0}, "--n 1"),
+        ({"raters": ("a/b",)}, "--raters: rater name 'a/b'"),
+        ({"raters": ("ann", "ann")}, "--raters: every rater needs a name of its own"),
+    ],
+)
+def test_numbers_and_names_that_do_not_fit_are_refused_before_anything_is_drawn(planned_mixed, tmp_path, change, words):
+    with pytest.raises(SelectRefused, match=words):
+        select(SelectConfig(planned_mixed, tmp_path / "set", override="a test", **change), QUIET)
+    assert not (tmp_path / "set").exists()
 
 
 @pytest.mark.slow
@@ -79,6 +133,8 @@ def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     assert all(sum(shares) == pytest.approx(1) for shares in design["score_ranges"].values())
     assert (tmp_path / "set" / "design.html").read_text().count("<svg") == 3
     assert answer_key.about["overrides"][0]["reason"] == "a test"
+    page = (tmp_path / "set" / "design.html").read_text()
+    assert "No run of Phase 4 was named, so no gate was checked. The recorded reason to go on: “a test”" in page
 
     (tmp_path / "set" / "ratings.sqlite").write_bytes(b"")
     with pytest.raises(SelectRefused, match="holds ratings"):

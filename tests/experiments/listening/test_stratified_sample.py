@@ -53,6 +53,13 @@ def test_a_sample_that_cannot_keep_its_promise_is_refused(candidates) -> None:
         draw(one_number, 30, np.random.default_rng(0))
 
 
+def test_labels_that_stay_correlated_are_named(candidates) -> None:
+    score = candidates.score.copy()
+    score[:, 3] = score[:, 2]
+    with pytest.raises(SampleRefused, match="labels of articulation clarity and pedal technique stay correlated"):
+        draw(dataclasses.replace(candidates, score=score), 30, np.random.default_rng(0))
+
+
 def test_label_correlations_are_numpys_where_nothing_is_missing() -> None:
     x = np.random.default_rng(0).normal(size=(50, 7))
     assert label_correlations(x, np.ones_like(x, bool)) == pytest.approx(np.corrcoef(x.T))

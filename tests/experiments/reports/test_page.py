@@ -1,0 +1,15 @@
+from keybed.experiments.evaluation.gates import NO_RUN, Override
+from keybed.experiments.reports.page import Page, override_banners, write_page
+
+
+def test_an_override_says_what_it_went_on_against():
+    banners = override_banners([Override(3, "NO-GO", "we know", "run-3"), Override(4, NO_RUN, "a trial", "no run")])
+    assert [banner.text for banner in banners] == [
+        "Phase 3 (run-3) ended with NO-GO. The recorded reason to go on: “we know”",
+        "No run of Phase 4 was named, so no gate was checked. The recorded reason to go on: “a trial”",
+    ]
+
+
+def test_a_path_that_is_no_unicode_can_stand_on_a_page(tmp_path):
+    page = Page("a", "GO", "GO", ["run \udcff"], [], None, [], [])
+    assert "run ?" in write_page(page, tmp_path / "report.html").read_text()
