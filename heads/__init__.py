@@ -5,7 +5,7 @@ Public names, loaded when they are first used, so that `keybed.heads.metrics` ne
     heads        `HEADS`, `HeadConfig`, `HeadOutput`
     training     `FitConfig`, `LossWeights`, `fit`, `Report`, `display`
     fitted       `FitResult`, `predict`, `attend`, `Activations`, `save`, `load`
-    errors       `HeadsError`, `BadInput`, `NotFinite`, `CheckpointMismatch`
+    errors       `HeadsError`, `BadInput`, `NotFinite`, `CheckpointMismatch`, `FileDamaged`, `CannotWrite`
     modules      `metrics`; `keybed.heads.ridge` holds the ridge probe, `keybed.heads.align` the contrastive projections
 """
 
@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from keybed.heads import metrics
     from keybed.heads.data import ArrayData, Data
-    from keybed.heads.errors import BadInput, CheckpointMismatch, HeadsError, NotFinite
+    from keybed.heads.errors import BadInput, CannotWrite, CheckpointMismatch, FileDamaged, HeadsError, NotFinite
     from keybed.heads.fit_config import FitConfig
     from keybed.heads.fitted import Activations, FitResult, attend, load, predict, save
     from keybed.heads.inputs import HeadInput, from_arrays, tier_weights
@@ -31,8 +31,10 @@ __all__ = [
     "Activations",
     "ArrayData",
     "BadInput",
+    "CannotWrite",
     "CheckpointMismatch",
     "Data",
+    "FileDamaged",
     "FitConfig",
     "FitResult",
     "HeadConfig",
@@ -55,7 +57,7 @@ __all__ = [
 
 _HOMES = {
     "data": ("ArrayData", "Data"),
-    "errors": ("BadInput", "CheckpointMismatch", "HeadsError", "NotFinite"),
+    "errors": ("BadInput", "CannotWrite", "CheckpointMismatch", "FileDamaged", "HeadsError", "NotFinite"),
     "fit_config": ("FitConfig",),
     "fitted": ("Activations", "FitResult", "attend", "load", "predict", "save"),
     "inputs": ("HeadInput", "from_arrays", "tier_weights"),

@@ -52,6 +52,15 @@ class AlignConfig:
     def __post_init__(self) -> None:
         if self.loss not in ("infonce", "siglip"):
             raise BadInput(f"loss={self.loss!r}; choose infonce or siglip")
+        if self.hidden < 1 or self.width < 1:
+            raise BadInput(f"hidden={self.hidden}, width={self.width}: at least 1")
+        if not 0 < self.temperature < float("inf"):
+            raise BadInput(f"temperature={self.temperature:g}: a number above 0")
+
+    def to_json(self) -> dict[str, Any]:
+        """Every setting that changes the numbers, as plain JSON."""
+        shape = {k: getattr(self, k) for k in ("loss", "hidden", "width", "temperature", "window_s")}
+        return {**shape, "fit": self.fit.to_json()}
 
 
 @dataclass(frozen=True)

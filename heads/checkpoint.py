@@ -7,24 +7,28 @@ a state is a few MB on one machine, one NumPy file that others can read without 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import jax
 import numpy as np
-from numpy.typing import NDArray
 
-from keybed.heads.errors import CheckpointMismatch
+from keybed.heads.errors import CheckpointMismatch, FileDamaged
+from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import HeadInput
+from keybed.heads.losses import LossWeights
 from keybed.heads.normalisation import FEATURE_MASKS, Normalisation
+from keybed.heads.npz_file import damaged, read_npz, write_aside, write_npz
 
 T = TypeVar("T")
 Tree = Any
 Shapes = dict[str, tuple[int | None, ...]]
 
 FORMAT_VERSION = 1
+DELETE = "delete it and run the phase that wrote it again"
+_ARRAYS = re.compile(r"state-\d{6,}\.npz")
 _NAMED = 6
 """At most so many names of each kind are in the message."""
 
@@ -32,13 +36,16 @@ _NAMED = 6
 def save(
     folder: Path, tree: Any, about: Mapping[str, Any], *, config: Mapping[str, Any], store: str, count: int
 ) -> None:
-    """Write one training state; the earlier one stays valid until this one is complete. `count` numbers the arrays file."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Write one training state; the earlier one stays valid until this one is complete. `count` numbers the arrays file.
+
+    Raises CannotWrite.
+    """
     arrays = {key: np.asarray(leaf) for key, leaf in _named_leaves(tree)}
     name = f"state-{count:06d}.npz"
-    _write(folder / name, lambda path: _save_npz(path, arrays))
+    write_npz(folder / name, arrays)
     facts = {"format_version": FORMAT_VERSION, "store": store, "config": config, "about": about, "arrays": name}
-    _write(folder / "checkpoint.json", lambda path: path.write_text(json.dumps(facts, indent=1, allow_nan=False)))
+    text = json.dumps(facts, indent=1, allow_nan=False)
+    write_aside(folder / "checkpoint.json", lambda path: path.write_text(text, encoding="utf-8"))
     for old in folder.glob("state-*.npz"):
         if old.name != name:
             old.unlink()
@@ -47,21 +54,42 @@ def save(
 def load(folder: Path, template: Any, *, config: Mapping[str, Any], store: str) -> tuple[Any, dict[str, Any]] | None:
     """The last saved state in the template's structure, and `about`; None where there is none.
 
-    Raises CheckpointMismatch where it was saved for another store, configuration or format.
+    Raises CheckpointMismatch where it was saved for another store, configuration or format, FileDamaged where a file is cut
+    or altered.
     """
     path = folder / "checkpoint.json"
     if not path.exists():
         return None
-    facts = json.loads(path.read_text())
+    remedy = f"delete the folder {folder} and run the same command again, which trains this part from its beginning"
+    facts = _read_facts(path, remedy)
     _check(path, facts, config=config, store=store)
-    with np.load(folder / facts["arrays"], allow_pickle=False) as arrays:
-        names = [key for key, _ in _named_leaves(template)]
-        if set(names) != set(arrays.files):
+    if not _ARRAYS.fullmatch(facts["arrays"]):
+        raise FileDamaged(f"{path} is damaged (it names {facts['arrays']!r} as its arrays); {remedy}")
+    arrays = read_npz(folder / facts["arrays"], remedy)
+    expected = dict(_named_leaves(template))
+    if set(expected) != set(arrays):
+        raise CheckpointMismatch(f"{path}: holds other arrays than this version trains; give another checkpoint_dir")
+    for key, leaf in expected.items():
+        if arrays[key].shape != np.shape(leaf) or arrays[key].dtype != np.asarray(leaf).dtype:
             raise CheckpointMismatch(
-                f"{path}: holds other arrays than this version trains; give another checkpoint_dir"
+                f"{folder / facts['arrays']}: {key} is {arrays[key].dtype} {arrays[key].shape} there, {np.asarray(leaf).dtype} "
+                f"{np.shape(leaf)} here: the fit began on other data than it is given now. Give another checkpoint_dir, or "
+                "delete this one"
             )
-        leaves = [arrays[key] for key in names]
-    return jax.tree.unflatten(jax.tree.structure(template), leaves), facts["about"]
+    return jax.tree.unflatten(jax.tree.structure(template), [arrays[key] for key in expected]), facts["about"]
+
+
+def _read_facts(path: Path, remedy: str) -> dict[str, Any]:
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise damaged(path, error, remedy) from error
+    kinds = {"format_version": int, "store": str, "config": dict, "about": dict, "arrays": str}
+    wrong = [k for k, kind in kinds.items() if not isinstance(facts, dict) or not isinstance(facts.get(k), kind)]
+    if wrong:
+        raise FileDamaged(f"{path} is damaged (field {wrong[0]}); {remedy}")
+    assert isinstance(facts, dict)
+    return facts
 
 
 def _check(path: Path, facts: Mapping[str, Any], *, config: Mapping[str, Any], store: str) -> None:
@@ -82,25 +110,38 @@ def _check(path: Path, facts: Mapping[str, Any], *, config: Mapping[str, Any], s
 
 
 def save_tree(path: Path, tree: Mapping[str, Any], about: Mapping[str, Any]) -> None:
-    """Write nested dictionaries of arrays and a JSON description as one .npz: to a .partial file, then renamed."""
+    """Write nested dictionaries of arrays and a JSON description as one .npz, in one step. Raises CannotWrite."""
     flat = {"tree/" + key: np.asarray(value) for key, value in _flatten(tree).items()}
     text = np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    _write(path, lambda aside: _save_npz(aside, {"about.json": text, **flat}))
+    write_npz(path, {"about.json": text, **flat})
 
 
-def load_tree(path: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inverse of `save_tree`: (tree of NumPy arrays, about)."""
-    with np.load(path, allow_pickle=False) as arrays:
-        about = json.loads(arrays["about.json"].tobytes())
-        tree: dict[str, Any] = {}
-        for key in arrays.files:
-            if key != "about.json":
-                *parents, leaf = key.split("/")[1:]
-                node = tree
-                for parent in parents:
-                    node = node.setdefault(parent, {})
-                node[leaf] = arrays[key]
+def load_tree(
+    path: Path, *, parts: Sequence[str] = (), fields: Sequence[str] = ()
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Inverse of `save_tree`: (tree of NumPy arrays, about).
+
+    Raises FileDamaged where the file is cut or altered, CheckpointMismatch where the tree lacks one of `parts` or the
+    description one of `fields`.
+    """
+    arrays = read_npz(path, DELETE)
+    try:
+        about = json.loads(arrays.pop("about.json").tobytes())
+    except (KeyError, ValueError, RecursionError) as error:
+        raise damaged(path, error, DELETE) from error
+    tree: dict[str, Any] = {}
+    for key, value in arrays.items():
+        *parents, leaf = key.split("/")[1:]
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    missing = [name for name in parts if name not in tree]
+    missing += [name for name in fields if not isinstance(about, dict) or name not in about]
+    if missing:
+        raise CheckpointMismatch(
+            f"{path}: holds no {missing[0]}; it is another file, or another version of Keybed wrote it: {DELETE}"
+        )
     return tree, about
 
 
@@ -112,6 +153,13 @@ def config_from_json(path: Path, kind: type[T], fields: Mapping[str, Any]) -> T:
         raise CheckpointMismatch(
             f"{path}: was written by another version of Keybed ({error}): run the phase that wrote it again"
         ) from error
+
+
+def fit_config_from_json(path: Path, saved: Mapping[str, Any]) -> FitConfig:
+    """Inverse of `FitConfig.to_json`, read from `path`; raises CheckpointMismatch where this version has other fields."""
+    losses = config_from_json(path, LossWeights, saved.get("losses", {}))
+    seeds = tuple(saved.get("seeds", ()))
+    return config_from_json(path, FitConfig, {**saved, "seeds": seeds, "losses": losses})
 
 
 def check_parameters(
@@ -187,16 +235,3 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 def _named_leaves(tree: Any) -> list[tuple[str, Any]]:
     leaves = jax.tree_util.tree_flatten_with_path(tree)[0]
     return [(jax.tree_util.keystr(path), leaf) for path, leaf in leaves]
-
-
-def _save_npz(path: Path, arrays: Mapping[str, NDArray]) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]
-
-
-def _write(path: Path, write: Any) -> None:
-    aside = path.with_name(path.name + ".partial")
-    write(aside)
-    with aside.open("rb") as file:
-        os.fsync(file.fileno())
-    aside.replace(path)

@@ -17,3 +17,11 @@ class NotFinite(HeadsError):
 
 class CheckpointMismatch(HeadsError):
     """A checkpoint or fit belongs to another store, configuration or version; the message names both sides."""
+
+
+class FileDamaged(HeadsError):
+    """A checkpoint or fit is cut, empty or altered on disk; the message names the file and what to delete."""
+
+
+class CannotWrite(HeadsError):
+    """A checkpoint or fit cannot be written: the disk is full or the folder is read-only."""

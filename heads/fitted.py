@@ -18,7 +18,6 @@ from keybed.heads.data import read_ahead
 from keybed.heads.errors import BadInput, CheckpointMismatch
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import HeadInput, pad_rows
-from keybed.heads.losses import LossWeights
 from keybed.heads.models import HeadConfig, HeadOutput, apply_all, init
 from keybed.heads.normalisation import Normalisation, standardise, to_scores
 from keybed.heads.step import join_seeds, seed_groups, take_seeds
@@ -127,9 +126,10 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
     """Inverse of `save`. store: fingerprint of the store whose features the heads will read.
 
     Raises CheckpointMismatch where the heads were fitted on another store or this version's heads have other parameters,
-    BadInput where `modules` lacks a head that is a module.
+    FileDamaged where the file is cut or altered, BadInput where `modules` lacks a head that is a module.
     """
-    tree, description = checkpoint.load_tree(path)
+    fields = ("heads", "config", "history", "best_epoch", "store", "compiled_steps")
+    tree, description = checkpoint.load_tree(path, parts=("params", "scores"), fields=fields)
     if store is not None and description["store"] != store:
         raise CheckpointMismatch(
             f"{path} was fitted on store {description['store'] or '(none named)'}, this is store {store}: "
@@ -143,9 +143,7 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
             raise BadInput(f"{path}: head {name!r} is a module of its own ({fields['module']}); give it in modules")
         else:
             heads[name] = modules[name]
-    saved = description["config"]
-    losses = checkpoint.config_from_json(path, LossWeights, saved["losses"])
-    config = checkpoint.config_from_json(path, FitConfig, {**saved, "seeds": tuple(saved["seeds"]), "losses": losses})
+    config = checkpoint.fit_config_from_json(path, description["config"])
     features = {name: (f["mean"], f["inverse_sd"]) for name, f in tree.get("features", {}).items()}
     normalisation = Normalisation(features, tree["scores"]["mean"], tree["scores"]["sd"])
     configs = {name: head for name, head in heads.items() if isinstance(head, HeadConfig)}

@@ -48,8 +48,10 @@ class HeadConfig:
             raise BadInput(f"no head {self.kind!r}; there are {', '.join(HEADS)}")
         if self.inputs not in ("frames", "layers", "both"):
             raise BadInput(f"inputs={self.inputs!r}; choose frames, layers or both")
-        if self.hidden % self.n_attention_heads:
-            raise BadInput(f"hidden={self.hidden} is no multiple of n_attention_heads={self.n_attention_heads}")
+        if self.hidden < 1 or self.hidden % self.n_attention_heads:
+            raise BadInput(
+                f"hidden={self.hidden} is no positive multiple of n_attention_heads={self.n_attention_heads}"
+            )
 
     @property
     def modalities(self) -> tuple[str, ...]:

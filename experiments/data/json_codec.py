@@ -121,7 +121,12 @@ def _read(kind: Any, data: Any, file: Path, where: str) -> Any:
     if origin is dict and isinstance(data, dict):
         return {key: _read(arguments[1], item, file, f"{where}.{key}".strip(".")) for key, item in data.items()}
     if kind is float and (data is None or (isinstance(data, int | float) and not isinstance(data, bool))):
-        return float("nan") if data is None else float(data)
+        try:
+            return float("nan") if data is None else float(data)
+        except OverflowError as error:
+            raise JsonMismatch(
+                f"{file}: {where or 'the file'} is {_short(data)}, no number of 64 bits; {_WAY}"
+            ) from error
     if kind is Any or (origin is Literal and data in arguments):
         return data
     if isinstance(kind, type) and isinstance(data, kind) and isinstance(data, bool) == (kind is bool):

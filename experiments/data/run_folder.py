@@ -3,53 +3,107 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
+from io import BufferedRandom
 from pathlib import Path
 from typing import Any
 
 from keybed.experiments.data.json_codec import plain
-from keybed.store.disk.durable import replace_file
+from keybed.store.disk.durable import disk_error, replace_file
 from keybed.store.errors import KeybedError
+
+DELETE_AND_RUN = (
+    "delete it and run the same phase with the same options again; what is trained already is read, not trained again"
+)
+"""What to do where one file of a run is damaged."""
 
 
 class RunTaken(KeybedError):
     """The run's folder holds a run of another configuration."""
 
 
+class RunDamaged(KeybedError):
+    """A file of a run is cut, empty or altered; the message names it and what to delete."""
+
+
+@contextmanager
+def replace_run_file(path: Path) -> Iterator[BufferedRandom]:
+    """`replace_file` with named errors: NoDiskSpace, ReadOnlyStore, StoreError. A crash leaves the old file or the new one."""
+    try:
+        with replace_file(path) as file:
+            yield file
+    except OSError as error:
+        raise disk_error(error, path) from error
+
+
 def write_json(path: Path, value: Any) -> Path:
-    """Write plain JSON, UTF-8; a crash leaves the old file or the new one."""
+    """Write plain JSON, UTF-8, as `replace_run_file` does."""
     text = json.dumps(plain(value), indent=1, ensure_ascii=False, allow_nan=False) + "\n"
-    with replace_file(path) as file:
+    with replace_run_file(path) as file:
         file.write(text.encode())
     return path
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a run's JSON file. Raises KeybedError where it is absent."""
+    """Read a run's JSON file. Raises KeybedError where it is absent, RunDamaged where it holds no JSON object."""
     if not path.is_file():
         raise KeybedError(f"{path} is absent: {path.parent} is no finished run")
-    values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
+        json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate could not be written again
+    except (OSError, ValueError, RecursionError) as error:
+        raise RunDamaged(f"{path} is damaged ({_why(error)}): {DELETE_AND_RUN}") from error
+    if not isinstance(values, dict):
+        raise RunDamaged(f"{path} is damaged (it holds a {type(values).__name__}, no object): {DELETE_AND_RUN}")
     return values
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON")
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return error.strerror or str(error)
+    return "nested too deeply" if isinstance(error, RecursionError) else str(error).partition("\n")[0][:120]
 
 
 def start_run(out: Path, config: Any, fingerprint: str) -> Path:
     """Make the folder and write config.json; the same configuration goes on in a folder that it began.
 
-    Raises RunTaken where the folder holds another configuration, KeybedError where it cannot be written.
+    A caller checks everything that it can check before, so that a wrong option leaves no folder. Raises RunTaken where the
+    folder holds another configuration, RunDamaged where its config.json cannot be read, KeybedError where it cannot be written.
     """
     shaping = plain({k: v for k, v in asdict(config).items() if k not in ("out", "store", "after")})
     described = {"kind": type(config).__name__, "store": fingerprint, "config": shaping, "version": version("keybed")}
     path = out / "config.json"
-    if path.is_file():
-        written = json.loads(path.read_text(encoding="utf-8"))
-        if {k: written.get(k) for k in ("kind", "store", "config")} != {
-            k: described[k] for k in ("kind", "store", "config")
-        }:
-            raise RunTaken(f"{out} holds a run of another configuration or store ({path}); give another --out")
+    if path.exists():
+        other = _differences(read_json(path), described)
+        if other:
+            raise RunTaken(
+                f"{out} holds a run of another configuration or store ({'; '.join(other)}): give another --out, or delete {out}"
+            )
         return path
     try:
         out.mkdir(parents=True, exist_ok=True)
         return write_json(path, described)
     except OSError as error:
         raise KeybedError(f"--out {out} cannot be written ({error.strerror or error}); give another folder") from error
+
+
+def _differences(written: dict[str, Any], described: dict[str, Any]) -> list[str]:
+    """What differs between a run's config.json and the one that is asked for, in words."""
+    if written.get("kind") != described["kind"]:
+        return [f"a {written.get('kind')} there, a {described['kind']} here"]
+    listed = [] if written.get("store") == described["store"] else ["another store"]
+    there, here = written.get("config"), described["config"]
+    if not isinstance(there, dict):
+        return [*listed, "no configuration there"]
+    return listed + [
+        f"{key}: {there.get(key)} there, {here.get(key)} here"
+        for key in dict.fromkeys((*here, *there))
+        if there.get(key) != here.get(key)
+    ]

@@ -17,8 +17,7 @@ from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation import diagnostics
 from keybed.experiments.evaluation.inspection import pooled, sample
 from keybed.heads import align, checkpoint
-from keybed.heads.fit_config import FitConfig
-from keybed.heads.losses import LossWeights
+from keybed.heads.errors import CheckpointMismatch
 from keybed.heads.normalisation import Normalisation
 from keybed.heads.progress import Listener
 from keybed.store.counted import counted
@@ -49,7 +48,12 @@ def fit_projections(
     batch_rows = min(config.fit.batch_rows, len(fold.train))
     config = replace(config, fit=replace(config.fit, batch_rows=batch_rows))
     if path.is_file():
-        return load_projections(path)
+        trained = load_projections(path)
+        if trained.store != fingerprint or trained.config.to_json() != config.to_json():
+            raise CheckpointMismatch(
+                f"{path}: was trained on another store or with another configuration; delete it or give another --out"
+            )
+        return trained
     data = FoldData(features, fold.train, fold.validation, batch_rows, len(fold.train))
     result = align.fit_projection(data, config, store=fingerprint, progress=progress)
     tree = {
@@ -58,12 +62,7 @@ def fit_projections(
         "scores": {"mean": result.normalisation.score_mean_K, "sd": result.normalisation.score_sd_K},
     }
     about = {
-        "loss": config.loss,
-        "hidden": config.hidden,
-        "width": config.width,
-        "temperature": config.temperature,
-        "window_s": config.window_s,
-        "fit": config.fit.to_json(),
+        **config.to_json(),
         "history": result.history,
         "best_epoch": result.best_epoch,
         "store": result.store,
@@ -73,14 +72,14 @@ def fit_projections(
 
 
 def load_projections(path: Path) -> align.AlignResult:
-    """Inverse of what `fit_projections` saves."""
-    tree, about = checkpoint.load_tree(path)
-    settings = about["fit"]
-    fit = FitConfig(**{**settings, "seeds": tuple(settings["seeds"]), "losses": LossWeights(**settings["losses"])})
-    shape = {key: about[key] for key in ("loss", "hidden", "width", "temperature", "window_s")}
+    """Inverse of what `fit_projections` saves. Raises FileDamaged and CheckpointMismatch."""
+    shape = ("loss", "hidden", "width", "temperature", "window_s")
+    fields = (*shape, "fit", "history", "best_epoch", "store")
+    tree, about = checkpoint.load_tree(path, parts=("params", "features", "scores"), fields=fields)
+    fit = checkpoint.fit_config_from_json(path, about["fit"])
     normalised = {name: (f["mean"], f["inverse_sd"]) for name, f in tree["features"].items()}
     normalisation = Normalisation(normalised, tree["scores"]["mean"], tree["scores"]["sd"])
-    config = align.AlignConfig(**shape, fit=fit)
+    config = checkpoint.config_from_json(path, align.AlignConfig, {**{key: about[key] for key in shape}, "fit": fit})
     result = align.AlignResult(
         config, tree["params"], normalisation, about["history"], about["best_epoch"], about["store"]
     )
