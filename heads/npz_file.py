@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import hashlib
+import io
 import os
 import struct
 import zipfile
@@ -32,14 +34,20 @@ def write_npz(path: Path, arrays: Mapping[str, NDArray]) -> None:
     write_aside(path, save)
 
 
-def read_npz(path: Path, remedy: str) -> dict[str, NDArray]:
-    """All arrays of the file. Raises FileDamaged, which ends with `remedy`, where it is cut or a checksum is wrong."""
+def read_npz(path: Path, remedy: str, *, sha256: str | None = None) -> dict[str, NDArray]:
+    """All arrays of the file. Raises FileDamaged, which ends with `remedy`, where it is cut or a checksum is wrong.
+
+    sha256: of the whole file; without it the checksum of each array, which the file holds itself, is compared.
+    """
     try:
-        with zipfile.ZipFile(path) as file:
+        content = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+            raise FileDamaged(f"{path} is damaged (its checksum differs); {remedy}")
+        with zipfile.ZipFile(io.BytesIO(content)) as file:
             bad = file.testzip()
         if bad is not None:
             raise FileDamaged(f"{path} is damaged (checksum of {bad}); {remedy}")
-        with np.load(path, allow_pickle=False) as arrays:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except _DAMAGE as error:
         raise damaged(path, error, remedy) from error

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,11 +49,12 @@ def fit_projections(
     path = projection_path(folder, fold)
     batch_rows = min(config.fit.batch_rows, len(fold.train))
     config = replace(config, fit=replace(config.fit, batch_rows=batch_rows))
+    rows = hashlib.sha256(features.rows.index[fold.train].tobytes()).hexdigest()
     if path.is_file():
-        trained = load_projections(path)
-        if trained.store != fingerprint or trained.config.to_json() != config.to_json():
+        trained, about = _read_projections(path)
+        if (about["store"], about["train_rows"]) != (fingerprint, rows) or trained.config.to_json() != config.to_json():
             raise CheckpointMismatch(
-                f"{path}: was trained on another store or with another configuration; delete it or give another --out"
+                f"{path}: was trained on another store, on other rows or with another configuration; delete it or give another --out"
             )
         return trained
     data = FoldData(features, fold.train, fold.validation, batch_rows, len(fold.train))
@@ -66,6 +69,7 @@ def fit_projections(
         "history": result.history,
         "best_epoch": result.best_epoch,
         "store": result.store,
+        "train_rows": rows,
     }
     checkpoint.save_tree(path, tree, about)
     return result
@@ -73,8 +77,12 @@ def fit_projections(
 
 def load_projections(path: Path) -> align.AlignResult:
     """Inverse of what `fit_projections` saves. Raises FileDamaged and CheckpointMismatch."""
+    return _read_projections(path)[0]
+
+
+def _read_projections(path: Path) -> tuple[align.AlignResult, dict[str, Any]]:
     shape = ("loss", "hidden", "width", "temperature", "window_s")
-    fields = (*shape, "fit", "history", "best_epoch", "store")
+    fields = (*shape, "fit", "history", "best_epoch", "store", "train_rows")
     tree, about = checkpoint.load_tree(path, parts=("params", "features", "scores"), fields=fields)
     fit = checkpoint.fit_config_from_json(path, about["fit"])
     normalised = {name: (f["mean"], f["inverse_sd"]) for name, f in tree["features"].items()}
@@ -84,7 +92,7 @@ def load_projections(path: Path) -> align.AlignResult:
         config, tree["params"], normalisation, about["history"], about["best_epoch"], about["store"]
     )
     align.check(path, result)
-    return result
+    return result, about
 
 
 def untrained(result: align.AlignResult, features: Features) -> align.AlignResult:

@@ -13,7 +13,7 @@ LITERAL_ATTENTION = "literal: attention entropy (high = both used)"
 
 ALIGNMENT = "alignment"
 VARIANT_RECALL = "partner found among the segment's own variants"
-NO_COLLAPSE = "no collapse"
+NO_COLLAPSE_RANK, NO_COLLAPSE_UNIFORMITY = "no collapse: effective rank", "no collapse: uniformity"
 RETENTION = "quality retained"
 GAIN_ANYWHERE = "fusion gain over the best single modality, raw or aligned"
 LITERAL_ALIGNMENT = "literal: alignment"

@@ -24,12 +24,12 @@ IN_WORDS = {
     ),
     "alignment": (
         "Mean cosine of audio and MIDI of the same row minus that of different rows, each centred on its mean. 0: chance; "
-        "Phase 3's gate asks > 0.6."
+        "1: the two of a row are the same and rows differ. Phase 3 trains projections for it."
     ),
     "cka": "Whether rows that are near each other in audio are also near in MIDI. 1: the same geometry; 0: unrelated.",
     "mean_cosine": (
-        "Mean cosine over pairs of rows, without centring. Near 1: all rows point the same way, and differences between rows "
-        "are small beside their mean."
+        "Mean cosine over pairs of rows, without centring. Near 1: the features' mean is large beside the differences between "
+        "rows. It says nothing about what a head can read, because heads see standardised features."
     ),
     "effective_rank": "Number of directions that the features use, from the entropy of their singular values.",
 }

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation import criterion_names as names
-from keybed.experiments.evaluation.gates import Criterion, above_zero, at_least
+from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least
 from keybed.experiments.evaluation.intervals import Interval, finite, intervals
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds

@@ -1,26 +1,25 @@
 """Gates: each criterion with value, interval, threshold, outcome and arithmetic, and the hashes of the files under it.
 
-`gate.json` holds the sha256 of the files that its numbers came from. A later phase reads the gate of the run before it and
-checks those hashes. It goes on only after GO, or with an override: a reason that every later report shows.
+`gate.json` holds the sha256 of the files that its numbers came from. Whoever reads a gate computes its outcomes and verdict
+again from its criteria. A later phase also checks the hashes, and compares the criteria with those that follow from
+results.json. It goes on only after GO, or with an override: a reason that every later report shows.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 
 from keybed.experiments.data.json_codec import from_json, plain
-from keybed.experiments.evaluation.intervals import Interval, finite
+from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.experiments.evaluation.criteria import Criterion
 from keybed.store.counted import counted
-from keybed.store.disk.durable import replace_file
+from keybed.store.disk.durable import canonical
 from keybed.store.errors import KeybedError
 
-Outcome = Literal["pass", "fail", "undefined"]
 Verdict = Literal["GO", "NO-GO", "UNDEFINED"]
 
 ADVICE = {
@@ -40,26 +39,8 @@ class ChainBroken(KeybedError):
     """A file that a gate rests on has changed since the gate was written."""
 
 
-@dataclass(frozen=True)
-class Criterion:
-    """One requirement. required false: it is shown and counts in no verdict."""
-
-    name: str
-    value: float | None
-    low: float | None
-    high: float | None
-    threshold: str
-    outcome: Outcome
-    arithmetic: str
-    required: bool = True
-
-    @property
-    def bound(self) -> float:
-        """The number in `threshold`, e.g. 0.1 of "≥ 0.1, lower bound > 0"."""
-        number = re.match(r"[≥>≤<] ([\d.]+)", self.threshold)
-        if number is None:
-            raise ValueError(f"criterion {self.name!r}: no number in its threshold {self.threshold!r}")
-        return float(number[1])
+class GateAltered(KeybedError):
+    """gate.json says what does not follow from its criteria, or its criteria do not follow from results.json."""
 
 
 NO_RUN = "absent"
@@ -78,7 +59,12 @@ class Override:
 
 @dataclass(frozen=True)
 class Gate:
-    """A phase's verdict. rests_on maps file names (relative to the run) and "store" to sha256 digests."""
+    """A phase's verdict. rests_on maps file names (relative to the run) and "store" to sha256 digests.
+
+    gate.json also holds the sha256 of all that stands here.
+    """
+
+    JSON_PROPERTIES: ClassVar = ("sha256",)
 
     phase: int
     verdict: Verdict
@@ -90,51 +76,17 @@ class Gate:
     rests_on: dict[str, str]
     overrides: tuple[Override, ...] = ()
 
+    @property
+    def sha256(self) -> str:
+        """Of the gate's fields as canonical JSON."""
+        return hashlib.sha256(canonical({f.name: plain(getattr(self, f.name)) for f in fields(self)})).hexdigest()
+
     def criterion(self, name: str) -> Criterion:
         """The criterion of this name (see `criterion_names`). Raises KeyError where the gate has none."""
         for c in (*self.criteria, *self.literal):
             if c.name == name:
                 return c
         raise KeyError(f"the gate of Phase {self.phase} has no criterion {name!r}")
-
-
-def at_least(
-    name: str, interval: Interval, threshold: float, arithmetic: str, *, above_zero: bool = False, required: bool = True
-) -> Criterion:
-    """value ≥ threshold; with above_zero also the interval's lower bound > 0. NaN is undefined."""
-    words = f"≥ {threshold:g}" + (", lower bound > 0" if above_zero else "")
-    outcome: Outcome
-    if finite(interval.value) is None or (above_zero and finite(interval.low) is None):
-        outcome = "undefined"
-    else:
-        outcome = "pass" if interval.value >= threshold and (interval.above_zero or not above_zero) else "fail"
-    return Criterion(
-        name, finite(interval.value), finite(interval.low), finite(interval.high), words, outcome, arithmetic, required
-    )
-
-
-def above_zero(name: str, interval: Interval, arithmetic: str, *, required: bool = True) -> Criterion:
-    """The whole interval above zero."""
-    defined = finite(interval.value) is not None and finite(interval.low) is not None
-    outcome: Outcome = ("pass" if interval.above_zero else "fail") if defined else "undefined"
-    value, low, high = finite(interval.value), finite(interval.low), finite(interval.high)
-    return Criterion(name, value, low, high, "lower bound > 0", outcome, arithmetic, required)
-
-
-def more_than(name: str, interval: Interval, threshold: float, arithmetic: str, *, required: bool = True) -> Criterion:
-    """value > threshold, as the plan writes its later targets."""
-    value = finite(interval.value)
-    outcome: Outcome = "undefined" if value is None else ("pass" if value > threshold else "fail")
-    low, high = finite(interval.low), finite(interval.high)
-    return Criterion(name, value, low, high, f"> {threshold:g}", outcome, arithmetic, required)
-
-
-def below(name: str, interval: Interval, threshold: float, arithmetic: str, *, required: bool = True) -> Criterion:
-    """value < threshold."""
-    value = finite(interval.value)
-    outcome: Outcome = "undefined" if value is None else ("pass" if value < threshold else "fail")
-    low, high = finite(interval.low), finite(interval.high)
-    return Criterion(name, value, low, high, f"< {threshold:g}", outcome, arithmetic, required)
 
 
 def verdict_of(criteria: Sequence[Criterion]) -> Verdict:
@@ -166,30 +118,31 @@ def make_gate(
     """
     literal_verdict = verdict_of(literal)
     verdict: Verdict = "UNDEFINED" if literal_only else verdict_of(criteria)
-    required = [c for c in criteria if c.required]
-    failed = [c.name for c in required if c.outcome == "fail"]
-    unknown = [c.name for c in required if c.outcome == "undefined"]
     if literal_only:
         headline = (
             f"Only the plan's literal arithmetic applies to a tiered store: {literal_verdict} (literal). Every dimension "
             "is the tier there, so a predictor that knows the tier alone passes too."
         )
-    elif verdict == "GO":
-        headline = (
-            "The one criterion holds."
-            if len(required) == 1
-            else f"All {counted(len(required), 'criterion', 'criteria')} hold."
-        )
     else:
-        parts = [f"fails: {', '.join(failed)}"] if failed else []
-        parts += [f"undefined: {', '.join(unknown)}"] if unknown else []
-        n_holding = len(required) - len(failed) - len(unknown)
-        verb = "holds" if 1 in (n_holding, len(required)) else "hold"
-        headline = f"{n_holding} of {counted(len(required), 'criterion', 'criteria')} {verb}; {'; '.join(parts)}."
+        headline = _headline([c for c in criteria if c.required])
     advice = None if verdict == "GO" else ADVICE[phase]
     return Gate(
         phase, verdict, headline, tuple(criteria), tuple(literal), literal_verdict, advice, rests_on, tuple(overrides)
     )
+
+
+def _headline(required: Sequence[Criterion]) -> str:
+    """How many criteria hold, and every one that does not, with each condition that it misses."""
+    held = sum(c.outcome == "pass" for c in required)
+    if held == len(required):
+        return f"All {held} criteria hold." if held > 1 else "The one criterion holds."
+    verb = "holds" if 1 in (held, len(required)) else "hold"
+    parts = [f"{held} of {counted(len(required), 'criterion', 'criteria')} {verb}."]
+    for outcome, word in (("fail", "Fails"), ("undefined", "Undefined")):
+        listed = [f"“{c.name}” ({c.why()})" for c in required if c.outcome == outcome]
+        if listed:
+            parts.append(f"{word}: {'; '.join(listed)}.")
+    return " ".join(parts)
 
 
 def sha256_of(path: Path) -> str:
@@ -204,19 +157,80 @@ def checksums(run: Path, store_fingerprint: str, names: Sequence[str]) -> dict[s
 
 def write_gate(run: Path, gate: Gate) -> Path:
     """Write RUN/gate.json, replacing it in one step."""
-    path = run / "gate.json"
-    text = json.dumps(plain(gate), indent=2, ensure_ascii=False, allow_nan=False)
-    with replace_file(path) as file:
-        file.write((text + "\n").encode())
-    return path
+    return write_json(run / "gate.json", gate)
 
 
 def read_gate(run: Path) -> Gate:
-    """Inverse of `write_gate`. Raises GateRefused where the run has none, JsonMismatch where it is another file."""
+    """Inverse of `write_gate`.
+
+    Raises GateRefused where the run has none, RunDamaged and JsonMismatch where it cannot be read, and GateAltered where an
+    outcome or the verdict does not follow from the criteria or a checksum differs.
+    """
     path = run / "gate.json"
     if not path.is_file():
         raise GateRefused(f"{path} is absent: {run} has not finished; run its phase again")
-    return from_json(Gate, json.loads(path.read_text(encoding="utf-8")), path)
+    data = read_json(path)
+    gate = from_json(Gate, data, path)
+    _check_outcomes(path, gate)
+    if data.get("sha256", gate.sha256) != gate.sha256:
+        raise GateAltered(f"{path}: its checksum is not that of its contents; {_again(gate)}")
+    return gate
+
+
+def _check_outcomes(path: Path, gate: Gate) -> None:
+    for c in (*gate.criteria, *gate.literal):
+        try:
+            outcome = c.computed_outcome
+        except ValueError as error:
+            raise GateAltered(f"{path}: {error}; {_again(gate)}") from error
+        if c.outcome != outcome:
+            raise GateAltered(
+                f"{path}: criterion “{c.name}” says {c.outcome}, but its value gives {c.asked(outcome=outcome)}; {_again(gate)}"
+            )
+    for stated, criteria, which in (
+        (gate.verdict, gate.criteria, "verdict"),
+        (gate.literal_verdict, gate.literal, "literal verdict"),
+    ):
+        try:
+            follows = verdict_of(criteria)
+        except ValueError as error:
+            raise GateAltered(f"{path}: {error}; {_again(gate)}") from error
+        # UNDEFINED stands above any criteria of a tiered store, and lets no phase go on
+        if stated not in (follows, "UNDEFINED"):
+            raise GateAltered(
+                f"{path}: the {which} {stated} does not follow from its criteria, which give {follows}; {_again(gate)}"
+            )
+
+
+def _again(gate: Gate) -> str:
+    return f"the file was changed, or another version of keybed wrote it: run Phase {gate.phase} again"
+
+
+def check_criteria(run: Path, gate: Gate, expected: Gate) -> None:
+    """Raise GateAltered unless the gate has the criteria and verdicts of `expected`, made again from RUN/results.json."""
+    path = run / "gate.json"
+    there, here = (
+        {c.name: (c.threshold, c.value, c.low, c.high, c.outcome, c.required) for c in (*g.criteria, *g.literal)}
+        for g in (gate, expected)
+    )
+    changed = [name for name in (*here, *there) if there.get(name) != here.get(name)]
+    if changed:
+        raise GateAltered(
+            f"{path}: criterion “{changed[0]}” is not what {run / 'results.json'} gives "
+            f"({_in_words(there.get(changed[0]))} | {_in_words(here.get(changed[0]))}); {_again(gate)}"
+        )
+    if (gate.verdict, gate.literal_verdict) != (expected.verdict, expected.literal_verdict):
+        raise GateAltered(
+            f"{path}: verdict {gate.verdict}, literal {gate.literal_verdict}; {run / 'results.json'} gives "
+            f"{expected.verdict} and {expected.literal_verdict}; {_again(gate)}"
+        )
+
+
+def _in_words(criterion: tuple[object, ...] | None) -> str:
+    if criterion is None:
+        return "absent"
+    threshold, value, _, _, outcome, _ = criterion
+    return f"{value} for {threshold}: {outcome}"
 
 
 def check_chain(
@@ -230,13 +244,11 @@ def check_chain(
     gate = read_gate(run)
     if gate.phase != phase:
         raise GateRefused(f"{run} is a run of Phase {gate.phase}; this phase goes on from one of Phase {phase}")
-    for name, digest in gate.rests_on.items():
-        now = store_fingerprint if name == "store" else sha256_of(run / name) if (run / name).is_file() else "absent"
-        if now != digest:
-            what = "the store's recipe" if name == "store" else str(run / name)
-            raise ChainBroken(
-                f"{what} is not what {run / 'gate.json'} rests on ({digest[:12]}… | {now[:12]}…); run Phase {phase} again"
-            )
+    if gate.rests_on.get("store") != store_fingerprint:
+        raise _broken(run, gate, "store", "the store's recipe", store_fingerprint)
+    for name in gate.rests_on:
+        if name != "store":
+            check_file(run, gate, name)
     if gate.verdict == "GO":
         return gate, gate.overrides
     if override is None or not override.strip():
@@ -245,3 +257,18 @@ def check_chain(
             'To go on all the same, record why: --override "reason"'
         )
     return gate, (*gate.overrides, Override(phase, gate.verdict, override.strip(), run.name))
+
+
+def check_file(run: Path, gate: Gate, name: str) -> None:
+    """Raise ChainBroken unless a file of the run is the one that its gate rests on."""
+    path = run / name
+    now = sha256_of(path) if path.is_file() else "absent"
+    if now != gate.rests_on.get(name):
+        raise _broken(run, gate, name, str(path), now)
+
+
+def _broken(run: Path, gate: Gate, name: str, what: str, now: str) -> ChainBroken:
+    then = gate.rests_on.get(name, "nothing")
+    return ChainBroken(
+        f"{what} is not what {run / 'gate.json'} rests on ({then[:12]}… | {now[:12]}…); run Phase {gate.phase} again"
+    )

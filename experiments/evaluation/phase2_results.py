@@ -67,7 +67,8 @@ class OnTestSplit:
 class Evaluation:
     """All numbers about the predictions of test rows.
 
-    tier_floor: plain r of a predictor that knows only the tier. points: metric -> model -> dimension, without intervals.
+    specific, plain and their means hold every head, the specialists, and the best fusion and best single modality as chosen in
+    each fold. tier_floor: plain r of a predictor that knows only the tier. points: metric -> model -> dimension, without intervals.
     swap: loss of mean specific r by swapped modality.
     """
 

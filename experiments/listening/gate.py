@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from keybed.experiments.evaluation.gates import Criterion, Gate, Override, above_zero, at_least, make_gate, more_than
+from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least, more_than
+from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval, finite
 from keybed.experiments.listening.against_experts import ExpertCorrelation
 from keybed.experiments.listening.power import n_to_decide

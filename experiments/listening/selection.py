@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override, check_chain
+from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override
 from keybed.experiments.listening.answer_key import AnswerKey, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
 from keybed.experiments.listening.config import SelectConfig
@@ -25,6 +25,7 @@ from keybed.experiments.listening.stratified_sample import (
     Candidates,
     draw,
 )
+from keybed.experiments.phases.run_before import check_run_before
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
@@ -132,7 +133,7 @@ def _check_numbers(config: SelectConfig) -> None:
 
 def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
     if config.after is not None:
-        return check_chain(config.after, 4, store.fingerprint, config.override)[1]
+        return check_run_before(config.after, 4, store.fingerprint, config.override)[1]
     if config.override is None or not config.override.strip():
         raise GateRefused(
             'No Phase 4 run was named (--after RUN4). To draw clips without it, record the reason: --override "reason"'

@@ -2,8 +2,8 @@
 
     keybed compare RUN RUN…
 
-Compares every run with the first one, on the rows that all of them predicted. All runs must be of one store. Runs with more
-seeds than others are cut to the smallest number. Takes seconds.
+Compares every run with the first one, on the rows that all of them predicted, with as many seeds as the run with the fewest.
+All runs must be of one store. Rows, seeds and models that are left out are named. Takes seconds.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from keybed.experiments.data.json_codec import Key
-from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.experiments.data.run_folder import write_json
+from keybed.experiments.evaluation.gates import check_file, read_gate
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
-from keybed.experiments.evaluation.saved_predictions import SavedPredictions, load_predictions
+from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, SavedPredictions, load_predictions
 from keybed.experiments.phases.config import CompareConfig
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
@@ -44,13 +45,17 @@ class ComparedRun:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs side by side on `rows` common rows; models: model -> one entry per run that has it."""
+    """Runs side by side on `rows` common rows; models: model -> one entry per run that has it.
+
+    left_out: rows, seeds and models that some run has and the comparison does not use, one sentence each.
+    """
 
     rows: int
     runs: tuple[str, ...]
     seeds: int
     models: Annotated[dict[str, tuple[ComparedRun, ...]], Key("judges")]
     pieces: int
+    left_out: tuple[str, ...]
 
 
 class NotComparable(KeybedError):
@@ -59,10 +64,18 @@ class NotComparable(KeybedError):
 
 def run_compare(config: CompareConfig, console: Console) -> Comparison:
     """Print and return the comparison. Raises NotComparable for fewer than two runs or different stores."""
+    if config.out is not None and not config.out.parent.is_dir():
+        raise NotComparable(f"--out {config.out}: there is no folder {config.out.parent}; make it first")
     results = compare(config.runs)
+    console.print(
+        f"{counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}",
+        highlight=False,
+    )
+    for words in results.left_out:
+        console.print(f"left out: {words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for model, rows in results.models.items():
         table = Table(
-            title=f"{label(model)}: mean specific r on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}"
+            title=f"{label(model)}: mean specific r on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}"
         )
         for head in ("run", "mean specific r", "difference to the first"):
             table.add_column(head, overflow="fold")
@@ -81,10 +94,13 @@ def compare(runs: Sequence[Path]) -> Comparison:
     """Every model that at least two runs share: each run's mean specific r and its difference to the first such run."""
     if len(runs) < 2:
         raise NotComparable("comparing needs two runs at least: keybed compare RUN RUN")
-    stores = {str(run): read_json(run / "config.json")["store"] for run in runs}
+    gates = {str(run): read_gate(run) for run in runs}
+    stores = {run: gate.rests_on.get("store", "unnamed") for run, gate in gates.items()}
     if len(set(stores.values())) > 1:
         listed = ", ".join(f"{run}: {store[:12]}…" for run, store in stores.items())
         raise NotComparable(f"these runs are of different stores ({listed}); runs of one store can be paired")
+    for run in runs:
+        check_file(run, gates[str(run)], PREDICTIONS)
     saved = [load_predictions(run) for run in runs]
     names = _names(runs)
     common = saved[0].index
@@ -92,13 +108,40 @@ def compare(runs: Sequence[Path]) -> Comparison:
         common = np.intersect1d(common, one.index)
     if not len(common):
         raise NotComparable("no row was predicted by all of these runs")
-    n_seeds = min(next(iter(one.by_model.values())).shape[0] for one in saved)
+    n_seeds = min(one.n_seeds for one in saved)
     models = {}
     for model in MODELS:
         having = {name: one for name, one in zip(names, saved, strict=True) if model in one.by_model}
         if len(having) > 1:
             models[model] = _paired(model, having, common, n_seeds)
-    return Comparison(len(common), tuple(names), n_seeds, models, len(np.unique(_truth(saved[0], common)["piece"])))
+    if not models:
+        raise NotComparable("no model was predicted by two of these runs")
+    pieces = len(np.unique(_truth(saved[0], common)["piece"]))
+    left_out = _left_out(dict(zip(names, saved, strict=True)), len(common), n_seeds)
+    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out)
+
+
+def _left_out(saved: Mapping[str, SavedPredictions], n_rows: int, n_seeds: int) -> tuple[str, ...]:
+    """What some runs have and the comparison does not use."""
+    words = []
+    for name, one in saved.items():
+        if one.n_seeds > n_seeds:
+            words.append(
+                f"{one.n_seeds - n_seeds} of the {one.n_seeds} seeds of {name}; the first {n_seeds} are compared"
+            )
+        if len(one.index) > n_rows:
+            words.append(
+                f"{len(one.index) - n_rows} of the {len(one.index)} rows of {name}, which another run did not predict"
+            )
+    holders = {model: [name for name, one in saved.items() if model in one.by_model] for model in MODELS}
+    for model, having in holders.items():
+        if len(having) == 1:
+            words.append(f"{label(model)}, which only {having[0]} has")
+        elif 1 < len(having) < len(saved):
+            words.append(
+                f"{label(model)} of {', '.join(n for n in saved if n not in having)}, which did not predict it"
+            )
+    return tuple(words)
 
 
 def _names(runs: Sequence[Path]) -> list[str]:

@@ -30,19 +30,20 @@ from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
-from keybed.experiments.evaluation.gates import Gate, checksums, make_gate, write_gate
+from keybed.experiments.evaluation.gates import checksums, write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.phases.config import Phase2Config
-from keybed.experiments.phases.phase2_criteria import literal_criteria, phase2_criteria
+from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase2_evaluation import evaluate, evaluate_test_split, inspect
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.terminal import print_summary
 from keybed.heads import fitted
 from keybed.heads.progress import display
 from keybed.store.counted import counted
+from keybed.store.format.rows import Rows
 from keybed.store.read.store import open_store
 
 
@@ -50,17 +51,19 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     """Run Phase 2 to its report; returns RUN/report.html. An interrupted run continues where it stopped."""
     started = time.perf_counter()
     store = open_store(config.store)
-    audio, midi = pair_of(store, config.audio, config.midi)
-    start_run(config.out, config, store.fingerprint)
-    budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate)
+    view = View(*pair_of(store, config.audio, config.midi), config.view)
+    view.paths(store)
     rows = store.rows()
-    features = Features(store, View(audio, midi, config.view), rows, memory_gib=config.memory_gib)
-    console.print(
-        f"Phase 2 on {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}: {audio} and {midi}, view {config.view}"
-    )
-    own_split, folds = _plan(features, config.folds, console)
-    heads = head_configs(ALL_HEADS, config.hidden, features.view.inputs)
+    heads = head_configs(ALL_HEADS, config.hidden, view.inputs)
+    budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate)
+    own_split, folds = _plan(rows, config.folds, console)
     largest = max(len(fold.train) for fold in (*own_split, *folds))
+    fit_config = budget.fit_config(largest)
+    start_run(config.out, config, store.fingerprint)
+    console.print(
+        f"Phase 2 on {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}: {view.audio} and {view.midi}, view {view.kind}"
+    )
+    features = Features(store, view, rows, memory_gib=config.memory_gib)
     checkpoints = config.out / "checkpoints"
     with compiled_once(), display(console) as progress:
         common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
@@ -77,11 +80,11 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     results = Phase2Results(
         phase=2,
         store=store_facts(store),
-        pair=Pair(audio, midi, config.view),
-        budget=budget.fit_config(largest).to_json(),
+        pair=Pair(view.audio, view.midi, view.kind),
+        budget=fit_config.to_json(),
         evaluation=evaluate(result),
         test_split=None if on_split is None else evaluate_test_split(on_split),
-        ridge=ridge_probe(store, audio, midi, (own_split or folds)[0], rows),
+        ridge=ridge_probe(store, view.audio, view.midi, (own_split or folds)[0], rows),
         inspection=inspect(shown, features),
         history=tuple(shown.fits[0].history),
         machine=this_machine(),
@@ -89,16 +92,16 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result)
-    gate = phase2_gate(results, config.out)
+    rests_on = checksums(config.out, store.fingerprint, ("config.json", "results.json", "heads.npz", PREDICTIONS))
+    gate = phase2_gate(results, rests_on)
     write_gate(config.out, gate)
     report = render(config.out)
     print_summary(console, results, gate, report)
     return report
 
 
-def _plan(features: Features, n_folds: int, console: Console) -> tuple[list[Fold], list[Fold]]:
+def _plan(rows: Rows, n_folds: int, console: Console) -> tuple[list[Fold], list[Fold]]:
     """The store's own split (none where a part of it is empty), and folds over all pieces where its test part is small."""
-    rows = features.rows
     n_pieces = n_test_pieces(rows)
     try:
         own_split = [split_fold(rows)]
@@ -112,14 +115,3 @@ def _plan(features: Features, n_folds: int, console: Console) -> tuple[list[Fold
         f"({counted(n_folds, 'fold')} by piece)."
     )
     return own_split, out_of_fold(rows, n_folds, seed=0)
-
-
-def phase2_gate(results: Phase2Results, run: Path) -> Gate:
-    """The gate of a run whose files are written. For a tiered store only the plan's literal verdict is given."""
-    return make_gate(
-        2,
-        phase2_criteria(results),
-        literal_criteria(results),
-        checksums(run, results.store.fingerprint, ("results.json", "heads.npz", PREDICTIONS)),
-        literal_only=results.store.tiered,
-    )

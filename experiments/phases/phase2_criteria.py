@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.criteria import Criterion, at_least, below
 from keybed.experiments.evaluation.fusion_gain import gain_criteria
-from keybed.experiments.evaluation.gates import Criterion, at_least, below
+from keybed.experiments.evaluation.gates import Gate, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, SINGLES
 from keybed.experiments.evaluation.phase2_results import Phase2Results
@@ -110,3 +111,10 @@ def literal_criteria(results: Phase2Results) -> list[Criterion]:
             )
         )
     return criteria
+
+
+def phase2_gate(results: Phase2Results, rests_on: dict[str, str]) -> Gate:
+    """The gate of these results. For a tiered store only the plan's literal verdict is given."""
+    return make_gate(
+        2, phase2_criteria(results), literal_criteria(results), rests_on, literal_only=results.store.tiered
+    )

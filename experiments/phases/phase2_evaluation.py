@@ -8,7 +8,7 @@ from keybed.experiments.data.features import Features
 from keybed.experiments.evaluation import inspection, ordering, tables
 from keybed.experiments.evaluation.cross_validation import CrossValidation
 from keybed.experiments.evaluation.fusion_gain import gains, reading
-from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, SPECIALISTS, TIER_SHORTCUT
+from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, TIER_SHORTCUT
 from keybed.experiments.evaluation.model_selection import most_often
 from keybed.experiments.evaluation.phase2_results import (
     Chosen,
@@ -22,14 +22,16 @@ from keybed.experiments.evaluation.predictions import Kind
 from keybed.store.counted import counted
 
 SHOWN = (*ALL_HEADS, SPECIALISTS)
+CHOSEN = (BEST_FUSION, BEST_SINGLE)
+"""Models whose gain the gate asks for; chosen in each fold, so that their r is no single head's."""
 
 
 def evaluate(result: CrossValidation) -> Evaluation:
     """Every number about the predictions of the test rows that a report shows."""
     predictions = result.predictions
     names = tuple(name for name in SHOWN if name in predictions.names)
-    specific, mean_specific = tables.correlation_table(predictions, names, "specific")
-    plain, mean_plain = tables.correlation_table(predictions, (*names, TIER_SHORTCUT), "plain")
+    specific, mean_specific = tables.correlation_table(predictions, (*names, *CHOSEN), "specific")
+    plain, mean_plain = tables.correlation_table(predictions, (*names, *CHOSEN, TIER_SHORTCUT), "plain")
     within, mean_within = tables.correlation_table(predictions, names, "within_tier")
     floor = plain.pop(TIER_SHORTCUT)
     fusion_gains = gains(predictions)

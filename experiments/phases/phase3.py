@@ -19,12 +19,13 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
 from keybed.experiments.data.run_facts import RowCounts, RunBefore, store_facts, this_machine
-from keybed.experiments.data.run_folder import read_json, start_run, write_json
+from keybed.experiments.data.run_folder import DELETE_AND_RUN, RunDamaged, read_json, start_run, write_json
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation import alignment_measures as measures
@@ -36,7 +37,7 @@ from keybed.experiments.evaluation.cross_validation import (
     merge_folds,
 )
 from keybed.experiments.evaluation.fusion_gain import gain
-from keybed.experiments.evaluation.gates import check_chain, checksums, make_gate, write_gate
+from keybed.experiments.evaluation.gates import checksums, write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, PHASE3_BEST_SINGLE, RAW
 from keybed.experiments.evaluation.model_selection import most_often
 from keybed.experiments.evaluation.phase2_results import Phase2Results
@@ -55,7 +56,8 @@ from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_pr
 from keybed.experiments.evaluation.tables import mean_specific
 from keybed.experiments.phases.config import Phase3Config
 from keybed.experiments.phases.phase3_comparison import retention, ridge_on_frames, with_raw_models
-from keybed.experiments.phases.phase3_criteria import literal_criteria, phase3_criteria
+from keybed.experiments.phases.phase3_criteria import phase3_gate
+from keybed.experiments.phases.run_before import check_run_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
 from keybed.heads.align import AlignConfig
@@ -67,37 +69,43 @@ from keybed.store.read.store import open_store
 
 
 def phase2_budget(run: Path) -> tuple[Budget, int]:
-    """Training settings of Phase 2's heads, and its number of folds, from its config.json."""
-    settings = read_json(run / "config.json")["config"]
-    budget = Budget(
-        settings["epochs"], settings["seeds"], settings["hidden"], settings["batch_rows"], settings["learning_rate"]
-    )
-    return budget, settings["folds"]
+    """Training settings of Phase 2's heads, and its number of folds, from its config.json. Raises RunDamaged."""
+    path = run / "config.json"
+    settings = read_json(path).get("config", {})
+    try:
+        names = ("epochs", "seeds", "hidden", "batch_rows", "learning_rate")
+        return Budget(*(settings[name] for name in names)), settings["folds"]
+    except (KeyError, TypeError) as error:
+        raise RunDamaged(f"{path} is damaged (it is no configuration of Phase 2): {DELETE_AND_RUN}") from error
 
 
 def run_phase3(config: Phase3Config, console: Console) -> Path:
-    """Run Phase 3 to its report. Raises GateRefused and ChainBroken where Phase 2 does not allow it."""
+    """Run Phase 3 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 2 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
-    gate_before, overrides = check_chain(config.after, 2, store.fingerprint, config.override)
+    gate_before, overrides = check_run_before(config.after, 2, store.fingerprint, config.override)
     phase2 = read_results(config.after, Phase2Results)
     pair = phase2.pair
-    if pair.view in ("layers", "pooled"):
+    view = View(pair.audio, pair.midi, pair.view)
+    if view.inputs == "layers":
         raise KeybedError("alignment needs the time grid: run Phase 2 with the frames view or a pca view first")
-    start_run(config.out, config, store.fingerprint)
+    view.paths(store)
     rows = store.rows()
-    features = Features(store, View(pair.audio, pair.midi, pair.view), rows, memory_gib=config.memory_gib)
     budget, n_folds = phase2_budget(config.after)
+    heads = head_configs(ALL_HEADS, budget.hidden, "frames")
     folds = outer_folds(rows, n_folds)
-    raw = load_predictions(config.after)
     n_train = max(len(fold.train) for fold in folds)
+    budget.fit_config(n_train)
+    raw = load_predictions(config.after)
+    same_rows(raw, rows.index[np.sort(np.concatenate([fold.test for fold in folds]))], config.after)
     batch_rows = config.batch_rows or (128 if n_train >= 20 * 128 else 64)
     fit = FitConfig(
         epochs=config.epochs, batch_rows=batch_rows, learning_rate=config.learning_rate, seeds=(0,), patience=0
     )
     window_s = float(store.recipe.segments.get("window_s", 10.0))
     align_config = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
-    heads = head_configs(ALL_HEADS, budget.hidden, "frames")
+    start_run(config.out, config, store.fingerprint)
+    features = Features(store, view, rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 3 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: projections, then Phase 2's heads again"
     )
@@ -130,7 +138,6 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
             projections.append(projection)
             del aligned  # free its memory before the next fold's
     result = merge_folds(fold_results)
-    same_rows(raw, result.rows.index, config.after)
     predictions = with_raw_models(result, raw, phase2.evaluation.chosen)
     recall, chance = measures.variant_recall(after, rows)
     models = (*ALL_HEADS, *(f"{RAW}{h}" for h in ALL_HEADS), BEST_FUSION, PHASE3_BEST_SINGLE)
@@ -168,8 +175,8 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result)
-    names = ["results.json", PREDICTIONS, *sorted(p.name for p in config.out.glob("projection-*.npz"))]
+    names = ["config.json", "results.json", PREDICTIONS, *sorted(p.name for p in config.out.glob("projection-*.npz"))]
     rests_on = checksums(config.out, store.fingerprint, names)
-    gate = make_gate(3, phase3_criteria(results), literal_criteria(results), rests_on, overrides=overrides)
+    gate = phase3_gate(results, rests_on, overrides)
     write_gate(config.out, gate)
     return show_gate(config.out, gate, console)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from keybed.experiments.evaluation import criterion_names as names
-from keybed.experiments.evaluation.gates import Criterion, above_zero, at_least, more_than
+from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least, at_most, more_than
+from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 
@@ -17,7 +18,6 @@ def phase3_criteria(results: Phase3Results) -> list[Criterion]:
     alignment, recall = results.alignment, results.variant_recall
     rank = min(c.effective_rank for c in results.collapse.after.values())
     uniformity = max(c.uniformity for c in results.collapse.after.values())
-    collapsed = rank < LEAST_RANK or uniformity > MOST_UNIFORMITY
     retention, gain, chance = results.retention, results.gain.aligned, recall.chance
     over_chance = Interval(recall.after.value - chance, recall.after.low - chance, recall.after.high - chance)
     return [
@@ -33,16 +33,14 @@ def phase3_criteria(results: Phase3Results) -> list[Criterion]:
             over_chance,
             f"R@1 {recall.after.value:.3f} − chance {chance:.3f} = {over_chance.value:+.3f}".replace("-", "−"),
         ),
-        Criterion(
-            names.NO_COLLAPSE,
-            float(rank),
-            None,
-            None,
-            f"effective rank ≥ {LEAST_RANK:g}, uniformity ≤ {MOST_UNIFORMITY:g}".replace("-", "−"),
-            "fail" if collapsed else "pass",
-            f"lower of both modalities: effective rank {rank:.1f}; higher: uniformity {uniformity:.2f}".replace(
-                "-", "−"
-            ),
+        at_least(
+            names.NO_COLLAPSE_RANK, _bare(rank), LEAST_RANK, f"lower of both modalities: effective rank {rank:.1f}"
+        ),
+        at_most(
+            names.NO_COLLAPSE_UNIFORMITY,
+            _bare(uniformity),
+            MOST_UNIFORMITY,
+            f"higher of both modalities: uniformity {_minus(uniformity)}",
         ),
         at_least(
             names.RETENTION,
@@ -59,6 +57,15 @@ def literal_criteria(results: Phase3Results) -> list[Criterion]:
     """The plan's only other number."""
     words = "the plan's only number beside the gain"
     return [more_than(names.LITERAL_ALIGNMENT, results.alignment.after, ALIGNMENT_THRESHOLD, words)]
+
+
+def phase3_gate(results: Phase3Results, rests_on: dict[str, str], overrides: tuple[Override, ...] = ()) -> Gate:
+    """The gate of these results."""
+    return make_gate(3, phase3_criteria(results), literal_criteria(results), rests_on, overrides=overrides)
+
+
+def _bare(value: float) -> Interval:
+    return Interval(float(value), float("nan"), float("nan"))
 
 
 def _minus(value: float) -> str:

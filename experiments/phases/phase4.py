@@ -30,7 +30,7 @@ from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment, tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once
 from keybed.experiments.evaluation.fusion_gain import gain
-from keybed.experiments.evaluation.gates import check_chain, checksums, make_gate, write_gate
+from keybed.experiments.evaluation.gates import checksums, write_gate
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Gains, Phase4Means, Phase4Results
@@ -42,8 +42,9 @@ from keybed.experiments.phases.phase4_comparison import (
     final_predictions,
     overall_beside_mean,
 )
-from keybed.experiments.phases.phase4_criteria import literal_criteria, phase4_criteria
+from keybed.experiments.phases.phase4_criteria import phase4_gate
 from keybed.experiments.phases.phase4_training import FusionTrainer
+from keybed.experiments.phases.run_before import check_run_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
 from keybed.heads.progress import display
@@ -53,17 +54,21 @@ from keybed.store.read.store import open_store
 
 
 def run_phase4(config: Phase4Config, console: Console) -> Path:
-    """Run Phase 4 to its report. Raises GateRefused and ChainBroken where Phase 3 does not allow it."""
+    """Run Phase 4 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 3 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
-    gate_before, overrides = check_chain(config.after, 3, store.fingerprint, config.override)
+    gate_before, overrides = check_run_before(config.after, 3, store.fingerprint, config.override)
     phase3 = read_results(config.after, Phase3Results)
     pair, settings, fusion = phase3.pair, phase3.heads, phase3.heads.fusion
-    start_run(config.out, config, store.fingerprint)
+    view = View(pair.audio, pair.midi, pair.view)
+    view.paths(store)
     rows = store.rows()
-    raw = Features(store, View(pair.audio, pair.midi, pair.view), rows, memory_gib=config.memory_gib)
     folds = outer_folds(rows, settings.folds)
     budget = Budget(config.epochs, config.seeds, settings.hidden, settings.batch_rows, settings.learning_rate)
+    fit_config = budget.fit_config(max(len(f.train) for f in folds))
+    projections = [alignment.load_projections(alignment.projection_path(config.after, fold)) for fold in folds]
+    start_run(config.out, config, store.fingerprint)
+    raw = Features(store, view, rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 4 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: {fusion} on aligned and raw features"
     )
@@ -71,13 +76,13 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         trainer = FusionTrainer(store, config.out, folds, budget, fusion, progress)
         aligned = [
             alignment.aligned_features(
-                alignment.load_projections(alignment.projection_path(config.after, fold)),
+                projection,
                 raw,
                 memory_gib=config.memory_gib / len(folds),
                 folder=config.out,
                 say=console.print,
             )
-            for fold in folds
+            for projection in projections
         ]
         on_aligned, on_raw = trainer.run("aligned", aligned), trainer.run("raw", [raw] * len(folds))
         conditions = {"aligned": on_aligned.predictions, "raw": on_raw.predictions}
@@ -93,7 +98,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         phase=4,
         store=store_facts(store),
         pair=pair,
-        budget=budget.fit_config(max(len(f.train) for f in folds)).to_json(),
+        budget=fit_config.to_json(),
         after=RunBefore(config.after.name, gate_before.verdict),
         rows=RowCounts(len(rows), len(predictions.pieces), len(folds)),
         fusion=fusion,
@@ -111,13 +116,8 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, replace(on_aligned, predictions=predictions))
-    gate = make_gate(
-        4,
-        phase4_criteria(results),
-        literal_criteria(results),
-        checksums(config.out, store.fingerprint, ("results.json", PREDICTIONS)),
-        overrides=overrides,
-        literal_only=results.store.tiered,
+    gate = phase4_gate(
+        results, checksums(config.out, store.fingerprint, ("config.json", "results.json", PREDICTIONS)), overrides
     )
     write_gate(config.out, gate)
     return show_gate(config.out, gate, console)

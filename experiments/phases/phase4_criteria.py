@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from keybed.experiments.evaluation import criterion_names as names
-from keybed.experiments.evaluation.gates import Criterion, at_least, more_than
+from keybed.experiments.evaluation.criteria import Criterion, at_least, more_than
+from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import FINAL_FUSION
 from keybed.experiments.evaluation.phase4_results import Phase4Results
@@ -39,3 +40,15 @@ def literal_criteria(results: Phase4Results) -> list[Criterion]:
         more_than(names.LITERAL_INTERPRETIVE, mean(INTERPRETIVE), INTERPRETIVE_R, "mean plain r of the two"),
         at_least(names.LITERAL_GAIN, gain.relative, GAIN, f"plain r: {gain.arithmetic}"),
     ]
+
+
+def phase4_gate(results: Phase4Results, rests_on: dict[str, str], overrides: tuple[Override, ...] = ()) -> Gate:
+    """The gate of these results. For a tiered store only the plan's literal verdict is given."""
+    return make_gate(
+        4,
+        phase4_criteria(results),
+        literal_criteria(results),
+        rests_on,
+        overrides=overrides,
+        literal_only=results.store.tiered,
+    )

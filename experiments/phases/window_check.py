@@ -55,17 +55,21 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
     started = time.perf_counter()
     opened = sorted((open_store(path) for path in config.stores), key=_window_s)
     check_alike(opened)
-    start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
     budget = Budget(config.epochs, config.seeds, config.hidden)
+    heads = head_configs(HEADS, config.hidden, "frames")
+    views = [View(*pair_of(store, config.audio, config.midi)) for store in opened]
+    for store, view in zip(opened, views, strict=True):
+        view.paths(store)
+        budget.fit_config(max(len(fold.train) for fold in outer_folds(store.rows(), config.folds)))
+    start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
     windows = []
     with compiled_once(), display(console) as progress:
-        for store in opened:
-            audio, midi = pair_of(store, config.audio, config.midi)
-            features = Features(store, View(audio, midi), store.rows(), memory_gib=config.memory_gib)
+        for store, view in zip(opened, views, strict=True):
+            features = Features(store, view, store.rows(), memory_gib=config.memory_gib)
             result = cross_validate(
                 features,
                 outer_folds(features.rows, config.folds),
-                head_configs(HEADS, config.hidden, "frames"),
+                heads,
                 budget,
                 fingerprint=store.fingerprint,
                 checkpoints=config.out / "checkpoints" / f"{_window_s(store):g}-s",
@@ -79,7 +83,7 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
                     rows=len(result.rows),
                     valid_share=float(result.rows.valid.mean()),
                     pieces=len(result.predictions.pieces),
-                    pair=Pair(audio, midi, "frames"),
+                    pair=Pair(view.audio, view.midi, view.kind),
                     fusion=most_often([c.fusion for c in result.choices]),
                     specific=specific,
                     mean=mean,

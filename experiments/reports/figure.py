@@ -11,6 +11,8 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
+
 COLOURS = {
     "audio": "#2b6cb0",
     "midi": "#dd7a1f",
@@ -28,6 +30,8 @@ LABELS = {
     "cross": "fusion: cross-attention",
     "gated": "fusion: gated",
     "specialists": "specialists",
+    BEST_FUSION: "best fusion, chosen in each fold",
+    BEST_SINGLE: "best single modality, chosen in each fold",
 }
 _OTHERS = ("#0f766e", "#9a3412", "#4338ca", "#65a30d", "#be185d", "#64748b")
 INK, FAINT, GRID = "#1f2933", "#7b8794", "#e4e7eb"

@@ -9,9 +9,10 @@ from pathlib import Path
 import jinja2
 import numpy as np
 
-from keybed.experiments.evaluation.gates import NO_RUN, Criterion, Gate, Override
+from keybed.experiments.data.run_folder import replace_run_file
+from keybed.experiments.evaluation.criteria import Criterion
+from keybed.experiments.evaluation.gates import NO_RUN, Gate, Override
 from keybed.experiments.evaluation.intervals import Interval
-from keybed.store.disk.durable import replace_file
 
 TEMPLATES = Path(__file__).parent / "templates"
 Cell = str | dict[str, str]
@@ -73,7 +74,7 @@ def write_page(page: Page, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    with replace_file(path) as file:
+    with replace_run_file(path) as file:
         file.write(environment.get_template("report.html.jinja").render(page=page).encode(errors="replace"))
     return path
 

@@ -19,28 +19,30 @@ MODALITY = {"audio": "audio", "midi": "MIDI"}
 DIRECTIONS = (("audio_to_midi", "audio → MIDI"), ("midi_to_audio", "MIDI → audio"))
 
 
-def specific_r(results: Phase2Results) -> Section:
+def specific_r(results: Phase2Results, models: list[str]) -> Section:
     """Specific r by dimension and head."""
+    shown = {name: results.evaluation.specific[name] for name in models}
     return Section(
         "Specific r by dimension and head",
         [
             "Specific r with its 95 % interval: 0 is chance, 1 is perfect. It counts only what the other six scores do not "
             "explain."
         ],
-        [plots.by_dimension(results.evaluation.specific, "specific r by dimension and head", "specific r")],
+        [plots.by_dimension(shown, "specific r by dimension and head", "specific r")],
     )
 
 
-def plain_r(results: Phase2Results) -> Section:
+def plain_r(results: Phase2Results, models: list[str]) -> Section:
     """Plain r by dimension and head, with the tier's own."""
     floor = results.evaluation.tier_floor
+    shown = {name: results.evaluation.plain[name] for name in models}
     return Section(
         "Plain r, and what the tier alone reaches",
         [
             "A grey tick marks a predictor that knows only the row's tier. A head at the tick adds no information about the "
             "dimension."
         ],
-        [plots.by_dimension(results.evaluation.plain, "plain r by dimension and head", "Pearson r", floor=floor)],
+        [plots.by_dimension(shown, "plain r by dimension and head", "Pearson r", floor=floor)],
     )
 
 
@@ -106,6 +108,13 @@ def spaces(results: Phase2Results) -> Section:
     for m in SINGLES:
         rank = f"{s.effective_rank[m]:.1f} of {s.channels[m]}"
         rows.append([f"mean cosine, {MODALITY[m]}", number(s.mean_cosine[m], 2), IN_WORDS["mean_cosine"]])
+        rows.append(
+            [
+                f"mean cosine, {MODALITY[m]}, standardised",
+                number(s.mean_cosine_standardised[m], 2),
+                "The same after the mean and scale of each channel are taken out, as heads see the features.",
+            ]
+        )
         rows.append([f"effective rank, {MODALITY[m]}", rank, IN_WORDS["effective_rank"]])
     return Section(
         "Feature spaces of audio and MIDI", tables=[Table(["measure", "value", "meaning"], rows, kind="gate")]

@@ -19,16 +19,16 @@ def parts(results: Phase4Results, gate: Gate) -> tuple[list[str], list[str], lis
     """Lead lines, small lines under them, and sections."""
     expression = results.specific[FINAL_FUSION]["musical_expression"]
     lead = [
+        gate.headline,
         f"Technical dimensions: mean {SPECIFIC_R} {with_interval(results.technical, 2)}; the gate asks "
-        f"> {gate.criterion(names.TECHNICAL_MEAN).bound:.2f}.",
+        f"{gate.criterion(names.TECHNICAL_MEAN).asked()}.",
         f"Interpretive: musical expression {with_interval(expression, 2)}; the gate asks "
-        f"> {gate.criterion(names.INTERPRETIVE).bound:.2f}.",
+        f"{gate.criterion(names.INTERPRETIVE).asked()}.",
         f"Fusion against the best single modality: {results.gain.specific.arithmetic}; the gate asks "
-        f"≥ {100 * gate.criterion(names.GAIN_FINAL).bound:g} %.",
+        f"{gate.criterion(names.GAIN_FINAL).asked(percent=True)}.",
     ]
     overall = results.overall
     below = [
-        gate.headline,
         "Overall interpretation is the mean of the other scores and counts in no gate: plain r "
         f"{number(overall.predicted, 2)} predicted directly, {number(overall.mean_of_seven, 2)} from the mean of the seven "
         "other predictions.",
@@ -47,6 +47,13 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
             "Specific r by dimension",
             ["Specific r with its 95 % interval."],
             [plots.by_dimension(by_model, "specific r", "specific r")],
+            [
+                Table(
+                    ["chosen on validation rows in each fold, raw or aligned", "mean specific r"],
+                    [[label(name), with_interval(results.mean.specific[name])] for name in MODELS],
+                    numeric=(1,),
+                )
+            ],
         ),
         _ablations(results),
         _uncertainty(results),

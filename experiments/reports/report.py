@@ -11,7 +11,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from keybed.experiments.evaluation.gates import Gate, read_gate
+from keybed.experiments.evaluation.gates import Gate, check_file, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.window_results import WindowCheckResults
@@ -29,11 +29,15 @@ TITLES = {
 
 
 def render(run: Path) -> Path:
-    """RUN/results.json and gate.json -> RUN/report.html. Raises NothingToReport for a run without a page."""
+    """RUN/results.json and gate.json -> RUN/report.html.
+
+    Raises NothingToReport for a run without a page, ChainBroken and GateAltered where the files do not belong together.
+    """
     results = read_any_results(run)
     if isinstance(results, WindowCheckResults):
         return _render_window_check(results, run)
     gate = read_gate(run)
+    check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):
         lead, below, sections = phase2_page.parts(results, gate)
     elif isinstance(results, Phase3Results):

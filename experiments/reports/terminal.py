@@ -9,7 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.evaluation.phase2_results import Phase2Results
+from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
+from keybed.experiments.evaluation.phase2_results import MeanR, Phase2Results
 from keybed.experiments.reports.audio_source import RECORDED
 from keybed.experiments.reports.figure import label
 from keybed.store.counted import counted
@@ -19,24 +20,35 @@ _SHORT = {"midi": "MIDI", "specialists": "spec."}
 _COLOURS = {"GO": "green", "NO-GO": "red", "UNDEFINED": "yellow"}
 
 
+CHOSEN = {BEST_FUSION: "best fusion", BEST_SINGLE: "best single modality"}
+
+
 def print_summary(console: Console, results: Phase2Results, gate: Gate, report: Path) -> None:
     """Print specific r (plain r) by head and dimension, then the gate."""
     evaluation = results.evaluation
     specific, plain, mean = evaluation.specific, evaluation.plain, evaluation.mean
     title = f"specific r (plain r), {evaluation.rows.how}, {counted(evaluation.rows.pieces, 'piece')}"
-    table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)  # 80 columns hold it
+    heads = [name for name in specific if name not in CHOSEN]
+    table = Table(
+        title=title,
+        caption=_chosen(evaluation.mean),
+        caption_justify="left",
+        box=SIMPLE,
+        padding=(0, 0, 0, 1),
+        pad_edge=False,
+    )  # 80 columns hold it
     table.add_column("dimension", no_wrap=True)
-    for name in specific:
+    for name in heads:
         table.add_column(_SHORT.get(name, name), justify="right")
     for dimension in DIMENSIONS:
         cells = []
-        for name in specific:
+        for name in heads:
             own = specific[name].get(dimension)
             first = "–" if own is None else f"{own.value:.2f}"
             cells.append(f"{first}\n({plain[name][dimension].value:.2f})")
         table.add_row(label(dimension), *cells)
     table.add_section()
-    table.add_row("mean", *(f"{mean.specific[n].value:.3f}\n({mean.plain[n].value:.2f})" for n in specific))
+    table.add_row("mean", *(f"{mean.specific[n].value:.3f}\n({mean.plain[n].value:.2f})" for n in heads))
     console.print(table)
     for encoder in results.store.encoders:
         if encoder.random and encoder.name in (results.pair.audio, results.pair.midi):
@@ -48,7 +60,17 @@ def print_summary(console: Console, results: Phase2Results, gate: Gate, report: 
     console.print(f"[bold {_COLOURS[gate.verdict]}]Phase {gate.phase}: {gate.verdict}[/] {gate.headline}")
     for c in gate.criteria:
         if "gain" in c.name and c.required:
-            console.print(f"  {c.name}: {c.arithmetic} → {c.outcome}")
+            console.print(f"  {c.name}: {c.arithmetic}; asked {c.asked(percent=True)}")
     if gate.advice is not None:
         console.print(f"  The plan: {gate.advice}")
     console.print(f"report: {report}", soft_wrap=True)
+
+
+def _chosen(mean: MeanR) -> str | None:
+    """The two means that the gain compares; None in results that hold no model that is chosen in each fold."""
+    both = [
+        f"{words} {mean.specific[name].value:.3f} ({mean.plain[name].value:.2f})"
+        for name, words in CHOSEN.items()
+        if name in mean.specific
+    ]
+    return f"mean, chosen on validation rows in each fold: {', '.join(both)}" if both else None

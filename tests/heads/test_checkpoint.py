@@ -41,7 +41,7 @@ def test_what_is_refused(tmp_path):
         checkpoint.load(tmp_path, {"c": np.zeros(1)}, config={"epochs": 5}, store="aaa")
     path = tmp_path / "checkpoint.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format_version": 9}))
-    with pytest.raises(CheckpointMismatch, match="format 9, this Keybed reads format 1"):
+    with pytest.raises(CheckpointMismatch, match="format 9, this Keybed reads format 2"):
         checkpoint.load(tmp_path, TREE, config={"epochs": 5}, store="aaa")
 
 

@@ -8,18 +8,9 @@ import numpy as np
 import pytest
 
 from keybed.experiments.evaluation import fusion_gain as gains_module
+from keybed.experiments.evaluation.criteria import above_zero, at_least, at_most, below, more_than
 from keybed.experiments.evaluation.fusion_gain import gain_criteria, gains, reading
-from keybed.experiments.evaluation.gates import (
-    GateRefused,
-    above_zero,
-    at_least,
-    below,
-    make_gate,
-    more_than,
-    read_gate,
-    verdict_of,
-    write_gate,
-)
+from keybed.experiments.evaluation.gates import GateRefused, make_gate, read_gate, verdict_of, write_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Predictions
@@ -60,6 +51,40 @@ def test_the_threshold_of_a_criterion_is_read_from_the_gate() -> None:
         gate.criterion("other")
     with pytest.raises(ValueError, match="no number"):
         _ = gate.criterion("l").bound
+
+
+def test_the_headline_says_every_condition_that_decided() -> None:
+    """A gain of +10.1 % passes ≥ 10 % and fails by its interval; names with commas are quoted."""
+    gain = at_least("fusion gain", Interval(0.101, -0.0204, 0.21), 0.10, "", above_zero=True)
+    each = more_than("technical, each", Interval(0.12, 0.1, 0.2), 0.2, "")
+    mean = more_than("technical, mean of four", Interval(NAN, NAN, NAN), 0.5, "")
+    fine = above_zero("fine", Interval(1, 0.5, 2), "")
+    gate = make_gate(4, [gain, each, mean, fine], [fine], {})
+    assert gate.verdict == "NO-GO"
+    assert gate.headline == (
+        "1 of 4 criteria holds. Fails: “fusion gain” (lower bound −0.020 is not > 0); "
+        "“technical, each” (0.120 is not > 0.2). Undefined: “technical, mean of four” (no value)."
+    )
+    assert gain.asked(percent=True) == "≥ 10 %, lower bound > 0 %: fail (lower bound −2.0 % is not > 0 %)"
+    low = at_least("g", Interval(0.05, -0.1, 0.2), 0.1, "", above_zero=True)
+    assert low.why() == "0.050 is not ≥ 0.1 and lower bound −0.100 is not > 0"
+    assert (
+        at_least("g", Interval(0.05, NAN, NAN), 0.1, "", above_zero=True).why() == "0.050 is not ≥ 0.1 and no interval"
+    )
+    assert make_gate(4, [fine], [fine], {}).headline == "The one criterion holds."
+
+
+def test_a_value_just_off_its_bound_does_not_read_as_the_bound() -> None:
+    assert at_least("gain", Interval(0.0999996, 0.02, 0.2), 0.10, "").why() == "0.0999996 is not ≥ 0.1"
+    assert more_than("r", Interval(0.5, 0.4, 0.6), 0.5, "").why() == "0.500 is not > 0.5"
+    assert at_least("gain", Interval(0.09996, 0.02, 0.2), 0.10, "").why(percent=True) == "9.996 % is not ≥ 10 %"
+
+
+def test_at_most_may_be_negative() -> None:
+    assert at_most("uniformity", Interval(-0.5, NAN, NAN), -0.5, "").outcome == "pass"
+    close = at_most("uniformity", Interval(-0.4, NAN, NAN), -0.5, "")
+    assert (close.threshold, close.bound, close.outcome) == ("≤ −0.5", -0.5, "fail")
+    assert close.why() == "−0.400 is not ≤ −0.5"
 
 
 def test_verdicts() -> None:

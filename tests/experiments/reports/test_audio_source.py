@@ -54,7 +54,7 @@ def test_the_terminal_warns_of_recorded_audio(source: str, tmp_path) -> None:  #
 
 
 def test_the_table_fits_a_terminal_of_80_columns(tmp_path) -> None:  # type: ignore[no-untyped-def]
-    heads = ("audio", "midi", "concat", "cross", "gated", "specialists")
+    heads = ("audio", "midi", "concat", "cross", "gated", "specialists", "best_fusion", "best_single")
     every = results("rendered", heads, Interval(-0.123, -0.2, -0.1))
     written = io.StringIO()
     gate = Gate(2, "GO", "fine", (), (), "GO", None, {})
