@@ -17,8 +17,9 @@ more of its labels are valid; the table shows the share.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.table import Table
@@ -39,7 +40,7 @@ from keybed.experiments.reports.page import with_interval
 from keybed.experiments.reports.report import render
 from keybed.heads.progress import display
 from keybed.store.errors import KeybedError
-from keybed.store.format.recipe import fingerprint
+from keybed.store.format.recipe import differences, fingerprint
 from keybed.store.read.store import Store, open_store
 
 HEADS = ("audio", "midi", "concat", "cross")
@@ -129,11 +130,20 @@ def check_alike(opened: Sequence[Store]) -> None:
     first = opened[0]
     for store in opened[1:]:
         for what in ("corpus", "degradation", "audio"):
-            if getattr(store.recipe, what) != getattr(first.recipe, what):
-                raise WindowsMixed(f"{store.path} and {first.path} differ in {what}: plan them alike but for --window")
+            ours, theirs = (_without_selection(getattr(s.recipe, what)) for s in (store, first))
+            if ours != theirs:
+                raise WindowsMixed(
+                    f"{store.path} and {first.path} differ in {what}: plan them alike but for --window and --bins "
+                    f"({'; '.join(differences(ours, theirs, what)[:3])})"
+                )
     windows = [_window_s(store) for store in opened]
     if len(set(windows)) < len(windows):
         raise WindowsMixed(f"two of these stores have one window length ({windows})")
+
+
+def _without_selection(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a recipe without the number of recordings used: under a limit, other windows take other recordings."""
+    return {key: value for key, value in part.items() if key != "n_recordings_used"}
 
 
 def context_verdict(by_window: Sequence[Interval]) -> tuple[str, str]:

@@ -2,8 +2,9 @@
 
 MAESTRO's splits should share no piece, but titles are free text: one work has several spellings, and five titles stand
 in more than one split as written. A title is read into paths such as ("op 142", "3") or ("op 53", "1"): work, then
-number or movement. Titles with equal paths, or where one path begins the other (a sonata and its first movement), are
-one piece. A piece goes to the split that holds most of its seconds.
+number or movement. One piece are titles with equal paths, titles where one path begins the other (a sonata and its first
+movement), and recordings whose MIDI files have equal bytes. A vague title joins every piece that it may name; one that may
+name more than MOST_JOINED pieces is kept out of the judged splits. A piece goes to the split that holds most of its seconds.
 """
 
 from __future__ import annotations
@@ -14,15 +15,18 @@ from dataclasses import dataclass
 
 from keybed.extract.corpus.metadata import Recording
 from keybed.extract.corpus.titles import WorkPath, read_title
+from keybed.extract.corpus.vague_titles import MOST_JOINED, describe_title, may_name
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import SPLITS
 
-SPLIT_REPAIR_VERSION = 1
+SPLIT_REPAIR_VERSION = 2
 """Part of the recipe; raise it with every change that can move a recording to another piece or split."""
+UNJUDGED_SPLIT = "train"
 
 
 @dataclass(frozen=True)
 class SplitRepair:
-    """A piece that the CSV has in more than one split."""
+    """A piece of which the CSV has recordings in another split than the one that the piece goes to."""
 
     piece: str
     titles: tuple[str, ...]
@@ -46,6 +50,30 @@ class SplitRepair:
 
 
 @dataclass(frozen=True)
+class VagueTitle:
+    """A title that names no work, and what was done with it. may_name: the pieces that it may be, by name."""
+
+    title: str
+    n_recordings: int
+    may_name: tuple[str, ...]
+
+    @property
+    def joined(self) -> bool:
+        """Whether its recordings and all pieces that it may name are one piece; otherwise it is kept in UNJUDGED_SPLIT."""
+        return 0 < len(self.may_name) <= MOST_JOINED
+
+    def __str__(self) -> str:
+        who = f"{self.title} ({counted(self.n_recordings, 'recording')})"
+        if self.joined:
+            return f"{who}: one piece with all that it may name: {' | '.join(self.may_name)}"
+        if self.may_name:
+            return (
+                f"{who}: may name any of {len(self.may_name)} pieces; kept in {UNJUDGED_SPLIT}, where it is not judged"
+            )
+        return f"{who}: no other title may name the same music"
+
+
+@dataclass(frozen=True)
 class Pieces:
     """Pieces and splits of a corpus. `piece_of` and `split_of` have one entry per recording."""
 
@@ -53,28 +81,129 @@ class Pieces:
     piece_of: tuple[int, ...]
     split_of: tuple[str, ...]
     repairs: tuple[SplitRepair, ...]
-    vague: tuple[str, ...]
-    """Titles that name no work ("Sonata in F"); they may be the same music as another title."""
+    vague: tuple[VagueTitle, ...]
+    """Titles that name no work ("Sonata in F")."""
+    equal_files: tuple[str, ...]
+    """Recordings with one and the same MIDI content, one line per content."""
 
 
-def find_pieces(recordings: Sequence[Recording]) -> Pieces:
-    """Group recordings into pieces and give every piece one split, from the CSV alone."""
+def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | None] = ()) -> Pieces:
+    """Group recordings into pieces and give every piece one split.
+
+    midi_sha256: of each recording's MIDI file, None where it cannot be read; empty where the CSV alone is known.
+    """
     titles = [read_title(recording.composer, recording.title) for recording in recordings]
-    group_of = _join([title.paths for title in titles])
+    same_bytes = _same_bytes(midi_sha256)
+    groups = _Groups(_join([title.paths for title in titles]))
+    for copies in same_bytes:
+        groups.join(copies)
+    vague, kept_out = _place_vague_titles(recordings, [title.vague for title in titles], groups)
+    group_of = groups.numbers()
     order = {group: piece for piece, group in enumerate(dict.fromkeys(group_of))}
     piece_of = tuple(order[group] for group in group_of)
     members: list[list[Recording]] = [[] for _ in order]
     for recording, piece in zip(recordings, piece_of, strict=True):
         members[piece].append(recording)
+    unjudged = {piece_of[index] for index in kept_out}
     names = tuple(_name(group) for group in members)
-    splits = [_split(group) for group in members]
+    splits = [UNJUDGED_SPLIT if piece in unjudged else _split(group) for piece, group in enumerate(members)]
     repairs = [
         _repair(name, group, split)
         for name, group, split in zip(names, members, splits, strict=True)
         if any(recording.split != split for recording in group)
     ]
-    vague = {f"{r.composer}: {r.title}" for r, title in zip(recordings, titles, strict=True) if title.vague}
-    return Pieces(names, piece_of, tuple(splits[piece] for piece in piece_of), tuple(repairs), tuple(sorted(vague)))
+    return Pieces(
+        names=names,
+        piece_of=piece_of,
+        split_of=tuple(splits[piece] for piece in piece_of),
+        repairs=tuple(repairs),
+        vague=tuple(vague),
+        equal_files=tuple(_equal_files([recordings[index] for index in copies]) for copies in same_bytes),
+    )
+
+
+class _Groups:
+    """Groups of recordings that can be joined."""
+
+    def __init__(self, group_of: Sequence[int]) -> None:
+        self._group_of = list(group_of)
+        self._parent = list(range(max(group_of, default=-1) + 1))
+
+    def of(self, recording: int) -> int:
+        """The group of a recording; equal numbers are one group."""
+        return self._root(self._group_of[recording])
+
+    def join(self, recordings: Sequence[int]) -> None:
+        """Make one group of the groups of these recordings."""
+        for recording in recordings[1:]:
+            self._parent[self.of(recording)] = self.of(recordings[0])
+
+    def numbers(self) -> list[int]:
+        """The group of each recording."""
+        return [self._root(group) for group in self._group_of]
+
+    def _root(self, group: int) -> int:
+        while self._parent[group] != group:
+            group = self._parent[group]
+        return group
+
+
+def _same_bytes(midi_sha256: Sequence[str | None]) -> list[list[int]]:
+    """Recordings with equal MIDI bytes, two or more in each list."""
+    recordings_of: dict[str, list[int]] = {}
+    for recording, sha256 in enumerate(midi_sha256):
+        if sha256 is not None:
+            recordings_of.setdefault(sha256, []).append(recording)
+    return [recordings for recordings in recordings_of.values() if len(recordings) > 1]
+
+
+def _place_vague_titles(
+    recordings: Sequence[Recording], is_vague: Sequence[bool], groups: _Groups
+) -> tuple[list[VagueTitle], list[int]]:
+    """Join each vague title with what it may name. Returns the titles, and the recordings kept out of the judged splits."""
+    descriptions = [describe_title(recording.composer, recording.title) for recording in recordings]
+    members: dict[int, list[int]] = {}
+    for index, group in enumerate(groups.numbers()):
+        members.setdefault(group, []).append(index)
+    pieces = {
+        group: list(dict.fromkeys(descriptions[index] for index in group_of)) for group, group_of in members.items()
+    }
+    recordings_of: dict[str, list[int]] = {}
+    for index, recording in enumerate(recordings):
+        if is_vague[index]:
+            recordings_of.setdefault(_full_title(recording), []).append(index)
+    candidates = {
+        title: [
+            group
+            for group, piece in pieces.items()
+            if group != groups.of(own[0]) and may_name(descriptions[own[0]], piece)
+        ]
+        for title, own in recordings_of.items()
+    }
+    too_vague = {title for title, found in candidates.items() if len(found) > MOST_JOINED}
+    unnamed = {groups.of(recordings_of[title][0]) for title in too_vague}
+    placed, kept_out = [], []
+    joins: list[list[int]] = []
+    for title, own in sorted(recordings_of.items()):
+        if title not in too_vague:
+            candidates[title] = [group for group in candidates[title] if group not in unnamed]
+            joins += [[own[0], members[group][0]] for group in candidates[title]]
+        else:
+            kept_out += own
+        names = sorted(_name([recordings[index] for index in members[group]]) for group in candidates[title])
+        placed.append(VagueTitle(title, len(own), tuple(names)))
+    for pair in joins:
+        groups.join(pair)
+    return placed, kept_out
+
+
+def _full_title(recording: Recording) -> str:
+    return f"{recording.composer}: {recording.title}"
+
+
+def _equal_files(copies: Sequence[Recording]) -> str:
+    files = " = ".join(recording.midi for recording in copies)
+    return f"{files} ({' | '.join(dict.fromkeys(_full_title(recording) for recording in copies))})"
 
 
 def _join(paths_of: Sequence[frozenset[WorkPath]]) -> list[int]:
@@ -100,7 +229,7 @@ def _join(paths_of: Sequence[frozenset[WorkPath]]) -> list[int]:
 
 
 def _name(group: Sequence[Recording]) -> str:
-    counts = Counter(f"{recording.composer}: {recording.title}" for recording in group)
+    counts = Counter(_full_title(recording) for recording in group)
     return min(counts, key=lambda name: (-counts[name], len(name), name))
 
 
@@ -119,7 +248,7 @@ def _split(group: Sequence[Recording]) -> str:
 def _repair(name: str, group: Sequence[Recording], split: str) -> SplitRepair:
     return SplitRepair(
         piece=name,
-        titles=tuple(sorted({f"{recording.composer}: {recording.title}" for recording in group})),
+        titles=tuple(sorted({_full_title(recording) for recording in group})),
         seconds=_seconds(group),
         split=split,
         moved=tuple(recording.index for recording in group if recording.split != split),

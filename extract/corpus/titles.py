@@ -41,6 +41,12 @@ _CATALOGUE = re.compile(
 )
 _HOBOKEN = re.compile(r"\bhob\.?\s*(?P<group>[ivx]+)\s*[:/]\s*(?P<work>\d+)")
 _NUMBERS = re.compile(r"\bn(?:o|r)s?\.?\s*(\d+\b(?:\s*(?:,|and|-)\s*(?:no\.?\s*)?\d+\b)*)")
+_ONCE_MORE = re.compile(
+    r"(?:(?<=[\s,;:(\[-])(?:repeat(?:ed)?|again|bis|encore|(?:take|version|performance|recording|attempt)\s*(?:no\.?\s*)?\d+"
+    r"|(?:first|second|third|fourth|\d(?:st|nd|rd|th))\s+(?:take|time|performance|version|recording|attempt))"
+    r"|[(\[]\d[)\]])[\s.)\]]*$"
+)
+"""What players add to a title that they record several times: "X repeat", "X (take 2)", "X (2)"."""
 _ORDINALS = {"first": 1, "second": 2, "third": 3, "fourth": 4}
 _ORDINAL_MOVEMENT = re.compile(r"\b((?:(?:\d(?:st|nd|rd|th)|first|second|third|fourth)[\s,]*(?:and\s+)?)+)mov")
 _ROMAN = {"i": 1, "ii": 2, "iii": 3, "iv": 4, "v": 5, "vi": 6, "vii": 7, "viii": 8, "ix": 9, "x": 10}
@@ -54,11 +60,13 @@ _KEY = re.compile(r"\b([a-g])(?:[\s-]?(flat|sharp|#))?[\s-]+(major|minor)\b")
 _WELL_TEMPERED = re.compile(r"\b(?:wt[ck]|book)\s*(ii|i)\b")
 _QUOTED = re.compile(r'"([^"]{4,})"')
 _NOISE = re.compile(r"\((?:complete|selections?)\)|\b(?:the|le|la|les|l'|der|die|das|from|a|an)(?:\b|(?<='))")
+_LETTER_OR_NUMBER = re.compile(r"\w|[a-h][b#]|\d+")
 _FORMS = frozenset(
     re.findall(
         r"\w+",
         "prelude preludes fugue and in sonata sonatas etude etudes scherzo waltz waltzes study piece pieces two three "
-        "four five preludio selections ballade impromptu nocturne mazurka polonaise book no nos i ii major minor maj min",
+        "four five preludio selections ballade impromptu nocturne mazurka polonaise book no nos i ii major minor maj min "
+        "fuga fugues studies scherzos scherzi ballades impromptus nocturnes mazurkas polonaises flat sharp moll dur",
     )
 )
 
@@ -77,9 +85,15 @@ def composer_key(composer: str) -> str:
     return words[-1] if words else "unknown"
 
 
+def numbers_in(text: str, begin: int = 0, end: int | None = None) -> list[str]:
+    """The lists of numbers that follow "No." in folded text, such as ["2, 4 and 5"]."""
+    return _NUMBERS.findall(text, begin, len(text) if end is None else end)
+
+
 def read_title(composer: str, title: str) -> Title:
-    """All paths that the title names; at least one."""
+    """All paths that the title names; at least one. A word at its end that says "once more" is no part of it."""
     text = fold(title)
+    text = _ONCE_MORE.sub("", text).rstrip(" ,;:-") or text
     composer_name = _WRONG_COMPOSER.get((composer_key(composer), text), composer_key(composer))
     works = _works(composer_name, text)
     series = _SERIES.search(text)
@@ -90,7 +104,7 @@ def read_title(composer: str, title: str) -> Title:
     vague = False
     if not works:
         words = _words(_ROMAN_MOVEMENT.sub(" ", _ORDINAL_MOVEMENT.sub(" ", text)))
-        vague = all(word in _FORMS or len(word) == 1 or word.isdigit() for word in words.split())
+        vague = all(word in _FORMS or _LETTER_OR_NUMBER.fullmatch(word) for word in words.split())
         works = {(words or text or "untitled",)}
     parts = _movements(text) or ([series["movement"]] if series and series["movement"] else [])
     return Title(
@@ -107,12 +121,12 @@ def _works(composer_name: str, text: str) -> set[WorkPath]:
     catalogued = list(_CATALOGUE.finditer(text))
     if not catalogued:
         return set()
-    after = _NUMBERS.findall(text, catalogued[0].end())
-    numbers = [number for listed in after[:1] for number in _expand(listed)]
+    after = numbers_in(text, catalogued[0].end())
+    numbers = [number for listed in after[:1] for number in expand_numbers(listed)]
     numbers = numbers or [match["sub"] for match in catalogued if match["sub"]]
     if not numbers and not _NUMBERED_APART_FROM_OPUS.search(text):
         numbers = [
-            number for listed in _NUMBERS.findall(text, 0, catalogued[0].start())[:1] for number in _expand(listed)
+            number for listed in numbers_in(text, 0, catalogued[0].start())[:1] for number in expand_numbers(listed)
         ]
     works: set[WorkPath] = set()
     for match in catalogued:
@@ -156,7 +170,8 @@ def _well_tempered(text: str) -> WorkPath | None:
     return (work,) if fugue and prelude else (work, "fugue" if fugue else "prelude")
 
 
-def _expand(listed: str) -> list[str]:
+def expand_numbers(listed: str) -> list[str]:
+    """`2, 4 and 6-8` as ["2", "4", "6", "7", "8"]."""
     numbers: list[str] = []
     for part in re.split(r",|and", listed):
         ends = [int(n) for n in re.findall(r"\d+", part)]

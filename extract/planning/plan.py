@@ -13,8 +13,8 @@ from typing import Any
 from keybed import store as stores
 from keybed.extract.audio import render
 from keybed.extract.config import PlanConfig
-from keybed.extract.corpus.metadata import Corpus
-from keybed.extract.corpus.parse import ABSENT, ParsedRecording, file_problems, parse_all
+from keybed.extract.corpus.files import ABSENT
+from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.encoders import PRETRAINED, describe
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
@@ -40,7 +40,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         raise PlanError("--metadata-only reads no MIDI, so that no store can be made; add --dry-run")
     refuse_foreign(config.store)
     rates = MEASURED_RATES.with_measured(config.rates)
-    row_plan = plan_rows(config)
+    row_plan = plan_rows(config, progress)
     specs, machine_paths = _encoders(config)
     audio = _describe_audio(config)
     machine_paths["maestro"] = str(row_plan.corpus.folder.absolute())
@@ -71,7 +71,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """The report of a plan, without creating a store or reading weights; with `metadata_only` from the CSV alone."""
     rates = MEASURED_RATES.with_measured(config.rates)
-    row_plan = plan_rows(config)
+    row_plan = plan_rows(config, progress)
     specs, _ = _encoders(config, dry=True)
     parsed: dict[int, ParsedRecording] = {}
     if not config.metadata_only:
@@ -127,26 +127,26 @@ def _parse(config: PlanConfig, row_plan: RowPlan, folder: Path, progress: Progre
         row_plan.corpus,
         row_plan.used,
         folder,
-        recorded=config.audio == "recorded",
         jobs=config.jobs or len(os.sched_getaffinity(0)),
         progress=progress,
     )
-    _check_files_exist(row_plan.corpus, parsed, recorded=config.audio == "recorded")
+    _check_files_exist(row_plan, parsed, recorded=config.audio == "recorded")
     return parsed
 
 
-def _check_files_exist(corpus: Corpus, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
+def _check_files_exist(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording], *, recorded: bool) -> None:
     """Raise PlanError where no MIDI file, or no sound file, exists: the folder is probably the wrong one."""
+    corpus = row_plan.corpus
     first = corpus.recordings[next(iter(parsed))]
     if all(recording.midi_sha256 == ABSENT for recording in parsed.values()):
         raise PlanError(
             f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.csv_path.name} exists or may be read "
             f"(the first: {parsed[first.index].problem}); give the folder that holds them"
         )
-    if recorded and not any(recording.audio for recording in parsed.values()):
+    if recorded and not any(row_plan.files[index].audio for index in parsed):
         raise PlanError(
             f"{corpus.folder}: none of the {len(parsed)} sound files named in {corpus.csv_path.name} can be read "
-            f"(the first: {parsed[first.index].audio_problem}); --audio rendered needs no sound files"
+            f"(the first: {row_plan.files[first.index].audio_problem}); --audio rendered needs no sound files"
         )
 
 
@@ -188,7 +188,11 @@ def _report(
         rows_of_split={name: ranges[name][1] - ranges[name][0] for name in SPLITS},
         pieces=row_plan.pieces,
         too_short=row_plan.too_short,
-        problems=tuple(line for index in sorted(parsed) for line in file_problems(recordings[index], parsed[index])),
+        problems=tuple(
+            line
+            for index in sorted(parsed)
+            for line in file_problems(recordings[index], row_plan.files[index], parsed[index])
+        ),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
         slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
         estimate=costs,

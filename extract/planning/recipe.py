@@ -25,17 +25,20 @@ def store_recipe(
 ) -> Recipe:
     """The recipe of a plan.
 
-    specs: the planned encoders. audio: the description of the renderer or reader. parsed: by recording id, the files
+    specs: the planned encoders. audio: the description of the renderer or reader. parsed: by recording id, the MIDI files
     of the recordings used; empty for a dry run without files.
     """
     recordings = row_plan.corpus.recordings
+    hashed = {recording.midi: files.midi_sha256 for recording, files in zip(recordings, row_plan.files, strict=False)}
+    # A file that changed since it was hashed: what was parsed counts.
+    hashed |= {recordings[index].midi: files.midi_sha256 for index, files in parsed.items()}
     n_rows = row_plan.order.columns["tier"].size
     return Recipe(
         corpus={
             "csv_sha256": hashlib.sha256(row_plan.corpus.csv_bytes).hexdigest(),
-            "midi_sha256": fingerprint({recordings[index].midi: parsed[index].midi_sha256 for index in sorted(parsed)}),
+            "midi_sha256": fingerprint(hashed),
             "audio_headers_sha256": fingerprint(
-                {recordings[index].audio: parsed[index].audio for index in sorted(parsed)}
+                {recording.audio: files.audio for recording, files in zip(recordings, row_plan.files, strict=False)}
                 if config.audio == "recorded"
                 else None
             ),
@@ -64,7 +67,8 @@ def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) 
     for recording, piece, split in zip(
         row_plan.corpus.recordings, row_plan.pieces.piece_of, row_plan.pieces.split_of, strict=True
     ):
-        files = parsed.get(recording.index)
+        midi = parsed.get(recording.index)
+        sound = row_plan.files[recording.index] if midi else None
         entries.append(
             {
                 "recording": recording.index,
@@ -78,13 +82,13 @@ def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) 
                 "midi": recording.midi,
                 "audio": recording.audio,
                 "duration_s": recording.duration_s,
-                "used": files is not None,
-                "midi_sha256": files.midi_sha256 if files else None,
-                "n_notes": files.n_notes if files else None,
-                "midi_end_s": files.end_s if files else None,
-                "midi_problem": files.problem if files else None,
-                "audio_header": files.audio if files else None,
-                "audio_problem": files.audio_problem if files else None,
+                "used": midi is not None,
+                "midi_sha256": midi.midi_sha256 if midi else None,
+                "n_notes": midi.n_notes if midi else None,
+                "midi_end_s": midi.end_s if midi else None,
+                "midi_problem": midi.problem if midi else None,
+                "audio_header": sound.audio if sound else None,
+                "audio_problem": sound.audio_problem if sound else None,
             }
         )
     return entries

@@ -42,8 +42,9 @@ class PlanReport:
         lines = [
             f"{counted(self.n_recordings, 'recording')}{used}, {counted(len(self.pieces.names), 'piece')}, "
             f"{counted(self.n_segments, 'segment')}, {counted(self.n_rows, 'row')} ({splits})",
-            *_listed("pieces in several splits of the CSV, moved to one split", self.pieces.repairs),
-            *_listed("titles that name no work, so that the same music may be in two splits", self.pieces.vague),
+            *_listed("pieces with recordings in another split of the CSV, moved to one split", self.pieces.repairs),
+            *_listed("titles that name no work", self.pieces.vague),
+            *_listed("MIDI files of equal bytes, joined into one piece", self.pieces.equal_files),
             *_listed("recordings shorter than a window, left out", self.too_short),
             *_listed("recordings with problems; rows of unreadable ones are kept and marked as failed", self.problems),
             *self.estimate.lines(),

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from keybed.extract import degrade
 from keybed.extract.config import PlanConfig
+from keybed.extract.corpus.files import ABSENT, RecordingFiles, read_files
 from keybed.extract.corpus.metadata import Corpus, read_corpus
 from keybed.extract.corpus.pieces import Pieces, find_pieces
 from keybed.extract.planning.segments import (
@@ -23,7 +24,7 @@ from keybed.extract.planning.segments import (
     order_rows,
 )
 from keybed.extract.processes import process_pool
-from keybed.extract.progress import Progress
+from keybed.extract.progress import Progress, silent
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import LEVELS, TIERS
 
@@ -39,9 +40,13 @@ class PlanError(KeybedError):
 
 @dataclass(frozen=True, eq=False)
 class RowPlan:
-    """What follows from the settings and the CSV. used: ids of the recordings that have rows."""
+    """What follows from the settings, the CSV and equal files. used: ids of the recordings that have rows.
+
+    files: of every recording of the corpus; empty where the CSV alone was read.
+    """
 
     corpus: Corpus
+    files: tuple[RecordingFiles, ...]
     pieces: Pieces
     segments: Segments
     order: RowOrder
@@ -49,8 +54,8 @@ class RowPlan:
     used: tuple[int, ...]
 
 
-def plan_rows(config: PlanConfig) -> RowPlan:
-    """Find pieces, cut segments and order the rows. Raises PlanError and CorpusError."""
+def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
+    """Hash the corpus's files, find pieces, cut segments and order the rows. Raises PlanError and CorpusError."""
     if config.profile not in degrade.PROFILES:
         raise PlanError(f"profile {config.profile!r}: choose one of {', '.join(degrade.PROFILES)}")
     if config.limit is not None and config.limit < 1:
@@ -61,7 +66,10 @@ def plan_rows(config: PlanConfig) -> RowPlan:
         )
     _check_windows(config)
     corpus = read_corpus(config.maestro)
-    pieces = find_pieces(corpus.recordings)
+    files: tuple[RecordingFiles, ...] = ()
+    if not config.metadata_only:
+        files = read_files(corpus, recorded=config.audio == "recorded", progress=progress)
+    pieces = find_pieces(corpus.recordings, [None if f.midi_sha256 == ABSENT else f.midi_sha256 for f in files])
     every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
     if not len(every):
         raise PlanError(f"{corpus.csv_path}: no recording is as long as a window of {config.window_s:g} s")
@@ -72,7 +80,7 @@ def plan_rows(config: PlanConfig) -> RowPlan:
         if n_windows(recording.duration_s, config.window_s, config.hop_s) == 0
     )
     used = tuple(int(index) for index in np.unique(segments.recording))
-    return RowPlan(corpus, pieces, segments, order_rows(segments, config.seed), too_short, used)
+    return RowPlan(corpus, files, pieces, segments, order_rows(segments, config.seed), too_short, used)
 
 
 def _check_windows(config: PlanConfig) -> None:

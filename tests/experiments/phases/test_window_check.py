@@ -20,6 +20,9 @@ from keybed.experiments.phases.window_check import (
     run_window_check,
 )
 from keybed.experiments.reports.report import render
+from keybed.extract.config import PlanConfig
+from keybed.extract.demo.corpus import write_demo_corpus
+from keybed.extract.planning.plan import plan
 
 QUIET = Console(quiet=True)
 
@@ -43,6 +46,25 @@ def test_only_stores_that_differ_in_their_windows_are_compared(make_store: Calla
         check_alike([ten, other])
     with pytest.raises(WindowsMixed, match="one window length"):
         check_alike([ten, ten])
+
+
+def test_stores_of_one_corpus_under_one_limit_are_alike_though_they_use_other_recordings(tmp_path: Path) -> None:
+    corpus = write_demo_corpus(tmp_path / "corpus", n_pieces=4, n_players=2, seconds=24)
+    opened = []
+    for window, bins, limit in ((5, 10, 7), (10, 20, 5), (20, 40, 5)):
+        path = tmp_path / f"store-{window}"
+        encoders = ("placeholder-audio", "placeholder-midi")
+        plan(PlanConfig(corpus, path, window_s=window, n_bins=bins, limit=limit, encoders=encoders, jobs=1))
+        opened.append(stores.open(path))
+    used = [{entry["recording"] for entry in store.recordings if entry["used"]} for store in opened]
+    assert used[0] != used[1], "else this test shows nothing"
+    check_alike(opened)
+    first = corpus / opened[0].recordings[0]["midi"]
+    first.write_bytes(first.read_bytes() + b"alien\0\0\0")
+    changed = PlanConfig(corpus, tmp_path / "changed", window_s=10, limit=5, encoders=encoders, jobs=1)
+    plan(changed)
+    with pytest.raises(WindowsMixed, match=r"differ in corpus: .* \(corpus\.midi_sha256: "):
+        check_alike([opened[0], stores.open(changed.store)])
 
 
 @pytest.mark.slow

@@ -190,6 +190,26 @@ def test_files_that_may_not_or_cannot_be_opened_are_rows_like_unreadable_files(
     assert [bool(entry["midi_problem"]) for entry in entries] == [True, True, True, False]
 
 
+def test_equal_files_under_two_titles_are_one_piece_and_a_line_of_the_report(tiny_corpus: Path, tmp_path: Path) -> None:
+    first, _, third, last = midi_names(tiny_corpus)
+    corpus = rewritten(tiny_corpus, tmp_path / "corpus", {})
+    shutil.copyfile(corpus / first, corpus / last)
+    before, after = (dry_run(config_for(folder, tmp_path / "s")) for folder in (tiny_corpus, corpus))
+    assert before.pieces.equal_files == ()
+    (line,) = after.pieces.equal_files
+    assert line.startswith(f"{first} = {last} (")
+    assert f"  {line}" in after.lines()
+    assert len(after.pieces.names) == len(before.pieces.names) - 1
+    # All files are compared, used or not, and a file that no row uses is part of the corpus hash.
+    plan(config_for(tiny_corpus, tmp_path / "store", limit=3))
+    assert (
+        not stores.open(tmp_path / "store").recordings[0]["used"]
+        or not stores.open(tmp_path / "store").recordings[3]["used"]
+    )
+    assert dry_run(config_for(corpus, tmp_path / "s", limit=1)).pieces.equal_files == (line,)
+    assert third in {entry["midi"] for entry in stores.open(tmp_path / "store").recordings}
+
+
 def test_names_in_another_unicode_composition_are_found(tiny_corpus: Path, tmp_path: Path) -> None:
     first, *_ = midi_names(tiny_corpus)
     nfc, nfd = (unicodedata.normalize(form, "2004/Après une lecture.midi") for form in ("NFC", "NFD"))
