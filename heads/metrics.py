@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import combinations
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -193,63 +192,6 @@ class PartialSums:
         varies = (y_left[:, None] > 1e-8 * yy[:, None]) & (p_left > 1e-8 * np.maximum(pp, 1e-12))
         scale = np.sqrt(np.where(varies, y_left[:, None] * p_left, 1))
         return np.where(varies, both / scale, np.nan)
-
-
-def within_tier_r(
-    prediction_NxK: ArrayLike,
-    score_NxK: ArrayLike,
-    valid_NxK: ArrayLike,
-    tier_N: ArrayLike,
-    weight_N: ArrayLike | None = None,
-) -> list[Maybe]:
-    """Pearson's r of each dimension after subtracting each tier's means from predictions and scores; all tiers together.
-
-    A predictor of the tier alone reaches no within-tier r. Tiers with constant scores are left out.
-    """
-    p, s, v = (np.asarray(a) for a in (prediction_NxK, score_NxK, valid_NxK))
-    tier, w = np.asarray(tier_N), np.ones(len(p)) if weight_N is None else np.asarray(weight_N, np.float64)
-    values: list[Maybe] = []
-    for k in range(s.shape[1]):
-        keep = v[:, k].astype(bool) & (w > 0)
-        a, b, wk = p[keep, k].astype(np.float64), s[keep, k].astype(np.float64), w[keep]
-        varying = np.zeros(len(a), bool)
-        for t in np.unique(tier[keep]):
-            rows = tier[keep] == t
-            varying[rows] = np.ptp(b[rows]) > 0
-            a[rows] -= np.average(a[rows], weights=wk[rows])
-            b[rows] -= np.average(b[rows], weights=wk[rows])
-        values.append(pearson(a[varying], b[varying], weight=wk[varying]))
-    return values
-
-
-@dataclass(frozen=True)
-class Ordering:
-    """Share of pairs in which the better tier has the higher prediction; ties count half. `accuracy` is None without pairs."""
-
-    accuracy: Maybe
-    n_pairs: int
-
-
-def ordering_accuracy(prediction: ArrayLike, segment: ArrayLike, tier: ArrayLike) -> dict[tuple[int, int], Ordering]:
-    """For each pair of tiers (better, worse) over the segments that have both. Tier 0 is the best.
-
-    prediction: (N,), one number per row (one dimension, or a mean over dimensions). A segment has at most one row per
-    tier; raises ValueError otherwise.
-    """
-    p, t = np.asarray(prediction, np.float64), np.asarray(tier, np.int64)
-    segments, position = np.unique(np.asarray(segment), return_inverse=True)
-    tiers = np.unique(t)
-    if len(np.unique(np.column_stack([position, t]), axis=0)) != len(p):
-        raise ValueError("a segment has two rows of one tier")
-    table = np.full((len(segments), int(tiers.max()) + 1 if len(tiers) else 0), np.nan)
-    table[position, t] = p
-    orderings = {}
-    for better, worse in combinations([int(x) for x in tiers], 2):
-        both = np.isfinite(table[:, better]) & np.isfinite(table[:, worse])
-        gap = table[both, better] - table[both, worse]
-        n = int(both.sum())
-        orderings[better, worse] = Ordering(float(np.mean((gap > 0) + 0.5 * (gap == 0))) if n else None, n)
-    return orderings
 
 
 def per_dimension(metric: str, prediction_NxK: ArrayLike, score_NxK: ArrayLike, valid_NxK: ArrayLike) -> list[Maybe]:

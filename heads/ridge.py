@@ -83,24 +83,6 @@ class RidgeResult:
         return out.astype(np.float32)
 
 
-def piece_parts(piece: NDArray, n_parts: int = 5) -> NDArray[np.str_]:
-    """Part name of each row: pieces stay whole and parts get nearly equal numbers of rows. Raises BadInput for too few pieces."""
-    pieces, counts = np.unique(piece, return_counts=True)
-    if len(pieces) < n_parts:
-        raise BadInput(f"{n_parts} piece-grouped parts need as many pieces; there are {len(pieces)}")
-    n_rows, part_of = np.zeros(n_parts, np.int64), {}
-    for i in np.argsort(-counts, kind="stable"):
-        part = int(np.argmin(n_rows))
-        part_of[pieces[i]] = f"part-{part}"
-        n_rows[part] += counts[i]
-    return np.array([part_of[p] for p in piece])
-
-
-def leave_one_out(parts: Sequence[Part]) -> list[Fold]:
-    """One fold per part: it validates, the other parts train."""
-    return [([p for p in parts if p != out], [out]) for out in parts]
-
-
 def _best(r_L: Floats) -> tuple[int, float | None]:
     if np.all(np.isnan(r_L)):
         return 0, None

@@ -68,8 +68,8 @@ class Correlations:
     """Correlations of predictions with scores as a function of piece weights.
 
     kind "specific": on non-pristine rows, given the other six axis scores (the seven axis dimensions). "plain": Pearson
-    on all rows (eight dimensions). "within_tier": on all rows given the tier (eight dimensions). Only rows whose
-    dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
+    on all rows (eight dimensions). "within_tier": given the tier (eight dimensions), on the rows of tiers in which the score
+    varies: in the others, such as pristine, predictions have nothing to agree with. Only rows whose dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
     another axis is not valid, its score is set to its mean and one more control marks it as missing.
 
     Out of fold every part of the rows has heads of its own, each with its own offset and scale. Predictions are
@@ -94,6 +94,11 @@ def _sums(predictions: Predictions, kind: Kind, k: int) -> PartialSums:
     rows = predictions.valid[:, k] & np.isfinite(predictions.score[:, k])
     if kind == "specific":
         rows = rows & (predictions.tier != TIERS.index("pristine"))
+    if kind == "within_tier":
+        for tier in np.unique(predictions.tier[rows]):
+            same = rows & (predictions.tier == tier)
+            if np.ptp(predictions.score[same, k]) == 0:
+                rows = rows & ~same
     order = np.flatnonzero(rows)
     order = order[np.argsort(predictions.piece[order], kind="stable")]
     scores = (predictions.score[order].astype(np.float64) - 75) / 15

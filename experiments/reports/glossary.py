@@ -12,7 +12,8 @@ TERMS = {
     "specific r": "Correlation of a prediction with the score of its dimension after the scores of the other six axes are "
     "regressed out of both, on rows that are not pristine. 0: no information of its own; 1: perfect.",
     "plain r": "Pearson correlation of a prediction with its score, on all rows.",
-    "within-tier r": "Correlation of a prediction with its score after the mean of each tier is taken out of both.",
+    "within-tier r": "Correlation of a prediction with its score after the mean of each tier is taken out of both; tiers in "
+    "which the score does not vary, such as pristine, are left out.",
     "specialists": "A composed model: each dimension comes from the single-modality head, audio or MIDI, with the better "
     "validation r.",
     "tier": "Quality band of a row: pristine, good, moderate or poor. Each segment has one row per tier.",

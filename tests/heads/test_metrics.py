@@ -125,31 +125,3 @@ def test_specific_r_undefined():
     tied[:, 1] = tied[:, 0]  # another axis says it all
     assert metrics.specific_r(score + rng.normal(size=score.shape), tied, valid)[0] is None
     assert metrics.specific_r(score[:5], score[:5], valid[:5])[:7] == [None] * 7
-
-
-def test_within_tier_r_gives_nothing_to_the_tier():
-    rng = np.random.default_rng(1)
-    tier = np.arange(400) % 4
-    score = (97.5 - 12 * tier)[:, None] + np.where(tier > 0, 3.0, 0.0)[:, None] * rng.normal(size=(400, 8))
-    valid = np.ones_like(score, bool)
-    tier_only = np.repeat(-tier[:, None], 8, axis=1).astype(float)
-    assert metrics.pearson(tier_only[:, 0], score[:, 0]) > 0.9
-    assert metrics.within_tier_r(tier_only, score, valid, tier) == [None] * 8
-    assert min(metrics.within_tier_r(score, score, valid, tier)) == pytest.approx(1.0)
-    prediction = score + rng.normal(size=score.shape)
-    rows = tier > 0  # pristine labels are constant: these rows add nothing
-    centred = [v - np.array([v[tier == t].mean() for t in range(4)])[tier] for v in (prediction[:, 0], score[:, 0])]
-    expected = stats.pearsonr(centred[0][rows], centred[1][rows])[0]
-    assert metrics.within_tier_r(prediction, score, valid, tier)[0] == pytest.approx(expected, abs=1e-12)
-
-
-def test_ordering_accuracy_counts_ties_half():
-    prediction = [4.0, 3.0, 3.0, 1.0, 2.0, 5.0]
-    segment, tier = [0, 0, 0, 0, 7, 7], [0, 1, 2, 3, 0, 3]
-    found = metrics.ordering_accuracy(prediction, segment, tier)
-    assert found[0, 1] == metrics.Ordering(1.0, 1)
-    assert found[1, 2] == metrics.Ordering(0.5, 1)
-    assert found[0, 3] == metrics.Ordering(0.5, 2)
-    assert metrics.ordering_accuracy([1.0, 2.0], [0, 1], [0, 3])[0, 3] == metrics.Ordering(None, 0)
-    with pytest.raises(ValueError, match="two rows of one tier"):
-        metrics.ordering_accuracy([1.0, 2.0], [0, 0], [1, 1])

@@ -11,8 +11,12 @@ def test_a_group_lies_in_one_fold_and_every_fold_has_rows():
     fold = grouped_folds(groups, 4)
     assert all(len(set(fold[groups == g])) == 1 for g in range(11))
     assert np.bincount(fold, minlength=4).min() >= 10
+    pieces = np.repeat(np.arange(15), 20)
+    assert np.bincount(grouped_folds(pieces, 5)).tolist() == [60] * 5
 
 
 def test_fewer_groups_than_folds_is_refused():
     with pytest.raises(ValueError, match="5 folds need as many groups; there are 2"):
         grouped_folds(np.array([0, 0, 1]), 5)
+    with pytest.raises(ValueError, match="5 folds need as many groups; there are 1"):
+        grouped_folds(np.zeros(40, int), 5)

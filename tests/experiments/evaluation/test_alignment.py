@@ -15,7 +15,7 @@ from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import split_fold
 from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation import alignment, alignment_measures
+from keybed.experiments.evaluation import alignment, alignment_measures, diagnostics
 from keybed.heads.align import AlignConfig
 from keybed.heads.fit_config import FitConfig
 from keybed.store.errors import NoDiskSpace
@@ -39,6 +39,17 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
                 place.append(sum(asking[i] @ answers[j] > asking[i] @ answers[i] for j in rivals))
             expected = {f"R@{r}": float(np.mean(np.array(place) < r)) for r in (1, 5, 10)}
             assert found[name + extra] == pytest.approx(expected)
+
+
+def test_alignment_with_an_interval_is_the_alignment_of_the_feature_spaces(make_store: Callable[..., Path]) -> None:
+    """Phase 3's number on one fold is Phase 2's on the same rows, centred on their own mean."""
+    rows = stores.open(make_store(4, 4)).rows()
+    rng = np.random.default_rng(2)
+    midi = rng.normal(size=(48, 6))
+    audio = midi + rng.normal(size=(48, 6))
+    embeddings = alignment.Embeddings(np.arange(8, 56), diagnostics.unit(audio), diagnostics.unit(midi))
+    found = alignment_measures.alignment_interval([embeddings], rows)
+    assert found.value == pytest.approx(diagnostics.alignment(audio, midi), abs=1e-12)
 
 
 def test_alignment_of_a_resample_against_the_plain_count(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.intervals import intervals, resample
@@ -93,8 +94,41 @@ def test_plain_and_within_tier_r_equal_the_heads_own() -> None:
     np.testing.assert_allclose(
         plain, [metrics.pearson(said[:, k], predictions.score[:, k]) for k in range(8)], atol=1e-6
     )
-    expected = metrics.within_tier_r(said, predictions.score, predictions.valid, predictions.tier)
+    centred = [by_tier(x.astype(np.float64), predictions.tier) for x in (said, predictions.score)]
+    expected = [metrics.pearson(centred[0][:, k], centred[1][:, k]) for k in range(8)]
     np.testing.assert_allclose(within, np.array(expected, float), atol=1e-6)
+
+
+def by_tier(values: np.ndarray, tier: np.ndarray) -> np.ndarray:
+    """Values (row, dimension) minus their tier's means."""
+    means = np.array([values[tier == t].mean(0) for t in range(4)])
+    return values - means[tier]
+
+
+def test_within_tier_r_gives_nothing_to_the_tier() -> None:
+    rng = np.random.default_rng(1)
+    tier = np.arange(400) % 4
+    score = (97.5 - 12 * tier)[:, None] + np.where(tier > 0, 3.0, 0.0)[:, None] * rng.normal(size=(400, 8))
+    tier_only = np.repeat(-tier[:, None], 8, axis=1).astype(float)
+    assert metrics.pearson(tier_only[:, 0], score[:, 0]) > 0.9  # type: ignore[operator]
+    prediction = score + rng.normal(size=score.shape)
+    models = {"tier only": tier_only, "the score": score, "near": prediction}
+    predictions = Predictions(
+        {name: said[None].astype(np.float32) for name, said in models.items()},
+        score.astype(np.float32),
+        np.ones_like(score, bool),
+        tier.astype(np.uint8),
+        np.repeat(np.arange(100), 4).astype(np.int32),
+        np.repeat(np.arange(4), 100).astype(np.int32),
+        np.zeros((400, 6), np.float32),
+    )
+    found = Correlations(predictions, "within_tier")(np.ones((1, 4)))[0, :, :, 0]
+    assert np.isnan(found[:, 0]).all()
+    np.testing.assert_allclose(found[:, 1], 1.0)
+    rows = tier > 0  # pristine labels are constant: these rows add nothing
+    centred = [by_tier(v, tier)[:, 0] for v in (prediction, score)]
+    expected = stats.pearsonr(centred[0][rows], centred[1][rows])[0]
+    assert found[0, 2] == pytest.approx(expected, abs=1e-6)
 
 
 def test_weights_are_repetitions() -> None:
