@@ -1,1 +1,1 @@
-"""Aria, a MIDI encoder: its specification without torch, its tokens and its model."""
+"""Aria, a MIDI encoder: specification and tokens (without torch), and model."""

@@ -1,8 +1,8 @@
-"""A MIDI file's tokens exactly as Aria's authors make them, from ticks, for comparisons with their numbers.
+"""Tokens of a MIDI file exactly as the authors' code gives them, for comparisons with published tokens.
 
-Stores are made from seconds (`tokens.tokenize`) and do not use this. The two differ in two ways, which this module
-repeats: notes of one tick come track after track in the order in which their keys are released; and where a file changes
-its tempo, the authors' `get_duration_ms` misses the last change for notes that are struck after it.
+Stores use `tokens.tokenize`, which works in seconds. The authors' code works in ticks and differs in two cases: notes of
+one tick are in the order of tracks, then of key releases; and for notes struck after the last of several tempo changes,
+their `get_duration_ms` gives wrong durations. Both are reproduced here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _Note = tuple[int, int, int, int, int]
 
 
 def tokens_of_file(path: str | Path) -> NDArray[np.int64]:
-    """Token ids of a piano's MIDI file, (L,); none where it has no note. Other instruments are read as a piano."""
+    """Token ids of a MIDI file of one piano, int64 (L,); none where it has no note. Every track is read as piano."""
     import mido
 
     midi = mido.MidiFile(os.fspath(path))
@@ -47,7 +47,7 @@ def tokens_of_file(path: str | Path) -> NDArray[np.int64]:
         notes += _notes(timed)
     if not notes:
         return np.zeros(0, np.int64)
-    # Stable: notes of one tick stay in the order of their releases.
+    # The sort is stable: notes of one tick stay in the order of their releases.
     notes.sort(key=itemgetter(0))
     tempi = sorted(tempi, key=itemgetter(0)) or [(0, _TEMPO_US)]
     start, end, pitch, velocity, channel = np.array(notes).T
@@ -63,7 +63,7 @@ def tokens_of_file(path: str | Path) -> NDArray[np.int64]:
 
 
 def _notes(timed: list) -> Iterator[_Note]:
-    """One track's notes in the order of their releases; a release ends every earlier stroke of its key."""
+    """Notes of one track in the order of their releases. A release ends all earlier strikes of its key."""
     struck: dict[tuple[int, int], list[tuple[int, int]]] = {}
     for tick, message in timed:
         if message.type not in ("note_on", "note_off"):
@@ -72,15 +72,15 @@ def _notes(timed: list) -> Iterator[_Note]:
         if message.type == "note_on" and message.velocity > 0:
             struck.setdefault(key, []).append((tick, message.velocity))
             continue
-        strokes = struck.pop(key, [])
-        ended = [stroke for stroke in strokes if stroke[0] != tick]
+        strikes = struck.pop(key, [])
+        ended = [strike for strike in strikes if strike[0] != tick]
         yield from ((start, tick, message.note, velocity, message.channel) for start, velocity in ended)
-        if ended and len(ended) < len(strokes):
-            struck[key] = [stroke for stroke in strokes if stroke[0] == tick]
+        if ended and len(ended) < len(strikes):
+            struck[key] = [strike for strike in strikes if strike[0] == tick]
 
 
 def _elapsed_ms(start: int, end: int, tempi: list[tuple[int, int]], ticks_per_beat: int) -> int:
-    """Milliseconds between two ticks as the authors reckon them, their mistake after the last tempo change included."""
+    """Milliseconds between two ticks as in the authors' `get_duration_ms`, including its error after the last tempo change."""
     after = next((index for index, (tick, _) in enumerate(tempi) if start <= tick), len(tempi) - 1)
     first = max(after - 1, 0)
     seconds, tick = 0.0, start

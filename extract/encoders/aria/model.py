@@ -1,7 +1,7 @@
-"""Aria on torch, without the authors' package: a decoder over note tokens, its states pooled at each note's last token.
+"""Aria in torch, without the authors' package: a causal transformer over note tokens.
 
-The network is causal. A note's duration token is the first that has seen all of the note, and no token sees what comes
-after it: early bins know less than late ones, and padding at a sequence's end changes nothing before it.
+States are pooled at each note's duration token, the first one that depends on all of the note. A token depends on
+earlier tokens only: early bins have less context than late ones, and padding at the end changes nothing before it.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from keybed.extract.encoders.torch.sequences import SequenceBatches, TokenSequen
 from keybed.store.format.recipe import EncoderSpec
 
 BUCKETS = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048)
-"""Lengths that sequences are padded to; half of MAESTRO's windows of 10 s have fewer than 292 tokens."""
+"""Sequences are padded to the next of these lengths; half of MAESTRO's windows of 10 s have fewer than 292 tokens."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 1024, 8192
+"""Tokens per batch, padding included."""
 
 
 class Aria(Encoder):
-    """See the module's description."""
+    """Aria; see the module's docstring."""
 
     def __init__(self, spec: EncoderSpec, file: Path | None) -> None:
         self.spec = spec
@@ -41,12 +42,12 @@ class Aria(Encoder):
         self._batches = SequenceBatches(BUCKETS, batch_tokens, tokens.PADDING)
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
-        """See Encoder.encode. A clip without a note in its window is 0 and masked everywhere."""
+        """See Encoder.encode. A clip without notes in its window gives a row of zeros, masked in every bin."""
         rows = [[] if clip is None else self._sequences(clip) for clip in clips]
         return pool_sequences(self.spec, rows, failed_clips(clips), self._batches, self._states, self._device)
 
     def _states(self, ids_BxL: Tensor, pooled_BxL: Tensor) -> Iterator[Tensor]:
-        # Causal attention needs no mask of the padding at a sequence's end.
+        # Padding is at the end and attention is causal, so no mask is needed.
         return self._model(ids_BxL)
 
     def _sequences(self, clip: Clip) -> list[TokenSequence]:
@@ -61,7 +62,7 @@ class Aria(Encoder):
 
 
 class AriaStates(nn.Module):
-    """Token ids (B, L) in, hidden states (B, L, D) out one after the other. Parameters are named as in the checkpoint."""
+    """Token ids (B, L) in, hidden states (B, L, D) out, one after the other. Parameters have the checkpoint's names."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
@@ -71,10 +72,10 @@ class AriaStates(nn.Module):
         self.encode_layers = nn.ModuleList(Layer(architecture) for _ in range(architecture["num_hidden_layers"]))
         self.out_layer_norm = nn.LayerNorm(width, LAYER_NORM_EPS)
         self.emb_head: nn.Linear | None = None
-        """Only in checkpoints of the embedding model."""
+        """Only in the checkpoint of the embedding model."""
 
     def forward(self, ids_BxL: Tensor) -> Iterator[Tensor]:
-        """Yields n_layers + 2 states: the embedding, every layer's output, and the final norm's."""
+        """Yield n_layers + 2 states: the token embedding, the output of every layer, and of the final norm."""
         state_BxLxD = self.tok_embeddings(ids_BxL)
         rates_d = rotation_rates(self.head_width, ROTARY_BASE).to(ids_BxL.device)
         turns_2xLxd = turns(ids_BxL.shape[1], rates_d)
@@ -85,9 +86,9 @@ class AriaStates(nn.Module):
         yield self.out_layer_norm(state_BxLxD)
 
     def embed(self, ids_BxL: Tensor) -> Tensor:
-        """The embedding model's head at every token, (B, L, embedding size); a sequence's embedding is that at `<E>`.
+        """Output of the embedding model's head at every token, (B, L, embedding size). At `<E>` it is the sequence's embedding.
 
-        Raises WeightsRefused where the checkpoint is not an embedding model's.
+        Raises WeightsRefused where the checkpoint has no such head.
         """
         if self.emb_head is None:
             raise WeightsRefused(f"{NAME}: this checkpoint has no emb_head; the hub's aria-medium-embedding has one")
@@ -120,15 +121,15 @@ class Layer(nn.Module):
         return x_BxLxD + self.ff_down_proj(gated)
 
 
-_WITHOUT_USE = ("lm_head.weight",)
-"""The base model's prediction of the next token."""
+_UNUSED = ("lm_head.weight",)
+"""The base model's head, which predicts the next token."""
 _HEAD = "emb_head.weight"
 
 
 def load_aria(spec: EncoderSpec, file: Path | None) -> AriaStates:
-    """The model with the tensors of a base or an embedding checkpoint, or with seeded noise.
+    """The model with the tensors of a base or embedding checkpoint, or with random weights where file is None.
 
-    Raises WeightsRefused naming every tensor that is missing, unexpected or of another shape.
+    Raises WeightsRefused with the name of every tensor that is missing, unexpected or of another shape.
     """
     with torch.device("meta"):
         model = AriaStates(spec.preprocessing["architecture"])
@@ -150,8 +151,8 @@ def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
     for name, tensor in device.read_checkpoint(spec, file).items():
         if not isinstance(tensor, Tensor):
             raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoints are")
-        # A file of the authors' training has torch.compile's prefix.
+        # Checkpoints of the authors' training script have torch.compile's prefix.
         name = name.removeprefix("_orig_mod.").removeprefix("model.")
-        if name not in _WITHOUT_USE:
+        if name not in _UNUSED:
             state[name] = tensor
     return state

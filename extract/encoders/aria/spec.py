@@ -1,8 +1,8 @@
-"""Aria: what its checkpoint says about itself, read without torch. The model is in `aria/model.py`.
+"""Specification of Aria, from the configuration file beside its checkpoint. Imports no torch.
 
 Bradshaw et al., "Scaling self-supervised representation learning for symbolic piano performance", arXiv 2506.23869.
-Code, tokens and weights are Apache-2.0. The hub has two checkpoints of 16 layers: aria-medium-base, a language model of
-notes, and aria-medium-embedding, tuned from it to give one vector for a recording.
+Code and weights are Apache-2.0. The hub has two checkpoints of 16 layers: aria-medium-base, a language model of notes,
+and aria-medium-embedding, fine-tuned to give one vector per recording. The model is in `aria/model.py`.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from keybed.store.format.recipe import EncoderSpec
 NAME = "aria"
 CODE_VERSION = 2
 DEFAULT_WEIGHTS = "loubb/aria-medium-base"
-"""Not -embedding: of that one only the state at `<E>` was trained, and frames are made of notes' states."""
-CHECKPOINTS = ("model.safetensors", "*.safetensors")
+"""Not -embedding, which was trained at the token `<E>` only; frames are made of the states of notes."""
+CHECKPOINTS = ("model.safetensors",)
 CONFIG = "config.json"
 RANDOM_SEED = 630
 
 MAX_TOKENS = 2048
-"""Longest sequence that is computed at once; windows of more notes are cut, as the authors cut recordings."""
+"""Longest sequence; windows with more notes are cut into slices, as the authors cut recordings."""
 ROTARY_BASE = 500_000.0
 LAYER_NORM_EPS = 1e-5
 
@@ -36,7 +36,7 @@ _MEDIUM: dict[str, Any] = {
     "max_seq_len": 8192,
     "vocab_size": tokens.VOCABULARY_SIZE,
 }
-"""Everything of the configuration that shapes the output, as aria-medium-base has it."""
+"""Every entry of the configuration that changes the output, with the values of aria-medium-base."""
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "medium": _MEDIUM,
@@ -49,16 +49,16 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "max_seq_len": 2048,
     },
 }
-"""For random weights: `random` and `random:medium` are the same, `random:tiny` is for tests."""
+"""Sizes of random weights: `random` means `random:medium`; `random:tiny` is for tests."""
 
 _OWN_NAMES = {"hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_attention_heads": "n_heads"}
-"""What the authors' repository calls them; its ff_mult is intermediate_size over hidden_size."""
+"""Names in the authors' repository; its ff_mult is intermediate_size / hidden_size."""
 
 
 def describe(
     *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
 ) -> tuple[EncoderSpec, str | None]:
-    """Spec of an Aria checkpoint and the file it lies in (None for random weights).
+    """Spec of an Aria checkpoint and the path of its file (None for random weights).
 
     Raises WeightsRefused, WeightsUnreachable, and EncoderError for windows that no sequence can hold.
     """
@@ -97,17 +97,17 @@ def describe(
 
 
 def middle(n_layers: int) -> tuple[int, ...]:
-    """The states of the middle of the stack, the default for `frames`: 6–12 of Aria's 0–17.
+    """States of the middle of the stack, the default for `frames`: 6–12 of Aria's 0–17.
 
-    No published work compares Aria's states. A model that predicts the next token holds most about the music in its
-    middle (Castellon et al., arXiv 2107.05677, found that for Jukebox and chose layer 36 of 72).
+    No published work compares Aria's states. Castellon et al. (arXiv 2107.05677) read Jukebox, another model that
+    predicts the next token, at layer 36 of 72.
     """
     first = max(round(3 * n_layers / 8), 1)
     return tuple(range(first, max(round(3 * n_layers / 4), first) + 1))
 
 
 def max_notes(architecture: dict[str, Any], window_s: float) -> int:
-    """Notes of one sequence, so that it stays within the model's positions: 681 for windows of 10 s."""
+    """Largest number of notes per sequence, so that it fits the model's positions: 681 for windows of 10 s."""
     longest = min(architecture["max_seq_len"], MAX_TOKENS)
     n_notes = (longest - tokens.AROUND - int(window_s * 1000) // tokens.BREAK_MS) // 3
     if n_notes < 1:
@@ -118,9 +118,9 @@ def max_notes(architecture: dict[str, Any], window_s: float) -> int:
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The part of a config.json that shapes the output, whether it has the hub's names or the authors' own.
+    """The entries of a config.json that change the output; it may have the hub's names or those of the authors' code.
 
-    Raises WeightsRefused for other models, among them another one of this name: transformers' aria sees pictures.
+    Raises WeightsRefused for other models, such as the image model `aria` of transformers.
     """
     if config.get("model_type", NAME) != NAME or "text_config" in config or "vision_config" in config:
         raise WeightsRefused(
@@ -146,7 +146,7 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
 
 
 def n_parameters(architecture: dict[str, Any]) -> int:
-    """Parameters that are kept in memory, norms left out: 631.2 million for aria-medium."""
+    """Number of parameters without norms and heads: 631.2 million for aria-medium."""
     width, inner = architecture["hidden_size"], architecture["intermediate_size"]
     return int(
         architecture["num_hidden_layers"] * (4 * width**2 + 3 * width * inner) + architecture["vocab_size"] * width

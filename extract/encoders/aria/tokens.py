@@ -1,14 +1,14 @@
-"""Aria's tokens: three for each note (pitch and velocity, onset, duration), made from seconds.
+"""Aria's tokens, three per note: pitch with velocity, onset, duration.
 
-A faithful rewriting of AbsTokenizer of https://github.com/EleutherAI/aria-utils for one piano:
+The same tokens as AbsTokenizer of https://github.com/EleutherAI/aria-utils gives for one piano:
 
-- A sequence is `piano`, `<S>`, the notes, `<E>`; a `<T>` stands wherever another 5 s have passed.
-- Time begins at the first note: silence before it leaves no trace, its onset token is 0.
-- Onsets and durations are whole milliseconds, then steps of 10 ms; velocities steps of 10. Ties are settled by the
-  authors' binary search, which no rule of rounding equals (`_nearest`).
-- A key's release while the pedal is down moves to the pedal's lift. Nothing else of the pedal is left, and nothing at
-  all below 10 ms. Notes so lengthened may run over the same key's next stroke.
-- Durations end at 5 s; velocities 1 to 5 are 10, those above 120 are 120.
+- A sequence is `piano`, `<S>`, the notes, `<E>`. A `<T>` stands for every 5 s that have passed.
+- Time begins at the first note, whose onset token is 0.
+- Onsets and durations are rounded to milliseconds and then to steps of 10 ms, velocities to steps of 10. Ties (such as
+  15 ms) go to the step that the authors' binary search finds first, which equals no rule of rounding (`_nearest`).
+- A key released while the pedal is down ends when the pedal is lifted, even if the key is struck again before. Nothing
+  else of the pedal is kept.
+- Durations are 10 ms to 5 s, velocities 10 to 120.
 """
 
 from __future__ import annotations
@@ -31,13 +31,14 @@ VOCABULARY_SIZE = 17_727
 STEP_MS, BREAK_MS, LONGEST_MS = 10, 5000, 5000
 VELOCITY_STEP, LOWEST_VELOCITY, HIGHEST_VELOCITY = 10, 10, 120
 AROUND = 3
-"""Tokens of a sequence that belong to no note: the instrument, `<S>` and `<E>`."""
+"""Number of tokens around the notes: the instrument, `<S>` and `<E>`."""
 
 
 class Tokens(NamedTuple):
-    """Tokens of one sequence. ids: int64 (L,). note_at: (n,), where each note's last token (its duration) stands in ids.
+    """Tokens of one sequence of n notes.
 
-    onset_s: float64 (n,), the true onset of each note, which the tokens lack.
+    ids: int64 (L,). note_at: (n,), index of each note's duration token. onset_s: float64 (n,), each note's onset in the
+    window, which the tokens do not hold.
     """
 
     ids: NDArray[np.int64]
@@ -46,9 +47,9 @@ class Tokens(NamedTuple):
 
 
 def cut(performance: Performance, window_s: float) -> Performance:
-    """The notes that begin within [0, window_s); keys and pedal are let go at the window's end.
+    """The notes that begin within [0, window_s), with keys and pedal released at the window's end.
 
-    Keys held from before are left out: they would set the time of all others. The pedal held from before is down at 0.
+    Keys held from before are left out, because time would begin with them. A pedal held from before is down at 0.
     """
     within = (performance.onset_s >= 0) & (performance.onset_s < window_s)
     n_before, n_until = np.searchsorted(performance.pedal_s, [0.0, window_s])
@@ -58,14 +59,14 @@ def cut(performance: Performance, window_s: float) -> Performance:
         np.minimum(performance.offset_s[within], window_s),
         performance.pitch[within],
         performance.velocity[within],
-        # What lies before is as good as at 0: no note of the window is released there.
+        # The last event before the window is moved to 0; no note of the window is released before.
         np.append(np.maximum(performance.pedal_s[n_first:n_until], 0.0), window_s),
         np.append(performance.pedal_value[n_first:n_until], np.int16(0)),
     )
 
 
 def slices(performance: Performance, max_notes: int) -> list[Performance]:
-    """Consecutive parts of at most max_notes notes, each with all of the pedal; no part where there is no note."""
+    """Consecutive slices of at most max_notes notes, each with the whole pedal; an empty list where there is no note."""
     return [
         Performance(
             performance.onset_s[start : start + max_notes],
@@ -80,9 +81,9 @@ def slices(performance: Performance, max_notes: int) -> list[Performance]:
 
 
 def tokenize(performance: Performance) -> Tokens:
-    """All tokens of a performance, no limit to its length; no token at all where it has no note.
+    """Tokens of a performance of any length; none where it has no note.
 
-    Notes are ordered by onset, release of the key and pitch. Raises EncoderError for notes that MIDI does not have.
+    Notes are in the order of onset, key release and pitch. Raises EncoderError for a pitch or velocity outside MIDI's range.
     """
     order = np.lexsort((performance.pitch, performance.offset_s, performance.onset_s))
     onset_s, offset_s = performance.onset_s[order], performance.offset_s[order]
@@ -102,15 +103,15 @@ def tokenize(performance: Performance) -> Tokens:
 def encode(
     onset_ms: NDArray[np.int64], duration_ms: NDArray[np.int64], pitch: NDArray[Any], velocity: NDArray[Any]
 ) -> tuple[NDArray[np.int64], NDArray[np.intp]]:
-    """Ids of one or more notes, and where each note's duration token stands among them.
+    """Token ids of one or more notes, and the index of each note's duration token.
 
-    onset_ms: from the first note on, ascending. Raises EncoderError for a pitch or velocity that MIDI does not have.
+    onset_ms: since the first note, ascending. Raises EncoderError for a pitch or velocity outside MIDI's range.
     """
     for name, values, lowest in (("pitch", pitch, 0), ("velocity", velocity, 1)):
         outside = (values < lowest) | (values > 127)
         if outside.any():
             raise EncoderError(
-                f"aria: a note with {name} {values[outside][0]}; its tokens, like MIDI, have {lowest} to 127"
+                f"aria: a note has {name} {values[outside][0]}, outside the range of MIDI and of Aria's tokens, {lowest} to 127"
             )
     n_breaks = onset_ms // BREAK_MS
     note_at = 4 + 3 * np.arange(onset_ms.size) + n_breaks
@@ -128,9 +129,9 @@ def encode(
 def pedal_spans(
     time: NDArray[Any], is_down: NDArray[np.bool_], never_lifted: float
 ) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Begin and end of each stretch with the pedal down; repeated downs and ups change nothing.
+    """Begin and end of each span with the pedal down. Repeated downs or ups change nothing.
 
-    never_lifted: the end of a last stretch that nothing ends.
+    never_lifted: the end of a last span without a lift.
     """
     changes = np.flatnonzero(np.diff(is_down, prepend=False))
     down, up = time[changes[::2]], time[changes[1::2]]
@@ -138,24 +139,24 @@ def pedal_spans(
 
 
 def sustained(release: NDArray[Any], down: NDArray[Any], up: NDArray[Any]) -> NDArray[Any]:
-    """Releases strictly inside a stretch of pedal, moved to its end; the others as they are."""
+    """Releases with those strictly inside a pedal span moved to its end."""
     if down.size == 0:
         return release
-    stretch = np.searchsorted(down, release) - 1
-    end = up[np.maximum(stretch, 0)]
-    return np.where((stretch >= 0) & (release < end), end, release)
+    span = np.searchsorted(down, release) - 1
+    end = up[np.maximum(span, 0)]
+    return np.where((span >= 0) & (release < end), end, release)
 
 
 def _milliseconds(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-    # Rounded to a nanosecond first: a difference of two times is a hair off the half that it should be.
+    # Rounded to a nanosecond first, because differences of times are slightly off exact halves of a millisecond.
     return np.rint(np.round(1000 * seconds, 6)).astype(np.int64)
 
 
 @cache
 def _nearest(n_steps: int, step: int, n_values: int) -> NDArray[np.int64]:
-    """For 0 … n_values − 1 the index of the step (0, step, 2 step …) that the authors' binary search ends at.
+    """For each value 0 … n_values − 1, the index of the nearest step (0, step, 2 step …).
 
-    It keeps the nearest step so far, the first of two equally near, in the order in which it meets them.
+    Of two equally near steps, the one that a binary search over the steps compares first, as in the authors' code.
     """
     found = np.zeros(n_values, np.int64)
     for value in range(n_values):

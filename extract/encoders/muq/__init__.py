@@ -1,1 +1,1 @@
-"""MuQ, an audio encoder: its specification without torch, its log-mel front end, its conformer and its model."""
+"""MuQ, an audio encoder: specification (without torch), log-mel spectrogram, layers and model."""

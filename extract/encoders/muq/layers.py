@@ -1,7 +1,7 @@
-"""MuQ's two parts after the spectrogram: residual convolutions, and a conformer with rotary positions.
+"""Layers of MuQ after the spectrogram: residual convolutions, and a conformer with rotary positions.
 
-The convolutions are the authors'; the conformer is transformers' Wav2Vec2ConformerEncoder (Gulati et al., arXiv
-2005.08100). Parameters are named as in the checkpoint. `fold_batch_norms` makes them ready to run.
+The conformer (Gulati et al., arXiv 2005.08100) computes what transformers' Wav2Vec2ConformerEncoder does. Parameters have
+the checkpoint's names. Call `fold_batch_norms` after loading and before `forward`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class ResidualBlock(nn.Module):
         self.bn1, self.bn2, self.bn3 = (nn.BatchNorm2d(n_out) for _ in range(3))
 
     def fold_batch_norms(self) -> None:
-        """Put each batch norm's scale and shift into its convolution."""
+        """Fold the scale and shift of each batch norm into its convolution."""
         self.conv1, self.conv2, self.conv3 = (
             fuse_conv_bn_eval(conv, norm)
             for conv, norm in ((self.conv1, self.bn1), (self.conv2, self.bn2), (self.conv3, self.bn3))
@@ -36,15 +36,15 @@ class ResidualBlock(nn.Module):
         del self.bn1, self.bn2, self.bn3
 
     def forward(self, x_BxCxMxT: Tensor) -> Tensor:
-        """After folding: (B, C, M, T) to (B, C', ⌈M/2⌉, ⌈T/2⌉)."""
+        """(B, C, M, T) to (B, C', ⌈M/2⌉, ⌈T/2⌉)."""
         inner = self.conv2(F.relu_(self.conv1(x_BxCxMxT)))
         return F.relu_(inner.add_(self.conv3(x_BxCxMxT)))
 
 
 class Convolutions(nn.Module):
-    """Log-mel spectrograms (B, mels, T) to state 0, (B, ⌈T/4⌉, width), `rows_at_once` clips at a time.
+    """Log-mel spectrograms (B, mels, T) to state 0, (B, ⌈T/4⌉, width).
 
-    A clip of 10 s holds 66 MB in each tensor of the first block.
+    rows_at_once: clips per step; each tensor of the first block takes 66 MB per clip of 10 s.
     """
 
     def __init__(self, architecture: dict[str, Any], rows_at_once: int = 1) -> None:
@@ -81,7 +81,7 @@ class FeedForward(nn.Module):
 
 
 class Attention(nn.Module):
-    """Self-attention whose queries and keys are made from the rotated input; values from the input as it is."""
+    """Self-attention. Rotary positions act on the input of the query and key projections, not on their output."""
 
     def __init__(self, width: int, n_heads: int) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class Attention(nn.Module):
         self.linear_q, self.linear_k, self.linear_v, self.linear_out = (nn.Linear(width, width) for _ in range(4))
 
     def forward(self, x_BxTxD: Tensor, turns_2xTx1xd: Tensor) -> Tensor:
-        """turns: cosines and sines, (2, T, 1, head width) float32."""
+        """(B, T, D) to (B, T, D). turns: cosines and sines, float32 (2, T, 1, head width)."""
         heads = (*x_BxTxD.shape[:2], self.n_heads, -1)
         rotated_BxTxD = rotate(x_BxTxD.view(heads), turns_2xTx1xd).flatten(2)
         parts = self.linear_q(rotated_BxTxD), self.linear_k(rotated_BxTxD), self.linear_v(x_BxTxD)
@@ -121,12 +121,12 @@ class ConvolutionModule(nn.Module):
 
 
 class ConformerLayer(nn.Module):
-    """Half a feed-forward, attention, convolution, half a feed-forward, each added to its input; then a layer norm."""
+    """Feed-forward (halved), attention, convolution, feed-forward (halved), each added to its input; then a layer norm."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
         width, inner = architecture["hidden_size"], architecture["intermediate_size"]
-        # These norms have torch's own eps; the configuration's is the last norm's.
+        # These norms have torch's default eps; the configuration's eps is for the conformer's final norm only.
         self.ffn1_layer_norm, self.ffn1 = nn.LayerNorm(width), FeedForward(width, inner)
         self.self_attn_layer_norm = nn.LayerNorm(width)
         self.self_attn = Attention(width, architecture["num_attention_heads"])
@@ -143,7 +143,7 @@ class ConformerLayer(nn.Module):
 
 
 class Conformer(nn.Module):
-    """State 0 (B, T, D) in, all n_layers + 1 states out; the last one is normed once more."""
+    """State 0 (B, T, D) in; state 0 and the output of every layer out, the last one after a final layer norm."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
@@ -162,7 +162,7 @@ class Conformer(nn.Module):
 
     def forward(self, state_BxTxD: Tensor) -> Iterator[Tensor]:
         """See the class."""
-        # (2, T, 1, head width): the same turn in every head.
+        # (2, T, 1, head width): the same for every head.
         turns_2xTx1xd = turns(state_BxTxD.shape[1], self.embed_positions.inv_freq)[:, :, None]  # type: ignore[arg-type]
         for layer in self.layers:
             yield state_BxTxD

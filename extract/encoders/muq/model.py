@@ -1,6 +1,6 @@
-"""MuQ on torch, without transformers and without the authors' package: loaded, run state by state, pooled as it goes.
+"""MuQ in torch, without transformers or the authors' package. Each state is pooled at once and then dropped.
 
-In bfloat16 the spectrogram and the convolutions stay in float32, the conformer alone computes in bfloat16.
+With compute_dtype bfloat16, only the conformer computes in bfloat16; spectrogram and convolutions stay in float32.
 """
 
 from __future__ import annotations
@@ -26,12 +26,13 @@ from keybed.extract.encoders.torch.waveforms import averaging_over_bins, pool_st
 from keybed.store.format.recipe import EncoderSpec
 
 CPU_BATCH_ROWS, GPU_BATCH_ROWS = 4, 32
-"""Fixed: a batch's last rows are blank clips where the shard has no more."""
+"""Rows per batch, fixed: the last batch of a shard is filled up with blank clips."""
 GPU_CONVOLUTION_ROWS = 8
+"""Clips per step of the convolutions on a GPU."""
 
 
 class Muq(Encoder):
-    """See the module's description."""
+    """MuQ; see the module's docstring."""
 
     def __init__(self, spec: EncoderSpec, file: Path | None) -> None:
         self.spec = spec
@@ -56,28 +57,28 @@ class Muq(Encoder):
 
 
 class MuqStates(nn.Module):
-    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out one after the other, first to last."""
+    """Waveforms (B, samples) float32 in, hidden states (B, T, D) out, one after the other, first to last."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
         self.conv, self.conformer = Convolutions(architecture), Conformer(architecture)
 
     def forward(self, waveforms_BxS: Tensor) -> Iterator[Tensor]:
-        """Yields n_layers + 1 states: the convolutions', then every layer's, the last one after the final norm."""
+        """Yield n_layers + 1 states: the output of the convolutions, then of every layer."""
         state_BxTxD = self.conv(self.log_mel(waveforms_BxS))
         yield from self.conformer(state_BxTxD.to(self.conformer.layer_norm.weight.dtype))
 
 
 _UNUSED = ("cls_token", "linear.", "rvq.", "conformer.pos_conv_embed.")
-"""In every checkpoint, for training: what is predicted and from what. The authors build the positional convolution and
-never call it."""
+"""Tensors of a checkpoint that the states do not need. The authors' code builds the positional convolution and never
+calls it."""
 _RATES = "conformer.embed_positions.inv_freq"
 
 
 def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
-    """The model with a checkpoint's tensors, every one accounted for, or with seeded noise; batch norms folded.
+    """The model with the tensors of a checkpoint, or with random weights where file is None; batch norms are folded.
 
-    Raises WeightsRefused naming every tensor that is missing, unexpected or of another shape.
+    Raises WeightsRefused with the name of every tensor that is missing, unexpected or of another shape.
     """
     architecture = spec.preprocessing["architecture"]
     with torch.device("meta"):
@@ -88,7 +89,7 @@ def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
         head_width = architecture["hidden_size"] // architecture["num_attention_heads"]
         state[_RATES] = rotation_rates(head_width, architecture["rotary_embedding_base"])
     device.compare_tensors(NAME, file or "random", wanted, state)
-    # Not strict: the batch norms' counters are left out. compare_tensors has checked the rest.
+    # Not strict, because the counters of the batch norms are left out; compare_tensors has checked the rest.
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False, assign=True)
     model.eval().requires_grad_(False)
     model.conv.fold_batch_norms()

@@ -1,7 +1,8 @@
-"""MuQ: what its checkpoint says about itself, read without torch. The model is in `muq/model.py`.
+"""Specification of MuQ, from the configuration file beside its checkpoint. Imports no torch.
 
 Zhu et al., "MuQ: Self-supervised music representation learning with mel residual vector quantization", arXiv
-2501.01108. The weights are CC-BY-NC-4.0 (no commercial use, with attribution); the authors' code is MIT and is not used.
+2501.01108. The weights are CC-BY-NC-4.0 (attribution, no commercial use). The model is in `muq/model.py`; the authors' code (MIT)
+is not used.
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ NAME = "muq"
 CODE_VERSION = 1
 DEFAULT_WEIGHTS = "OpenMuQ/MuQ-large-msd-iter"
 DEFAULT_REVISION = "0562a57814f6f8bbd9fdea0a25921a2fce1a841a"
-"""Of DEFAULT_WEIGHTS; the revision that holds model.safetensors."""
+"""Commit of DEFAULT_WEIGHTS that holds model.safetensors."""
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin")
 CONFIG = "config.json"
 RANDOM_SEED = 310
 
 N_FFT = 2048
-"""Samples of an FFT and of its Hann window."""
+"""Length of the FFT and of its Hann window in samples."""
 POWER_FLOOR = 1e-10
 
 _LARGE: dict[str, Any] = {
@@ -41,7 +42,7 @@ _LARGE: dict[str, Any] = {
     "mel_mean": 6.768444971712967,
     "mel_std": 18.417922652295623,
 }
-"""Everything of the configuration that shapes the output, as MuQ-large-msd-iter has it."""
+"""Every entry of the configuration that changes the output, with the values of MuQ-large-msd-iter."""
 
 ARCHITECTURES: dict[str, dict[str, Any]] = {
     "large": _LARGE,
@@ -54,7 +55,7 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "conv_dim": 8,
     },
 }
-"""For random weights: `random` and `random:large` are the same, `random:tiny` is for tests."""
+"""Sizes of random weights: `random` means `random:large`; `random:tiny` is for tests."""
 
 _FROM_CONFIG = {
     "hidden_size": "encoder_dim",
@@ -70,21 +71,21 @@ _FROM_CONFIG = {
     "mel_mean": "stat.melspec_2048_mean",
     "mel_std": "stat.melspec_2048_std",
 }
-"""Where the authors' code reads each number. w2v2_config also has a hidden_size and a num_hidden_layers (24 for the 12
-layers of MuQ-large): their code overwrites both with encoder_dim and encoder_depth."""
+"""Key of each entry in config.json. w2v2_config also has a hidden_size and a num_hidden_layers (24, where MuQ-large has 12
+layers); the authors' code overwrites both with encoder_dim and encoder_depth."""
 
 _COMPUTED = {
     "features": (["melspec_2048"],),
     "w2v2_config.position_embeddings_type": ("rotary",),
     "w2v2_config.hidden_act": ("swish", "silu"),
 }
-"""The only values that `muq/model.py` computes."""
+"""Values that the model supports; others are refused."""
 
 
 def describe(
     *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
 ) -> tuple[EncoderSpec, str | None]:
-    """Spec of a MuQ checkpoint and the file it lies in (None for random weights).
+    """Spec of a MuQ checkpoint and the path of its file (None for random weights).
 
     Raises WeightsRefused, WeightsUnreachable.
     """
@@ -123,20 +124,18 @@ def describe(
 
 
 def top_third(n_layers: int) -> tuple[int, ...]:
-    """The states of the last third of the layers, the default for `frames`: 9–12 of MuQ-large's 0–12.
+    """States of the last third of the layers, the default for `frames`: 9–12 of MuQ-large's 0–12.
 
-    arXiv 2601.19029 averages these four for ratings of piano performances (R² 0.537 on PercePiano).
+    arXiv 2601.19029 takes these four to predict ratings of piano performances (R² 0.537 on PercePiano).
     """
     return tuple(range(n_layers - max(n_layers // 3, 1) + 1, n_layers + 1))
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """The part of a config.json that shapes the output. Raises WeightsRefused where it lacks a key or is no MuQ's."""
+    """The entries of a config.json that change the output. Raises WeightsRefused for other models and missing entries."""
     for key, values in _COMPUTED.items():
         if (found := _value(config, key, folder)) not in values:
-            raise WeightsRefused(
-                f"{NAME}: {folder}/{CONFIG} has {key} {found!r}; a MuQ with {values[0]!r} is the only one that is computed"
-            )
+            raise WeightsRefused(f"{NAME}: {folder}/{CONFIG} has {key} {found!r}; only {values[0]!r} is supported")
     architecture = {name: _value(config, key, folder) for name, key in _FROM_CONFIG.items()}
     for name, key in _FROM_CONFIG.items():
         value, kind = architecture[name], type(_LARGE[name])
@@ -162,7 +161,7 @@ def _value(config: dict[str, Any], key: str, folder: Path) -> Any:
 
 
 def n_frames(architecture: dict[str, Any], n_samples: int) -> int:
-    """Frames of a clip: 250 for 10 s. Two convolutions of stride 2 follow the spectrogram."""
+    """Number of frames of a clip: 250 for 10 s. Two convolutions of stride 2 follow the spectrogram."""
     n_mel_frames = n_samples // architecture["hop_length"]
     return -(-n_mel_frames // 4)
 
@@ -173,7 +172,7 @@ def frame_hop_s(architecture: dict[str, Any]) -> float:
 
 
 def n_parameters(architecture: dict[str, Any]) -> int:
-    """Parameters that are kept in memory, norms and biases left out: 315.7 million for MuQ-large."""
+    """Number of parameters without norms and biases: 315.7 million for MuQ-large."""
     width, inner, channels = (architecture[key] for key in ("hidden_size", "intermediate_size", "conv_dim"))
     convolutions = 9 * (2 * channels + 4 * channels**2) + channels * -(-architecture["n_mels"] // 4) * width
     layer = 7 * width**2 + 4 * width * inner + architecture["conv_depthwise_kernel_size"] * width

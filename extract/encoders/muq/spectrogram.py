@@ -1,8 +1,8 @@
-"""MuQ's input: the log-mel spectrogram of torchaudio's MelSpectrogram with its defaults, on torch alone.
+"""MuQ's log-mel spectrogram: torchaudio's MelSpectrogram with its defaults, computed by torch alone.
 
-Power spectrum of 2048 samples (periodic Hann, reflected at the ends) every 240, 128 HTK mel bands from 0 to 12 kHz
-without area normalisation, 10·log10(max(power, 1e-10)), then two constants that centre and scale all of it. The waveform
-is not normalised: its level matters.
+Power spectra of 2048 samples (periodic Hann window), one every 240 samples, the audio reflected at its ends; 128 HTK mel
+bands from 0 to 12 kHz without area normalisation; 10·log10(max(power, 1e-10)); minus one constant, over another. The
+waveform is not normalised, so its level changes the result.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from keybed.extract.encoders.muq.spec import N_FFT, NAME, POWER_FLOOR
 
 
 class LogMel(nn.Module):
-    """Waveforms (B, samples) float32 to (B, mels, frames), always in float32: float16 could not hold the powers."""
+    """Waveforms (B, samples) to log-mel spectrograms (B, mels, frames), always in float32."""
 
     def __init__(self, architecture: dict[str, Any]) -> None:
         super().__init__()
         self.hop, self.mean, self.std = (architecture[key] for key in ("hop_length", "mel_mean", "mel_std"))
-        # Plain tensors: no conversion of the model to another dtype may reach them.
+        # Plain tensors and not buffers, so that converting the model to another dtype leaves them in float32.
         self.window = torch.hann_window(N_FFT)
         self.filters_FxM = mel_filters(architecture["n_mels"])
 
     def forward(self, waveforms_BxS: Tensor) -> Tensor:
-        """See the class. Raises EncoderError where the clips are too short to be reflected at their ends."""
+        """See the class. Raises EncoderError for clips that are too short to be reflected at their ends."""
         if waveforms_BxS.shape[1] <= N_FFT // 2:
             raise EncoderError(
                 f"{NAME}: a clip of {waveforms_BxS.shape[1]} samples; it needs more than {N_FFT // 2} "
@@ -37,10 +37,10 @@ class LogMel(nn.Module):
             )
         self.window, self.filters_FxM = (t.to(waveforms_BxS.device) for t in (self.window, self.filters_FxM))
         padded_BxS = F.pad(waveforms_BxS[:, None], (N_FFT // 2, N_FFT // 2), mode="reflect")[:, 0]
-        # The authors leave out the last frame, which is centred on the clip's end.
+        # As in the authors' code, the last frame (centred on the clip's end) is left out.
         frames_BxTxN = padded_BxS.unfold(1, N_FFT, self.hop)[:, :-1] * self.window
-        # Where a loud note stands beside silence, the rounding of a float32 FFT is what a band holds: other processors
-        # gave log-mels apart by 5e-5 (0.001 dB), and states by as much. In float64 they agree.
+        # In float64: in bands far below the loudest one, a float32 FFT gives its own rounding error. It differs between
+        # processors, by up to 5e-5 (0.001 dB) in the authors' golden file, and as much in the hidden states.
         power_BxTxF = torch.fft.rfft(frames_BxTxN.double()).abs().square().float()
         decibel_BxTxM = 10 * torch.log10((power_BxTxF @ self.filters_FxM).clamp_min(POWER_FLOOR))
         return (decibel_BxTxM.transpose(1, 2) - self.mean) / self.std
@@ -49,7 +49,7 @@ class LogMel(nn.Module):
 def mel_filters(n_mels: int) -> Tensor:
     """HTK's mel filter bank, float32 (1025, n_mels): triangles of height 1, even in 2595·log10(1 + f / 700).
 
-    In float32 from the first step, as torchaudio makes them: in float64 they differ by 1e-5, MuQ's states by more.
+    Computed in float32 as in torchaudio; computed in float64 they differ by 1e-5 and MuQ's states by more.
     """
     hz_F = torch.linspace(0, SAMPLE_RATE_HZ // 2, N_FFT // 2 + 1)
     top_mel = 2595.0 * torch.log10(torch.tensor(1.0 + SAMPLE_RATE_HZ / 2 / 700.0, dtype=torch.float64)).item()

@@ -13,13 +13,13 @@ def rotation_rates(head_width: int, base: float) -> Tensor:
 
 
 def turns(n_steps: int, rates: Tensor) -> Tensor:
-    """Cosines and sines of every step, float32 (2, n_steps, head_width), where `rates` are."""
+    """Cosines and sines of every step, float32 (2, n_steps, head_width), on the device of `rates`."""
     angles = torch.arange(n_steps, device=rates.device)[:, None] * rates.float()
     angles = torch.cat([angles, angles], dim=1)
     return torch.stack([angles.cos(), angles.sin()])
 
 
 def rotate(x: Tensor, turns: Tensor) -> Tensor:
-    """x (…, head_width) turned by cosines and sines that its other axes fit; in x's own dtype."""
+    """Rotate x (…, head_width) by cosines and sines that broadcast over its other axes; returns x's dtype."""
     first, second = x.chunk(2, dim=-1)
     return (x * turns[0] + torch.cat([-second, first], dim=-1) * turns[1]).to(x.dtype)

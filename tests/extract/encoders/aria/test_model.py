@@ -213,8 +213,7 @@ def test_the_prefix_of_a_compiled_model_is_dropped(goldens: Path, tmp_path: Path
 
 def test_a_configuration_with_the_authors_own_names_is_the_same(goldens: Path, tmp_path: Path) -> None:
     config = json.loads((goldens / STYLE / "config.json").read_text())
-    for name in ("model.safetensors",):
-        shutil.copyfile(goldens / STYLE / name, tmp_path / name)
+    shutil.copyfile(goldens / STYLE / "model.safetensors", tmp_path / "model.safetensors")
     own = {
         "d_model": config["hidden_size"],
         "n_heads": config["num_attention_heads"],
@@ -227,6 +226,12 @@ def test_a_configuration_with_the_authors_own_names_is_the_same(goldens: Path, t
     (tmp_path / "config.json").write_text(json.dumps(own))
     here, there = (describe("aria", weights=str(p), n_bins=20, window_s=10.0)[0] for p in (goldens / STYLE, tmp_path))
     assert here == there
+
+
+def test_an_embedding_size_that_lies_changes_nothing(goldens: Path, tmp_path: Path) -> None:
+    ids = np.array([6, 0, 659, 17_227, 16_817, 1])
+    lying = _build(_save(tmp_path, goldens, embedding_size=99))
+    np.testing.assert_array_equal(_head(lying, ids), _head(_build(goldens / STYLE), ids))
 
 
 @pytest.mark.parametrize(

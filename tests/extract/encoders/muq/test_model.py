@@ -226,7 +226,7 @@ def test_entries_of_w2v2_config_that_the_authors_overwrite_change_nothing(
         ("conv_dim", 13, r"of another shape \(conv.conv.0.bn1.bias"),
         ("n_mels", 64, r"1 of another shape \(conv.linear.weight"),
         ("stat.melspec_2048_std", 0, "stat.melspec_2048_std 0, not a positive float"),
-        ("features", ["chromagram"], "has features"),
+        ("features", ["chromagram"], "has features .* only \\['melspec_2048'\\] is supported"),
         ("w2v2_config", None, "has no w2v2_config"),
         ("w2v2_config.intermediate_size", 7, "of another shape"),
         ("w2v2_config.position_embeddings_type", "relative", "position_embeddings_type 'relative'"),
