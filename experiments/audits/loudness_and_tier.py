@@ -162,12 +162,12 @@ def r_with_tier(loudness_SxT: NDArray[np.float64]) -> float:
     return float(np.corrcoef(loudness_SxT.ravel(), tier.ravel())[0, 1])
 
 
-def interval(measured: Measured, k: int, resamples: int = 500, seed: int = 0) -> tuple[float, float]:
+def interval(measured: Measured, k: int) -> tuple[float, float]:
     """95 % interval of measure k's r; whole pieces are resampled with replacement."""
-    rng, pieces = np.random.default_rng(seed), np.unique(measured.piece_S)
+    rng, pieces = np.random.default_rng(0), np.unique(measured.piece_S)
     rows = [np.flatnonzero(measured.piece_S == piece) for piece in pieces]
     r = []
-    for _ in range(resamples):
+    for _ in range(_RESAMPLES):
         drawn = np.concatenate([rows[i] for i in rng.integers(0, len(rows), len(rows))])
         r.append(r_with_tier(measured.loudness_SxTxM[drawn, :, k]))
     low, high = np.percentile(r, [2.5, 97.5])
@@ -217,3 +217,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+_RESAMPLES = 500

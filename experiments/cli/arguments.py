@@ -22,9 +22,6 @@ def whole_from(least: int) -> Callable[[str], int]:
     return read
 
 
-positive, whole = whole_from(1), whole_from(0)
-
-
 def names(text: str) -> tuple[str, ...]:
     """`a,b` as ("a", "b")."""
     parts = tuple(part.strip() for part in text.split(",") if part.strip())

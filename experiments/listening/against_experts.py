@@ -20,14 +20,13 @@ _SMALLEST_RELIABILITY = 0.05
 
 @dataclass(frozen=True, eq=False)
 class ExpertRatings:
-    """Expert ratings of the clips, NaN where there is none. ratings: (clip, rater, dimension).
+    """Expert ratings of the clips, NaN where there is none.
 
-    robust (clip, dimension) and robust_reliability (dimension,) come from the rater model.
+    ratings: (clip, rater, dimension). robust: (clip, dimension), quality by the rater model.
     """
 
     ratings: Floats
     robust: Floats
-    robust_reliability: Floats
 
     @property
     def mean(self) -> Floats:

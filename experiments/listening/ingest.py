@@ -74,7 +74,7 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
 def analyse(table: RatingTable, answer_key: AnswerKey, *, replicates: int = 2000, seed: int = 0) -> Analysis:
     """Fit the rater model of every dimension, then correlate labels with expert ratings."""
     n_clips, _, n_dimensions = table.first.shape
-    robust, reliability = np.full((n_clips, n_dimensions), np.nan), np.full(n_dimensions, np.nan)
+    robust = np.full((n_clips, n_dimensions), np.nan)
     fits: dict[str, RaterFit | None] = {}
     for k, name in enumerate(DIMENSIONS):
         fit = _fit(table.first[:, :, k], table.time)
@@ -82,10 +82,9 @@ def analyse(table: RatingTable, answer_key: AnswerKey, *, replicates: int = 2000
         if fit is not None:
             rated = ~np.isnan(table.first[:, :, k]).all(axis=1)
             robust[:, k] = np.where(rated, fit.quality, np.nan)
-            reliability[k] = fit.reliability
         else:
             robust[:, k] = centred_mean(table.first[:, :, k : k + 1])[:, 0]
-    experts = ExpertRatings(table.first, robust, reliability)
+    experts = ExpertRatings(table.first, robust)
     labels = labels_against(
         experts,
         answer_key.score,

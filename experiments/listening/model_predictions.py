@@ -24,13 +24,13 @@ class ModelPredictions:
     spread: NDArray[np.float64]
 
 
-def read_model_predictions(run: Path, rows: NDArray[np.int64], model: str | None = None) -> ModelPredictions:
-    """Read a model's predictions of these rows from RUN/predictions.npz; None: the first of PREFERRED_MODELS in the file.
+def read_model_predictions(run: Path, rows: NDArray[np.int64]) -> ModelPredictions:
+    """Read predictions of these rows from RUN/predictions.npz, of the first of PREFERRED_MODELS that is in the file.
 
     Raises KeybedError where the file has no such model or lacks some of the rows.
     """
     saved = load_predictions(run)
-    model = model or next((name for name in PREFERRED_MODELS if name in saved.by_model), BEST_FUSION)
+    model = next((name for name in PREFERRED_MODELS if name in saved.by_model), BEST_FUSION)
     if model not in saved.by_model:
         raise KeybedError(f"{run / PREDICTIONS} has no model {model!r}; it has {', '.join(saved.by_model)}")
     order = np.argsort(saved.index)

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.intervals import LEVEL, Interval
 
 Floats = NDArray[np.float64]
-Metric = Literal["nominal", "ordinal", "interval", "ratio"]
 _NAN = float("nan")
 
 
@@ -29,10 +26,9 @@ class Intraclass:
     mean: Interval
     consistency: float
     n_clips: int
-    n_raters: int
 
 
-def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Intraclass:
+def intraclass(ratings_CxR: Floats) -> Intraclass:
     """ICC(2,1), ICC(2,k) and ICC(3,k) of the clips that every rater rated.
 
     Shrout and Fleiss, Psychol. Bull. 86 (1979); interval: McGraw and Wong, Psychol. Methods 1 (1996), table 7. NaN with
@@ -40,20 +36,19 @@ def intraclass(ratings_CxR: Floats, level: float = 0.95) -> Intraclass:
     """
     whole = ratings_CxR[~np.isnan(ratings_CxR).any(axis=1)]
     n, k = whole.shape
-    nothing = Intraclass(Interval(_NAN, _NAN, _NAN), Interval(_NAN, _NAN, _NAN), _NAN, n, k)
+    nothing = Intraclass(Interval(_NAN, _NAN, _NAN), Interval(_NAN, _NAN, _NAN), _NAN, n)
     if n < 3 or k < 2:
         return nothing
     clips, raters, error = _mean_squares(whole)
     if clips <= 0:
         return nothing
     single = (clips - error) / (clips + (k - 1) * error + k * (raters - error) / n)
-    low, high = _absolute_interval(clips, raters, error, single, n, k, level)
+    low, high = _absolute_interval(clips, raters, error, single, n, k)
     return Intraclass(
         Interval(single, low, high),
         Interval((clips - error) / (clips + (raters - error) / n), _stepped_up(low, k), _stepped_up(high, k)),
         (clips - error) / clips,
         n,
-        k,
     )
 
 
@@ -67,14 +62,12 @@ def _mean_squares(whole: Floats) -> tuple[float, float, float]:
     return float(clips), float(raters), float((residual**2).sum() / ((n - 1) * (k - 1)))
 
 
-def _absolute_interval(
-    clips: float, raters: float, error: float, single: float, n: int, k: int, level: float
-) -> tuple[float, float]:
+def _absolute_interval(clips: float, raters: float, error: float, single: float, n: int, k: int) -> tuple[float, float]:
     if error <= 0:
         return single, single
     a, b = k * single / (n * (1 - single)), 1 + k * single * (n - 1) / (n * (1 - single))
     freedom = (a * raters + b * error) ** 2 / ((a * raters) ** 2 / (k - 1) + (b * error) ** 2 / ((n - 1) * (k - 1)))
-    tail = 1 - (1 - level) / 2
+    tail = 1 - (1 - LEVEL) / 2
     wide, narrow = stats.f.ppf(tail, n - 1, freedom), stats.f.ppf(tail, freedom, n - 1)
     spare = k * raters + (k * n - k - n) * error
     low = n * (clips - wide * error) / (wide * spare + n * clips)
@@ -87,8 +80,8 @@ def _stepped_up(single: float, k: int) -> float:
     return single * k / (1 + single * (k - 1)) if np.isfinite(single) else _NAN
 
 
-def krippendorff_alpha(ratings_CxR: Floats, metric: Metric = "interval") -> float:
-    """Krippendorff's alpha with missing values; NaN where no clip has two ratings or all are equal.
+def krippendorff_alpha(ratings_CxR: Floats) -> float:
+    """Krippendorff's alpha with the interval metric and missing values; NaN where no clip has two ratings or all are equal.
 
     Krippendorff, Computing Krippendorff's Alpha-Reliability (2011): 1 − observed / expected disagreement over the
     coincidences of pairable values.
@@ -105,28 +98,9 @@ def krippendorff_alpha(ratings_CxR: Floats, metric: Metric = "interval") -> floa
     coincidence = weighted.T @ counts - np.diag(weighted.sum(axis=0))
     total_by_value = coincidence.sum(axis=1)
     total = total_by_value.sum()
-    distance = _DISTANCES[metric](values, total_by_value)
+    distance = (values[:, None] - values[None, :]) ** 2
     expected = (np.outer(total_by_value, total_by_value) * distance).sum() / (total - 1)
     return _NAN if expected == 0 else float(1 - (coincidence * distance).sum() / expected)
-
-
-def _ordinal(values: Floats, counts: Floats) -> Floats:
-    upto = np.cumsum(counts) - counts / 2
-    return np.asarray((upto[:, None] - upto[None, :]) ** 2)
-
-
-def _ratio(values: Floats, counts: Floats) -> Floats:
-    total = values[:, None] + values[None, :]
-    share = np.divide(values[:, None] - values[None, :], total, out=np.zeros_like(total), where=total != 0)
-    return np.asarray(share**2)
-
-
-_DISTANCES: dict[Metric, Callable[[Floats, Floats], Floats]] = {
-    "nominal": lambda values, counts: 1.0 - np.eye(values.size),
-    "ordinal": _ordinal,
-    "interval": lambda values, counts: (values[:, None] - values[None, :]) ** 2,
-    "ratio": _ratio,
-}
 
 
 @dataclass(frozen=True)

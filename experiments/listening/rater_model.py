@@ -24,14 +24,13 @@ _TOLERANCE = 1e-6
 
 @dataclass(frozen=True, eq=False)
 class RaterFit:
-    """quality, quality_sd: (clip,), posterior mean and sd. The rest: (rater,), in points of the scale.
+    """quality: (clip,), posterior mean. The rest: (rater,), in points of the scale.
 
     drift is the change from the first to the last presentation, drift_sd its standard error. reliability is the squared correlation
     between the estimated and the true quality that the model expects.
     """
 
     quality: Floats
-    quality_sd: Floats
     bias: Floats
     drift: Floats
     drift_sd: Floats
@@ -84,7 +83,6 @@ def fit_raters(ratings_CxR: Floats, time_CxR: Floats) -> RaterFit:
     reliability = float(np.clip(1 - variance.mean() / spread, 0, 1))
     return RaterFit(
         quality,
-        np.sqrt(variance),
         bias,
         drift,
         drift_sd,

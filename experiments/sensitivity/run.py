@@ -45,7 +45,6 @@ from keybed.store.format.vocabulary import AXES
 from keybed.store.read.store import Store, open_store
 
 MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW = "20 bins, mean", "20 bins, mean + sd", "50 bins, mean", "window, mean + sd"
-POOLINGS = (MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW)
 _FAMILIES_AT_ONCE = 2
 
 

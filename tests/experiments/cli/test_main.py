@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from keybed.experiments.cli.arguments import names, numbers, positive
+from keybed.experiments.cli.arguments import names, numbers, whole_from
 from keybed.experiments.cli.extras import what_to_install
 from keybed.experiments.cli.main import main, parser
 from keybed.experiments.data.run_folder import start_run
@@ -26,9 +26,9 @@ def test_ranges_and_lists_of_shards():
 
 def test_names_and_counts():
     assert names("mert, logmel") == ("mert", "logmel")
-    assert positive("3") == 3
+    assert whole_from(1)("3") == 3
     with pytest.raises(argparse.ArgumentTypeError):
-        positive("0")
+        whole_from(1)("0")
     with pytest.raises(argparse.ArgumentTypeError):
         names(" , ")
 

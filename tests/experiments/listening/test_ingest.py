@@ -66,7 +66,7 @@ def test_halo_passes_for_nothing(make_rows) -> None:
     pick = rng.choice(len(rows), 600, replace=False)
     impression = rows.score[pick, 7].astype(float)
     ratings = impression[:, None, None] + rng.normal(0, 2, (600, 3, 8))
-    experts = ExpertRatings(ratings, centred_mean(ratings), np.ones(8))
+    experts = ExpertRatings(ratings, centred_mean(ratings))
     columns = (
         rows.score[pick].astype(float),
         rows.valid[pick],
@@ -76,7 +76,7 @@ def test_halo_passes_for_nothing(make_rows) -> None:
     )
     found = labels_against(experts, *columns, replicates=200)
     planted = rng.normal(0, 2, (600, 3, 8)) + rows.score[pick][:, None, :]
-    honest = labels_against(ExpertRatings(planted, centred_mean(planted), np.ones(8)), *columns, replicates=200)
+    honest = labels_against(ExpertRatings(planted, centred_mean(planted)), *columns, replicates=200)
     assert min(honest[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
     assert max(found[d].r.value for d in AXIS_DIMENSIONS) > 0.4
     assert all(found[d].specific.value < honest[d].specific.value for d in AXIS_DIMENSIONS)
@@ -88,7 +88,7 @@ def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) 
     pick = rng.choice(len(rows), 300, replace=False)
     score = rows.score[pick].astype(float)
     ratings = score[:, None, :] + rng.normal(0, 12, (300, 4, 8))
-    experts = ExpertRatings(ratings, centred_mean(ratings), np.ones(8))
+    experts = ExpertRatings(ratings, centred_mean(ratings))
     piece, segment = rows.piece[pick], rows.segment[pick]
     everything = np.ones((300, 8), bool)
     labels = labels_against(experts, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
