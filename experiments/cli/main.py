@@ -44,6 +44,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"keybed: {advice}", file=sys.stderr)
         return 1
+    except OSError as error:
+        if error.filename is None:
+            raise
+        print(f"keybed: {error.filename}: {error.strerror}; check the path and its permissions", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print("keybed: stopped; run the same command again to go on", file=sys.stderr)
         return 130

@@ -67,9 +67,7 @@ class VagueTitle:
         if self.joined:
             return f"{who}: one piece with all that it may name: {' | '.join(self.may_name)}"
         if self.may_name:
-            return (
-                f"{who}: may name any of {len(self.may_name)} pieces; kept in {UNJUDGED_SPLIT}, where it is not judged"
-            )
+            return f"{who}: may name any of {len(self.may_name)} pieces; joined with none, kept in {UNJUDGED_SPLIT}"
         return f"{who}: no other title may name the same music"
 
 

@@ -57,7 +57,7 @@ def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
     [
         ("jax", "heads", ("phase2", "STORE", "--out", "OUT")),
         ("jinja2", "heads", ("phase2", "STORE", "--out", "OUT")),
-        ("mido", "extract", ("plan", "MAESTRO", "OUT")),
+        ("mido", "extract", ("export", "STORE", "OUT", "--limit", "4", "--workers", "0")),
         ("pretty_midi", "extract", ("plan", "MAESTRO", "OUT")),
         ("fluidsynth", "extract", ("extract", "STORE", "--workers", "0")),
     ],
@@ -105,9 +105,34 @@ def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
     (tmp_path / "maestro-v3.0.0.csv").write_text("split,duration\ntrain,12.0\n")
     assert main(["plan", str(tmp_path), str(tmp_path / "store")]) == 1
     said = capsys.readouterr().err
-    assert "canonical_composer" in said
+    assert "no column canonical_composer, canonical_title, year, midi_filename, audio_filename; " in said
+    assert "its columns are split, duration." in said
     assert "maestro-v3.0.0.csv" in said
     assert not (tmp_path / "store").exists()
+
+
+def test_a_path_that_cannot_be_opened_is_one_line(tmp_path, capsys):
+    for command in (
+        ["plan", str(tmp_path), "n" * 306],
+        ["status", "n" * 306],
+        ["plan", "n" * 306, str(tmp_path / "s")],
+    ):
+        assert main(command) == 1
+        said = capsys.readouterr().err
+        assert said.startswith("keybed: ")
+        assert "n" * 306 in said
+        assert "File name too long" in said
+        assert len(said.splitlines()) == 1
+
+
+def test_a_limit_that_is_no_number_says_what_it_may_be(capsys):
+    for wrong in ("abc", "0", "-3", "1.5", ""):
+        with pytest.raises(SystemExit) as stopped:
+            main(["plan", "corpus", "store", "--limit", wrong])
+        assert stopped.value.code == 2
+        said = capsys.readouterr().err
+        assert f"argument --limit: {wrong}: a whole number from 1 on" in said
+        assert "invalid positive value" not in said
 
 
 def test_wrong_usage_is_refused_before_any_work():

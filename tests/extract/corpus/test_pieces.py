@@ -221,7 +221,7 @@ def test_a_title_that_may_name_too_much_is_kept_out_of_the_judged_splits() -> No
     assert pieces.split_of == ("train", *["test"] * 13)
     (placed,) = pieces.vague
     assert str(placed) == (
-        "Scarlatti: Two Sonatas (1 recording): may name any of 13 pieces; kept in train, where it is not judged"
+        "Scarlatti: Two Sonatas (1 recording): may name any of 13 pieces; joined with none, kept in train"
     )
     (repair,) = pieces.repairs
     assert repair.moved == (0,)
