@@ -9,9 +9,6 @@ from keybed.experiments.cli.arguments import add_paths, given_paths, rate
 from keybed.experiments.cli.command_parser import add_command
 from keybed.experiments.cli.flags import add_options, config_from
 
-STOPPED = 143
-"""Exit status of an extraction that a signal stopped between two rows, as if SIGTERM had ended it."""
-
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
@@ -91,7 +88,7 @@ def _extract(options: argparse.Namespace) -> int:
     with progress_bar() as progress:
         report = extract(config, progress)
     print("\n".join(report.lines()))
-    return STOPPED if report.interrupted else 0
+    return 0 if report.stopped_by is None else 128 + report.stopped_by
 
 
 def _fill_sensitivity(parser: argparse.ArgumentParser) -> None:

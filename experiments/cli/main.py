@@ -3,14 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import sys
+import traceback
 from collections.abc import Sequence
 
 from keybed.experiments.cli import demo, extraction, phases, slurm, stores
 from keybed.experiments.cli import listening as rating
 from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
+from keybed.store.command import command
 from keybed.store.errors import KeybedError
+
+_CONTINUED = ("extract", "derive", "phase2", "phase3", "phase4", "window-check", "demo")
+"""Commands that keep what a stopped run has made, and go on from there."""
+_ADVICE = {
+    errno.ENOSPC: "free some disk space, then run the same command again",
+    errno.EDQUOT: "free some of the quota, then run the same command again",
+    errno.EROFS: "the disk is read-only; give another folder",
+    errno.EACCES: "it belongs to another user, or its folder may not be searched",
+    errno.EPERM: "it belongs to another user",
+    errno.ENOENT: "check the path",
+    errno.ENOTDIR: "check the path",
+    errno.EISDIR: "check the path",
+    errno.ELOOP: "check the path",
+    errno.ENAMETOOLONG: "give a shorter path",
+    errno.EMFILE: "raise the limit of open files (ulimit -n 4096), then run the same command again",
+    errno.ENFILE: "the machine has too many open files; run the same command again later",
+    errno.ENOMEM: "memory ran out; give the command more of it",
+    errno.EIO: "the disk or its link is failing",
+    errno.ESTALE: "the file server lost the file; run the same command again",
+    errno.ETIMEDOUT: "the file server does not answer; run the same command again",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         prog="keybed",
         description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
     )
-    subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for group in (extraction, stores, phases, rating, slurm, demo):
         group.register(subcommands)
     return top
@@ -32,27 +56,47 @@ def _explained() -> tuple[type[Exception], ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 an error that is explained in one line, 2 wrong usage, 130 or 143 stopped by a signal."""
-    options = parser().parse_args(arguments)
+    """Exit status: 0 done, 1 an error that is explained in one line, 2 wrong usage, 128 + number of the signal that stopped it.
+
+    `keybed.__main__.run` calls it and ends the process.
+    """
+    words = sys.argv[1:] if arguments is None else list(arguments)
+    options = parser().parse_args(words)
     try:
         status: int | None = options.run(options)
     except _explained() as error:
-        print(f"keybed: {error}", file=sys.stderr)
-        return 1
+        return _failed(str(error))
     except ModuleNotFoundError as error:
         if (advice := what_to_install(error)) is None:
             raise
-        print(f"keybed: {advice}", file=sys.stderr)
-        return 1
+        return _failed(advice)
+    except BrokenPipeError:
+        raise
     except OSError as error:
-        if error.filename is None:
-            raise
-        print(f"keybed: {error.filename}: {error.strerror}; check the path and its permissions", file=sys.stderr)
-        return 1
+        return _failed(_in_words(error))
+    except MemoryError:
+        return _failed("memory ran out: give the command more of it, then run the same command again")
     except KeyboardInterrupt:
-        print("keybed: stopped; run the same command again to go on", file=sys.stderr)
+        again = "to go on" if options.command in _CONTINUED else "to begin again"
+        print(f"keybed: stopped; {again}: {command('keybed', *words)}", file=sys.stderr)
         return 130
     return status or 0
+
+
+def _failed(message: str) -> int:
+    print(f"keybed: {message}", file=sys.stderr)
+    return 1
+
+
+def _in_words(error: OSError) -> str:
+    """The file, what the system says of it, and what to do; the line of code where the error names no file."""
+    if error.filename is not None:
+        where = str(error.filename)
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        where = f"{frame.filename}, line {frame.lineno}"
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{where}: {error.strerror or error}" + (f"; {advice}" if advice else "")
 
 
 if __name__ == "__main__":

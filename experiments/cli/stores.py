@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,8 @@ def _status(options: argparse.Namespace) -> None:
 
     store = open_store(options.store)
     if options.watch:
-        watch(store)
+        with suppress(KeyboardInterrupt):  # the way to end it
+            watch(store)
     else:
         Console(soft_wrap=True, highlight=False).print(render(status(store)))
 

@@ -29,7 +29,7 @@ ENCODERS = ("mert", "midibert", "logmel", "expressive")
 
 
 def run_demo(config: DemoConfig, console: Console) -> int:
-    """Run all of it; returns the exit status: 0, or 1 where the extraction was stopped."""
+    """Run all of it; returns the exit status: 0, or 128 and the signal that stopped the extraction."""
     began = time.monotonic()
     if config.rows < len(TIERS):
         raise KeybedError(f"--rows {config.rows}: a segment alone has {counted(len(TIERS), 'row')}")
@@ -66,8 +66,9 @@ def run_demo(config: DemoConfig, console: Console) -> int:
         extracted = extract(ExtractConfig(store=store), progress)
     for line in extracted.lines():
         console.print(line, highlight=False, markup=False)
-    if extracted.interrupted:
-        return 1
+    if extracted.stopped_by is not None:
+        console.print("to go on with the demo, run the same command again")
+        return 128 + extracted.stopped_by
     console.rule("4 of 4  keybed phase2")
     html = run_phase2(Phase2Config(store=store, out=run, audio="logmel", midi="expressive"), console)
     console.rule()

@@ -28,7 +28,7 @@ class Recomputer:
     @property
     def machine(self) -> dict[str, str]:
         """The kind of this machine, in the form that the extraction's logs have."""
-        return machine_kind()
+        return machine_kind(self._encoders)
 
     def __call__(self, shard: int, rows: Sequence[int]) -> dict[str, np.ndarray]:
         """rows: row numbers in the store, ascending, all of them in this shard."""

@@ -60,11 +60,17 @@ class ExtractReport:
     failed_rows: Mapping[str, int]
     """Number of rows by status, among the rows made."""
     seconds: float
-    interrupted: bool
+    stopped_by: int | None
+    """The signal that stopped this task between two rows; None where none did."""
     again: str
     """The command that continues this extraction."""
     self_checks: tuple[str, ...] = ()
     """How far each encoder's arithmetic on this machine is from float64, in words."""
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether a signal stopped this task."""
+        return self.stopped_by is not None
 
     def lines(self) -> list[str]:
         """The report in words, one line each."""
@@ -89,7 +95,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     """Make and commit this task's shards.
 
     SIGTERM and SIGINT stop it between two rows: the claims of unfinished shards are released and the report has
-    `interrupted` set. Raises ExtractError, and the errors of the store and of the encoders.
+    `stopped_by` set. Raises ExtractError, and the errors of the store and of the encoders.
     """
     began = time.monotonic()
     store = stores.open(config.store)
@@ -99,7 +105,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     skipped: dict[int, str] = {}
     committed: dict[int, NDArray[np.uint8]] = {}
     self_checks: tuple[str, ...] = ()
-    interrupted = False
+    stopped_by: int | None = None
     if todo:
         if config.scratch is not None and not config.scratch.is_dir():
             raise ExtractError(f"--scratch {config.scratch}: no such folder")
@@ -115,7 +121,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
                 self_checks = tuple(line for line in map(check_line, encoders) if line is not None)
                 pipeline.run(encoders)
             except Stopped:
-                interrupted = True
+                stopped_by = stop.number
         committed, skipped = pipeline.committed, pipeline.skipped
     counts = {status.name: 0 for status in Status if status not in (Status.OK, Status.NOT_MADE)}
     for statuses in committed.values():
@@ -131,7 +137,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         rows=sum(statuses.size for statuses in committed.values()),
         failed_rows={name: count for name, count in counts.items() if count},
         seconds=time.monotonic() - began,
-        interrupted=interrupted,
+        stopped_by=stopped_by,
         self_checks=self_checks,
         again=f"keybed extract {config.store}{_arguments(config)}",
     )
@@ -154,13 +160,19 @@ def _arguments(config: ExtractConfig) -> str:
     return f" --task {config.task} --tasks {config.tasks}" if config.tasks > 1 else ""
 
 
+class StopRequest(threading.Event):
+    """Set by the signal `number`; 0 where something else set it."""
+
+    number = 0
+
+
 @contextmanager
-def _stop_signals() -> Iterator[threading.Event]:
-    """An event that SIGTERM and SIGINT set; a second Ctrl-C raises KeyboardInterrupt.
+def _stop_signals() -> Iterator[StopRequest]:
+    """A request that SIGTERM and SIGINT set; a second Ctrl-C raises KeyboardInterrupt.
 
     Python allows signal handlers in the main thread only; in another thread the event is never set.
     """
-    stop = threading.Event()
+    stop = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield stop
         return
@@ -168,6 +180,7 @@ def _stop_signals() -> Iterator[threading.Event]:
     def on_signal(number: int, frame: FrameType | None) -> None:
         if stop.is_set() and number == signal.SIGINT:
             raise KeyboardInterrupt
+        stop.number = number
         stop.set()
 
     before = {number: signal.signal(number, on_signal) for number in (signal.SIGTERM, signal.SIGINT)}
