@@ -47,17 +47,20 @@ def write_json(path: Path, value: Any) -> Path:
     return path
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a run's JSON file. Raises KeybedError where it is absent, RunDamaged where it holds no JSON object."""
+def read_json(path: Path, remedy: str = DELETE_AND_RUN) -> dict[str, Any]:
+    """Read a run's JSON file.
+
+    Raises KeybedError where it is absent, and RunDamaged, which ends with `remedy`, where it holds no JSON object.
+    """
     if not path.is_file():
         raise KeybedError(f"{path} is absent: {path.parent} is no finished run")
     try:
         values = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         json.dumps(values, ensure_ascii=False).encode()  # a lone surrogate could not be written again
     except (OSError, ValueError, RecursionError) as error:
-        raise RunDamaged(f"{path} is damaged ({_why(error)}): {DELETE_AND_RUN}") from error
+        raise RunDamaged(f"{path} is damaged ({_why(error)}): {remedy}") from error
     if not isinstance(values, dict):
-        raise RunDamaged(f"{path} is damaged (it holds a {type(values).__name__}, no object): {DELETE_AND_RUN}")
+        raise RunDamaged(f"{path} is damaged (it holds a {type(values).__name__}, no object): {remedy}")
     return values
 
 

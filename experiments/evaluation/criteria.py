@@ -111,6 +111,8 @@ def _text(number: float, percent: bool) -> str:
 
 def _apart(value: float, bound: float, percent: bool) -> str:
     """The value with at least three digits after the point (one in percent), and so many that it does not read as the bound."""
+    if not percent and bound and value.is_integer() and bound.is_integer():
+        return _text(value, False)
     factor, digits, unit = (100.0, 1, " %") if percent else (1.0, 3, "")
     while digits < _MOST_DIGITS and value != bound and round(factor * value, digits) == round(factor * bound, digits):
         digits += 1

@@ -62,7 +62,7 @@ def write_answer_key(folder: Path, key: AnswerKey) -> Path:
 def read_answer_key(folder: Path) -> AnswerKey:
     """Inverse of `write_answer_key`. Raises KeybedError where there is none, or a damaged one."""
     path = folder / "private" / "answers.json"
-    data = read_json(path)
+    data = read_json(path, "copy the set again from a backup")
     try:
         return _answer_key(data["clips"], data["about"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -80,6 +80,10 @@ def test_a_value_just_off_its_bound_does_not_read_as_the_bound() -> None:
     assert at_least("gain", Interval(0.09996, 0.02, 0.2), 0.10, "").why(percent=True) == "9.996 % is not ≥ 10 %"
 
 
+def test_counts_read_as_counts() -> None:
+    assert at_least("dimensions", Interval(2.0, NAN, NAN), 3, "").why() == "2 is not ≥ 3"
+
+
 def test_at_most_may_be_negative() -> None:
     assert at_most("uniformity", Interval(-0.5, NAN, NAN), -0.5, "").outcome == "pass"
     close = at_most("uniformity", Interval(-0.4, NAN, NAN), -0.5, "")

@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from rich.console import Console
 
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import GateRefused, read_gate
+from keybed.experiments.evaluation.gates import ChainBroken, GateRefused, read_gate
 from keybed.experiments.phases.compare import NotComparable, compare
 from keybed.experiments.phases.config import Phase2Config, Phase3Config, Phase4Config
 from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.phases.phase3 import run_phase3
 from keybed.experiments.phases.phase4 import run_phase4
+from keybed.experiments.phases.run_before import check_run_before
 from keybed.experiments.reports.results import read_any_results
+from keybed.heads.errors import CheckpointMismatch, FileDamaged, HeadsError
+from keybed.store.errors import KeybedError
 
 pytestmark = pytest.mark.slow
 QUIET = Console(quiet=True)
@@ -69,3 +74,37 @@ def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Path]) ->
 def test_uncertainty_covers_about_what_it_asks(runs: dict[str, Path]) -> None:
     found = json.loads((runs["four"] / "results.json").read_text())["uncertainty"]["dimensions"]
     assert all(0.75 <= u["coverage"] <= 1.0 for u in found.values())
+
+
+def test_a_wrong_option_of_phase_4_leaves_no_folder(runs: dict[str, Path], tmp_path: Path) -> None:
+    for wrong in ({"epochs": 0}, {"seeds": 0}, {"override": None}):
+        config = replace(Phase4Config(runs["store"], runs["three"], tmp_path / "four", override="a test"), **wrong)
+        if wrong == {"override": None} and read_gate(runs["three"]).verdict == "GO":
+            continue
+        with pytest.raises((KeybedError, HeadsError)):
+            run_phase4(config, QUIET)
+    assert not (tmp_path / "four").exists()
+
+
+def test_gates_of_phases_3_and_4_follow_from_their_results(runs: dict[str, Path]) -> None:
+    fingerprint = read_gate(runs["two"]).rests_on["store"]
+    for name, phase in (("two", 2), ("three", 3), ("four", 4)):
+        check_run_before(runs[name], phase, fingerprint, "a test")
+
+
+def test_projections_that_were_swapped_or_cut_are_refused(runs: dict[str, Path], tmp_path: Path) -> None:
+    """Those of another fold have seen this fold's test rows."""
+    three = tmp_path / "three"
+    shutil.copytree(runs["three"], three)
+    first, second, *_ = sorted(three.glob("projection-*.npz"))
+    whole, other = first.read_bytes(), second.read_bytes()
+    again = Phase3Config(runs["store"], runs["two"], three, override="a test", epochs=4, width=16, hidden=32)
+    after = Phase4Config(runs["store"], three, tmp_path / "four", override="a test")
+    first.write_bytes(other)
+    with pytest.raises(CheckpointMismatch, match=r"projection-.*on other rows.*delete it"):
+        run_phase3(again, QUIET)
+    with pytest.raises(ChainBroken, match=r"projection-.*\.npz is not what"):
+        run_phase4(after, QUIET)
+    first.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(FileDamaged, match=r"projection-.* is damaged.*delete it"):
+        run_phase3(again, QUIET)
