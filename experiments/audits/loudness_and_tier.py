@@ -38,6 +38,7 @@ from keybed.store.format.vocabulary import TIERS, Status
 LARGEST_R = 0.05
 """Largest |r| of mean loudness with the tier that is allowed."""
 METER_DB = 0.01
+_RESAMPLES = 500
 FRAME_S = 0.043
 QUIETEST_DB = -100.0
 BLOCK_S, STEP_S = 0.4, 0.1
@@ -217,4 +218,3 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
-_RESAMPLES = 500
