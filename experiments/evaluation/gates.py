@@ -135,7 +135,7 @@ def _headline(required: Sequence[Criterion]) -> str:
     """How many criteria hold, and every one that does not, with each condition that it misses."""
     held = sum(c.outcome == "pass" for c in required)
     if held == len(required):
-        return f"All {held} criteria hold." if held > 1 else "The one criterion holds."
+        return f"All {counted(held, 'criterion', 'criteria')} hold." if held > 1 else "The one criterion holds."
     verb = "holds" if 1 in (held, len(required)) else "hold"
     parts = [f"{held} of {counted(len(required), 'criterion', 'criteria')} {verb}."]
     for outcome, word in (("fail", "Fails"), ("undefined", "Undefined")):

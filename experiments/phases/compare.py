@@ -127,11 +127,11 @@ def _left_out(saved: Mapping[str, SavedPredictions], n_rows: int, n_seeds: int) 
     for name, one in saved.items():
         if one.n_seeds > n_seeds:
             words.append(
-                f"{one.n_seeds - n_seeds} of the {one.n_seeds} seeds of {name}; the first {n_seeds} are compared"
+                f"{one.n_seeds - n_seeds} of the {counted(one.n_seeds, 'seed')} of {name}; the first {n_seeds} are compared"
             )
         if len(one.index) > n_rows:
             words.append(
-                f"{len(one.index) - n_rows} of the {len(one.index)} rows of {name}, which another run did not predict"
+                f"{len(one.index) - n_rows} of the {counted(len(one.index), 'row')} of {name}, which another run did not predict"
             )
     holders = {model: [name for name, one in saved.items() if model in one.by_model] for model in MODELS}
     for model, having in holders.items():

@@ -67,7 +67,8 @@ class VagueTitle:
         if self.joined:
             return f"{who}: one piece with all that it may name: {' | '.join(self.may_name)}"
         if self.may_name:
-            return f"{who}: may name any of {len(self.may_name)} pieces; joined with none, kept in {UNJUDGED_SPLIT}"
+            who_else = counted(len(self.may_name), "piece")
+            return f"{who}: may name any of {who_else}; joined with none, kept in {UNJUDGED_SPLIT}"
         return f"{who}: no other title may name the same music"
 
 

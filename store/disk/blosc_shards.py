@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.store.counted import counted
 from keybed.store.format.layout import object_key
 
 _CRC_BYTES = 4
@@ -120,7 +121,7 @@ class DirectArray:
     def _checksums(self, expected: str, counts: tuple[int, ...]) -> NDArray[np.uint32]:
         words = np.frombuffer(bytes.fromhex(expected), ">u4")
         if words.size != int(np.prod(counts)):
-            raise Damaged(f"{int(np.prod(counts))} chunks, recorded were {words.size}")
+            raise Damaged(f"{counted(int(np.prod(counts)), 'chunk')}, recorded were {words.size}")
         return words.reshape(counts)
 
     def _index(self, file: int) -> NDArray[np.uint64]:

@@ -7,6 +7,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from keybed.store.counted import counted
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST_ROWS = 100_000_000
 MOST_SHARDS = 1_000_000
@@ -34,7 +36,7 @@ def recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
         return
     n_rows, shard_rows = recipe["n_rows"], recipe["shard_rows"]
     if -(-n_rows // shard_rows) > MOST_SHARDS:
-        yield f"{n_rows} rows in shards of {shard_rows} are more than {MOST_SHARDS} shards"
+        yield f"{counted(n_rows, 'row')} in shards of {shard_rows} are more than {MOST_SHARDS} shards"
     names = [encoder["name"] for encoder in recipe["encoders"]]
     if len(set(names)) != len(names):
         yield f"two encoders have one name: {', '.join(names)}"
@@ -43,7 +45,7 @@ def recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
             len(encoder["layer_stats"]) * encoder["n_states"], len(encoder["frame_stats"]) * encoder["n_bins"]
         )
         if 2 * numbers * shard_rows > LARGEST_SHARD_BYTES:
-            yield f"encoder {encoder['name']}: {numbers} numbers a row are too many for shards of {shard_rows} rows"
+            yield f"encoder {encoder['name']}: {numbers} numbers a row are too many for shards of {counted(shard_rows, 'row')}"
 
 
 def encoder_problems(encoder: Mapping[str, Any]) -> Iterator[str]:
