@@ -220,7 +220,7 @@ async function next() {
   if (open.length) {
     notice(`Still to rate: ${open.map((s) => s.title).join(", ")}.`);
     document.querySelectorAll(".scale").forEach((c) => c.classList.toggle("missing", open.some((s) => s.name === c.dataset.name)));
-    document.querySelector(".scale.missing input").focus();
+    document.querySelector(".scale.missing input[type=range]").focus();
     return;
   }
   if (!answer().done) {

@@ -253,6 +253,9 @@ def test_going_on_needs_listening_and_every_scale(server, rating_set, new_page):
     page.keyboard.press("Enter")
     until(page, "document.getElementById('notice').textContent.includes('Overall')")
     where(page, "Practice 1 of 1")
+    assert (
+        page.evaluate("document.activeElement.type") == "range"
+    )  # Space plays; on the checkbox it would say "cannot tell"
 
 
 def test_the_page_tells_no_answer_and_no_repeat(server, rating_set, new_page):
