@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from keybed.extract.music.midi import LONGEST_S
 from keybed.extract.regular_files import find_file, size_of
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import SPLITS
@@ -27,8 +28,6 @@ COLUMNS = (
 
 LONGEST_FIELD = 1_000
 """Characters of the longest name, path or title that is accepted; Linux allows 255 bytes in a file's name."""
-LONGEST_DURATION_S = 86_400.0
-"""A recording of more than a day is refused: millions of windows from one mistyped number."""
 
 
 class CorpusError(KeybedError):
@@ -161,9 +160,9 @@ def _recording(index: int, line: dict[str, str], location: str) -> Recording:
         raise CorpusError(f"{location}: duration {line['duration']!r} is not a number of seconds") from error
     if not (math.isfinite(duration_s) and duration_s > 0):
         raise CorpusError(f"{location}: duration {line['duration']!r} is not a positive number of seconds")
-    if duration_s > LONGEST_DURATION_S:
+    if duration_s > LONGEST_S:
         raise CorpusError(
-            f"{location}: duration {line['duration']} s is more than a day ({LONGEST_DURATION_S:,.0f} s); give it in seconds"
+            f"{location}: duration {line['duration']} s is more than a day ({LONGEST_S:,.0f} s); give it in seconds"
         )
     if not line["midi_filename"].strip():
         raise CorpusError(f"{location}: no midi_filename")

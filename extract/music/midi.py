@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.music.midi_file import MidiError, MidiTracks, parse_tracks, read_bytes
+from keybed.extract.music.midi_file import Message, MidiError, MidiTracks, parse_tracks, read_bytes
 from keybed.extract.music.pedal import SUSTAIN_CONTROL
 from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
 
@@ -115,8 +115,12 @@ _Event = tuple[int, int, _Source, int, int]
 def _events(tracks: MidiTracks, left_out: Counter[str]) -> list[_Event]:
     """The piano's events of all tracks by time; counts the notes of drums and other instruments in `left_out`."""
     events: list[_Event] = []
+    not_piano: set[int] = set()
     for index, messages in enumerate(tracks.tracks):
-        _Channels(index, events, left_out).take(messages)
+        not_piano |= _Channels(index, events, left_out).take(messages)
+    # A track of controllers alone says no program: its pedal belongs to the notes of its channel in other tracks.
+    not_piano -= {channel for _, kind, (_, channel), _, _ in events if kind == _ON}
+    events = [event for event in events if event[1] != _PEDAL or event[2][1] not in not_piano]
     events.sort(key=itemgetter(0))
     return events
 
@@ -130,12 +134,15 @@ class _Channels:
         self._pedal = [0] * 16
         self._left_out_keys: set[tuple[int, int]] = set()
 
-    def take(self, messages: Sequence[tuple[int, int, int, int]]) -> None:
-        """Append the events of all messages."""
+    def take(self, messages: Sequence[Message]) -> set[int]:
+        """Append the events of all messages. Returns the channels with notes of other instruments."""
+        not_piano = set()
         for tick, status, first, second in messages:
             kind, channel = status & 0xF0, status & 0x0F
             if kind == 0x90 and second > 0:
                 self._strike(tick, channel, first, second)
+                if not self._is_piano[channel]:
+                    not_piano.add(channel)
             elif kind in (0x80, 0x90):
                 self._release(tick, channel, first)
             elif kind == 0xB0 and self._is_piano[channel]:
@@ -144,6 +151,7 @@ class _Channels:
                 self._is_piano[channel] = first in PIANO_PROGRAMS
                 if not self._is_piano[channel]:
                     self._lift(tick, channel)
+        return not_piano
 
     def _strike(self, tick: int, channel: int, key: int, velocity: int) -> None:
         if self._is_piano[channel]:

@@ -159,6 +159,16 @@ def test_the_pedal_of_a_left_out_instrument_does_not_reach_the_piano(cases: Path
     assert equal(read_midi(cases / "non-piano-pedal" / "12_program_48_strings_pedal_down.mid"), base)
 
 
+def test_the_pedal_of_a_track_of_controllers_belongs_to_the_notes_of_its_channel(tmp_path: Path) -> None:
+    piano = [on(60), off(60, 480)]
+    strings = [program(48, channel=1), on(67, channel=1), off(67, 480, channel=1)]
+    for channel, pedal in ((0, [127]), (1, []), (2, [127])):
+        controllers = [control(64, 127, 0, channel)]
+        p = read_midi(write(tmp_path / "a.mid", piano, strings, controllers))
+        assert p.pedal_value.tolist() == pedal, channel
+        assert rows(p) == [(0.0, 0.5, 60, 80)]
+
+
 @pytest.mark.parametrize("kind", range(0x60))
 def test_no_meta_event_but_tempo_and_end_can_change_the_notes(tmp_path: Path, kind: int) -> None:
     track = b"\0\x90\x3c\x50\0\xff" + bytes([kind]) + b"\x01\xfe\x60\x80\x3c\0\0\xff\x2f\0"
