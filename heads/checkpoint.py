@@ -20,7 +20,7 @@ from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import HeadInput
 from keybed.heads.losses import LossWeights
 from keybed.heads.normalisation import FEATURE_MASKS, Normalisation
-from keybed.heads.npz_file import damaged, read_npz, write_aside, write_npz
+from keybed.heads.npz_file import damaged, read_npz, sha256_of, write_aside, write_npz
 
 T = TypeVar("T")
 Tree = Any
@@ -48,7 +48,7 @@ def save(
         "config": config,
         "about": about,
         "arrays": name,
-        "arrays_sha256": hashlib.sha256((folder / name).read_bytes()).hexdigest(),
+        "arrays_sha256": sha256_of(folder / name),
     }
     text = json.dumps({**facts, "sha256": _digest(facts)}, indent=1, allow_nan=False)
     write_aside(folder / "checkpoint.json", lambda path: path.write_text(text, encoding="utf-8"))

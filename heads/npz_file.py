@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import io
 import os
 import struct
 import zipfile
@@ -40,17 +39,22 @@ def read_npz(path: Path, remedy: str, *, sha256: str | None = None) -> dict[str,
     sha256: of the whole file; without it the checksum of each array, which the file holds itself, is compared.
     """
     try:
-        content = path.read_bytes()
-        if sha256 is not None and hashlib.sha256(content).hexdigest() != sha256:
+        if sha256 is not None and sha256_of(path) != sha256:
             raise FileDamaged(f"{path} is damaged (its checksum differs); {remedy}")
-        with zipfile.ZipFile(io.BytesIO(content)) as file:
+        with zipfile.ZipFile(path) as file:
             bad = file.testzip()
         if bad is not None:
             raise FileDamaged(f"{path} is damaged (checksum of {bad}); {remedy}")
-        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+        with np.load(path, allow_pickle=False) as arrays:
             return {name: arrays[name] for name in arrays.files}
     except _DAMAGE as error:
         raise damaged(path, error, remedy) from error
+
+
+def sha256_of(path: Path) -> str:
+    """Hex digest of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def damaged(path: Path, error: Exception, remedy: str) -> FileDamaged:

@@ -17,7 +17,7 @@ from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.data.run_folder import read_json, write_json
 from keybed.experiments.evaluation.criteria import Criterion
 from keybed.store.counted import counted
-from keybed.store.disk.durable import canonical
+from keybed.store.disk.durable import canonical, sha256_of
 from keybed.store.errors import KeybedError
 
 Verdict = Literal["GO", "NO-GO", "UNDEFINED"]
@@ -143,11 +143,6 @@ def _headline(required: Sequence[Criterion]) -> str:
         if listed:
             parts.append(f"{word}: {'; '.join(listed)}.")
     return " ".join(parts)
-
-
-def sha256_of(path: Path) -> str:
-    """Hex digest of a file's bytes."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def checksums(run: Path, store_fingerprint: str, names: Sequence[str]) -> dict[str, str]:

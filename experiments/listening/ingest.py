@@ -12,7 +12,7 @@ from rich.console import Console
 
 from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import Gate, Override, sha256_of, write_gate
+from keybed.experiments.evaluation.gates import Gate, Override, write_gate
 from keybed.experiments.listening.against_experts import (
     FEW_PIECES,
     ExpertCorrelation,
@@ -28,6 +28,7 @@ from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.rater_agreement import intraclass, krippendorff_alpha, self_agreement
 from keybed.experiments.listening.rater_model import RaterFit, fit_raters
 from keybed.experiments.listening.rating_table import RatingTable, make_rating_table, read_ratings
+from keybed.store.disk.durable import sha256_of
 from keybed.store.format.vocabulary import DIMENSIONS
 
 
