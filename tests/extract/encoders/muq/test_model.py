@@ -13,7 +13,8 @@ import torch
 from keybed.extract.encoders import build, describe, pooling
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
-from keybed.extract.encoders.muq.model import Muq
+from keybed.extract.encoders.muq.model import Muq, load_muq
+from keybed.extract.encoders.muq.reference import _convolutions
 from keybed.extract.encoders.muq.spec import frame_hop_s, n_frames, n_parameters
 from keybed.extract.music.performance import Performance
 
@@ -117,6 +118,13 @@ def test_states_equal_transformers_conformer(goldens: Path) -> None:
         expected = after[0] if isinstance(after, tuple) else after
         ours = list(encoder._model.conformer(state.to(encoder._device)))[1].cpu()
     assert (ours - expected).abs().max() < 1e-5 * expected.abs().max()
+
+
+def test_the_reference_takes_the_convolutions_in_pieces_that_fit() -> None:
+    model = load_muq(describe("muq", weights="random:tiny", n_bins=4, window_s=2.0)[0], None)
+    for n in (3, 128, 129, 141, 300):
+        log_mel = torch.randn(1, 128, n, generator=torch.Generator().manual_seed(n))
+        torch.testing.assert_close(_convolutions(model, log_mel), model.conv(log_mel), rtol=1e-4, atol=1e-5)
 
 
 def test_geometry_of_muq() -> None:
