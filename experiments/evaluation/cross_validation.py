@@ -27,6 +27,7 @@ from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HeadConfig
 from keybed.heads.progress import Listener
+from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import TIERS
 
@@ -85,12 +86,15 @@ def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, He
 
 @contextmanager
 def compiled_once() -> Iterator[None]:
-    """Within this block training steps of one shape are compiled once; the compilation cache is deleted after it."""
+    """Within this block training steps of one shape are compiled once; the compilation cache is deleted after it.
+
+    Raises KeybedError where no folder for temporary files can be written.
+    """
     import jax
     from jax.experimental.compilation_cache import compilation_cache
 
     before = jax.config.jax_compilation_cache_dir, jax.config.jax_persistent_cache_min_compile_time_secs
-    with tempfile.TemporaryDirectory(prefix="keybed-compiled-") as folder:
+    with _temporary_folder() as folder:
         jax.config.update("jax_compilation_cache_dir", folder)
         jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
         compilation_cache.reset_cache()
@@ -100,6 +104,15 @@ def compiled_once() -> Iterator[None]:
             jax.config.update("jax_compilation_cache_dir", before[0])
             jax.config.update("jax_persistent_cache_min_compile_time_secs", before[1])
             compilation_cache.reset_cache()
+
+
+def _temporary_folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory(prefix="keybed-compiled-")
+    except OSError as error:
+        raise KeybedError(
+            f"no folder for temporary files can be written ({error.strerror or error}): free some space there, or set TMPDIR"
+        ) from error
 
 
 def cross_validate(

@@ -35,7 +35,12 @@ def run_demo(config: DemoConfig, console: Console) -> int:
         raise KeybedError(f"--rows {config.rows}: a segment alone has {counted(len(TIERS), 'row')}")
     from keybed.extract.encoders.torch.device import fast_bfloat16
 
-    config.out.mkdir(parents=True, exist_ok=True)
+    try:
+        config.out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeybedError(
+            f"--out {config.out} cannot be written ({error.strerror or error}); give another folder"
+        ) from error
     segments = config.rows // len(TIERS)
     name = f"{segments}-segments" if config.maestro is None else f"{config.maestro.resolve().name}-{segments}-segments"
     store, run = config.out / f"store-{name}", config.out / f"phase2-{name}"

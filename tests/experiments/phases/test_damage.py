@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,9 +17,11 @@ from rich.console import Console
 from keybed import store as stores
 from keybed.experiments.data import run_folder
 from keybed.experiments.data.run_folder import RunDamaged, RunTaken, start_run, write_json
+from keybed.experiments.evaluation.cross_validation import compiled_once
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions
 from keybed.experiments.phases.compare import compare
-from keybed.experiments.phases.config import Phase2Config, Phase3Config, WindowCheckConfig
+from keybed.experiments.phases.config import DemoConfig, Phase2Config, Phase3Config, WindowCheckConfig
+from keybed.experiments.phases.demo import run_demo
 from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.phases.phase3 import run_phase3
 from keybed.experiments.phases.run_before import check_run_before
@@ -111,6 +114,18 @@ def test_a_full_disk_under_the_run_is_named(made_run: Made, monkeypatch: pytest.
     with pytest.raises(NoDiskSpace), run_folder.replace_run_file(run / PREDICTIONS) as file:
         file.write(b"half")
     assert sorted(p.name for p in run.iterdir() if p.name != "report.html") == names
+
+
+def test_a_full_disk_for_temporary_files_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    with pytest.raises(KeybedError, match=r"temporary files.*No such file.*set TMPDIR"), compiled_once():
+        pass
+
+
+def test_a_demo_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("")
+    with pytest.raises(KeybedError, match=r"--out .*taken cannot be written \(File exists\); give another folder"):
+        run_demo(DemoConfig(out=tmp_path / "taken"), QUIET)
 
 
 WRONG: dict[str, dict[str, Any]] = {
