@@ -7,9 +7,14 @@ from pathlib import Path
 
 
 def command(*words: str | Path | int) -> str:
-    """A command to paste into a shell: command("keybed", "extract", store) is `keybed extract 'my store'`.
+    """A command of Keybed to paste into a shell: command("extract", store) is `keybed extract 'my store'`."""
+    return shell_line("keybed", *words)
 
-    Every word is quoted where it needs to be. A path that begins with "-" gets "./" before it, or it would be an option.
+
+def shell_line(*words: str | Path | int) -> str:
+    """A command to paste into a shell. Every word is quoted where it needs to be.
+
+    A path that begins with "-" gets "./" before it, or it would be an option.
     """
     return shlex.join(
         f"./{word}" if isinstance(word, Path) and str(word).startswith("-") else str(word) for word in words

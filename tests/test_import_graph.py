@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
-    "store": ("errors", "option", "counted", "format", "disk", "read", "write", "derive", "check"),
+    "store": ("errors", "option", "counted", "command", "format", "disk", "read", "write", "derive", "check"),
     "extract": (
         "config",
         "progress",

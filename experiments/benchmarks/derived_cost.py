@@ -25,6 +25,7 @@ from rich.table import Table
 from keybed import store as stores
 from keybed.heads.inputs import tier_weights
 from keybed.heads.ridge import RidgeProbe, frame_block
+from keybed.store.command import command
 from keybed.store.errors import KeybedError
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
@@ -77,7 +78,7 @@ def costs(config: Config) -> list[Cost]:
                 size = _bytes(store, path) / store.n_rows
                 results.append(Cost(encoder.name, view, size, best[view], _ridge_r(store, encoder, path, rows)))
     if not results:
-        raise NothingDerived(f"{store.path} holds no int8 or PCA view: run `keybed derive {store.path}` first")
+        raise NothingDerived(f"{store.path} holds no int8 or PCA view: run `{command('derive', store.path)}` first")
     return results
 
 

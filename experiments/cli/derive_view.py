@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keybed.store.command import command
 from keybed.store.derive.derive import DeriveReport
 
 
@@ -11,4 +12,4 @@ def derive_lines(report: DeriveReport) -> list[str]:
     for path, size in report.bytes.items():
         kept = f", {report.variance_kept[path]:.1%} of the variance" if path in report.variance_kept else ""
         lines.append(f"  {path}: {size / 1e6:,.1f} MB{kept}")
-    return [*lines, f"next: keybed info {report.store}"]
+    return [*lines, f"next: {command('info', report.store)}"]

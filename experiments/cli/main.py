@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _failed("memory ran out: give the command more of it, then run the same command again")
     except KeyboardInterrupt:
         again = "to go on" if options.command in _CONTINUED else "to begin again"
-        print(f"keybed: stopped; {again}: {command('keybed', *words)}", file=sys.stderr)
+        print(f"keybed: stopped; {again}: {command(*words)}", file=sys.stderr)
         return 130
     return status or 0
 

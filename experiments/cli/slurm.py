@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import shlex
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from keybed.store.command import shell_line
 from keybed.store.errors import KeybedError
 
 
@@ -54,6 +54,6 @@ def copy_batch_files(folder: Path) -> tuple[str, ...]:
 
 def _slurm(options: argparse.Namespace) -> None:
     copied = copy_batch_files(options.folder)
-    quoted = shlex.quote(str(options.folder))
     print(f"{options.folder}: {', '.join(copied)}" if copied else f"{options.folder}: all files are there already")
-    print(f"next: read {quoted}/README.md, then sbatch {quoted}/plan.sbatch MAESTRO_DIR STORE")
+    submit = shell_line("sbatch", options.folder / "plan.sbatch", "MAESTRO_DIR", "STORE")
+    print(f"next: read {options.folder / 'README.md'}, then {submit}")

@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from keybed.store.check.status import StatusReport, status
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.format.shards import as_ranges
 from keybed.store.read.store import Store
@@ -62,10 +63,10 @@ def _notes(report: StatusReport) -> list[str]:
     if report.rows_per_s and not report.complete:
         lines.append(f"{report.rows_per_s:.1f} rows/s lately, {_duration(report.time_left_s or 0.0)} left")
     if report.complete:
-        lines.append(f"next: keybed verify {report.path}")
+        lines.append(f"next: {command('verify', report.path)}")
     elif not report.running:
         open_shards = as_ranges([*report.missing, *(entry.shard for entry in report.failed)])
-        lines.append(f"next: keybed extract {report.path} --shards {open_shards}")
+        lines.append(f"next: {command('extract', report.path, '--shards', open_shards)}")
     return lines
 
 

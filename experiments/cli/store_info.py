@@ -11,6 +11,7 @@ import numpy as np
 from rich.console import Console
 from rich.table import Table
 
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.format.array_specs import array_specs
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, SPLITS, TIERS, Status
@@ -76,7 +77,7 @@ def _print_encoders(store: Store, console: Console) -> None:
             markup=False,
         )
     derived = [path for path in store.features if path.startswith("derived/")]
-    console.print("derived views: " + (", ".join(derived) or f"none yet; keybed derive {store.path}"))
+    console.print("derived views: " + (", ".join(derived) or f"none yet; {command('derive', store.path)}"))
 
 
 def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
-
 from keybed.extract.planning.estimate import MOST_TASKS
 from keybed.store.check.recompute_difference import RecomputeDifference
 from keybed.store.check.verify import VerifyReport
+from keybed.store.command import command, shell_line
 from keybed.store.counted import counted
 from keybed.store.format import shards
 
 
 def verify_lines(report: VerifyReport) -> list[str]:
     """The whole report, one line per finding, then the commands in the order in which to run them."""
-    store = shlex.quote(str(report.config.store))
+    store = report.config.store
     lines = [str(problem) for problem in report.problems]
     if report.missing:
         lines.append(
@@ -34,16 +33,16 @@ def verify_lines(report: VerifyReport) -> list[str]:
             *(["un-commits bad shards"] if report.bad else []),
             *(["removes derived arrays"] if report.damaged else []),
         ]
-        lines.append(f"first: keybed verify {store} --repair   ({' and '.join(effects)})")
+        lines.append(f"first: {command('verify', store, '--repair')}   ({' and '.join(effects)})")
     if report.redo:
         lines += [f"on a cluster: {sbatch_line(report)}", f"or here: {extract_line(report)}"]
     if report.stale:
         lines.append(f"derived from other data than the store holds now: {', '.join(report.stale)}")
     if report.stale or report.damaged:
-        lines.append(f"afterwards: keybed derive {store}")
+        lines.append(f"afterwards: {command('derive', store)}")
     if report.sound:
         which = "the one shard is" if report.n_shards == 1 else f"all {counted(report.n_shards, 'shard')} are"
-        lines.append(f"{which} whole and sound; next: keybed info {report.config.store}")
+        lines.append(f"{which} whole and sound; next: {command('info', store)}")
     return lines
 
 
@@ -65,9 +64,9 @@ def sbatch_line(report: VerifyReport) -> str:
     config = report.config
     tasks = config.tasks or min(report.n_shards, MOST_TASKS)
     elements = shards.as_ranges(shards.tasks_of_shards(report.redo, tasks))
-    return f"sbatch --array={elements} {shlex.quote(config.script)} {shlex.quote(str(config.store))} {tasks}"
+    return shell_line("sbatch", f"--array={elements}", config.script, config.store, tasks)
 
 
 def extract_line(report: VerifyReport) -> str:
     """The command that makes the shards of `report.redo` on this machine."""
-    return f"keybed extract {shlex.quote(str(report.config.store))} --shards {shards.as_ranges(report.redo)}"
+    return command("extract", report.config.store, "--shards", shards.as_ranges(report.redo))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from keybed.store.command import command
 from keybed.store.errors import NoSuchFeature
 from keybed.store.read.store import Store
 
@@ -61,7 +62,7 @@ class View:
             if all_channels in sizes:
                 path = f"derived/{name}/frames_pca{all_channels}"
         if path not in store.features:
-            raise NoSuchFeature(f"{store.path} holds no {path}; make it with `keybed derive {store.path}`")
+            raise NoSuchFeature(f"{store.path} holds no {path}; make it with `{command('derive', store.path)}`")
         store.check_fresh(path)
         return path
 

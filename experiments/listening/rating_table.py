@@ -12,6 +12,7 @@ from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.offline import read_result
 from keybed.experiments.listening.app.rating_set import Presentation, RatingSet
 from keybed.experiments.listening.app.ratings import InvalidRating, Rating
+from keybed.store.command import command
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -64,7 +65,7 @@ def make_rating_table(rating_set: RatingSet, ratings: Ratings, codes: Sequence[s
     if not raters:
         raise NoRatings(
             f"not yet: no clip of {rating_set.folder} is rated (practice clips do not count); send the raters their links: "
-            f"keybed phase5 serve {rating_set.folder}"
+            f"{command('phase5', 'serve', rating_set.folder)}"
         )
     index = {code: i for i, code in enumerate(codes)}
     shape = (len(codes), len(raters))

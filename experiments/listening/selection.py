@@ -26,6 +26,7 @@ from keybed.experiments.listening.stratified_sample import (
     draw,
 )
 from keybed.experiments.phases.run_before import check_run_before
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
@@ -75,7 +76,10 @@ def select(config: SelectConfig, console: Console) -> Path:
     write_selection_page(facts, overrides, config.out / "design.html")
     for line in _told(config, facts):
         console.print(line, highlight=False)
-    console.print(f"Read {config.out / 'design.html'}, then run: keybed phase5 serve {config.out}", highlight=False)
+    console.print(
+        f"Read {config.out / 'design.html'}, then run: {command('phase5', 'serve', config.out)}",
+        highlight=False,
+    )
     return config.out
 
 
@@ -103,7 +107,8 @@ def _trial(config: SelectConfig, rows: Rows) -> SelectConfig:
     n_segments = np.unique(rows.segment).size
     if n_segments < 2:
         raise SelectRefused(
-            f"{config.store} has rows of {counted(n_segments, 'segment')}, a trial needs two; run `keybed extract {config.store}`"
+            f"{config.store} has rows of {counted(n_segments, 'segment')}, a trial needs two; "
+            f"run `{command('extract', config.store)}`"
         )
     n = min(config.n, TRIAL_CLIPS, max(n_segments // 2, 2))
     return replace(
@@ -251,7 +256,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
         variant = maker.variants(job)[0]
         if not np.allclose(variant.score, rows.score[i], rtol=0, atol=1e-3, equal_nan=True):
             raise SelectRefused(
-                f"row {rows.index[i]} gets other labels than those in the store; run `keybed verify {store.path}`"
+                f"row {rows.index[i]} gets other labels than those in the store; run `{command('verify', store.path)}`"
             )
         sound = maker.render(variant, job).audio.astype(np.float64)
         n = round(_FADE_S * 24_000)

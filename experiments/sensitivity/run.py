@@ -38,6 +38,7 @@ from keybed.experiments.sensitivity.counterfactuals import (
 )
 from keybed.experiments.sensitivity.probes import ProbeResult, probe
 from keybed.experiments.sensitivity.report import write_report
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
@@ -103,8 +104,15 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
         f"{counted(table.n_segments, 'segment')} of {counted(table.n_pieces, 'piece')}, 22 twins each, {results['seconds']:.0f} s"
         + (f"; {counted(n_left_out, 'segment')} left out (no notes or silence)" if n_left_out else "")
     )
-    console.print(f"report: {report}\nnext: keybed extract {config.store}")
+    console.print(f"report: {report}\nnext: {next_command(store)}")
     return report
+
+
+def next_command(store: Store) -> str:
+    """What to run after the report: fill the store, or use it where it is full."""
+    if len(store.committed) < store.n_shards:
+        return command("extract", store.path)
+    return command("phase2", store.path, "--out", store.path.with_name(f"{store.path.name}-phase2"))
 
 
 @dataclass(frozen=True)

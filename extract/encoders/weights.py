@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
+from keybed.store.command import shell_line
 from keybed.store.counted import counted
 
 RANDOM = "random"
@@ -94,11 +95,11 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
         try:
             return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
         except Exception as second:
-            at = f" --revision {revision}" if revision else ""
+            download = shell_line("hf", "download", hub_id, *(["--revision", revision] if revision else []))
             raise WeightsUnreachable(
                 f"{name}: the hub did not give {hub_id}{f' at {revision}' if revision else ''} "
                 f"({_first_line(first)}) and it is not in this machine's cache. On a machine with a network run\n"
-                f"    hf download {hub_id}{at} --local-dir WEIGHTS\n"
+                f"    {download} --local-dir WEIGHTS\n"
                 f"copy the folder WEIGHTS here and give its path in place of {hub_id}"
             ) from second
 

@@ -37,6 +37,7 @@ from keybed.extract.run.check_recipe import check_same_code, render_config
 from keybed.extract.run.row_maker import SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
+from keybed.store.command import shell_line
 from keybed.store.counted import counted
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError, NoDiskSpace
@@ -44,6 +45,7 @@ from keybed.store.format.vocabulary import TIERS, Status
 
 FOLDER = "maestro_with_variance"
 """The folder inside the archive that holds all its files."""
+SUFFIXES = (".tar.gz", ".tgz")
 _ROW_BYTES = {"flac": 330_000, "wav": 500_000}
 _SEGMENTS_PER_WORKER = 4
 """Segments submitted per worker at a time: enough to keep workers busy, few enough to keep memory constant."""
@@ -69,14 +71,14 @@ class ExportReport:
         return [
             f"{counted(self.n_rows, 'row')}{failed}, {self.n_bytes / 1e6:,.1f} MB: {self.out}",
             f"sha256 {self.sha256}, also in {self.out.name}.sha256",
-            f"next: tar xzf {self.out}   (then {FOLDER}/README.md)",
+            f"next: {shell_line('tar', 'xzf', self.out)}   (then {FOLDER}/README.md)",
         ]
 
 
 def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     """Write the archive and, beside it, its checksum. Only the store's plan is read, not its features.
 
-    Raises ExportError for unknown tiers or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont differs.
+    Raises ExportError for unknown tiers, another suffix than SUFFIXES or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont differs.
     """
     store = stores.open(config.store)
     check_same_code(store.recipe)
@@ -121,6 +123,10 @@ def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:
 
 
 def _check_out(out: Path, n_rows: int, audio_format: str) -> None:
+    if not out.name.endswith(SUFFIXES):
+        raise ExportError(
+            f"{out}: the archive is a gzipped tar file; give it a name that ends with {' or '.join(SUFFIXES)}"
+        )
     if out.exists():
         raise ExportError(f"{out} exists; remove it, or give the archive another name")
     if not out.parent.is_dir():

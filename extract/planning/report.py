@@ -9,6 +9,7 @@ from typing import Any
 
 from keybed.extract.corpus.pieces import Pieces
 from keybed.extract.planning.estimate import Estimate
+from keybed.store.command import command
 from keybed.store.counted import counted
 
 
@@ -63,8 +64,8 @@ class PlanReport:
         if not self.created:
             return [*lines, "dry run: nothing was written"]
         tasks = self.estimate.tasks
-        array = f"keybed extract {self.store} --task I --tasks {tasks}, I from 0 to {tasks - 1}"
-        alone = f"next: keybed extract {self.store}"
+        array = f"{command('extract', self.store, '--task', 'I', '--tasks', tasks)}, I from 0 to {tasks - 1}"
+        alone = f"next: {command('extract', self.store)}"
         return [*lines, f"planned: {self.store}", f"{alone}   (or as an array: {array})" if tasks > 1 else alone]
 
 

@@ -103,19 +103,19 @@ def _check_encoder(spec: EncoderSpec, checkpoint_path: str | None) -> None:
         f"encoder {spec.name}",
         asdict(spec),
         {**asdict(present), **planned_source},
-        f"give the planned weights with {_option(f'weights/{spec.name}')}, or plan another store",
+        f"give the planned weights with {path_option(f'weights/{spec.name}')} PATH, or plan another store",
     )
 
 
 def _path(paths: Mapping[str, str], name: str) -> str:
     if name not in paths:
-        raise NotAsPlanned(f"the store does not say where {name} lies; give {_option(name)}")
+        raise NotAsPlanned(f"the store does not say where {name} lies; give {path_option(name)} PATH")
     return paths[name]
 
 
-def _option(name: str) -> str:
-    """The command-line option for a path: soundfont -> --soundfont PATH, weights/mert -> --mert-weights PATH."""
-    return f"--{'-'.join(reversed(name.split('/')))} PATH"
+def path_option(name: str) -> str:
+    """The command-line option for a path: soundfont -> --soundfont, weights/mert -> --mert-weights."""
+    return f"--{'-'.join(reversed(name.split('/')))}"
 
 
 def _compare(what: str, planned: Any, present: Any, advice: str) -> None:

@@ -26,6 +26,7 @@ from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import (
     check_same_code,
     check_same_midi_reading,
+    path_option,
     planned_encoders,
     render_config,
 )
@@ -33,6 +34,7 @@ from keybed.extract.run.pipeline import Pipeline
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import Stopped
 from keybed.store import Store
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.shards import as_ranges, shards_of_task
@@ -81,14 +83,17 @@ class ExtractReport:
             lines.append(f"{counted(self.already, 'shard')} committed before, left as made")
         if self.failed_rows:
             failed = ", ".join(f"{name} {count}" for name, count in self.failed_rows.items())
-            lines.append(f"rows that could not be made: {failed} (reasons: keybed status {self.store})")
+            lines.append(f"rows that could not be made: {failed} (reasons: {command('status', self.store)})")
         lines += [f"shard {shard} left out: {reason}" for shard, reason in self.skipped.items()]
         if self.interrupted:
             return [*lines, f"stopped as asked; {counted(self.left, 'shard')} left. To go on: {self.again}"]
         if self.left:
-            return [*lines, f"{counted(self.left, 'shard')} left to other tasks; next: keybed status {self.store}"]
-        ask = f"keybed phase2 {self.store} --out {self.store}-phase2"
-        return [*lines, f"the store is complete; next: keybed verify {self.store}, then {ask}"]
+            return [
+                *lines,
+                f"{counted(self.left, 'shard')} left to other tasks; next: {command('status', self.store)}",
+            ]
+        ask = command("phase2", self.store, "--out", self.store.with_name(f"{self.store.name}-phase2"))
+        return [*lines, f"the store is complete; next: {command('verify', self.store)}, then {ask}"]
 
 
 def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport:
@@ -139,7 +144,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         seconds=time.monotonic() - began,
         stopped_by=stopped_by,
         self_checks=self_checks,
-        again=f"keybed extract {config.store}{_arguments(config)}",
+        again=command("extract", config.store, *_arguments(config)),
     )
 
 
@@ -154,10 +159,18 @@ def _wanted(store: Store, config: ExtractConfig) -> list[int]:
     return sorted(set(config.shards))
 
 
-def _arguments(config: ExtractConfig) -> str:
+def _arguments(config: ExtractConfig) -> Iterator[str | Path]:
+    """The options that make this task again."""
     if config.shards is not None:
-        return f" --shards {as_ranges(config.shards)}"
-    return f" --task {config.task} --tasks {config.tasks}" if config.tasks > 1 else ""
+        yield from ("--shards", as_ranges(config.shards))
+    elif config.tasks > 1:
+        yield from ("--task", str(config.task), "--tasks", str(config.tasks))
+    if config.scratch is not None:
+        yield from ("--scratch", config.scratch)
+    if config.workers is not None:
+        yield from ("--workers", str(config.workers))
+    for name, path in config.paths.items():
+        yield from (path_option(name), path)
 
 
 class StopRequest(threading.Event):

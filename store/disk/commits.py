@@ -9,6 +9,7 @@ import re
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from keybed.store.command import command
 from keybed.store.disk.json_files import parsed_json, sealed, unsealed
 from keybed.store.errors import ShardDamaged
 from keybed.store.format.layout import Layout
@@ -93,7 +94,7 @@ def _without_empty(entry: dict[str, Any]) -> dict[str, Any]:
 def read_commit(layout: Layout, shard: int, recipe: str) -> Commit:
     """One shard's commit. Raises ShardDamaged when it is unreadable or belongs to another recipe."""
     path = layout.commit_of(shard)
-    advice = f"run `keybed verify {layout.root} --repair`, then extract shard {shard} again"
+    advice = f"run `{command('verify', layout.root, '--repair')}`, then extract shard {shard} again"
     try:
         commit = Commit.from_bytes(path.read_bytes())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

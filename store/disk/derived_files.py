@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from keybed.store.command import command
 from keybed.store.disk.durable import canonical, sha256_of
 from keybed.store.disk.json_files import read_json_object
 from keybed.store.errors import ShardDamaged
@@ -108,7 +109,9 @@ def checksums_of(layout: Layout, path: str) -> DerivedFiles:
 
 def derive_again(layout: Layout) -> str:
     """What to do about a damaged derived array."""
-    return f"`keybed verify {layout.root} --repair` removes it, `keybed derive {layout.root}` makes it again"
+    return (
+        f"`{command('verify', layout.root, '--repair')}` removes it, `{command('derive', layout.root)}` makes it again"
+    )
 
 
 def _digest(metadata: Mapping[str, Any]) -> str:

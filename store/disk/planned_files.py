@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
 
+from keybed.store.command import command
 from keybed.store.disk.durable import sha256_of
 from keybed.store.disk.json_files import read_json_object, sealed, unsealed
 from keybed.store.errors import NotAStore, ShardDamaged
@@ -116,6 +117,6 @@ def inside(name: str) -> bool:
 def way_out(layout: Layout) -> str:
     """What to do about a damaged file that `keybed plan` wrote."""
     return (
-        f"`keybed verify {layout.root} --repair` restores it where it follows from the recipe; otherwise copy it from a good "
-        "copy of the store, or from a new store planned with the same command"
+        f"`{command('verify', layout.root, '--repair')}` restores it where it follows from the recipe; otherwise "
+        "copy it from a good copy of the store, or from a new store planned with the same command"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from keybed.store.command import command
 from keybed.store.disk.commits import Commit, committed, read_commit
 from keybed.store.disk.durable import sha256_of
 from keybed.store.disk.planned_files import PlannedFiles
@@ -40,7 +41,9 @@ class CommittedShards:
         if shard not in self._commits:
             root = self.layout.root
             if not self.layout.commit_of(shard).exists():
-                raise Incomplete(f"shard {shard} of {root} is not committed: `keybed extract {root} --shards {shard}`")
+                raise Incomplete(
+                    f"shard {shard} of {root} is not committed: `{command('extract', root, '--shards', shard)}`"
+                )
             self._commits[shard] = read_commit(self.layout, shard, self.fingerprint)
         return self._commits[shard]
 
@@ -74,7 +77,8 @@ class CommittedShards:
             wrong = "is not the file that was committed (sha256 differs)"
         if wrong is not None:
             raise ShardDamaged(
-                f"{file} {wrong}: run `keybed verify {root} --repair`, then `keybed extract {root} --shards {shard}`"
+                f"{file} {wrong}: run `{command('verify', root, '--repair')}`, "
+                f"then `{command('extract', root, '--shards', shard)}`"
             )
         self._checked.add((shard, path))
         return chunks

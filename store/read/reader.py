@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keybed.store.command import command
 from keybed.store.disk.blosc_shards import DirectArray
 from keybed.store.disk.derived_files import (
     DerivedFiles,
@@ -101,7 +102,7 @@ class Reader:
         if attributes.get("source_fingerprint") != self.source_fingerprint(sources):
             raise StaleDerived(
                 f"{path} was made from other data than {self.path} holds now ({', '.join(sources)}): "
-                f"`keybed derive {self.path}` makes it again"
+                f"`{command('derive', self.path)}` makes it again"
             )
 
     def read(self, path: str, index: ArrayLike) -> np.ndarray:
@@ -171,7 +172,7 @@ class Reader:
         if path.startswith("derived/"):
             advice = derive_again(self.layout)
         else:
-            advice = f"`keybed verify {self.path} --repair` says which shards to extract again"
+            advice = f"`{command('verify', self.path, '--repair')}` says which shards to extract again"
         return ShardDamaged(f"{self.path}: {part} of {path} cannot be decoded ({error}); {advice}")
 
 

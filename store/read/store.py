@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.json_files import read_json, read_json_object
@@ -75,8 +76,8 @@ class Store:
             paths = read_machine_paths(file)
         except (OSError, ValueError) as error:
             raise ShardDamaged(
-                f"{file} cannot be read ({error}): `keybed verify {self.path} --repair` makes it empty; then say where things "
-                "lie, for example with --soundfont FILE"
+                f"{file} cannot be read ({error}): `{command('verify', self.path, '--repair')}` makes it empty; "
+                "then say where things lie, for example with --soundfont FILE"
             ) from error
         return paths
 
@@ -146,8 +147,9 @@ class Store:
             missing = sorted(set((index[~available] // self.shard_rows).tolist()))
             raise Incomplete(
                 f"{self.path}: {len(missing)} of {counted(self.n_shards, 'shard')} not committed: "
-                f"`keybed status {self.path}` says why, `keybed extract {self.path} --shards {shards.as_ranges(missing)}` makes "
-                "them; allow_missing=True selects the committed rows only"
+                f"`{command('status', self.path)}` says why, "
+                f"`{command('extract', self.path, '--shards', shards.as_ranges(missing))}` makes them; "
+                "allow_missing=True selects the committed rows only"
             )
         index = index[available]
         columns = {**self._columns.planned, **self._columns.task_written(committed)}
@@ -249,7 +251,7 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
 def _incomplete(path: Path, missing: Sequence[str]) -> str:
     return (
         f"{path} is incomplete (copied half-way?): {counted(len(missing), 'file')} missing, the first is {missing[0]}. Copy "
-        f"it again, or run `keybed verify {path} --repair` to make the lost shards again"
+        f"it again, or run `{command('verify', path, '--repair')}` to make the lost shards again"
     )
 
 
@@ -263,7 +265,7 @@ def _recipe(layout: Layout) -> tuple[Recipe, dict[str, Any]]:
     except (FileNotFoundError, NotADirectoryError) as error:
         partly = layout.features.exists() or layout.recipe.exists()
         what = "only part of a store (copied half-way?)" if partly else "no store"
-        repair = f" or `keybed verify {path} --repair` restores it" if partly else ""
+        repair = f" or `{command('verify', path, '--repair')}` restores it" if partly else ""
         raise NotAStore(
             f"{path} is {what}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store{repair}"
         ) from error

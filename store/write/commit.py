@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from keybed.store.command import command
 from keybed.store.disk.commits import Commit, StoredObject
 from keybed.store.disk.durable import canonical, disk_error, sync_folder, write_aside, write_durably
 from keybed.store.disk.zarr_arrays import encode_shard
@@ -85,7 +86,7 @@ def commit_shard(
     except ClaimLost as error:
         raise ClaimLost(
             f"shard {shard}: this task's claim was taken over while it published, so its files may have replaced "
-            f"another task's; run `keybed verify {store.path} --repair` when that task has ended"
+            f"another task's; run `{command('verify', store.path, '--repair')}` when that task has ended"
         ) from error
     layout.failure_of(shard).unlink(missing_ok=True)
     _write_log(layout, claim, stop - start, dict(log or {}))

@@ -17,6 +17,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from keybed.store.command import command
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
@@ -112,7 +113,9 @@ def read_set(folder: Path) -> RatingSet:
     """Inverse of `write_set`. Raises NotARatingSet with what is missing or wrong."""
     for needed in (folder / "set.json", folder / "private" / "tokens.json"):
         if not needed.is_file():
-            raise NotARatingSet(f"{needed} is absent: make a set with `keybed phase5 select STORE --out {folder}`")
+            raise NotARatingSet(
+                f"{needed} is absent: make a set with `{command('phase5', 'select', 'STORE', '--out', folder)}`"
+            )
     data = _read(folder / "set.json")
     if not isinstance(data, dict) or data.get("format") != FORMAT_VERSION:
         found = data.get("format") if isinstance(data, dict) else None

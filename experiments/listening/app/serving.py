@@ -11,6 +11,7 @@ from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.offline import write_offline
 from keybed.experiments.listening.app.rating_set import RatingSet, read_set
 from keybed.experiments.listening.config import ServeConfig
+from keybed.store.command import command
 from keybed.store.errors import KeybedError
 
 
@@ -32,7 +33,7 @@ def serve(config: ServeConfig, console: Console) -> None:
             console.print(f"{rater}: {folder / 'index.html'}", highlight=False)
         console.print(
             f"Send each rater their own folder. Put the files they send back into {rating_set.returned}, "
-            f"then run: keybed phase5 ingest {config.folder}",
+            f"then run: {command('phase5', 'ingest', config.folder)}",
             highlight=False,
         )
         return
@@ -48,7 +49,8 @@ def serve(config: ServeConfig, console: Console) -> None:
         table.add_row(rater, f"{done} of {len(rating_set.orders[rater])}", link)
     console.print(table)
     console.print(
-        f"Stop with Ctrl-C; ratings are kept. Then run: keybed phase5 ingest {config.folder}", highlight=False
+        f"Stop with Ctrl-C; ratings are kept. Then run: {command('phase5', 'ingest', config.folder)}",
+        highlight=False,
     )
     app = build_app(rating_set, database, allowed_hosts=_hosts(config))
     server = uvicorn.Server(server_config(app, config.host, config.port, config.proxy))

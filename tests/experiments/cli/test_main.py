@@ -209,7 +209,7 @@ def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
     [
         ("jax", "heads", ("phase2", "STORE", "--out", "OUT")),
         ("jinja2", "heads", ("phase2", "STORE", "--out", "OUT")),
-        ("mido", "extract", ("export", "STORE", "OUT", "--limit", "4", "--workers", "0")),
+        ("mido", "extract", ("export", "STORE", "ARCHIVE", "--limit", "4", "--workers", "0")),
         ("pretty_midi", "extract", ("plan", "MAESTRO", "OUT")),
         ("fluidsynth", "extract", ("extract", "STORE", "--workers", "0")),
     ],
@@ -218,7 +218,12 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     library, extra, arguments, planned_placeholder_store, tiny_maestro, tmp_path
 ):
     store = shutil.copytree(planned_placeholder_store, tmp_path / "store")
-    places = {"STORE": str(store), "MAESTRO": str(tiny_maestro), "OUT": str(tmp_path / "out")}
+    places = {
+        "STORE": str(store),
+        "MAESTRO": str(tiny_maestro),
+        "OUT": str(tmp_path / "out"),
+        "ARCHIVE": str(tmp_path / "out.tgz"),
+    }
     given = [places.get(part, part) for part in arguments]
     # As `find_spec` and `import` behave where there is no such library.
     script = (

@@ -47,7 +47,7 @@ def test_the_command_says_what_to_run_next(tmp_path, capsys):
     assert main(["slurm", str(folder)]) == 0
     copied, following = capsys.readouterr().out.splitlines()
     assert copied == f"{folder}: {', '.join(NAMES)}"
-    assert following.endswith(f"sbatch '{folder}'/plan.sbatch MAESTRO_DIR STORE")
+    assert following.endswith(f"sbatch '{folder / 'plan.sbatch'}' MAESTRO_DIR STORE")
     assert main(["slurm", str(folder)]) == 0
     assert "all files are there already" in capsys.readouterr().out
     taken = tmp_path / "taken"

@@ -1,5 +1,6 @@
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from keybed.experiments.sensitivity.counterfactuals import LEVEL_SCORES, Counterfactual
 from keybed.experiments.sensitivity.probes import LARGEST_MOVEMENT, ProbeResult, movement_by_level, probe
 from keybed.experiments.sensitivity.report import write_report
-from keybed.experiments.sensitivity.run import _over_bins
+from keybed.experiments.sensitivity.run import _over_bins, next_command
 from keybed.extract.degrade import CURVES, UNTOUCHED
 from keybed.store.format.vocabulary import AXES, LEVELS
 
@@ -95,3 +96,10 @@ def test_few_segments_are_warned_of(n_segments, warned, tmp_path):
     }
     page = write_report(cells, results, tmp_path / "report.html").read_text()
     assert ("Few segments." in page) == warned
+
+
+def test_the_next_command_fills_a_store_or_uses_a_full_one():
+    planned = SimpleNamespace(path=Path("/my store"), committed={0}, n_shards=2)
+    assert next_command(planned) == "keybed extract '/my store'"
+    planned.committed = {0, 1}
+    assert next_command(planned) == "keybed phase2 '/my store' --out '/my store-phase2'"

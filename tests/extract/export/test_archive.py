@@ -128,15 +128,14 @@ def test_tiers_limit_and_wav(planned_store: Path, tmp_path: Path) -> None:
     assert soundfile.info(io.BytesIO(wav)).frames == 240_000
 
 
-def test_failed_rows_are_labelled_and_have_no_files(planned_store: Path, tmp_path: Path) -> None:
-    import shutil
-
-    path = Path(shutil.copytree(planned_store, tmp_path / "store"))
-    entries = json.loads((path / "recordings.json").read_text())
-    bad = stores.open(path).columns(0, 1)["recording"][0]
-    entries[bad]["midi_problem"] = "2004/x.midi: cut short"
-    (path / "recordings.json").write_text(json.dumps(entries))
-    report = export(ExportConfig(path, tmp_path / "o.tar.gz", limit=4, workers=0))
+def test_failed_rows_are_labelled_and_have_no_files(
+    planned_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = stores.open(planned_store)
+    entries = store.recordings
+    entries[store.columns(0, 1)["recording"][0]]["midi_problem"] = "2004/x.midi: cut short"
+    monkeypatch.setattr(stores.Store, "recordings", entries)
+    report = export(ExportConfig(planned_store, tmp_path / "o.tar.gz", limit=4, workers=0))
     assert report.n_failed == 4
     with tarfile.open(tmp_path / "o.tar.gz") as tar:
         assert len(tar.getnames()) == 4
@@ -151,6 +150,11 @@ def test_refusals_leave_nothing_behind(planned_store: Path, tmp_path: Path, monk
         (ExportConfig(planned_store, tmp_path / "there.tar.gz"), "exists"),
         (ExportConfig(planned_store, tmp_path / "no" / "o.tar.gz"), "no such folder"),
         (ExportConfig(planned_store, tmp_path / "o.tar.gz", tiers=("superb",)), "tier superb"),
+        (
+            ExportConfig(planned_store, tmp_path / "o.zip"),
+            r"o\.zip: the archive is a gzipped tar file; .*\.tar\.gz or \.tgz",
+        ),
+        (ExportConfig(planned_store, tmp_path / "o"), "gzipped tar file"),
     ):
         with pytest.raises(ExportError, match=message):
             export(config)

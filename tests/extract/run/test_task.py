@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -214,11 +215,22 @@ def test_a_stop_between_rows_keeps_commits_and_gives_claims_back(
     assert signal.getsignal(signal.SIGTERM) is before
     assert report.interrupted
     assert report.made == (0, 1)
-    assert "To go on: keybed extract" in "\n".join(report.lines())
+    assert f"To go on: keybed extract {store_path} --workers 0" in "\n".join(report.lines())
     assert not list((store_path / "claims").iterdir())
     assert not list((store_path / "logs").glob("*.failed.json"))
     assert not extract(ExtractConfig(store_path, workers=0)).interrupted
     assert content(store_path) == content(filled)
+
+
+def test_the_command_that_goes_on_has_every_option_quoted(filled: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(filled, tmp_path / "q u'o"))
+    paths = {"weights/mert": "my weights", "soundfont": "s.sf2"}
+    report = extract(ExtractConfig(store, task=1, tasks=2, scratch=tmp_path / "s s", workers=3, paths=paths))
+    assert shlex.split(report.again) == [
+        *("keybed", "extract", str(store), "--task", "1", "--tasks", "2", "--scratch", str(tmp_path / "s s")),
+        *("--workers", "3", "--mert-weights", "my weights", "--soundfont", "s.sf2"),
+    ]
+    assert f"next: {shlex.join(['keybed', 'verify', str(store)])}, then" in "\n".join(report.lines())
 
 
 def test_rows_wait_for_nobody_once_stopped(store_path: Path) -> None:
