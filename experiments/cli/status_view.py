@@ -48,7 +48,7 @@ def watch(store: Store, every_s: float = 5.0) -> StatusReport:
 
 
 def _notes(report: StatusReport) -> list[str]:
-    lines: list[str] = []
+    lines: list[str] = list(report.unreadable)
     for entry in report.running:
         holder = str(entry.holder) if entry.holder else "a task that is just starting"
         lines.append(f"shard {entry.shard}: {holder}, last refreshed {entry.silent_s:.0f} s ago")

@@ -14,6 +14,8 @@ def verify_lines(report: VerifyReport) -> list[str]:
     """The whole report, one line per finding, then the commands in the order in which to run them."""
     store = report.config.store
     lines = [str(problem) for problem in report.problems]
+    if report.restorable and report.repaired:
+        lines.append(f"restored from the rest of the store: {', '.join(report.restorable)}")
     if report.missing:
         lines.append(
             f"not committed: {len(report.missing)} of {counted(report.n_shards, 'shard')} ({shards.as_ranges(report.missing)})"
@@ -25,11 +27,16 @@ def verify_lines(report: VerifyReport) -> list[str]:
         )
     if report.recompute_difference is not None:
         lines += difference_lines(report.recompute_difference)
-    if any(problem.shard is None for problem in report.problems):
-        lines.append("the plan-written part is damaged: copy it again from a good copy, or plan a new store")
+    of_plan = sum(problem.shard is None for problem in report.problems)
+    if of_plan > (0 if report.repaired else len(report.restorable)):
+        lines.append(
+            "the plan-written part is damaged: copy these files from a good copy, or plan a new store with the same command "
+            "and copy them from there"
+        )
     lines += [f"{path}: {what}{', removed' if report.repaired else ''}" for path, what in report.damaged.items()]
-    if (report.bad or report.damaged) and not report.repaired:
+    if (report.bad or report.damaged or report.restorable) and not report.repaired:
         effects = [
+            *([f"restores {counted(len(report.restorable), 'small file')}"] if report.restorable else []),
             *(["un-commits bad shards"] if report.bad else []),
             *(["removes derived arrays"] if report.damaged else []),
         ]

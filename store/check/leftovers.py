@@ -6,23 +6,31 @@ import re
 from pathlib import Path
 
 from keybed.store.disk.durable import PARTIAL, server_now
+from keybed.store.disk.staging import DERIVED, abandoned_stagings
 from keybed.store.errors import ReadOnlyStore
 from keybed.store.format.array_specs import task_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.read.store import Store
 from keybed.store.write.claim_files import claimed_shards, live_claims
+from keybed.store.write.logs import unreadable_logs
 
+_CLAIMS = re.compile(rf"\d+\.json|\d+\.[0-9a-f]+\.stale|\.now-[0-9a-f]+|.*{re.escape(PARTIAL)}", re.ASCII)
 _SHARD = re.compile(r"(?:c\.)?(\d+)\.")
 
 
 def find_leftovers(layout: Layout) -> list[Path]:
-    """Partly written files, dead claims and clock probes, except those of shards under a live claim."""
+    """Partly written files, dead claims, clock probes, unreadable logs and abandoned staging folders of `keybed derive`.
+
+    Files of shards under a live claim do not count, and of claims/ only the kinds of files that Keybed makes there.
+    """
     paths = list(layout.features.rglob(f"*{PARTIAL}"))
     for folder in (layout.root, layout.commits, layout.logs):
         paths += folder.glob(f"*{PARTIAL}")
-    paths += layout.claims.iterdir()
+    if layout.claims.is_dir():
+        paths += (path for path in layout.claims.iterdir() if _CLAIMS.fullmatch(path.name))
     live = shards_in_work(layout)  # after the listing, so that files of a task that starts now are in no list
-    return sorted(path for path in paths if shard_of(path) not in live or path.suffix not in (PARTIAL, ".json"))
+    left = [path for path in paths if shard_of(path) not in live or path.suffix not in (PARTIAL, ".json")]
+    return sorted([*left, *unreadable_logs(layout), *abandoned_stagings(layout.root, DERIVED)])
 
 
 def find_uncommitted_files(store: Store) -> list[Path]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from keybed.store.disk.json_files import read_json_object
@@ -12,23 +12,29 @@ from keybed.store.format.layout import Layout
 from keybed.store.read.store import Store
 
 
-def plan_problems(store: Store) -> Iterator[str]:
-    """All that is wrong with recipe, recordings, notes, array metadata and plan-written columns, one sentence each."""
+def plan_problems(store: Store, restorable: Collection[str] = ()) -> Iterator[str]:
+    """All that is wrong with recipe, recordings, notes, array metadata and plan-written columns, one sentence each.
+
+    restorable: paths of damaged files that --repair can restore.
+    """
+    yield from (f"{name} is damaged or missing; --repair restores it" for name in sorted(restorable))
     layout = Layout(store.path)
     try:
         objects = read_plan(layout, store.fingerprint)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        if "commits/plan.json" in restorable:
+            return
         yield f"{layout.plan_commit} cannot be read ({error}), so nothing can be checked against it"
         return
     planned = PlannedFiles(layout, objects)
-    for name in sorted(objects):
+    for name in sorted(set(objects) - set(restorable)):
         if not (layout.root / name).is_file():
             yield f"{name} is missing"
         elif planned.differs(name):
             yield f"{name} is not what was planned (sha256 differs)"
     for spec in store.specs:
         metadata = layout.array(spec.path) / "zarr.json"
-        if metadata.is_file():
+        if metadata.is_file() and f"features.zarr/{spec.path}/zarr.json" not in restorable:
             yield from _metadata_problems(metadata, spec)
 
 

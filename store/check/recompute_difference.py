@@ -5,7 +5,6 @@ Labels must be equal. Features may differ a little between kinds of machine (ins
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +17,7 @@ from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import differences
 from keybed.store.format.vocabulary import Status
 from keybed.store.read.store import Store
+from keybed.store.write.logs import read_log
 
 ACCEPTABLE = 0.01
 """Largest acceptable relative difference of a row's features between kinds of machine."""
@@ -99,11 +99,10 @@ def measure_recompute_difference(
     return RecomputeDifference(n_rows, features, labels, named)
 
 
-def _machine(store: Store, shard: int) -> dict[str, str] | None:
+def _machine(store: Store, shard: int) -> Mapping[str, str] | None:
     """The kind of machine that committed a shard, from its log; None where no log names it."""
-    path = Layout(store.path).log_of(shard)
-    machine: dict[str, str] | None = json.loads(path.read_bytes()).get("machine") if path.exists() else None
-    return machine
+    log = read_log(Layout(store.path), shard)
+    return None if log is None else log.machine
 
 
 def _relative(stored: np.ndarray, new: np.ndarray) -> np.ndarray:

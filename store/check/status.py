@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
+from keybed.store.disk.commits import Commit
 from keybed.store.disk.durable import server_now
-from keybed.store.errors import ReadOnlyStore
+from keybed.store.errors import Incomplete, ReadOnlyStore, ShardDamaged
 from keybed.store.format.layout import Layout
 from keybed.store.read.store import Store
 from keybed.store.write.claim_files import ClaimState, claimed_shards, live_claims
+from keybed.store.write.logs import read_log, unreadable_logs
 from keybed.store.write.task_failures import TaskFailure, read_failures
 
 RATE_WINDOW_S = 1800.0
@@ -26,7 +28,7 @@ class StatusReport:
 
     running: shards under a live claim. failed_rows: status name → rows. reasons: the most frequent reasons → rows;
     more_reasons: how many others there are. rows_per_s and time_left_s are None until a shard has been logged; time_left_s
-    assumes that as many tasks go on as in the last half hour of work.
+    assumes that as many tasks go on as in the last half hour of work. unreadable: a sentence about each damaged commit and log.
     """
 
     path: str
@@ -41,6 +43,7 @@ class StatusReport:
     more_reasons: int
     rows_per_s: float | None
     time_left_s: float | None
+    unreadable: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:
@@ -51,11 +54,10 @@ class StatusReport:
 def status(store: Store) -> StatusReport:
     """Read claims, commits and logs; no array is read."""
     layout = Layout(store.path)
-    done = store.committed
+    done, commits, unreadable = _commits(store)
     running = {state.shard: state for state in _running(layout) if state.shard not in done}
     open_shards = set(range(store.n_shards)) - done - set(running)
     failures = {shard: failure for shard, failure in read_failures(layout).items() if shard in open_shards}
-    commits = [store.commit(shard) for shard in sorted(done)]
     rows_done = sum(commit.stop - commit.start for commit in commits)
     statuses = sum((Counter(commit.statuses) for commit in commits), Counter())
     reasons = Counter(reason for commit in commits for reason in commit.failures.values())
@@ -73,7 +75,26 @@ def status(store: Store) -> StatusReport:
         more_reasons=max(0, len(reasons) - _LISTED_REASONS),
         rows_per_s=rate,
         time_left_s=(store.n_rows - rows_done) / rate if rate else None,
+        unreadable=(
+            *unreadable,
+            *(f"{path} is damaged: `keybed verify --repair` removes it" for path in _logs(layout)),
+        ),
     )
+
+
+def _commits(store: Store) -> tuple[frozenset[int], list[Commit], list[str]]:
+    """The committed shards, their commits, and what is wrong with commits that cannot be read."""
+    commits, unreadable = {}, []
+    for shard in sorted(store.committed):
+        try:
+            commits[shard] = store.commit(shard)
+        except (ShardDamaged, Incomplete) as error:
+            unreadable.append(str(error))
+    return frozenset(commits), list(commits.values()), unreadable
+
+
+def _logs(layout: Layout) -> list[Path]:
+    return [path for path in unreadable_logs(layout) if not path.name.endswith(".failed.json")]
 
 
 def _running(layout: Layout) -> list[ClaimState]:
@@ -88,13 +109,8 @@ def _running(layout: Layout) -> list[ClaimState]:
 
 def _rows_per_s(layout: Layout, done: Iterable[int]) -> float | None:
     """Rows per second over the last half hour in which anything was committed; None without a log."""
-    entries = []
-    for shard in done:
-        path = layout.log_of(shard)
-        if path.exists():
-            entry = json.loads(path.read_bytes())
-            began, ended = (datetime.fromisoformat(entry[key]).timestamp() for key in ("began", "committed"))
-            entries.append((began, ended, int(entry["rows"])))
+    logs = (read_log(layout, shard) for shard in done)
+    entries = [(log.began, log.committed, log.rows) for log in logs if log is not None]
     if not entries:
         return None
     last = max(ended for _, ended, _ in entries)

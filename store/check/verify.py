@@ -13,6 +13,7 @@ from keybed.store.check.leftovers import find_leftovers, find_uncommitted_files
 from keybed.store.check.plan_checksums import plan_problems
 from keybed.store.check.recompute_difference import Recompute, RecomputeDifference, measure_recompute_difference
 from keybed.store.check.repair import repair
+from keybed.store.check.restore import restorable, restore
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.commits import committed as committed_on_disk
@@ -58,7 +59,8 @@ class VerifyReport:
     """What `verify` found.
 
     missing: shards without a commit. leftovers: files of killed tasks. stale: derived arrays made from other data.
-    damaged: derived array → what is wrong with its bytes. repaired: whether --repair has removed them.
+    damaged: derived array → what is wrong with its bytes. repaired: whether --repair has removed them. restorable: small files
+    that were damaged or missing and follow from the rest; with --repair they have been restored and are no problem.
     """
 
     config: VerifyConfig
@@ -70,6 +72,7 @@ class VerifyReport:
     repaired: bool
     stale: tuple[str, ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
+    restorable: tuple[str, ...] = ()
 
     @property
     def bad(self) -> tuple[int, ...]:
@@ -99,9 +102,12 @@ def verify(
 
     this_machine: the kind of this machine, compared with the logs when rows are recomputed. Raises StoreError.
     """
+    layout = Layout(config.store.absolute())
+    small = restorable(layout)
+    if config.repair:
+        restore(layout, small)
     store = open_store(config.store, even_if_damaged=True)
-    layout = Layout(store.path)
-    plan = [Problem(None, what) for what in plan_problems(store)]
+    plan = [Problem(None, what) for what in plan_problems(store, {} if config.repair else small)]
     problems = list(plan)
     committed = sorted(committed_on_disk(layout))
     problems += [
@@ -139,6 +145,7 @@ def verify(
         repaired=config.repair,
         stale=tuple(stale),
         damaged=damaged,
+        restorable=tuple(sorted(small)),
     )
 
 
@@ -159,17 +166,27 @@ def shard_problems(store: Store, shard: int, *, inputs: bool = True) -> list[str
         return damaged
     if inputs and commit.inputs is not None and commit.inputs != store.inputs(shard):
         return ["it was made from other notes, recordings or planned columns than the plan holds"]
+    if not all(_metadata_readable(store, spec) for spec in specs):
+        return []  # a problem of the plan, which no task can mend; the bytes are those that were committed
     arrays = {}
     for spec in specs:
         try:
             arrays[spec.path] = store.read(spec.path, np.arange(commit.start, commit.stop))
-        except ShardDamaged as error:
+        except (StoreError, IndexError) as error:
             return [f"{spec.path} cannot be decoded, though its checksum is right: {error}"]
     return [
         *broken_rules(specs, arrays, commit.failures, commit.start),
         *_wrong_counts(commit, arrays["row/status"]),
         *_constant_features(specs, arrays, commit.start),
     ]
+
+
+def _metadata_readable(store: Store, spec: ArraySpec) -> bool:
+    try:
+        array = store.array(spec.path)
+    except StoreError:
+        return False
+    return (array.shape, str(array.dtype)) == (spec.shape, spec.dtype)
 
 
 def _derived(store: Store) -> tuple[list[str], dict[str, str]]:

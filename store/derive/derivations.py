@@ -170,7 +170,7 @@ class Derivation:
         tasks = [partial(write, *where, shard, *arguments, spec, str(folder)) for shard in shards]
         checksums = self.gather(f"{self.base}: {what}", tasks)
         keys = (object_key(shard, len(spec.shape)) for shard in shards)
-        seal_derived(folder / spec.path, dict(zip(keys, checksums, strict=True)))
+        seal_derived(folder, spec.path, dict(zip(keys, checksums, strict=True)))
 
     def saved(self, suffix: str) -> NDArray[np.float32]:
         """A small array that an earlier step made."""
@@ -224,7 +224,7 @@ class Derivation:
         )
         make_array(LocalStore(folder), spec)[...] = values
         key = object_key(0, values.ndim)
-        seal_derived(folder / spec.path, {key: sha256_of(folder / spec.path / key)})
+        seal_derived(folder, spec.path, {key: sha256_of(folder / spec.path / key)})
 
     @contextmanager
     def staged(self) -> Iterator[Path]:

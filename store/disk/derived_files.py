@@ -19,15 +19,15 @@ from keybed.store.disk.json_files import read_json_object
 from keybed.store.errors import ShardDamaged
 from keybed.store.format.layout import Layout, object_key
 
-CHECKSUMS, METADATA = "checksums", "metadata_sha256"
-"""Attributes: file → sha256, or the checksums of its chunks; and the sha256 of the metadata without this entry."""
+PATH, CHECKSUMS, METADATA = "path", "checksums", "metadata_sha256"
+"""Attributes: the array's own path; file → sha256, or the checksums of its chunks; the sha256 of the metadata without this."""
 
 
-def seal_derived(folder: Path, checksums: Mapping[str, str]) -> None:
-    """Add the checksums of all files to the metadata of the finished array in `folder`."""
-    file = folder / "zarr.json"
+def seal_derived(group: Path, path: str, checksums: Mapping[str, str]) -> None:
+    """Add the checksums of all files to the metadata of the finished array at `path` in the Zarr group."""
+    file = group / path / "zarr.json"
     metadata = json.loads(file.read_bytes())
-    metadata["attributes"][CHECKSUMS] = dict(checksums)
+    metadata["attributes"] |= {PATH: path, CHECKSUMS: dict(checksums)}
     metadata["attributes"][METADATA] = _digest(metadata)
     file.write_bytes(json.dumps(metadata, indent=2).encode())
 
@@ -50,6 +50,10 @@ def derived_metadata(layout: Layout, path: str) -> dict[str, Any]:
     try:
         metadata = read_json_object(file)
         attributes = metadata["attributes"]
+        if len({name in attributes for name in (PATH, CHECKSUMS, METADATA)}) > 1:
+            raise ValueError("it lacks a checksum")
+        if attributes.get(PATH, path) != path:
+            raise ValueError(f"it belongs to {attributes[PATH]}")
         if METADATA in attributes and attributes[METADATA] != _digest(metadata):
             raise ValueError("its checksum does not match its content")
         if metadata["node_type"] != "array" or not len(metadata["shape"]) == len(metadata["dimension_names"]) > 0:

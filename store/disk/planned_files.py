@@ -88,6 +88,8 @@ def planned_columns(specs: Iterable[ArraySpec]) -> list[str]:
 def read_plan(layout: Layout, recipe: str) -> dict[str, tuple[int, str]]:
     """Path within the store → (bytes, sha256). Raises OSError, ValueError, KeyError, TypeError or AttributeError."""
     plain = unsealed(read_json_object(layout.plan_commit))
+    if set(plain) != {"recipe", "objects"}:
+        raise ValueError(f"it holds {sorted(plain)} instead of recipe and objects")
     if plain["recipe"] != recipe:
         raise ValueError(f"it belongs to the recipe {str(plain['recipe'])[:12]}…, the store has {recipe[:12]}…")
     objects = {}

@@ -72,6 +72,9 @@ class Reader:
             try:
                 array = open_for_reading(self.layout.features, path)
                 self._direct[path] = DirectArray.of(array, self.layout.array(path)) if array.shards else None
+                by_row = array.metadata.dimension_names[0] == "row"
+                if by_row and array.shape[0] != self.shards.n_rows:
+                    raise ValueError(f"{array.shape[0]} rows, the recipe has {self.shards.n_rows}")
             except UNREADABLE as error:
                 raise self._damaged(path, "zarr.json", error) from error
             self._arrays[path] = array

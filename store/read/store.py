@@ -267,7 +267,7 @@ def _recipe(layout: Layout) -> tuple[Recipe, dict[str, Any]]:
         what = "only part of a store (copied half-way?)" if partly else "no store"
         repair = f" or `{command('verify', path, '--repair')}` restores it" if partly else ""
         raise NotAStore(
-            f"{path} is {what}: {Path(str(error.filename)).name} is missing; `keybed plan` makes a store{repair}"
+            f"{path} is {what}: {Path(str(error.filename)).relative_to(path)} is missing; `keybed plan` makes a store{repair}"
         ) from error
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotAStore(

@@ -7,7 +7,6 @@ be dead.
 
 from __future__ import annotations
 
-import json
 import os
 import socket
 import uuid
@@ -15,6 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from keybed.store.disk.json_files import read_json_object
 from keybed.store.format.layout import Layout
 
 STALE_AFTER_S = 600.0
@@ -65,11 +65,15 @@ class Holder:
 
 @dataclass(frozen=True)
 class ClaimState:
-    """One claim file. holder: None where a crash cut the file short. silent_s: seconds since the last refresh."""
+    """One claim file. holder: None where a crash cut the file short. silent_s: seconds since the last refresh.
+
+    ahead_s: seconds by which the file's time lies after the file server's clock, as after a restored backup; else 0.
+    """
 
     shard: int
     holder: Holder | None
     silent_s: float
+    ahead_s: float = 0.0
 
     def is_live(self, stale_after_s: float = STALE_AFTER_S) -> bool:
         """False for a claim that is older than stale_after_s, or whose process is known to be dead."""
@@ -79,8 +83,14 @@ class ClaimState:
 def read_holder(path: Path) -> Holder | None:
     """The holder named in a claim file; None where there is no file, or one that a crash cut short."""
     try:
-        return Holder(**json.loads(path.read_bytes()))
-    except (FileNotFoundError, ValueError, TypeError):
+        entry = read_json_object(path)
+        texts = ("token", "host", "boot", "namespace", "started", "time")
+        if any(type(entry[key]) is not int for key in ("shard", "pid")) or any(
+            type(entry[key]) is not str for key in texts
+        ):
+            return None
+        return Holder(**entry)
+    except (OSError, ValueError, TypeError, KeyError):
         return None
 
 
@@ -89,7 +99,8 @@ def read_claim(layout: Layout, shard: int, now: float) -> ClaimState | None:
     path = layout.claim_of(shard)
     holder = read_holder(path)
     try:
-        return ClaimState(shard, holder, max(0.0, now - path.stat().st_mtime))
+        silent_s = now - path.stat().st_mtime
+        return ClaimState(shard, holder, max(0.0, silent_s), max(0.0, -silent_s))
     except FileNotFoundError:
         return None
 

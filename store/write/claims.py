@@ -117,12 +117,26 @@ def _acquire(layout: Layout, shard: int, stale_after_s: float) -> Claim:
             continue
         if state.is_live(stale_after_s):
             holder = state.holder if state.holder else "a task that is just starting"
+            refreshed = f"last refreshed {state.silent_s:.0f} s ago"
+            if state.ahead_s > REFRESH_S:
+                _date_now(layout.claim_of(shard))
+                refreshed = f"its claim was dated {state.ahead_s:.0f} s in the future, and is dated now from here on"
             raise ShardBusy(
-                f"shard {shard} is being made by {holder} (last refreshed {state.silent_s:.0f} s ago); a claim that is "
-                f"not refreshed for {stale_after_s / 60:.0f} minutes may be taken over"
+                f"shard {shard} is being made by {holder} ({refreshed}); a claim that is not refreshed for "
+                f"{stale_after_s / 60:.0f} minutes may be taken over"
             )
         _remove_old(layout.claim_of(shard), state.holder)
     raise ShardBusy(f"shard {shard}: several tasks are taking over its old claim at this moment; run again")
+
+
+def _date_now(path: Path) -> None:
+    """Date a claim from the future now, so that it lives for one lease unless its holder refreshes it.
+
+    A clock that was set back, or a restored backup, makes such claims; by its date alone one would block its shard until
+    that time comes.
+    """
+    with suppress(FileNotFoundError, PermissionError):
+        os.utime(path)
 
 
 def _create(layout: Layout, shard: int) -> Claim | None:

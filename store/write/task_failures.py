@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import traceback
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from keybed.store.disk.durable import canonical
+from keybed.store.disk.json_files import read_json_object
 from keybed.store.format.layout import Layout
 
 
@@ -40,10 +40,16 @@ def read_failures(layout: Layout) -> dict[int, TaskFailure]:
     """Shard → last error, for every shard that has a log of one."""
     failures = {}
     for path in sorted(layout.logs.glob("*.failed.json")):
+        number = path.name.split(".")[0]
+        if not (number.isascii() and number.isdecimal()):
+            continue
         try:
-            entry = json.loads(path.read_bytes())
-            failure = TaskFailure(**{key: entry[key] for key in ("shard", "reason", "holder", "time")})
-        except (ValueError, KeyError) as error:
-            failure = TaskFailure(int(path.name.split(".")[0]), f"unreadable log {path.name}: {error}", "", "")
+            entry = read_json_object(path)
+            texts = [str(entry[key]) for key in ("reason", "holder", "time")]
+            failure = TaskFailure(int(number), *texts)
+        except (OSError, ValueError, KeyError) as error:
+            failure = TaskFailure(
+                int(number), f"unreadable log {path.name} ({error}); `keybed verify --repair` removes it", "", ""
+            )
         failures[failure.shard] = failure
     return failures

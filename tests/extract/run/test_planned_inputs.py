@@ -13,7 +13,7 @@ from keybed.extract.config import ExtractConfig
 from keybed.extract.music.midi import MidiError
 from keybed.extract.run.task import extract
 from keybed.store.check.verify import VerifyConfig, verify
-from keybed.store.errors import ShardDamaged
+from keybed.store.errors import KeybedError, ShardDamaged
 
 
 @pytest.fixture
@@ -54,3 +54,14 @@ def test_commits_record_what_the_shard_was_made_from(store_path: Path) -> None:
     store = stores.open(store_path)
     inputs = {json.loads((store_path / f"commits/{shard:06d}.json").read_text())["inputs"] for shard in (0, 3)}
     assert inputs == {store.inputs(0), store.inputs(3)}
+
+
+def test_a_damaged_places_file_is_named_and_the_way_out_works(store_path: Path) -> None:
+    places = store_path / "places.json"
+    paths = stores.open(store_path).machine_paths
+    places.write_bytes(b"null")
+    with pytest.raises(KeybedError, match=r"places\.json cannot be read.*--repair"):
+        extract(ExtractConfig(store_path, workers=0))
+    assert any("places.json" in name for name in verify(VerifyConfig(store_path, repair=True)).restorable)
+    extract(ExtractConfig(store_path, workers=0, paths=paths))
+    assert stores.open(store_path).committed == frozenset(range(5))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import shutil
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -225,3 +228,31 @@ def test_components_of_a_known_spectrum():
     np.testing.assert_allclose(np.abs(np.sum(found.vectors * vectors[:, :8].T, axis=1)), 1, rtol=1e-9)
     assert (np.take_along_axis(found.vectors, np.abs(found.vectors).argmax(axis=1)[:, None], axis=1) > 0).all()
     assert found.total_variance == pytest.approx(values.sum(), rel=1e-12)
+
+
+def test_folders_of_a_killed_derive_are_swept(derived_store, tmp_path):
+    """Of a process of this host that has ended, and of another host where nothing was written for ten minutes."""
+    root = Path(shutil.copytree(derived_store[0].path, tmp_path / "S"))
+    dead, elsewhere, busy = (
+        root / f".derived.{host}.{pid}.0123abcd.creating"
+        for host, pid in ((socket.gethostname(), 2**22 + 1), ("n.far", 7), ("n.near", 7))
+    )
+    for folder in (dead, elsewhere, busy):
+        (folder / "derived/a").mkdir(parents=True)
+        (folder / "derived/a/c.0").write_bytes(b"gigabytes")
+    for path in (elsewhere, *elsewhere.rglob("*")):
+        os.utime(path, (0, 0))
+    assert set(verify(VerifyConfig(root)).leftovers) == {dead, elsewhere}
+    assert set(verify(VerifyConfig(root, repair=True)).leftovers) == {dead, elsewhere}
+    assert [path.name for path in root.glob(".derived*")] == [busy.name]
+
+
+def test_two_derived_files_that_were_exchanged_are_refused(derived_store, tmp_path):
+    root = Path(shutil.copytree(derived_store[0].path, tmp_path / "S"))
+    one, other = sorted((root / "features.zarr/derived/a/frames_int8").glob("c.*"))[:2]
+    data = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(data)
+    with pytest.raises(errors.ShardDamaged, match="another file took its place"):
+        store.open(root).read("derived/a/frames_int8", [0])
+    assert list(verify(VerifyConfig(root)).damaged) == ["derived/a/frames_int8"]

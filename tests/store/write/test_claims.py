@@ -156,3 +156,31 @@ def test_an_error_in_a_held_shard_is_logged_and_an_interruption_is_not(tmp_path,
     assert failures[3].reason == "ZeroDivisionError: division by zero"
     synthetic.fill(opened, [3])
     assert read_failures(Layout(opened.path)) == {}
+
+
+def test_a_claim_from_the_future_blocks_its_shard_for_one_lease_only(tmp_path, synthetic):
+    """As after a clock that was set back or a restored backup: by its date alone it would block for a day."""
+    opened = synthetic.create(tmp_path / "S")
+    with claim(opened, 0) as lost_holder:
+        foreign(lost_holder.path, token=lost_holder.holder.token)
+        age(lost_holder.path, -86_400)
+        with pytest.raises(errors.ShardBusy, match=r"dated 86\d{3} s in the future"), claim(opened, 0):
+            pass
+        assert abs(lost_holder.path.stat().st_mtime - time.time()) < 60, "the lease begins when it is seen"
+        with pytest.raises(errors.ShardBusy, match="last refreshed"), claim(opened, 0):
+            pass
+        age(lost_holder.path, 601)  # nobody has refreshed it over a lease
+        with claim(opened, 0) as new_holder:
+            synthetic.commit(opened, 0, new_holder)
+    assert opened.committed == {0}
+
+
+def test_a_live_holder_keeps_a_claim_whose_date_was_put_right(tmp_path, synthetic):
+    opened = synthetic.create(tmp_path / "S")
+    with claim(opened, 0, refresh_s=0.05) as held:
+        age(held.path, -86_400)
+        with pytest.raises(errors.ShardBusy), claim(opened, 0):
+            pass
+        held.check()
+        synthetic.commit(opened, 0, held)
+    assert opened.committed == {0}
