@@ -72,7 +72,7 @@ def draw(
     n_segments = np.unique(rows.segment).size
     if n_segments < n:
         raise SampleRefused(
-            f"--n {n} needs as many segments, and these rows are of {n_segments}; give a smaller --n, or --trial for a "
+            f"--n {n} needs as many segments, the test split has {n_segments}; give a smaller --n, or --trial for a "
             "small set to try the page with"
         )
     chosen = _first_draw(rows, n, rng, max_pristine)

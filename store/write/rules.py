@@ -48,7 +48,8 @@ def broken_rules(
     broken = []
     unknown = sorted(set(np.unique(status).tolist()) - ({int(s) for s in Status} - {int(Status.NOT_MADE)}))
     if unknown:
-        broken.append(f"row/status holds {unknown}, which a finished row cannot have")
+        names = [Status(n).name if n in set(Status) else str(n) for n in unknown]
+        broken.append(f"row/status holds {', '.join(names)}, which a finished row cannot have")
     ok = status == Status.OK
     failed = {start + int(i) for i in np.flatnonzero(~ok)}
     if failed != set(failures):

@@ -43,23 +43,28 @@ def serve(config: ServeConfig, console: Console) -> None:
     from keybed.experiments.listening.app.server import build_app
 
     database = Database(rating_set.database)
-    table = Table("rater", "rated", "link", title="Personal links (each rates as that rater)")
-    for rater, link in links(config, rating_set).items():
-        done = sum(r.done for r in database.current(rater).values())
-        table.add_row(rater, f"{done} of {len(rating_set.orders[rater])}", link)
-    console.print(table)
+    app = build_app(rating_set, database, allowed_hosts=_hosts(config))
+    server = uvicorn.Server(server_config(app, config.host, config.port, config.proxy))
+    console.print(_links_table(config, rating_set, database))
     console.print(
         f"Stop with Ctrl-C; ratings are kept. Then run: {command('phase5', 'ingest', config.folder)}",
         highlight=False,
     )
-    app = build_app(rating_set, database, allowed_hosts=_hosts(config))
-    server = uvicorn.Server(server_config(app, config.host, config.port, config.proxy))
     try:
         server.run()
     except SystemExit as stopped:
         raise KeybedError(
             f"cannot listen on {config.host}:{config.port}; another program may use it, so give another --port"
         ) from stopped
+
+
+def _links_table(config: ServeConfig, rating_set: RatingSet, database: Database) -> Table:
+    table = Table("rater", "rated", title="Personal links (each rates as that rater)")
+    table.add_column("link", overflow="fold")  # a link that is cut short opens nothing
+    for rater, link in links(config, rating_set).items():
+        done = sum(r.done for r in database.current(rater).values())
+        table.add_row(rater, f"{done} of {len(rating_set.orders[rater])}", link)
+    return table
 
 
 def _hosts(config: ServeConfig) -> list[str]:

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import re
 import stat
 
 import pytest
@@ -10,7 +11,7 @@ from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.offline import read_result, write_offline
 from keybed.experiments.listening.app.rating_set import NotARatingSet, new_tokens, read_set, write_set
 from keybed.experiments.listening.app.ratings import InvalidRating
-from keybed.experiments.listening.app.serving import links, serve
+from keybed.experiments.listening.app.serving import _links_table, links, serve
 from keybed.experiments.listening.config import ServeConfig
 from keybed.experiments.listening.rating_table import read_ratings
 
@@ -51,6 +52,14 @@ def test_tokens_are_long_and_their_own():
 def test_links_name_the_public_address(rating_set):
     found = links(ServeConfig(rating_set.folder, public_url="https://ratings.example/x/"), rating_set)
     assert found["ann"] == f"https://ratings.example/x/r/{rating_set.tokens['ann']}/"
+
+
+def test_links_are_shown_whole_in_a_narrow_terminal(rating_set, database):
+    console = Console(record=True, width=60)
+    config = ServeConfig(rating_set.folder, public_url="https://ratings.of.a.long.institute.name.example/keybed/")
+    console.print(_links_table(config, rating_set, database))
+    folded = re.sub(r"[\s│]", "", console.export_text())
+    assert all(link in folded for link in links(config, rating_set).values())
 
 
 def test_the_offline_page_holds_everything_and_its_data_cannot_break_out(rating_set):
