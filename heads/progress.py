@@ -30,7 +30,7 @@ Listener = Callable[[Report], None]
 @contextmanager
 def display(console: Console | None = None) -> Iterator[Listener]:
     """A listener for `fit(progress=…)` that draws a bar with loss and rows per second."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=console) as bar:
         task = bar.add_task("training", total=None)
 

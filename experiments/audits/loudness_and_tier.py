@@ -204,7 +204,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help="25 segments")
     given = parser.parse_args()
-    console = Console()
+    console = Console(markup=False, emoji=False)
     measured = measure(Config(given.store, 25 if given.quick else given.segments, given.workers), console)
     console.print(
         f"{counted(len(measured.loudness_SxTxM), 'segment')}, {counted(len(np.unique(measured.piece_S)), 'piece')}"

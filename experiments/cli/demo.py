@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
 
 
@@ -24,9 +25,7 @@ def _fill(parser: argparse.ArgumentParser) -> None:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.experiments.phases.config import DemoConfig
     from keybed.experiments.phases.demo import run_demo
 
-    return run_demo(config_from(DemoConfig, options), Console(soft_wrap=True))
+    return run_demo(config_from(DemoConfig, options), terminal())

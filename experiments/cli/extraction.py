@@ -7,6 +7,7 @@ from typing import Any
 
 from keybed.experiments.cli.arguments import add_paths, given_paths, rate
 from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
 
 
@@ -49,8 +50,6 @@ def _fill_plan(parser: argparse.ArgumentParser) -> None:
 
 
 def _plan(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.extract.config import WEIGHTS, PlanConfig
     from keybed.extract.planning.plan import dry_run, plan
     from keybed.extract.progress import progress_bar
@@ -65,7 +64,7 @@ def _plan(options: argparse.Namespace) -> int:
     config = config_from(PlanConfig, options, composed)
     with progress_bar() as progress:
         report = dry_run(config, progress) if options.dry_run else plan(config, progress)
-    console = Console(soft_wrap=True, highlight=False, markup=False)
+    console = terminal(highlight=False)
     for line in report.lines():
         console.print(line)
     return 0
@@ -99,12 +98,10 @@ def _fill_sensitivity(parser: argparse.ArgumentParser) -> None:
 
 
 def _sensitivity(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.sensitivity.config import SensitivityConfig
     from keybed.experiments.sensitivity.run import run_sensitivity
 
-    run_sensitivity(config_from(SensitivityConfig, options), Console(soft_wrap=True))
+    run_sensitivity(config_from(SensitivityConfig, options), terminal())
 
 
 def _fill_export(parser: argparse.ArgumentParser) -> None:

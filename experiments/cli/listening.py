@@ -6,6 +6,7 @@ import argparse
 from typing import Any
 
 from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
 
 
@@ -39,12 +40,10 @@ def _fill_select(parser: argparse.ArgumentParser) -> None:
 
 
 def _select(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.experiments.listening.config import SelectConfig
     from keybed.experiments.listening.selection import select
 
-    select(config_from(SelectConfig, options), Console())
+    select(config_from(SelectConfig, options), terminal())
     return 0
 
 
@@ -56,12 +55,10 @@ def _fill_serve(parser: argparse.ArgumentParser) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.experiments.listening.app.serving import serve
     from keybed.experiments.listening.config import ServeConfig
 
-    serve(config_from(ServeConfig, options), Console())
+    serve(config_from(ServeConfig, options), terminal())
     return 0
 
 
@@ -73,12 +70,10 @@ def _fill_ingest(parser: argparse.ArgumentParser) -> None:
 
 
 def _ingest(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.experiments.listening.config import IngestConfig
     from keybed.experiments.listening.ingest import ingest
 
-    ingest(config_from(IngestConfig, options), Console())
+    ingest(config_from(IngestConfig, options), terminal())
     return 0
 
 
@@ -93,13 +88,11 @@ def _fill_percepiano(parser: argparse.ArgumentParser) -> None:
 
 
 def _percepiano(options: argparse.Namespace) -> int:
-    from rich.console import Console
-
     from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
     from keybed.experiments.percepiano.run import percepiano
 
     composed: dict[str, Any] = {"heads": None if options.no_heads else config_from(HeadPlan, options)}
     if options.no_encoders:
         composed["encoders"] = ()
-    percepiano(config_from(PercepianoConfig, options, composed), Console())
+    percepiano(config_from(PercepianoConfig, options, composed), terminal())
     return 0

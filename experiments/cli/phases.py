@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
 
 
@@ -46,48 +47,38 @@ def _filler(name: str, run: Callable[[argparse.Namespace], None]) -> Callable[[a
 
 
 def _phase2(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.phases.config import Phase2Config
     from keybed.experiments.phases.phase2 import run_phase2
 
-    run_phase2(config_from(Phase2Config, options), Console(soft_wrap=True))
+    run_phase2(config_from(Phase2Config, options), terminal())
 
 
 def _phase3(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.phases.config import Phase3Config
     from keybed.experiments.phases.phase3 import run_phase3
 
-    run_phase3(config_from(Phase3Config, options), Console(soft_wrap=True))
+    run_phase3(config_from(Phase3Config, options), terminal())
 
 
 def _phase4(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.phases.config import Phase4Config
     from keybed.experiments.phases.phase4 import run_phase4
 
-    run_phase4(config_from(Phase4Config, options), Console(soft_wrap=True))
+    run_phase4(config_from(Phase4Config, options), terminal())
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.phases.compare import run_compare
     from keybed.experiments.phases.config import CompareConfig
 
-    run_compare(config_from(CompareConfig, options), Console(soft_wrap=True))
+    run_compare(config_from(CompareConfig, options), terminal())
 
 
 def _window_check(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.phases.config import WindowCheckConfig
     from keybed.experiments.phases.window_check import run_window_check
 
-    run_window_check(config_from(WindowCheckConfig, options), Console(soft_wrap=True))
+    run_window_check(config_from(WindowCheckConfig, options), terminal())
 
 
 def _fill_report(parser: argparse.ArgumentParser) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from keybed.store.command import command
 from keybed.store.counted import counted
@@ -21,11 +22,13 @@ from keybed.store.read.store import Store
 def describe_store(store: Store, console: Console) -> None:
     """Print the recipe, the rows, the arrays, the curves with their units and sources, and every other parameter."""
     recipe = store.recipe
-    console.print(f"[bold]{store.path}[/]  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}")
+    made = f"  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}"
+    console.print(Text.assemble((str(store.path), "bold"), made))
     for spec in recipe.encoders:
         if spec.random_weights:
             console.print(
-                f"[bold red]RANDOM WEIGHTS: {spec.name} holds features of seeded random weights, not of a trained encoder[/]"
+                f"RANDOM WEIGHTS: {spec.name} holds features of seeded random weights, not of a trained encoder",
+                style="bold red",
             )
     segments, audio, degradation = recipe.segments, recipe.audio, recipe.degradation
     console.print(
@@ -38,7 +41,7 @@ def describe_store(store: Store, console: Console) -> None:
     _print_encoders(store, console)
     _print_curves(degradation, console)
     _print_parameters(degradation, console)
-    console.print("[bold]audio[/]")
+    console.print("audio", style="bold")
     for line in _flat(audio):
         console.print("  " + line, markup=False)
 
@@ -86,7 +89,7 @@ def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:
     for axis in LEVELS:
         curve = degradation["curves"][axis]
         table.add_row(axis, *(f"{level:.3g}" for level in curve["levels"]), f"{curve['unit']} ({curve['source']})")
-    console.print("[bold]score → level[/]")
+    console.print("score → level", style="bold")
     console.print(table)
 
 
@@ -94,7 +97,7 @@ def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
     """Print every number with its meaning, which is taken from the code; without meanings where another version made the store."""
     from keybed.extract.degrade.parameters import CODE_VERSION, explain
 
-    console.print("[bold]every other parameter of the degradation[/]")
+    console.print("every other parameter of the degradation", style="bold")
     made_by = degradation.get("code_version")
     words = explain() if made_by == CODE_VERSION else {}
     if not words:

@@ -9,6 +9,7 @@ from typing import Any
 
 from keybed.experiments.cli.arguments import add_paths, given_paths
 from keybed.experiments.cli.command_parser import add_command
+from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
 
 
@@ -58,8 +59,6 @@ def _fill_derive(parser: argparse.ArgumentParser) -> None:
 
 
 def _status(options: argparse.Namespace) -> None:
-    from rich.console import Console
-
     from keybed.experiments.cli.status_view import render, watch
     from keybed.store.check.status import status
     from keybed.store.read.store import open_store
@@ -69,7 +68,7 @@ def _status(options: argparse.Namespace) -> None:
         with suppress(KeyboardInterrupt):  # the way to end it
             watch(store)
     else:
-        Console(soft_wrap=True, highlight=False).print(render(status(store)))
+        terminal(highlight=False).print(render(status(store)))
 
 
 def _verify(options: argparse.Namespace) -> int:
@@ -94,8 +93,6 @@ def _verify(options: argparse.Namespace) -> int:
 def _info(options: argparse.Namespace) -> None:
     import json
 
-    from rich.console import Console
-
     from keybed.experiments.cli.store_info import describe_store
     from keybed.store.read.store import open_store
 
@@ -103,7 +100,7 @@ def _info(options: argparse.Namespace) -> None:
     if options.json:
         print(json.dumps(store.recipe.to_json(), indent=1, ensure_ascii=False))
     else:
-        describe_store(store, Console(soft_wrap=True, highlight=False))
+        describe_store(store, terminal(highlight=False))
 
 
 def _derive(options: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 
 from rich.console import Console
+from rich.text import Text
 
 from keybed.experiments.phases.config import DemoConfig, Phase2Config
 from keybed.experiments.phases.phase2 import run_phase2
@@ -78,7 +79,7 @@ def run_demo(config: DemoConfig, console: Console) -> int:
     html = run_phase2(Phase2Config(store=store, out=run, audio="logmel", midi="expressive"), console)
     console.rule()
     console.print(f"the whole demo: {time.monotonic() - began:.0f} s", highlight=False)
-    console.print(f"open [bold]{html.resolve()}[/]", highlight=False)
+    console.print(Text.assemble("open ", (str(html.resolve()), "bold")), highlight=False)
     console.print(
         "next: make demo MAESTRO=/path/to/maestro-v3.0.0, or read how to plan a store of your own in README.md",
         highlight=False,

@@ -106,7 +106,7 @@ def _plan(rows: Rows, n_folds: int, console: Console) -> tuple[list[Fold], list[
     try:
         own_split = [split_fold(rows)]
     except TooFewPieces as error:
-        console.print(f"[yellow]{error}[/yellow]")
+        console.print(str(error), style="yellow")
         own_split = []
     if own_split and n_pieces >= MIN_TEST_PIECES:
         return own_split, []

@@ -7,6 +7,7 @@ from pathlib import Path
 from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
@@ -52,12 +53,11 @@ def print_summary(console: Console, results: Phase2Results, gate: Gate, report: 
     console.print(table)
     for encoder in results.store.encoders:
         if encoder.random and encoder.name in (results.pair.audio, results.pair.midi):
-            console.print(
-                f"[bold red]{encoder.name} has random weights: these numbers say nothing about it.[/bold red]"
-            )
+            console.print(f"{encoder.name} has random weights: these numbers say nothing about it.", style="bold red")
     if results.store.audio_source == "recorded":
         console.print(f"Recorded audio. {RECORDED}")
-    console.print(f"[bold {_COLOURS[gate.verdict]}]Phase {gate.phase}: {gate.verdict}[/] {gate.headline}")
+    verdict = (f"Phase {gate.phase}: {gate.verdict}", f"bold {_COLOURS[gate.verdict]}")
+    console.print(Text.assemble(verdict, f" {gate.headline}"))
     for c in gate.criteria:
         if "gain" in c.name and c.required:
             console.print(f"  {c.name}: {c.arithmetic}; asked {c.asked(percent=True)}")
