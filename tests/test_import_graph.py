@@ -49,6 +49,7 @@ ENCODERS = (
     "pooling",
     "blas",
     "self_check",
+    "checkpoint",
     "weights",
     "torch",
     "baselines",

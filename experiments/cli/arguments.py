@@ -63,7 +63,8 @@ def add_paths(parser: argparse.ArgumentParser) -> None:
     from keybed.extract.config import WEIGHTS
 
     for name in WEIGHTS:
-        parser.add_argument(f"--{name}-weights", type=Path, help=f"the weight file of {name} on this machine, likewise")
+        help = f"the planned weights of {name} on this machine: a file, a folder, or the planned id if it is cached"
+        parser.add_argument(f"--{name}-weights", metavar="ID|DIR", help=help)
 
 
 def given_paths(options: argparse.Namespace) -> dict[str, str]:

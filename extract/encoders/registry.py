@@ -6,15 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
+from keybed.extract.encoders import checkpoint
 from keybed.extract.encoders.aria import spec as aria
+from keybed.extract.encoders.aria import tensors as aria_tensors
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
 from keybed.extract.encoders.mert import spec as mert
+from keybed.extract.encoders.mert import tensors as mert_tensors
 from keybed.extract.encoders.midibert import spec as midibert
+from keybed.extract.encoders.midibert import tensors as midibert_tensors
 from keybed.extract.encoders.muq import spec as muq
+from keybed.extract.encoders.muq import tensors as muq_tensors
 from keybed.extract.encoders.self_check import build_checked
 from keybed.store.format.recipe import EncoderSpec
 
@@ -35,6 +41,8 @@ class _Pretrained:
     build: Callable[[EncoderSpec, Path | None], Encoder]
     reference: Callable[[EncoderSpec, Path | None, Clip], Pooled]
     """Features of one clip in float64, for `self_check`."""
+    tensors: ModuleType
+    """Names and shapes of a checkpoint's tensors: `own`, `shapes`, `OPTIONAL`."""
     default_weights: str | None
     n_parameters: Callable[[dict[str, Any]], int]
 
@@ -88,10 +96,16 @@ def _aria_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
 
 
 _REGISTRY: dict[str, _Weightless | _Pretrained] = {
-    "mert": _Pretrained(mert.describe, _build_mert, _mert_reference, mert.DEFAULT_WEIGHTS, mert.n_parameters),
-    "midibert": _Pretrained(midibert.describe, _build_midibert, _midibert_reference, None, midibert.n_parameters),
-    "muq": _Pretrained(muq.describe, _build_muq, _muq_reference, muq.DEFAULT_WEIGHTS, muq.n_parameters),
-    "aria": _Pretrained(aria.describe, _build_aria, _aria_reference, aria.DEFAULT_WEIGHTS, aria.n_parameters),
+    "mert": _Pretrained(
+        mert.describe, _build_mert, _mert_reference, mert_tensors, mert.DEFAULT_WEIGHTS, mert.n_parameters
+    ),
+    "midibert": _Pretrained(
+        midibert.describe, _build_midibert, _midibert_reference, midibert_tensors, None, midibert.n_parameters
+    ),
+    "muq": _Pretrained(muq.describe, _build_muq, _muq_reference, muq_tensors, muq.DEFAULT_WEIGHTS, muq.n_parameters),
+    "aria": _Pretrained(
+        aria.describe, _build_aria, _aria_reference, aria_tensors, aria.DEFAULT_WEIGHTS, aria.n_parameters
+    ),
     "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
     "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
@@ -161,6 +175,34 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
         )
     file = None if checkpoint_path is None else Path(checkpoint_path)
     return build_checked(spec, partial(entry.build, spec, file), partial(entry.reference, spec, file))
+
+
+def check_checkpoint(spec: EncoderSpec, checkpoint_path: str) -> str:
+    """Compare a checkpoint's tensors with the architecture and look for NaN; return what was looked at, in words.
+
+    safetensors are read without torch, other files where torch is installed. Raises WeightsRefused.
+    """
+    entry, file = _entry(spec.name), Path(checkpoint_path)
+    assert isinstance(entry, _Pretrained)
+    architecture, tensors = spec.preprocessing["architecture"], entry.tensors
+    if checkpoint.is_safetensors(file):
+        entries = tensors.own(checkpoint.safetensors_entries(spec.name, file))
+        checkpoint.compare_tensors(spec.name, file, tensors.shapes(architecture, entries), entries, tensors.OPTIONAL)
+        checkpoint.check_entries(spec.name, entries)
+        n_tensors = len(entries)
+    else:
+        try:
+            from keybed.extract.encoders.torch import device
+        except ModuleNotFoundError:
+            return (
+                f"{spec.name}: {file.name} was not looked into, because torch is not installed here; `keybed extract` "
+                f"looks into it before its first row"
+            )
+        state = tensors.own(device.read_tensors(spec.name, file))
+        checkpoint.compare_tensors(spec.name, file, tensors.shapes(architecture, state), state, tensors.OPTIONAL)
+        device.check_numbers(spec.name, file, state)
+        n_tensors = len(state)
+    return f"{spec.name}: {file.name} has the {n_tensors} tensors of its architecture, and no NaN"
 
 
 def n_parameters(spec: EncoderSpec) -> int:

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import struct
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from keybed.extract.encoders import checkpoint
 from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
 from keybed.store.command import shell_line
 from keybed.store.counted import counted
 
+_SUFFIXES = (".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".json")
 RANDOM = "random"
 RANDOM_VERSION = 1
 """Raised whenever the same seed would give other random weights."""
@@ -53,25 +54,65 @@ def resolve(
     Raises WeightsUnreachable where there is no checkpoint, WeightsRefused where the file is damaged.
     """
     local = Path(where).expanduser()
+    plain = [pattern for pattern in patterns if "*" not in pattern]
+    # Before a pattern such as *.safetensors, which would find the parts.
+    first_glob = next((i for i, pattern in enumerate(patterns) if "*" in pattern), len(patterns))
+    indexes = [pattern + checkpoint.INDEX for pattern in plain]
+    patterns = [*patterns[:first_glob], *indexes, *patterns[first_glob:]]
     if local.exists():
         source, resolved_revision, folder = "local", "", local if local.is_dir() else local.parent
         file = _checkpoint_in(name, folder, patterns) if local.is_dir() else local
-    elif where.count("/") == 1 and not where.startswith((".", "/", "~")):
-        folder = _snapshot(name, where, revision, (*patterns, *config_names))
+    elif _is_hub_id(where):
+        parts = [f"{Path(pattern).stem}-*{Path(pattern).suffix}" for pattern in plain]
+        folder = _snapshot(name, where, revision, (*patterns, *parts, *config_names))
         source, resolved_revision = where, folder.name
         file = _checkpoint_in(name, folder, patterns)
     else:
         raise WeightsUnreachable(
-            f"{name}: there is no folder or file {where}, and it is no hub id (owner/repository); "
+            f"{name}: there is no folder or file {where}, and it is not read as a hub id (owner/repository); "
             f'give a folder with the checkpoint, a hub id, or the word "random" for seeded random weights'
         )
-    check_whole(name, file)
-    return Weights(source, resolved_revision, sha256_of(file), file.resolve()), folder.resolve()
+    checkpoint.check_whole(name, file)
+    # Not resolved: in the hub's cache a checkpoint is a link to a blob, and its configuration lies beside the link.
+    return Weights(source, resolved_revision, checkpoint.sha256_of(name, file), file.absolute()), folder
+
+
+def on_this_machine(name: str, where: str, source: str, revision: str) -> str:
+    """Where an encoder's planned weights lie: the path given, or the cached snapshot of the hub id that was planned.
+
+    Never asks the hub. source, revision: of the plan. Raises WeightsUnreachable.
+    """
+    if Path(where).expanduser().exists():
+        return where
+    if where != source:
+        raise WeightsUnreachable(f"{name}: there is no folder or file {where}; give the planned weights, from {source}")
+    import huggingface_hub
+
+    try:
+        return huggingface_hub.snapshot_download(source, revision=revision, local_files_only=True)
+    except Exception as error:
+        raise WeightsUnreachable(
+            f"{name}: this machine's cache does not hold {source} at {revision}; give the folder of the planned weights"
+        ) from error
+
+
+def _is_hub_id(where: str) -> bool:
+    """Whether a path that does not exist can be meant as owner/repository, and not as a file that is missing."""
+    owner, _, repository = where.partition("/")
+    as_path = where.startswith((".", "/", "~")) or Path(where).suffix in _SUFFIXES or Path(owner).exists()
+    return bool(owner and repository) and "/" not in repository and not as_path
 
 
 def _checkpoint_in(name: str, folder: Path, patterns: Sequence[str]) -> Path:
+    try:
+        files = sorted(folder.iterdir())
+    except OSError as error:
+        raise WeightsUnreachable(
+            f"{name}: {folder} cannot be read ({error.strerror}); give a folder that can"
+        ) from error
     for pattern in patterns:
-        matches = sorted(folder.glob(pattern))
+        # Not `glob`, which passes over a link whose file is gone.
+        matches = [file for file in files if fnmatchcase(file.name, pattern)]
         if len(matches) > 1:
             raise WeightsRefused(
                 f"{name}: {folder} holds {counted(len(matches), 'file')} {pattern} ({', '.join(f.name for f in matches)}); "
@@ -108,44 +149,13 @@ def _first_line(error: Exception) -> str:
     return ": ".join([type(error).__name__, *str(error).strip().splitlines()[:1]])
 
 
-def check_whole(name: str, file: Path) -> None:
-    """Raise WeightsRefused where a checkpoint is truncated: its zip has no directory, or its tensors end too early."""
-    size = file.stat().st_size
-    with file.open("rb") as opened:
-        head = opened.read(8)
-        if file.suffix == ".safetensors":
-            length = struct.unpack("<Q", head)[0] if len(head) == 8 else size
-            header = _json_or_empty(opened.read(length)) if length < size else {}
-            end = max((t["data_offsets"][1] for k, t in header.items() if k != "__metadata__"), default=-1)
-            whole = end >= 0 and size == 8 + length + end
-        else:
-            # torch.save writes a zip since 1.6; before that, a bare pickle, whose end only its reader can know.
-            whole = zipfile.is_zipfile(file) if head.startswith(b"PK") else head.startswith(b"\x80")
-    if not whole:
-        raise WeightsRefused(
-            f"{name}: {file} ({size:,} bytes) is cut short or is no checkpoint; remove it and download it again"
-        )
-
-
-def _json_or_empty(data: bytes) -> dict[str, Any]:
-    try:
-        content = json.loads(data)
-    except ValueError:
-        return {}
-    return content if isinstance(content, dict) else {}
-
-
-def sha256_of(file: Path) -> str:
-    """SHA-256 of a file, in hexadecimal."""
-    with file.open("rb") as opened:
-        return hashlib.file_digest(opened, "sha256").hexdigest()
-
-
 def read_json(name: str, file: Path) -> dict[str, Any]:
     """Read a JSON file beside a checkpoint. Raises WeightsRefused where it is absent or not a JSON object."""
     if not file.is_file():
         raise WeightsRefused(f"{name}: {file.parent} has no {file.name}; fetch the whole folder, not only the weights")
-    content = _json_or_empty(file.read_bytes())
+    data = file.read_bytes()
+    checkpoint.check_no_pointer(name, file, data)
+    content = checkpoint.json_or_empty(data)
     if not content:
         raise WeightsRefused(f"{name}: {file} is not a JSON object")
     return content

@@ -15,9 +15,10 @@ from keybed.extract.audio import render
 from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
-from keybed.extract.encoders import PRETRAINED, describe
+from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
+from keybed.extract.planning.measured_precision import planned_clips, precision_lines
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
@@ -42,6 +43,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config, progress)
     specs, machine_paths = _encoders(config)
+    remarks = [check_checkpoint(spec, machine_paths[f"weights/{spec.name}"]) for spec in specs if _on_disk(spec)]
     audio = _describe_audio(config)
     machine_paths["maestro"] = str(row_plan.corpus.folder.absolute())
     if config.audio == "rendered":
@@ -65,7 +67,13 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         )
         update_machine_paths(stores.open(config.store), machine_paths)
         progress("making the store", 1, 1)
-    return _report(config, row_plan, specs, parsed, costs, created=True)
+        clips = planned_clips(config, row_plan, planned["level_drawn"], parsed, Path(folder))
+        remarks += precision_lines(specs, machine_paths, clips)
+    return _report(config, row_plan, specs, parsed, costs, created=True, weights_remarks=tuple(remarks))
+
+
+def _on_disk(spec: EncoderSpec) -> bool:
+    return spec.source not in ("none", "random")
 
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
@@ -174,6 +182,7 @@ def _report(
     costs: Estimate,
     *,
     created: bool,
+    weights_remarks: tuple[str, ...] = (),
     disk_space_problem: str | None = None,
 ) -> PlanReport:
     recordings = row_plan.corpus.recordings
@@ -195,6 +204,7 @@ def _report(
         ),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
         slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
+        weights_remarks=weights_remarks,
         estimate=costs,
         disk_space_problem=disk_space_problem,
     )

@@ -32,6 +32,8 @@ class PlanReport:
     random_weights: tuple[str, ...]
     slow_arithmetic: tuple[str, ...]
     """Pretrained encoders that will compute in float32."""
+    weights_remarks: tuple[str, ...]
+    """What was seen in each checkpoint, and the measured errors of bfloat16."""
     estimate: Estimate
     disk_space_problem: str | None = None
     """Message of a dry run about a disk that is too small; `plan` raises it as NoDiskSpace."""
@@ -55,8 +57,10 @@ class PlanReport:
         if self.slow_arithmetic:
             lines.append(
                 f"arithmetic: float32 for {', '.join(self.slow_arithmetic)}; `--dtype bfloat16` is faster on GPUs since Ampere "
-                "and on processors with avx512_bf16 or AMX, at an error of about 1 % of a row's features (2 % of muq's frames)"
+                "and on processors with avx512_bf16 or AMX, at an error of about 1 % of a row's features (2 % of muq's frames); "
+                "`keybed plan` measures it where it is asked for"
             )
+        lines += self.weights_remarks
         if self.random_weights:
             lines.append(
                 f"RANDOM WEIGHTS: {', '.join(self.random_weights)} have seeded random weights; their features describe no music"

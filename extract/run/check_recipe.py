@@ -10,6 +10,7 @@ from typing import Any
 from keybed.extract import degrade, encoders
 from keybed.extract.audio import recorded, render
 from keybed.extract.encoders.base import Encoder
+from keybed.extract.encoders.weights import on_this_machine
 from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.run.row_maker import RenderConfig
 from keybed.store import Store
@@ -75,21 +76,23 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
 def planned_encoders(recipe: Recipe, paths: Mapping[str, str]) -> list[Encoder]:
     """Build the recipe's encoders from the weights on this machine.
 
-    paths: where "weights/<encoder>" lies. Raises NotAsPlanned where the weights or the code differ from the recipe.
+    paths: where "weights/<encoder>" lies: whatever `plan` takes, found without the hub. Raises NotAsPlanned where the weights or the code differ from the recipe.
     """
     built = []
     for spec in recipe.encoders:
-        checkpoint_path = _path(paths, f"weights/{spec.name}") if spec.source not in ("none", "random") else None
-        _check_encoder(spec, checkpoint_path)
-        built.append(encoders.build(spec, checkpoint_path))
+        where = None
+        if spec.source not in ("none", "random"):
+            given = _path(paths, f"weights/{spec.name}")
+            where = on_this_machine(spec.name, given, spec.source, spec.revision)
+        built.append(encoders.build(spec, _check_encoder(spec, where)))
     return built
 
 
-def _check_encoder(spec: EncoderSpec, checkpoint_path: str | None) -> None:
-    weights = checkpoint_path
+def _check_encoder(spec: EncoderSpec, weights: str | None) -> str | None:
+    """Compare the spec with this machine's code and weights; return the checkpoint's path."""
     if spec.source == "random":
         weights = f"random:{spec.revision}" if spec.revision else "random"
-    present, _ = encoders.describe(
+    present, checkpoint_path = encoders.describe(
         spec.name,
         weights=weights,
         n_bins=spec.n_bins,
@@ -105,6 +108,7 @@ def _check_encoder(spec: EncoderSpec, checkpoint_path: str | None) -> None:
         {**asdict(present), **planned_source},
         f"give the planned weights with {path_option(f'weights/{spec.name}')} PATH, or plan another store",
     )
+    return checkpoint_path
 
 
 def _path(paths: Mapping[str, str], name: str) -> str:

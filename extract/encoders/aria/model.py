@@ -16,9 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.aria import tokens
+from keybed.extract.encoders.aria import tensors, tokens
 from keybed.extract.encoders.aria.spec import LAYER_NORM_EPS, NAME, RANDOM_SEED, ROTARY_BASE
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
+from keybed.extract.encoders.checkpoint import compare_tensors
 from keybed.extract.encoders.errors import WeightsRefused
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.rotary import rotate, rotation_rates, turns
@@ -121,11 +122,6 @@ class Layer(nn.Module):
         return x_BxLxD + self.ff_down_proj(gated)
 
 
-_UNUSED = ("lm_head.weight",)
-"""The base model's head, which predicts the next token."""
-_HEAD = "emb_head.weight"
-
-
 def load_aria(spec: EncoderSpec, file: Path | None) -> AriaStates:
     """The model with the tensors of a base or embedding checkpoint, or with random weights where file is None.
 
@@ -134,25 +130,13 @@ def load_aria(spec: EncoderSpec, file: Path | None) -> AriaStates:
     with torch.device("meta"):
         model = AriaStates(spec.preprocessing["architecture"])
     wanted = model.state_dict()
-    state = device.draw(wanted, RANDOM_SEED) if file is None else _own_tensors(spec, file)
-    head = state.pop(_HEAD, None)
-    device.compare_tensors(NAME, file or "random", wanted, state)
+    state = device.draw(wanted, RANDOM_SEED) if file is None else device.own_tensors(spec, file, tensors.own)
+    head = state.pop(tensors.HEAD, None)
+    compare_tensors(NAME, file or "random", wanted, state)
     if head is not None:
         if head.ndim != 2 or head.shape[1] != spec.width:
-            raise WeightsRefused(f"{NAME}: {file} has {_HEAD} {tuple(head.shape)}, not (…, {spec.width})")
+            raise WeightsRefused(f"{NAME}: {file} has {tensors.HEAD} {tuple(head.shape)}, not (…, {spec.width})")
         model.emb_head = nn.Linear(spec.width, len(head), bias=False, device="meta")
-        state[_HEAD] = head
+        state[tensors.HEAD] = head
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
     return model.eval().requires_grad_(False)
-
-
-def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    state: dict[str, Tensor] = {}
-    for name, tensor in device.read_checkpoint(spec, file).items():
-        if not isinstance(tensor, Tensor):
-            raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoints are")
-        # Checkpoints of the authors' training script have torch.compile's prefix.
-        name = name.removeprefix("_orig_mod.").removeprefix("model.")
-        if name not in _UNUSED:
-            state[name] = tensor
-    return state

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
-from keybed.extract.encoders.errors import WeightsRefused
+from keybed.extract.encoders.checkpoint import compare_tensors
+from keybed.extract.encoders.mert import tensors
 from keybed.extract.encoders.mert.convolutions import (
     CPU_POSITION_BLOCK,
     GPU_POSITION_BLOCK,
@@ -128,29 +129,19 @@ def load_hubert(spec: EncoderSpec, file: Path | None) -> nn.Module:
     wanted = model.state_dict()
     if file is None:
         state = device.draw(wanted, RANDOM_SEED)
-        norm = f"{_POSITION}.parametrizations.weight."
-        state[norm + "original0"] = state[norm + "original1"].norm(dim=(0, 1), keepdim=True)
+        state[tensors.NORM] = _norm_per_tap(state[tensors.DIRECTION])
     else:
-        state = _modern_names(spec, file)
-        device.compare_tensors(NAME, file, wanted, state)
+        state = device.own_tensors(spec, file, tensors.own)
+        compare_tensors(NAME, file, tensors.shapes(spec.preprocessing["architecture"], state), state)
+        if tensors.FOLDED in state:
+            state[tensors.DIRECTION] = state.pop(tensors.FOLDED).float()
+            state[tensors.NORM] = _norm_per_tap(state[tensors.DIRECTION])
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
     return model.requires_grad_(False)
 
 
-_POSITION = "encoder.pos_conv_embed.conv"
-
-
-def _modern_names(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    checkpoint = device.read_checkpoint(spec, file)
-    if not all(isinstance(value, Tensor) for value in checkpoint.values()):
-        raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoints are")
-    state: dict[str, Any] = {name.removeprefix("hubert."): tensor for name, tensor in checkpoint.items()}
-    # SpecAugment uses this vector in training only.
-    state.pop("masked_spec_embed", None)
-    for legacy, modern in (("weight_g", "original0"), ("weight_v", "original1")):
-        if f"{_POSITION}.{legacy}" in state:
-            state[f"{_POSITION}.parametrizations.weight.{modern}"] = state.pop(f"{_POSITION}.{legacy}")
-    return state
+def _norm_per_tap(weight_OxCxK: Tensor) -> Tensor:
+    return weight_OxCxK.norm(dim=(0, 1), keepdim=True)
 
 
 class MertStates(nn.Module):

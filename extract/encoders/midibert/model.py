@@ -18,14 +18,15 @@ from torch import Tensor, nn
 
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
-from keybed.extract.encoders.errors import EncoderError, WeightsRefused
-from keybed.extract.encoders.midibert import cp_tokens
+from keybed.extract.encoders.checkpoint import compare_tensors
+from keybed.extract.encoders.errors import EncoderError
+from keybed.extract.encoders.midibert import cp_tokens, tensors
 from keybed.extract.encoders.midibert.spec import NAME, RANDOM_SEED
+from keybed.extract.encoders.midibert.tensors import EMBEDDING_SIZE
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.sequences import SequenceBatches, TokenSequence, pool_sequences
 from keybed.store.format.recipe import EncoderSpec
 
-EMBEDDING_SIZE = 256
 BUCKETS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
 """Sequences are padded to the next of these lengths."""
 CPU_BATCH_TOKENS, GPU_BATCH_TOKENS = 512, 4096
@@ -157,38 +158,7 @@ def load_midibert(spec: EncoderSpec, file: Path | None) -> MidiBertStates:
     with torch.device("meta"):
         model = MidiBertStates(spec.preprocessing["architecture"])
     wanted = model.state_dict()
-    state = device.draw(wanted, RANDOM_SEED) if file is None else _model_tensors(spec, file)
-    device.compare_tensors(NAME, file or "random", wanted, state)
+    state = device.draw(wanted, RANDOM_SEED) if file is None else device.own_tensors(spec, file, tensors.own)
+    compare_tensors(NAME, file or "random", wanted, state)
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, assign=True)
     return model.requires_grad_(False)
-
-
-_UNUSED = (
-    "bert.embeddings.word_embeddings.weight",
-    "bert.embeddings.position_embeddings.weight",
-    "bert.embeddings.position_ids",
-    "bert.pooler.dense.weight",
-    "bert.pooler.dense.bias",
-)
-"""Tensors of every checkpoint of the authors that the model does not use: it passes its own embeddings to BertModel."""
-_HEADS = ("classifier.", "attention.ws1.", "attention.ws2.", "mask_lm.")
-"""Heads that fine-tuning and pre-training add to the model."""
-
-
-def _model_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    checkpoint = device.read_checkpoint(spec, file)
-    inner = checkpoint.get("state_dict", checkpoint)
-    if not isinstance(inner, dict) or not all(isinstance(tensor, Tensor) for tensor in inner.values()):
-        raise WeightsRefused(
-            f'{NAME}: {file} holds no "state_dict" of tensors as the authors\' checkpoints do; '
-            f"it has {', '.join(sorted(map(str, checkpoint))[:8])}"
-        )
-    state = {name.removeprefix("module."): tensor for name, tensor in inner.items()}
-    prefix = "midibert."
-    if any(name.startswith(prefix) for name in state):
-        state = {
-            name.removeprefix(prefix): tensor
-            for name, tensor in state.items()
-            if name.startswith(prefix) or not name.startswith(_HEADS)
-        }
-    return {name: tensor for name, tensor in state.items() if name not in _UNUSED}

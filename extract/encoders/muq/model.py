@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
-from keybed.extract.encoders.errors import WeightsRefused
+from keybed.extract.encoders.checkpoint import compare_tensors
+from keybed.extract.encoders.muq import tensors
 from keybed.extract.encoders.muq.layers import Conformer, Convolutions
 from keybed.extract.encoders.muq.spec import NAME, RANDOM_SEED, frame_hop_s, n_frames
 from keybed.extract.encoders.muq.spectrogram import LogMel
@@ -69,12 +70,6 @@ class MuqStates(nn.Module):
         yield from self.conformer(state_BxTxD.to(self.conformer.layer_norm.weight.dtype))
 
 
-_UNUSED = ("cls_token", "linear.", "rvq.", "conformer.pos_conv_embed.")
-"""Tensors of a checkpoint that the states do not need. The authors' code builds the positional convolution and never
-calls it."""
-_RATES = "conformer.embed_positions.inv_freq"
-
-
 def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
     """The model with the tensors of a checkpoint, or with random weights where file is None; batch norms are folded.
 
@@ -84,11 +79,11 @@ def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
     with torch.device("meta"):
         model = MuqStates(architecture)
     wanted = {name: tensor for name, tensor in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    state = device.draw(wanted, RANDOM_SEED) if file is None else _own_tensors(spec, file)
-    if file is None or _RATES not in state:
+    state = device.draw(wanted, RANDOM_SEED) if file is None else device.own_tensors(spec, file, tensors.own)
+    if file is None or tensors.RATES not in state:
         head_width = architecture["hidden_size"] // architecture["num_attention_heads"]
-        state[_RATES] = rotation_rates(head_width, architecture["rotary_embedding_base"])
-    device.compare_tensors(NAME, file or "random", wanted, state)
+        state[tensors.RATES] = rotation_rates(head_width, architecture["rotary_embedding_base"])
+    compare_tensors(NAME, file or "random", wanted, state)
     # Not strict, because the counters of the batch norms are left out; compare_tensors has checked the rest.
     model.load_state_dict({name: tensor.float() for name, tensor in state.items()}, strict=False, assign=True)
     model.eval().requires_grad_(False)
@@ -96,15 +91,3 @@ def load_muq(spec: EncoderSpec, file: Path | None) -> MuqStates:
     model.conformer.fold_batch_norms()
     model.log_mel = LogMel(architecture)
     return model
-
-
-def _own_tensors(spec: EncoderSpec, file: Path) -> dict[str, Tensor]:
-    found = device.read_checkpoint(spec, file)
-    state: dict[str, Tensor] = {}
-    for name, tensor in found.items():
-        if not isinstance(tensor, Tensor):
-            raise WeightsRefused(f"{NAME}: {file} is not a plain dictionary of tensors as the hub's checkpoint is")
-        name = name.removeprefix("model.")
-        if not name.startswith(_UNUSED) and not name.endswith("num_batches_tracked"):
-            state[name] = tensor
-    return state

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+import pickle
 import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from keybed.extract.encoders import blas, weights
+from keybed.extract.encoders import blas, checkpoint
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.store.format.recipe import EncoderSpec
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+_WEIGHT_TYPES = (torch.float32, torch.float16, torch.bfloat16, torch.float64)
+_AROUND = ("state_dict", "model_state_dict", "model")
+"""Keys under which training scripts save a model's tensors."""
 _NUMPY_NUMBERS: list[Any] = [
     *((np.float64(0).__reduce__()[0], f"numpy.{core}.multiarray.scalar") for core in ("core", "_core")),
     np.dtype,
@@ -51,59 +56,80 @@ def fast_bfloat16() -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def read_checkpoint(spec: EncoderSpec, file: Path) -> dict[str, object]:
-    """Read the tensors of a .safetensors file, or the content of a torch.save file (memory-mapped where it is a zip).
+def own_tensors(
+    spec: EncoderSpec, file: Path, own: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]
+) -> dict[str, Tensor]:
+    """A model's tensors out of the planned checkpoint, by the names that `own` gives them.
 
-    Raises WeightsRefused where the file is gone, is damaged, or differs from the planned one.
+    Raises WeightsRefused where the file is gone, damaged or not the planned one, and for tensors that are no
+    floating-point numbers, or hold NaN or infinities.
     """
-    if not file.is_file():
-        raise WeightsRefused(
-            f"{spec.name}: the checkpoint {file} is gone; put it back, or correct its path in the store's places.json"
-        )
-    sha256 = weights.sha256_of(file)
+    sha256 = checkpoint.sha256_of(spec.name, file)
     if sha256 != spec.weights_sha256:
         raise WeightsRefused(
             f"{spec.name}: {file} has sha256 {sha256[:12]}…, the store was planned with {spec.weights_sha256[:12]}…; "
             f"put the planned file back, or plan another store"
         )
+    state = own(read_tensors(spec.name, file))
+    check_numbers(spec.name, file, state)
+    return state
+
+
+def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
+    """Every tensor of a checkpoint, memory-mapped where the file allows it; a dictionary around them is opened.
+
+    Raises WeightsRefused for files that cannot be read, and for other content than tensors.
+    """
+    found: dict[str, Tensor] = {}
+    for part in checkpoint.parts_of(name, file):
+        loaded = _load(name, part)
+        content = loaded if isinstance(loaded, dict) else {}
+        for key in _AROUND:
+            if isinstance(content.get(key), dict):
+                content = content[key]
+                break
+        if not content or not all(isinstance(tensor, Tensor) for tensor in content.values()):
+            holds = (
+                ", ".join(sorted(map(str, loaded))[:8]) if isinstance(loaded, dict) else f"a {type(loaded).__name__}"
+            )
+            raise WeightsRefused(
+                f'{name}: {part} holds no "state_dict" of tensors, and is no plain dictionary of tensors; it has {holds}'
+            )
+        found |= {str(key): tensor for key, tensor in content.items()}
+    return found
+
+
+def _load(name: str, file: Path) -> object:
     try:
-        if file.suffix == ".safetensors":
+        if checkpoint.is_safetensors(file):
             from safetensors.torch import load_file
 
-            return dict(load_file(file))
+            return load_file(file)
         with file.open("rb") as opened:
             zipped = opened.read(2) == b"PK"
         with torch.serialization.safe_globals(_NUMPY_NUMBERS):
-            loaded: dict[str, object] = torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
-    except Exception as error:  # torch.load raises a dozen kinds, from RuntimeError to UnpicklingError
+            return torch.load(file, map_location="cpu", weights_only=True, mmap=zipped)
+    except pickle.UnpicklingError as error:
+        # torch's own message explains how to switch this check off; it is never repeated.
+        named = re.search(r"GLOBAL ([\w.]+)", str(error))
+        what = f"the Python object {named[1]}" if named else "something else than tensors, or is damaged"
         raise WeightsRefused(
-            f"{spec.name}: {file} cannot be read as a checkpoint ({error}); download it again"
-        ) from error
-    return loaded
+            f"{name}: {file} cannot be read as a checkpoint: it holds {what}. Only tensors and numbers are read, because "
+            f"anything else in a pickle can run code: download the file again, or save its tensors as safetensors"
+        ) from None
+    except Exception as error:  # torch.load raises a dozen kinds
+        lines = str(error).strip().splitlines()
+        reason = lines[0] if lines and "weights_only" not in lines[0] else type(error).__name__
+        raise WeightsRefused(f"{name}: {file} cannot be read as a checkpoint ({reason}); download it again") from None
 
 
-def compare_tensors(name: str, file: Path | str, wanted: dict[str, Tensor], given: dict[str, Tensor]) -> None:
-    """Raise WeightsRefused with the names of tensors that are missing, unexpected or of another shape."""
-    missing = sorted(set(wanted) - set(given))
-    unexpected = sorted(set(given) - set(wanted))
-    shapes = [
-        f"{key} {tuple(given[key].shape)} for {tuple(wanted[key].shape)}"
-        for key in sorted(set(wanted) & set(given))
-        if wanted[key].shape != given[key].shape
-    ]
-    if missing or unexpected or shapes:
-        raise WeightsRefused(
-            f"{name}: {file} is a checkpoint of another architecture: "
-            f"{len(missing)} tensors missing{_some(missing)}, {len(unexpected)} unexpected{_some(unexpected)}, "
-            f"{len(shapes)} of another shape{_some(shapes)}"
-        )
-
-
-def _some(names: list[str]) -> str:
-    if not names:
-        return ""
-    more = f" and {len(names) - 8} more" if len(names) > 8 else ""
-    return f" ({', '.join(names[:8])}{more})"
+def check_numbers(name: str, file: Path, state: Mapping[str, Tensor]) -> None:
+    """Raise WeightsRefused for tensors that are no floating-point numbers, or that hold NaN or infinities."""
+    for key, tensor in state.items():
+        if tensor.dtype not in _WEIGHT_TYPES:
+            raise WeightsRefused(checkpoint.wrong_type(name, file, key, str(tensor.dtype).removeprefix("torch.")))
+        if not torch.isfinite(tensor).all():
+            raise WeightsRefused(checkpoint.not_finite(name, file, key))
 
 
 def draw(wanted: dict[str, Tensor], seed: int) -> dict[str, Tensor]:
