@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +13,16 @@ import pytest
 
 from keybed import store as stores
 from keybed.experiments.data.features import Features
-from keybed.experiments.data.folds import split_fold
+from keybed.experiments.data.fold_data import FoldData
+from keybed.experiments.data.folds import out_of_fold, split_fold
 from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment, alignment_measures, diagnostics
-from keybed.heads.align import AlignConfig
+from keybed.heads import align
+from keybed.heads.align import AlignConfig, AlignResult
+from keybed.heads.errors import CheckpointMismatch, FileDamaged
 from keybed.heads.fit_config import FitConfig
+from keybed.heads.normalisation import measure
 from keybed.store.errors import NoDiskSpace
 
 
@@ -108,3 +113,41 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(NoDiskSpace, match="no disk space left"):
         alignment.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)
+
+
+def test_projections_of_another_fold_or_another_setting_are_not_taken_up(
+    make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another fold's projections have seen this fold's test rows."""
+    store = stores.open(make_store(6, 3))
+    features = Features(store, View("ear", "eye"), store.rows())
+    folds = out_of_fold(features.rows, 3, seed=0)
+    config = AlignConfig(hidden=6, width=4, fit=FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
+
+    def drawn(data: FoldData, config: AlignConfig, *, store: str, progress: object) -> AlignResult:
+        normalisation = measure(data.train(0), batch_rows=16, max_rows=None)
+        layer = {"hidden": (10, 6), "bend": (6, 4)}
+        one = {name: {"kernel": np.ones((1, *shape)), "bias": np.ones((1, shape[1]))} for name, shape in layer.items()}
+        one["line"] = {"kernel": np.ones((1, 10, 4))}
+        params = {"audio": one, "midi": one, "log_temperature": np.zeros(1), "bias": np.zeros(1)}
+        return AlignResult(config, params, normalisation, [], [0], store)
+
+    monkeypatch.setattr(align, "fit_projection", drawn)
+
+    def fit(number: int, config: AlignConfig = config) -> AlignResult:
+        return alignment.fit_projections(features, folds[number], config, store.fingerprint, tmp_path, None)
+
+    first, second = (fit(n) for n in (0, 1))
+    monkeypatch.setattr(align, "fit_projection", None)  # a second start trains nothing
+    assert fit(0).normalisation.score_mean_K == pytest.approx(first.normalisation.score_mean_K)
+    with pytest.raises(CheckpointMismatch, match="with another configuration; delete it or give another --out"):
+        fit(0, replace(config, temperature=0.1))
+    paths = [alignment.projection_path(tmp_path, fold) for fold in folds[:2]]
+    whole = paths[0].read_bytes()
+    paths[0].write_bytes(paths[1].read_bytes())
+    with pytest.raises(CheckpointMismatch, match=r"projection-fold-1-of-3\.npz: was trained on .*other rows"):
+        fit(0)
+    paths[0].write_bytes(whole[:-100])
+    with pytest.raises(FileDamaged, match=r"projection-fold-1-of-3\.npz is damaged.*delete it and run the phase"):
+        fit(0)
+    assert second.store == store.fingerprint
