@@ -11,6 +11,7 @@ from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval, finite
 from keybed.experiments.listening.against_experts import ExpertCorrelation
 from keybed.experiments.listening.power import n_to_decide
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 SMALLEST_R = 0.5
@@ -36,6 +37,10 @@ def advise(correlation: ExpertCorrelation) -> Advice:
     if finite(r.value) is None or finite(r.low) is None:
         return Advice("undecided", "no interval: too few clips, or ratings or labels do not vary", float("inf"))
     n = n_to_decide(r.value, SMALLEST_R)
+    if correlation.n < FEWEST_CLIPS:
+        return Advice(
+            "undecided", f"{counted(correlation.n, 'rated clip')}, {FEWEST_CLIPS} are needed", max(n, FEWEST_CLIPS)
+        )
     if r.low > SMALLEST_R:
         return Advice("transfers", f"r is at least {r.low:.2f}", n)
     if r.high < SMALLEST_R:

@@ -59,10 +59,10 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     gate = phase5_gate(analysis.labels, rests_on, overrides)
     write_gate(out, gate)
     write_ingest_page(plain(results), gate, out / "report.html")
-    told = (
+    verdict = (
         f"not yet. {gate.criteria[0].arithmetic}" if gate.verdict == "UNDEFINED" else f"{gate.verdict}. {gate.headline}"
     )
-    console.print(f"Phase 5: {told}", highlight=False)
+    console.print(f"Phase 5: {verdict}", highlight=False)
     for name in DIMENSIONS:
         of_dimension = results["dimensions"][name]
         console.print(

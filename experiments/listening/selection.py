@@ -74,7 +74,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     }
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
-    for line in _told(config, facts):
+    for line in _summary(config, facts):
         console.print(line, highlight=False)
     console.print(
         f"Read {config.out / 'design.html'}, then run: {command('phase5', 'serve', config.out)}",
@@ -83,7 +83,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     return config.out
 
 
-def _told(config: SelectConfig, facts: Mapping[str, Any]) -> list[str]:
+def _summary(config: SelectConfig, facts: Mapping[str, Any]) -> list[str]:
     """What was drawn, in words."""
     drawn = (
         f"{counted(config.n, 'clip')} of {counted(facts['n_pieces'], 'piece')}, {counted(config.anchors, 'practice clip')}, "

@@ -115,9 +115,9 @@ def test_advice_follows_the_interval() -> None:
     from keybed.experiments.evaluation.intervals import Interval
     from keybed.experiments.listening.against_experts import ExpertCorrelation
 
-    def agreement(value, low, high, ceiling=0.9):
+    def agreement(value, low, high, ceiling=0.9, n=100):
         r = Interval(value, low, high)
-        return ExpertCorrelation(r, r, r, r, ceiling, ceiling**2, 100)
+        return ExpertCorrelation(r, r, r, r, ceiling, ceiling**2, n)
 
     assert advise(agreement(0.7, 0.6, 0.8)).word == "transfers"
     assert advise(agreement(0.2, 0.1, 0.3)).word == "needs full annotation"
@@ -125,6 +125,8 @@ def test_advice_follows_the_interval() -> None:
     assert open_case.word == "undecided"
     assert open_case.n_to_decide == 189  # (1.96 / (atanh 0.6 − atanh 0.5))² + 3
     assert "more raters" in advise(agreement(0.2, 0.1, 0.3, ceiling=0.5)).reason
+    assert advise(agreement(0.9, 0.8, 0.95, n=29)).word == "undecided"
+    assert advise(agreement(0.9, 0.8, 0.95, n=30)).word == "transfers"
     passing = {d: agreement(0.6, 0.5, 0.7) for d in DIMENSIONS}
     failing = {d: agreement(0.4, 0.3, 0.5) for d in DIMENSIONS}
     mixed = {d: (passing if i < 2 else failing)[d] for i, d in enumerate(DIMENSIONS)}
