@@ -32,7 +32,10 @@ class Advice:
 
 
 def advise(correlation: ExpertCorrelation) -> Advice:
-    """Transfers where the whole interval of r lies above 0.5; full annotation where it lies below; else undecided."""
+    """Transfers where the whole interval of r lies above 0.5; full annotation where it lies below; else undecided.
+
+    With fewer than FEWEST_CLIPS rated clips it is undecided as well.
+    """
     r = correlation.r
     if finite(r.value) is None or finite(r.low) is None:
         return Advice("undecided", "no interval: too few clips, or ratings or labels do not vary", float("inf"))

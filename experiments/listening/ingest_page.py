@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.experiments.evaluation.gates import Gate
+from keybed.experiments.listening.gate import FEWEST_CLIPS
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import (
     Banner,
@@ -75,7 +76,7 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
 
 _ADVICE_WORDS = (
     "r is the correlation of synthetic labels with the raters' mean. Transfers: its whole interval lies above 0.5. Needs full "
-    "annotation: the whole interval lies below. Else undecided; n to decide is the number of clips that would decide it if r "
+    f"annotation: the whole interval lies below. Else, and with fewer than {FEWEST_CLIPS} rated clips, undecided; n to decide is the number of clips that would decide it if r "
     "stays as it is. Specific r is the partial correlation given the other six labels.",
     "True r is r divided by the square root of the raters' reliability: the r expected with an unlimited number of raters. "
     "The ceiling is the largest r that the noise of these raters allows.",

@@ -23,6 +23,7 @@ from keybed.extract.encoders.self_check import percent, relative_errors
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.planning.row_plan import RowPlan
 from keybed.extract.regular_files import find_file
+from keybed.store.counted import counted
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import Status
 
@@ -58,7 +59,7 @@ def _line(spec: EncoderSpec, checkpoint_path: str, rows: list[Clip]) -> str:
     layers, frames = relative_errors(rough, exact)
     return (
         f"{spec.name} in bfloat16 is {percent(layers)} (layers) and {percent(frames)} (frames) off float32, "
-        f"measured on {len(rows)} rows of this plan"
+        f"measured on {counted(len(rows), 'row')} of this plan"
     )
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from keybed.store.command import command
+from keybed.store.counted import counted
 from keybed.store.disk.blosc_shards import DirectArray
 from keybed.store.disk.derived_files import (
     DerivedFiles,
@@ -74,7 +75,7 @@ class Reader:
                 self._direct[path] = DirectArray.of(array, self.layout.array(path)) if array.shards else None
                 by_row = array.metadata.dimension_names[0] == "row"
                 if by_row and array.shape[0] != self.shards.n_rows:
-                    raise ValueError(f"{array.shape[0]} rows, the recipe has {self.shards.n_rows}")
+                    raise ValueError(f"{counted(array.shape[0], 'row')}, the recipe has {self.shards.n_rows}")
             except UNREADABLE as error:
                 raise self._damaged(path, "zarr.json", error) from error
             self._arrays[path] = array
