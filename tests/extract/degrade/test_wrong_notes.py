@@ -95,7 +95,9 @@ def test_notes_outside_the_window_stay_as_they_are() -> None:
 def test_whatever_is_played_stays_playable(p: Performance, rate: float, seed: int) -> None:
     errors = make(p, rate, seed)
     assert list(problems(errors.performance)) == []
-    assert 0.0 <= errors.rate <= rate + 0.05
+    # The last error may overshoot by its own weight, at most 1: 0.05 per note where a window is scored (20 notes and more).
+    struck = int(((p.onset_s >= 0) & (p.onset_s < WINDOW_S)).sum())
+    assert 0.0 <= errors.rate <= rate + max(0.05, 1.0 / max(struck, 1))
 
 
 def test_a_real_window_of_median_density_realises_its_level(shared_data: Path) -> None:
