@@ -130,12 +130,14 @@ class Subject:
 
 
 @pytest.fixture
-def quick(monkeypatch) -> None:
+def quick(monkeypatch):
     """Spare the threads that zarr-python hands each call to, and the wait for the disk: half of the time, no result."""
-    own = threading.local()
+    own, loops = threading.local(), []
 
     def at_once(coroutine, loop) -> Future:
-        own.loop = getattr(own, "loop", None) or asyncio.new_event_loop()
+        if not hasattr(own, "loop"):
+            own.loop = asyncio.new_event_loop()
+            loops.append(own.loop)
         done: Future = Future()
         try:
             done.set_result(own.loop.run_until_complete(coroutine))
@@ -158,6 +160,9 @@ def quick(monkeypatch) -> None:
         return made[key]
 
     monkeypatch.setattr(restore, "metadata_files", metadata_files)
+    yield
+    for loop in loops:
+        loop.close()
 
 
 def cases(names: list[str], number: int, seed: int) -> list[tuple[str, str, int]]:

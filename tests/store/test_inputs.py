@@ -37,7 +37,7 @@ def as_version_0_1(root):
 )
 def test_two_committed_files_that_were_exchanged_are_refused(tmp_path, synthetic, array, old):
     """Of equal length, so that the length says nothing: the numbers of another shard would be read in silence."""
-    synthetic = type(synthetic)(n_rows=128, failed=(5,))
+    synthetic = type(synthetic)(n_rows=64, failed=(5,))
     opened = synthetic.fill(synthetic.create(tmp_path / "S"))
     if old:
         as_version_0_1(opened.path)
