@@ -1,1 +1,1 @@
-"""Audits of the labels: `label_correlations` between dimensions, `loudness_and_tier` for loudness as a shortcut."""
+"""Audits: `label_correlations` between dimensions, `loudness_and_tier` for loudness as a shortcut, `fingerprints` of the degradation."""

@@ -1,0 +1,105 @@
+"""The detector of fingerprints: what its statistics find on constructed rows, and what it finds on rows as they are made."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keybed.experiments.audits.fingerprint_statistics import fingerprint_statistics
+from keybed.experiments.audits.fingerprints import (
+    Config,
+    NotEnoughRows,
+    as_exported,
+    detect,
+    measure,
+)
+from keybed.experiments.audits.musical_controls import musical_controls
+from keybed.extract.music.performance import Performance
+from tests.extract.examples import WINDOW_S
+
+
+def played(n: int = 120, seed: int = 0) -> Performance:
+    """Notes and pedal at random times on no grid."""
+    rng = np.random.default_rng(seed)
+    onset = np.sort(rng.uniform(0, WINDOW_S, n))
+    pedal_s = np.cumsum(rng.normal(0.0195, 0.001, 400))
+    return Performance(
+        onset,
+        onset + rng.lognormal(-2, 0.5, n),
+        rng.integers(30, 100, n).astype(np.int16),
+        rng.integers(40, 90, n).astype(np.int16),
+        pedal_s,
+        np.clip(64 + 60 * np.sin(pedal_s * 3), 0, 127).astype(np.int16),
+    )
+
+
+def test_there_are_at_least_forty_statistics_and_all_are_finite() -> None:
+    for p in (played(), played(3), Performance.empty(), as_exported(played())):
+        found = fingerprint_statistics(p, WINDOW_S)
+        assert len(found) >= 40
+        assert np.isfinite(list(found.values())).all()
+        assert np.isfinite(list(musical_controls(p, WINDOW_S).values())).all()
+    assert list(fingerprint_statistics(played(), WINDOW_S)) == list(
+        fingerprint_statistics(Performance.empty(), WINDOW_S)
+    )
+
+
+@pytest.mark.parametrize("ticks_hz", [768, 960, 1000, 1024])
+def test_times_on_a_grid_of_any_phase_are_found(ticks_hz: int) -> None:
+    p = played(400)
+    name = f"onset on {ticks_hz} Hz"
+    on_grid = replace(p, onset_s=np.round(p.onset_s * ticks_hz) / ticks_hz + 0.000123)
+    assert fingerprint_statistics(on_grid, WINDOW_S)[name] == pytest.approx(1.0, abs=1e-6)
+    assert fingerprint_statistics(p, WINDOW_S)[name] < 3 / np.sqrt(400)
+
+
+def test_traces_of_the_first_version_are_found() -> None:
+    p = played()
+    plain = fingerprint_statistics(p, WINDOW_S)
+    length = p.offset_s - p.onset_s
+    length[::12] = 0.02
+    twenty = fingerprint_statistics(replace(p, offset_s=p.onset_s + length), WINDOW_S)
+    assert plain["lengths of 20 ms"] < 0.02 < 0.08 < twenty["lengths of 20 ms"]
+    never = replace(p, pedal_value=np.maximum(p.pedal_value, 64 + p.pedal_value // 8).astype(np.int16))
+    assert (
+        plain["pedal values 64 to 71"] < 0.12 < 0.4 < fingerprint_statistics(never, WINDOW_S)["pedal values 64 to 71"]
+    )
+    copied = replace(p, onset_s=np.sort(np.repeat(p.onset_s[::2], 2) + np.tile([0.0, 0.005], 60)), offset_s=p.offset_s)
+    copied = replace(copied, offset_s=copied.onset_s + np.repeat(length[::2], 2))
+    assert (
+        plain["lengths repeated exactly"]
+        < 0.05
+        < 0.4
+        < fingerprint_statistics(copied, WINDOW_S)["lengths repeated exactly"]
+    )
+
+
+def test_an_exported_row_keeps_its_notes_to_half_a_tick() -> None:
+    p = played()
+    q = as_exported(p)
+    assert q.n_notes == pytest.approx(p.n_notes, abs=3)
+    assert np.allclose(q.onset_s * 960, np.round(q.onset_s * 960), atol=1e-6)
+
+
+def test_too_few_rows_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(NotEnoughRows, match="no MIDI files"):
+        measure(Config(tmp_path))
+
+
+def test_degraded_rows_are_hardly_told_by_their_traces(shared_data: Path) -> None:
+    """A small version of the audit: 99.9 % for version 1; the statistics of velocity still know of flattened dynamics."""
+    config = Config(shared_data / "maestro-mini", rows=320, folds=4)
+    made, exported = measure(config)
+    for table in (made, exported):
+        without_velocity = [i for i, name in enumerate(table.names) if "velocit" not in name]
+        chosen = replace(
+            table,
+            names=tuple(table.names[i] for i in without_velocity),
+            fingerprint_NxF=table.fingerprint_NxF[:, without_velocity],
+        )
+        found = detect(chosen, config, axes=())
+        assert max(found.auc.values()) < 0.75
+        assert all(abs(auc - 0.5) < 0.13 for _, auc in found.single_auc)
