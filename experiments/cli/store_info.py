@@ -21,6 +21,8 @@ from keybed.store.read.store import Store
 
 def describe_store(store: Store, console: Console) -> None:
     """Print the recipe, the rows, the arrays, the curves with their units and sources, and every other parameter."""
+    from keybed.extract.degrade.parameters import traces_of
+
     recipe = store.recipe
     made = f"  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}"
     console.print(Text.assemble((str(store.path), "bold"), made))
@@ -35,6 +37,8 @@ def describe_store(store: Store, console: Console) -> None:
         f"{counted(segments['n_segments'], 'segment')} of {segments['window_s']:g} s (hop {segments['hop_s']:g} s), {counted(recipe.n_rows, 'row')}; "
         f"profile {degradation['profile']}, seed {degradation['seed']}, audio {audio['source']}"
     )
+    if traces := traces_of(degradation.get("code_version")):
+        console.print(f"[bold red]{traces}[/]")
     if "audible" in audio:
         console.print(f"what can be heard: {audio['audible']}")
     _print_rows(store, console)

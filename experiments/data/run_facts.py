@@ -34,6 +34,8 @@ class StoreFacts:
     window_s: float | None
     encoders: tuple[EncoderFacts, ...]
     status: dict[str, int]
+    degradation_version: int = 1
+    """Of the code that degraded the rows; runs before version 2 do not name it."""
 
     @property
     def tiered(self) -> bool:
@@ -94,6 +96,7 @@ def store_facts(store: Store) -> StoreFacts:
             EncoderFacts(e.name, e.modality, e.source, e.random_weights, e.revision) for e in store.recipe.encoders
         ),
         status={Status(int(code)).name: int((status == code).sum()) for code in np.unique(status)},
+        degradation_version=int(store.recipe.degradation.get("code_version", 1)),
     )
 
 

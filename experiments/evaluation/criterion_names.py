@@ -25,5 +25,5 @@ LITERAL_TECHNICAL, LITERAL_INTERPRETIVE = "literal: technical r", "literal: inte
 
 
 def ordering(pair: str) -> str:
-    """The criterion of a key of `ordering.ordering`, e.g. "pristine>poor, tone alike"."""
+    """The criterion of a key of `ordering.ordering`, e.g. "pristine>poor, tone equal"."""
     return pair.replace(">", " over ")

@@ -74,11 +74,9 @@ def wins(quality_SxN: NDArray[np.floating], pairs: Pairs) -> NDArray[np.float64]
     return np.where(difference > 0, 1.0, np.where(difference == 0, 0.5, 0.0))
 
 
-def lowest_tone_quintile(pairs: Pairs, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Of the chosen pairs those whose tone scores differ least (up to the 20th percentile, ties included)."""
-    if not chosen.any():
-        return chosen
-    return chosen & (pairs.tone_difference <= np.quantile(pairs.tone_difference[chosen], 0.2))
+def tone_equal(pairs: Pairs, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Of the chosen pairs those whose tone scores are equal: the same tone level, or none in both."""
+    return chosen & (pairs.tone_difference == 0)
 
 
 def _ratio_of_sums(
@@ -106,9 +104,10 @@ def _ratio_of_sums(
 
 
 def ordering(predictions: Predictions, name: str) -> dict[str, Interval]:
-    """Ordering accuracy of one model's overall prediction: each tier pair, and the two gated ones where tone helps least.
+    """Ordering accuracy of one model's overall prediction: each tier pair, and two of them where tone is no help.
 
-    Keys: "pristine>poor" …, and "pristine>poor, tone alike", "pristine>moderate, tone alike".
+    Keys: "pristine>poor" …, and "pristine>poor, tone equal", "pristine>moderate, tone equal". Runs before degradation version 2
+    have "…, tone alike" instead: the fifth of the pairs whose tone scores differed least.
     """
     pairs = pairs_within_segments(predictions)
     won = wins(predictions.by_model[name][:, :, OVERALL], pairs)
@@ -117,8 +116,8 @@ def ordering(predictions: Predictions, name: str) -> dict[str, Interval]:
         names.append(f"{TIERS[a]}>{TIERS[b]}")
         groups.append((pairs.tiers == (a, b)).all(1))
     for b in (TIERS.index("poor"), TIERS.index("moderate")):
-        names.append(f"pristine>{TIERS[b]}, tone alike")
-        groups.append(lowest_tone_quintile(pairs, (pairs.tiers == (0, b)).all(1)))
+        names.append(f"pristine>{TIERS[b]}, tone equal")
+        groups.append(tone_equal(pairs, (pairs.tiers == (0, b)).all(1)))
     accuracy = _ratio_of_sums(won, predictions.piece[pairs.better], predictions.pieces, groups)
     return {name: Interval(v.value, max(v.low, 0.0), min(v.high, 1.0)) for name, v in zip(names, accuracy, strict=True)}
 

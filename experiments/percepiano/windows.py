@@ -23,7 +23,7 @@ from keybed.store.format.vocabulary import LEVELS, Status
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
 """A remainder of a performance this short gets no window of its own."""
-CODE_VERSION = 3
+CODE_VERSION = 4
 
 
 @dataclass(frozen=True, eq=False)

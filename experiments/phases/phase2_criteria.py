@@ -16,6 +16,9 @@ from keybed.store.format.vocabulary import COVARIATES
 GAIN_THRESHOLD = 0.10
 USED_THRESHOLD = 0.02
 ORDERING_THRESHOLDS = {"pristine>poor": 0.90, "pristine>moderate": 0.75}
+"""Each holds for all pairs and for those in which tone is equal."""
+GOOD_OVER_MODERATE = ("good>moderate", 0.65)
+"""Both variants are touched, so that "touched or not" does not order them. Not asked of runs that have "tone alike"."""
 SLOPE_THRESHOLD = 0.10
 
 
@@ -46,18 +49,28 @@ def used_criteria(swap: dict[str, Interval]) -> list[Criterion]:
 
 
 def ordering_criteria(accuracy: dict[str, Interval]) -> list[Criterion]:
-    """Pristine over poor and over moderate: all pairs, and the fifth of them whose tone scores differ least."""
-    criteria = []
-    for pair, threshold in ORDERING_THRESHOLDS.items():
-        for key in (pair, f"{pair}, tone alike"):
-            value = accuracy[key]
-            text = (
-                f"{100 * value.value:.1f} % of the pairs of one segment ordered correctly"
-                if np.isfinite(value.value)
-                else "no pairs"
-            )
-            criteria.append(at_least(names.ordering(key), value, threshold, text))
-    return criteria
+    """Pristine over poor and over moderate, for all pairs and where tone is equal, and good over moderate.
+
+    Runs before degradation version 2 have "tone alike" in place of "tone equal" and no criterion for good over moderate.
+    """
+    old = any(key.endswith("tone alike") for key in accuracy)
+    asked = [
+        (key, threshold)
+        for pair, threshold in ORDERING_THRESHOLDS.items()
+        for key in (pair, f"{pair}, tone {'alike' if old else 'equal'}")
+    ]
+    return [
+        _ordered(key, accuracy[key], threshold) for key, threshold in [*asked, *([] if old else [GOOD_OVER_MODERATE])]
+    ]
+
+
+def _ordered(key: str, value: Interval, threshold: float) -> Criterion:
+    text = (
+        f"{100 * value.value:.1f} % of the pairs of one segment ordered correctly"
+        if np.isfinite(value.value)
+        else "no pairs"
+    )
+    return at_least(names.ordering(key), value, threshold, text)
 
 
 def difficulty_criterion(slopes: dict[str, Interval]) -> Criterion:

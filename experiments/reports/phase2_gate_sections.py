@@ -13,10 +13,14 @@ ORDER_KEYS = (
     "pristine>poor",
     "pristine>moderate",
     "pristine>good",
+    "good>moderate",
     "good>poor",
+    "pristine>poor, tone equal",
+    "pristine>moderate, tone equal",
     "pristine>poor, tone alike",
     "pristine>moderate, tone alike",
 )
+"""In the order of the plot; a run has the keys of its version."""
 
 
 def gain(results: Phase2Results, gate: Gate) -> Section:
@@ -58,13 +62,19 @@ def ordering(results: Phase2Results, gate: Gate, heads: list[str]) -> Section:
     criteria = {c.name: c for c in gate.criteria}
     asked = {k: criteria[names.ordering(k)].bound for k in ORDER_KEYS if names.ordering(k) in criteria}
     shown = {n: results.evaluation.ordering[n] for n in heads}
+    keys = tuple(k for k in ORDER_KEYS if all(k in accuracy for accuracy in shown.values()))
+    alike = (
+        "“Tone equal”: the pairs whose tone level is exactly equal, or zero in both."
+        if any(k.endswith("tone equal") for k in keys)
+        else "“Tone alike” (a run before degradation version 2): the fifth of the pairs whose tone scores differ least."
+    )
     return Section(
         "Ordering of two variants of one segment",
         [
             "Share of pairs in which the head scores the better variant higher; ties count half. Orange: the gate’s threshold "
-            "for the best fusion. “Tone alike”: the fifth of the pairs whose tone scores differ least."
+            f"for the best fusion. {alike}"
         ],
-        [plots.ordering(shown, ORDER_KEYS, asked, "ordering accuracy by tier pair")],
+        [plots.ordering(shown, keys, asked, "ordering accuracy by tier pair")],
     )
 
 

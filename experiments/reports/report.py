@@ -19,6 +19,7 @@ from keybed.experiments.reports import phase2_page, phase3_page, phase4_page, wi
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
 from keybed.experiments.reports.results import RunResults, read_any_results
+from keybed.extract.degrade.parameters import traces_of
 from keybed.store.counted import counted
 
 TITLES = {
@@ -107,6 +108,8 @@ def banners(results: RunResults) -> list[Banner]:
                 True,
             )
         )
+    if traces := traces_of(store.degradation_version):
+        warnings.append(Banner(f"{traces[0].upper()}{traces[1:]}.", "Old degradation."))
     warnings.append(sound_banner(store.audio_source))
     lost = {name: n for name, n in store.status.items() if name != "OK"}
     if lost:

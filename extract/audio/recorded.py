@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,7 +59,7 @@ class Recorder:
     """Reads windows of recordings. Opens the file anew for each window and reads only the window."""
 
     def render(self, variant: Variant, window_s: float, path: str | Path, start_s: float) -> RenderedRow:
-        """The window's waveform with the variant's noise. A problem with the file becomes the row's status."""
+        """The window's waveform with the variant's noise, without the floor that renderings get: it has its own. A problem with the file becomes the row's status."""
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
             return silent_row(variant, n)
@@ -73,7 +74,7 @@ class Recorder:
         if not np.isfinite(sound).all():
             reason = f"{Path(path).name}: samples that are not finite"
             return silent_row(variant.failed(Status.NOT_FINITE, reason), n)
-        return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+        return normalised_row(variant, add_noise(sound, lead, replace(variant.noise, floor=None), SAMPLE_RATE_HZ))
 
 
 class AudioUnreadable(KeybedError):

@@ -6,14 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
-from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture, drawn_by_note, released_in_time
+from keybed.extract.degrade.ticks import TICK_S, on_ticks
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
-SHORTEST_S = 0.02
-"""No note is shortened below this length in seconds; shorter ones keep their length."""
-KEY_RETURN_S = 0.01
-"""A lengthened note ends at least this long before its key is struck again; a smaller gap stays as it was."""
 NOTE_TO_NOTE_CORRELATION = 0.3
 """Correlation of the log length changes of neighbouring notes (an autoregressive process of order 1)."""
 _PASSES = 6
@@ -26,9 +23,12 @@ def vary_lengths(
     log_sd: float,
     counted: NDArray[np.bool_],
     rng: np.random.Generator,
+    texture: Texture = USUAL_TEXTURE,
 ) -> tuple[NDArray[np.float64], float]:
     """Multiply note lengths by log-normal factors.
 
+    A length below the shortest that the recording has itself is reflected at it (in log length), each note at another one; a
+    lengthened note ends before its key is struck again, by a key return of the recording's own.
     Returns the new offsets (n,) and the realised level: the sd of the log length change over the `counted` notes (n,).
     """
     if log_sd == 0.0 or counted.sum() < 2:
@@ -38,12 +38,13 @@ def vary_lengths(
     draw -= draw[counted].mean()
     draw /= draw[counted].std()
     length = offset_s - onset_s
-    shortest = np.minimum(length, SHORTEST_S)
-    longest = _longest_duration(onset_s, offset_s, pitch)
+    shortest = np.minimum(length, drawn_by_note(texture.shortest_s, onset_s, pitch))
+    longest = _longest_duration(onset_s, offset_s, pitch, texture)
     scale = log_sd
     for _ in range(_PASSES):
-        stretched = on_ticks(length * np.exp(np.clip(scale * draw, -3.0, 3.0)))
-        new_length = np.clip(stretched, shortest, longest)
+        stretched = length * np.exp(np.clip(scale * draw, -3.0, 3.0))
+        stretched = np.where(stretched < shortest, shortest**2 / stretched, stretched)
+        new_length = np.maximum(on_ticks(np.minimum(stretched, longest)), TICK_S)
         realised = float(np.log(new_length / length)[counted].std())
         if realised <= 0.0 or abs(realised - log_sd) < 1e-3 * log_sd:
             break
@@ -52,15 +53,10 @@ def vary_lengths(
 
 
 def _longest_duration(
-    onset_s: NDArray[np.float64], offset_s: NDArray[np.float64], pitch: NDArray[np.int16]
+    onset_s: NDArray[np.float64], offset_s: NDArray[np.float64], pitch: NDArray[np.int16], texture: Texture
 ) -> NDArray[np.float64]:
     """How long each note may last before its key is struck again; never less than its present length."""
-    order = np.lexsort((onset_s, pitch))
-    until = np.full(onset_s.size, np.inf)
-    same = pitch[order][1:] == pitch[order][:-1]
-    until[:-1][same] = onset_s[order][1:][same] - KEY_RETURN_S
-    end_s = np.empty(onset_s.size)
-    end_s[order] = until
+    end_s = released_in_time(onset_s, np.full(onset_s.size, np.inf), pitch, texture)
     return np.asarray(np.maximum(end_s, offset_s) - onset_s)
 
 

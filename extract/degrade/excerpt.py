@@ -1,4 +1,4 @@
-"""One window cut out of a recording, in window time, with what the degradation axes need."""
+"""One window cut out of a recording, in window time and dithered, with what the degradation axes need."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.degrade.dither import dithered
 from keybed.extract.degrade.labels import valid_dimensions
+from keybed.extract.degrade.row_key import RowKey
+from keybed.extract.degrade.texture import Texture, texture_of
 from keybed.extract.music.beats import CONTEXT_S, Beats, track_beats
 from keybed.extract.music.difficulty import covariates
 from keybed.extract.music.loudness_trend import loudness_trend
@@ -44,15 +47,16 @@ class PreparedRecording:
     trend: NDArray[np.float64]
     silent_s: NDArray[np.float64]
     """When each note (n,) stops sounding: its release, or the next pedal lift after it."""
-    _cut: dict[tuple[float, float], Excerpt] = field(default_factory=dict, repr=False)
+    texture: Texture
+    _cut: dict[tuple[float, float, int], Excerpt] = field(default_factory=dict, repr=False)
 
-    def excerpt(self, start_s: float, window_s: float) -> Excerpt:
-        """The window [start_s, start_s + window_s)."""
-        key = (start_s, window_s)
+    def excerpt(self, start_s: float, window_s: float, segment: RowKey) -> Excerpt:
+        """The window [start_s, start_s + window_s). segment: key of the dither that its variants share (tier −1)."""
+        key = (start_s, window_s, segment.number("dither"))
         if key not in self._cut:
             while len(self._cut) >= 4:
                 self._cut.pop(next(iter(self._cut)))
-            self._cut[key] = _cut_out(self, start_s, window_s)
+            self._cut[key] = _cut_out(self, start_s, window_s, segment.generator("dither"))
         return self._cut[key]
 
 
@@ -62,10 +66,11 @@ def prepare(performance: Performance) -> PreparedRecording:
     up_s = np.concatenate([p.pedal_s[p.pedal_value < SUSTAIN_ON], [np.inf]])
     held = pedal_at(p.pedal_s, p.pedal_value, p.offset_s) >= SUSTAIN_ON
     lift_s = up_s[np.searchsorted(up_s, p.offset_s, side="right").clip(max=up_s.size - 1)]
-    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), np.where(held, lift_s, p.offset_s))
+    silent_s = np.where(held, lift_s, p.offset_s)
+    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), silent_s, texture_of(p))
 
 
-def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float) -> Excerpt:
+def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float, rng: np.random.Generator) -> Excerpt:
     p = prepared.performance
     begin, end = np.searchsorted(p.onset_s, [start_s - CONTEXT_S, start_s + window_s + CONTEXT_S])
     beats = track_beats(p.onset_s[begin:end] - start_s, p.velocity[begin:end], window_s)
@@ -83,10 +88,11 @@ def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float) -> Ex
         pedal_value=np.concatenate([in_force, p.pedal_value[pedal]]),
     )
     trend = prepared.trend[kept]
+    moved, order = dithered(cut, prepared.texture, rng, window_s=window_s, fixed_pedal=1)
     inside = (cut.onset_s >= 0) & (cut.onset_s < window_s)
     return Excerpt(
-        performance=cut,
-        trend=trend,
+        performance=moved,
+        trend=trend[order],
         beats=beats,
         valid=valid_dimensions(cut, trend, tempo_sure=beats.sure, window_s=window_s),
         difficulty=covariates(cut, beats, window_s),

@@ -11,10 +11,13 @@ from typing import Any
 from keybed.extract.degrade import (
     articulation,
     curves,
+    dither,
     draw,
     excerpt,
     labels,
     pedal,
+    pedal_runs,
+    texture,
     ticks,
     timing,
     tone,
@@ -25,8 +28,19 @@ from keybed.extract.degrade import row_key as keys
 from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
-CODE_VERSION = 1
+CODE_VERSION = 2
 """Raise it whenever equal parameters would give other notes or labels."""
+TRACES = {
+    1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
+    "pedal values of 64 and a little, stretched pedal events, no noise floor)",
+}
+"""What is known of older versions: version → how its degraded rows can be told from pristine ones without any music."""
+
+
+def traces_of(version: int | None) -> str:
+    """A warning on the version of the degradation that made a store; empty where no trace is known."""
+    return f"degradation version {version}: {TRACES[version]}" if version in TRACES else ""
+
 
 _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "draw": (draw, ("profiles", "own_tier_probability")),
@@ -74,9 +88,14 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
             "slip_weights",
             "inner_voice_weight",
             "leap_weight",
-            "graze_length_s",
+            "insertion_loudness",
+            "insertion_lengths",
             "asynchrony_s",
+            "smear_s",
+            "left_over",
             "stutter_min_length_s",
+            "stutter_place",
+            "stutter_loudness",
             "chord_s",
         ),
     ),
@@ -89,11 +108,29 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
             "interval_exponent",
             "interval_reference_s",
             "interval_factors",
-            "restrike_s",
         ),
     ),
-    "articulation": (articulation, ("shortest_s", "key_return_s", "note_to_note_correlation")),
+    "articulation": (articulation, ("note_to_note_correlation",)),
     "pedal": (pedal, ("full_shift_s", "longest_shift_s", "smallest_depth", "kinds", "kind_weights")),
+    "pedal_runs": (pedal_runs, ("least_above", "shallow_share", "fewest_to_fill", "longest_run_s")),
+    "dither": (dither, ("dither_s", "largest_dither", "shortest_s", "least_pedal_step_s")),
+    "texture": (
+        texture,
+        (
+            "return_quantiles",
+            "return_touched_quantile",
+            "least_return_s",
+            "shortest_quantiles",
+            "graze_quantiles",
+            "usual_returns_s",
+            "usual_shortest_s",
+            "usual_grazes_s",
+            "usual_pairs",
+            "fewest",
+            "pedal_period_s",
+            "longest_pedal_period_s",
+        ),
+    ),
     "tone": (
         tone,
         (
@@ -103,6 +140,7 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
             "widest_band_hz",
             "narrowest_band_hz",
             "band_order",
+            "floor_db",
         ),
     ),
     "labels": (

@@ -1,7 +1,8 @@
 """Pedal: some pedal changes come too late, too early, or do not clear the sound.
 
 A pedal change is a lift (the value falls below 64) and the press that follows it. The synthesiser knows only on (64 or
-more) and off, so half-pedalling is modelled as crossing 64 too early or too late.
+more) and off, so half-pedalling is modelled as crossing 64 too early or too late. Each movement of the pedal keeps its shape and
+moves by whole sampling periods of the recording; a change that never clears keeps its shape and stays above 64.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.degrade.pedal_runs import moved_runs
+from keybed.extract.degrade.texture import PEDAL_PERIOD_S
 from keybed.extract.music.pedal import crossings
-from keybed.extract.music.performance import SUSTAIN_ON
 
 FULL_SHIFT_S = 0.3
 """A change displaced by this many seconds or more counts as 1 spoiled change; less counts in proportion."""
@@ -25,7 +26,7 @@ KINDS = ("late", "early", "late press", "never clears")
 """Late or early lift, late press, or no lift at all."""
 KIND_WEIGHTS = (0.40, 0.20, 0.15, 0.25)
 """Probability that each kind is tried first; where it does not fit between its neighbours, the next kind is tried."""
-_CLEARANCE_S = 0.03
+_CLEARANCE_S = 0.06
 """Least time between a moved crossing and its neighbour."""
 
 
@@ -44,13 +45,23 @@ def spoil_pedal(
     share: float,
     window_s: float,
     rng: np.random.Generator,
+    *,
+    follow_s: NDArray[np.float64] | None = None,
+    period_s: float = PEDAL_PERIOD_S,
 ) -> SpoiledPedal:
-    """Spoil `share` of the pedal changes whose lift lies in [0, window_s): whole changes, and one in part for the rest."""
+    """Spoil `share` of the pedal changes whose lift lies in [0, window_s): whole changes, and one in part for the rest.
+
+    follow_s: where each event (p,) would be if it followed the notes of a changed tempo; the movements follow in whole periods.
+    period_s: sampling period of the recording's pedal.
+    """
     index, press = crossings(pedal_value)
-    crossing_s = pedal_s[index]
+    follow = np.zeros(index.size)
+    if follow_s is not None:
+        follow = _whole((follow_s - pedal_s)[index], period_s)
+    crossing_s = pedal_s[index] + follow
     changes = np.flatnonzero(~press & (crossing_s >= 0) & (crossing_s < window_s))
     n = changes.size
-    if share == 0.0 or n == 0:
+    if n == 0 or (share == 0.0 and not follow.any()):
         return SpoiledPedal(pedal_s, pedal_value, 0.0, n)
     depths = np.zeros(n)
     whole = min(int(share * n), n)
@@ -64,30 +75,34 @@ def spoil_pedal(
     never = np.zeros(n, bool)
     for change, depth in enumerate(depths):
         if depth > 0:
-            never[change] = _displace(moved, changes[change], depth, rng)
-    value = pedal_value.copy()
-    for change in changes[never]:
-        until = index[change + 1] if change + 1 < index.size else pedal_s.size
-        dip = slice(index[change], until)
-        value[dip] = np.maximum(value[dip], SUSTAIN_ON + value[dip] // 8)
+            never[change] = _displace(moved, changes[change], depth, period_s, rng)
     displaced = np.abs(moved - crossing_s)
     following = np.minimum(changes + 1, crossing_s.size - 1)
     shift = np.maximum(displaced[changes], np.where(following > changes, displaced[following], 0.0))
     done = np.where(never, 1.0, np.minimum(shift / FULL_SHIFT_S, 1.0))
-    return SpoiledPedal(_warp(pedal_s, crossing_s, moved), value, float(done.mean()), n)
+    times, values = moved_runs(pedal_s, pedal_value, moved - pedal_s[index], changes[never], period_s, rng)
+    return SpoiledPedal(times, values, float(done.mean()), n)
 
 
-def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.random.Generator) -> bool:
+def _whole(shift_s: NDArray[np.float64], period_s: float) -> NDArray[np.float64]:
+    """Shifts rounded to whole periods."""
+    return np.asarray(np.round(shift_s / period_s) * period_s)
+
+
+def _displace(moved: NDArray[np.float64], lift: int, depth: float, period_s: float, rng: np.random.Generator) -> bool:
     """Displace one change in place, by the first kind of a drawn order that fits. True: the change never clears."""
     shift = depth * FULL_SHIFT_S if depth < 1.0 else rng.uniform(FULL_SHIFT_S, LONGEST_SHIFT_S)
+    periods = shift / period_s
+    shift = float(np.floor(periods + rng.random()) if depth < 1.0 else np.ceil(periods)) * period_s
     before = moved[lift - 1] if lift else -np.inf
     press = moved[lift + 1] if lift + 1 < moved.size else np.inf
     after = moved[lift + 2] if lift + 2 < moved.size else np.inf
     for kind in rng.choice(len(KINDS), len(KINDS), replace=False, p=KIND_WEIGHTS):
         name = KINDS[kind]
         if name == "late":
-            gap = min(press - moved[lift], 0.1)
-            new_press = max(press, moved[lift] + shift + gap)
+            gap = min(press - moved[lift], max(np.round(0.1 / period_s), 1.0) * period_s)
+            later = max(np.ceil((moved[lift] + shift + gap - press) / period_s - 1e-9), 0.0) if press < np.inf else 0.0
+            new_press = press + later * period_s
             if new_press < after - _CLEARANCE_S or np.isinf(press):
                 moved[lift] += shift
                 if not np.isinf(press):
@@ -102,14 +117,3 @@ def _displace(moved: NDArray[np.float64], lift: int, depth: float, rng: np.rando
         elif name == "never clears" and depth == 1.0 and not np.isinf(press):
             return True
     return False
-
-
-def _warp(pedal_s: NDArray[np.float64], old: NDArray[np.float64], new: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Move every pedal event with the crossings around it, so that the pedal curve keeps its shape."""
-    if np.array_equal(old, new):
-        return pedal_s
-    ends = np.array([min(pedal_s[0], old[0], new[0]) - 1.0, max(pedal_s[-1], old[-1], new[-1]) + 1.0])
-    from_s = np.concatenate([ends[:1], old, ends[1:]])
-    to_s = np.concatenate([ends[:1], new, ends[1:]])
-    warped = np.interp(pedal_s, from_s, to_s)
-    return np.asarray(np.where(warped == pedal_s, pedal_s, np.maximum.accumulate(on_ticks(warped))))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 from numpy.typing import NDArray
+from scipy.optimize import isotonic_regression
 from scipy.signal import lfilter
 
-from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture, drawn_by_note
+from keybed.extract.degrade.ticks import TICK_S, on_ticks
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 
 NOTE_TO_NOTE_CORRELATION = 0.5
@@ -19,8 +23,6 @@ INTERVAL_REFERENCE_S = 0.25
 """Inter-onset interval in seconds at which that factor is 1."""
 INTERVAL_FACTORS = (0.5, 2.0)
 """Smallest and largest factor."""
-RESTRIKE_S = 0.03
-"""Least time in seconds between two strokes of one key; strokes that were closer before stay as close."""
 _PASSES = 6
 
 
@@ -31,11 +33,13 @@ def jitter(
     sd_ms: float,
     window_s: float,
     rng: np.random.Generator,
+    texture: Texture = USUAL_TEXTURE,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], float]:
     """Shift whole notes by random times; note lengths stay.
 
     Returns onsets (n,), offsets (n,) and the realised level: the sd in ms of the shifts of the notes in [0, window_s).
-    No note crosses an edge of the window, and the strokes of one key stay in order.
+    No note crosses an edge of the window. A key comes no closer to its next stroke than the recording's own key returns; where
+    it is closer already it stays as close.
     """
     counted = (onset_s >= 0) & (onset_s < window_s)
     if sd_ms == 0.0 or counted.sum() < 2:
@@ -44,9 +48,10 @@ def jitter(
     draw -= draw[counted].mean()
     draw /= draw[counted].std()
     target_s = sd_ms / 1000.0
+    strokes = _Strokes.of(onset_s, offset_s, pitch, texture)
     scale = target_s
     for _ in range(_PASSES):
-        shift = _constrain(draw * scale, onset_s, pitch, window_s)
+        shift = _constrain(draw * scale, onset_s, strokes, window_s)
         realised = float(shift[counted].std())
         if realised <= 0.0 or abs(realised - target_s) < 1e-3 * target_s:
             break
@@ -68,29 +73,40 @@ def _correlated_shifts(onset_s: NDArray[np.float64], rng: np.random.Generator) -
 
 
 def _constrain(
-    shift: NDArray[np.float64], onset_s: NDArray[np.float64], pitch: NDArray[np.int16], window_s: float
+    shift: NDArray[np.float64], onset_s: NDArray[np.float64], strokes: _Strokes, window_s: float
 ) -> NDArray[np.float64]:
-    """Reverse shifts that would cross an edge of the window; limit those that would swap two strokes of one key."""
+    """Reverse shifts that would cross an edge of the window; limit those that would bring two strokes of one key together."""
     before, after = onset_s < 0, onset_s >= window_s
     low = np.where(before, -np.inf, np.where(after, window_s, 0.0)) - onset_s
-    last = np.nextafter(window_s, 0.0)
-    high = np.where(before, np.nextafter(0.0, -1.0), np.where(after, np.inf, last)) - onset_s
+    last = window_s - TICK_S
+    high = np.where(before, -TICK_S, np.where(after, np.inf, last)) - onset_s
     shift = np.where((shift < low) | (shift > high), -shift, shift)
     shift = np.clip(shift, low, high)
-    order = np.lexsort((onset_s, pitch))
-    key, sorted_s = pitch[order], onset_s[order]
-    gap = np.diff(sorted_s)
-    slack = np.maximum(gap - np.minimum(gap, RESTRIKE_S), 0.0)
-    moved = shift[order]
-    tight = np.flatnonzero((key[1:] == key[:-1]) & (moved[1:] < moved[:-1] - slack))
-    while tight.size:
-        for j in tight:
-            moved[j] = moved[j + 1] = 0.5 * (moved[j] + moved[j + 1])
-        worse = (key[1:] == key[:-1]) & (moved[1:] < moved[:-1] - slack - 1e-12)
-        again = np.flatnonzero(worse)
-        if again.size and np.array_equal(again, tight):
-            break
-        tight = again
-    shift = shift.copy()
-    shift[order] = moved
+    for notes, slack_s in strokes.of_keys:
+        # With the slack so far added, shifts that keep the strokes apart never fall: the nearest such are a monotone fit.
+        moved = shift[notes] + slack_s
+        if (np.diff(moved) < 0).any():
+            shift[notes] = isotonic_regression(moved).x - slack_s
     return np.asarray(np.clip(on_ticks(shift), low, high))
+
+
+class _Strokes(NamedTuple):
+    """For each key struck more than once its notes in order and the summed slack in seconds before each."""
+
+    of_keys: tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]
+
+    @classmethod
+    def of(
+        cls,
+        onset_s: NDArray[np.float64],
+        offset_s: NDArray[np.float64],
+        pitch: NDArray[np.int16],
+        texture: Texture,
+    ) -> _Strokes:
+        order = np.lexsort((onset_s, pitch))
+        key = pitch[order]
+        least = drawn_by_note(texture.returns_s, onset_s, pitch)[order][:-1]
+        gap = onset_s[order][1:] - offset_s[order][:-1]
+        slack = np.concatenate([[0.0], np.maximum(gap - least, 0.0)])
+        groups = np.split(np.arange(order.size), np.flatnonzero(key[1:] != key[:-1]) + 1)
+        return cls(tuple((order[g], np.cumsum(slack[g]) - slack[g[0]]) for g in groups if g.size > 1))

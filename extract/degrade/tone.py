@@ -1,4 +1,7 @@
-"""Tone: added noise and, below score 65, a band-pass filter. It stands for recording quality, not for touch."""
+"""Tone: added noise and, below score 65, a band-pass filter. It stands for recording quality, not for touch.
+
+Every rendered row, pristine ones too, also has a faint noise floor, as recordings have; the tone level is measured above it.
+"""
 
 from __future__ import annotations
 
@@ -25,19 +28,39 @@ NARROWEST_BAND_HZ = (250.0, 3_000.0)
 """Pass band at score 50."""
 BAND_ORDER = 2
 """Order of the Butterworth filter."""
+FLOOR_DB = (-65.0, -48.0)
+"""Level of the noise floor of a rendered segment in dB relative to the signal's rms, drawn uniformly between these."""
+
+
+@dataclass(frozen=True)
+class Floor:
+    """Noise that a segment has in all of its variants. ratio: floor rms / signal rms. key: of the random generator."""
+
+    ratio: float
+    slope_db_per_octave: float
+    key: int
 
 
 @dataclass(frozen=True)
 class Noise:
     """Noise to add to a waveform. ratio: noise rms / signal rms, 0 for none. band_hz: pass band, None for no filter.
 
-    key: 128-bit key of the random generator.
+    key: 128-bit key of the random generator. floor: the segment's noise floor; it is no part of the ratio.
     """
 
     ratio: float = 0.0
     slope_db_per_octave: float = 0.0
     band_hz: tuple[float, float] | None = None
     key: int = 0
+    floor: Floor | None = None
+
+
+def plan_floor(key: int) -> Floor:
+    """The noise floor of a segment; its level and its colour are drawn from the generator of `key`."""
+    rng = generator_of(key)
+    level_db = float(rng.uniform(*FLOOR_DB))
+    colour = int(rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE)))
+    return Floor(10 ** (level_db / 20), NOISE_SLOPES_DB_PER_OCTAVE[colour], key)
 
 
 def plan_noise(level: float, key: int) -> Noise:
@@ -74,16 +97,25 @@ def _gain(n: int, slope_db_per_octave: float, sample_rate_hz: int) -> NDArray[np
 def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
     """Filter a waveform, drop its first `lead` samples (before the window), and add the noise. float64.
 
-    noise.ratio holds exactly: rms of the noise over rms of the filtered signal within the window.
+    noise.ratio holds exactly: rms of the noise, without the floor, over rms of the filtered signal within the window.
     """
     if noise.band_hz is not None:
         sos = butter(BAND_ORDER, noise.band_hz, "bandpass", fs=sample_rate_hz, output="sos")
         audio = np.asarray(sosfilt(sos, audio))
     window = audio[lead:]
-    if noise.ratio == 0.0:
+    if noise.ratio == 0.0 and noise.floor is None:
         return window
-    rng = generator_of(noise.key)
-    rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))  # the draw of the colour in `plan_noise`
-    added = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
     rms = np.sqrt(np.mean(window**2))
-    return np.asarray(window + noise.ratio * rms * added)
+    sound = window
+    if noise.floor is not None:
+        rng = generator_of(noise.floor.key)
+        rng.uniform(*FLOOR_DB)  # the draws of level and colour in `plan_floor`
+        rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))
+        hiss = coloured_noise(window.size, noise.floor.slope_db_per_octave, sample_rate_hz, rng)
+        sound = sound + noise.floor.ratio * rms * hiss
+    if noise.ratio > 0.0:
+        rng = generator_of(noise.key)
+        rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))  # the draw of the colour in `plan_noise`
+        added = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
+        sound = sound + noise.ratio * rms * added
+    return np.asarray(sound)

@@ -11,17 +11,21 @@ from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.curves import UNTOUCHED
 from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
 from keybed.extract.degrade.excerpt import Excerpt, PreparedRecording
+from keybed.extract.degrade.finish import finished
 from keybed.extract.degrade.labels import scores
 from keybed.extract.degrade.pedal import spoil_pedal
 from keybed.extract.degrade.row_key import RowKey
 from keybed.extract.degrade.tempo import flatten_tempo
+from keybed.extract.degrade.texture import Texture
 from keybed.extract.degrade.timing import jitter
-from keybed.extract.degrade.tone import Noise, plan_noise
+from keybed.extract.degrade.tone import Noise, plan_floor, plan_noise
 from keybed.extract.degrade.wrong_notes import add_wrong_notes
-from keybed.extract.music.performance import Performance, playable
+from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, TIERS, Status
 
 _PRISTINE = TIERS.index("pristine")
+_SEGMENT = -1
+"""In place of the tier in the key of what all variants of a segment share."""
 ORDER = ("tempo", "expression", "dynamics", "articulation", "timing", "pedal", "notes", "tone")
 """The order in which axes are applied. Each starts from the result of the one before and measures its own change.
 
@@ -83,27 +87,31 @@ def make_variant(
     recording_id: int,
     tier: int,
 ) -> Variant:
-    """Degrade one window to the drawn levels, float32 (8,). A pristine row ignores them and stays untouched.
+    """Degrade one window to the drawn levels, float32 (8,). A pristine row ignores them: it is only dithered.
 
     Equal arguments give equal bytes in any process and any order. A window without notes gets status NO_NOTES.
     """
-    excerpt = prepared.excerpt(start_s, window_s)
+    segment = RowKey(seed, recording_id, start_s, _SEGMENT)
+    excerpt = prepared.excerpt(start_s, window_s, segment)
     if excerpt.n_notes == 0:
         reason = f"no note is struck in the window at {start_s:.2f} s"
         return unlabelled_variant(tier, Status.NO_NOTES, reason, excerpt.performance)
+    floor = plan_floor(segment.number("floor"))
     if tier == _PRISTINE:
-        return _labelled(excerpt, excerpt.performance, tier, UNTOUCHED.copy(), Noise(), False, window_s)
+        p = excerpt.performance
+        untouched = finished(p.onset_s, p.offset_s, p.pitch, p.velocity, p.pedal_s, p.pedal_value, prepared.texture)
+        return _labelled(excerpt, untouched, tier, UNTOUCHED.copy(), Noise(floor=floor), False, window_s)
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
     key = RowKey(seed, recording_id, start_s, tier)
-    performance, level, tempo_applied = degrade(excerpt, drawn, window_s, key)
-    noise = plan_noise(drawn["tone"], key.number("tone"))
+    performance, level, tempo_applied = degrade(excerpt, prepared.texture, drawn, window_s, key)
+    noise = replace(plan_noise(drawn["tone"], key.number("tone")), floor=floor)
     level["tone"] = noise.ratio
     realised = np.array([level[name] for name in LEVELS], np.float32)
     return _labelled(excerpt, performance, tier, realised, noise, tempo_applied, window_s)
 
 
 def degrade(
-    excerpt: Excerpt, drawn: dict[str, float], window_s: float, key: RowKey
+    excerpt: Excerpt, texture: Texture, drawn: dict[str, float], window_s: float, key: RowKey
 ) -> tuple[Performance, dict[str, float], bool]:
     """Apply every axis except tone, in ORDER.
 
@@ -114,9 +122,9 @@ def degrade(
     level: dict[str, float] = {}
 
     time_map, level["tempo"] = flatten_tempo(excerpt.beats, drawn["tempo"], window_s)
-    onset, offset, pedal_s = p.onset_s, p.offset_s, p.pedal_s
+    onset, offset, follow_s = p.onset_s, p.offset_s, None
     if time_map is not None:
-        onset, offset, pedal_s = time_map(onset), time_map(offset), time_map(pedal_s)
+        onset, offset, follow_s = time_map(onset), time_map(offset), time_map(p.pedal_s)
 
     velocity, level["expression"] = flatten_arch(p.velocity, excerpt.trend, drawn["expression"], in_window)
     arch_change = velocity - p.velocity
@@ -130,12 +138,23 @@ def degrade(
         drawn["articulation"],
         audible if audible.sum() > 1 else in_window,
         key.generator("articulation"),
+        texture,
     )
-    onset, offset, level["timing"] = jitter(onset, offset, p.pitch, drawn["timing"], window_s, key.generator("timing"))
-    pedal = spoil_pedal(pedal_s, p.pedal_value, drawn["pedal"], window_s, key.generator("pedal"))
+    onset, offset, level["timing"] = jitter(
+        onset, offset, p.pitch, drawn["timing"], window_s, key.generator("timing"), texture
+    )
+    pedal = spoil_pedal(
+        p.pedal_s,
+        p.pedal_value,
+        drawn["pedal"],
+        window_s,
+        key.generator("pedal"),
+        follow_s=follow_s,
+        period_s=texture.pedal_period_s,
+    )
     level["pedal"] = pedal.share_spoiled
-    cleaned = playable(onset, offset, p.pitch, velocity, pedal.pedal_s, pedal.pedal_value)
-    wrong = add_wrong_notes(cleaned, drawn["notes"], window_s, key.generator("notes"))
+    cleaned = finished(onset, offset, p.pitch, velocity, pedal.pedal_s, pedal.pedal_value, texture)
+    wrong = add_wrong_notes(cleaned, drawn["notes"], window_s, key.generator("notes"), texture)
     level["notes"] = wrong.rate
     return wrong.performance, level, time_map is not None
 

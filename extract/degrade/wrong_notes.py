@@ -2,7 +2,8 @@
 
 The level is the sum of error weights per note. A substitution weighs 1, an omission and a stutter 0.5, an insertion 0.5
 times its velocity over that of the note it was struck with (a graze at half velocity: 0.25). The velocity of the last
-graze is chosen so that the sum meets the target even in a window of few notes.
+graze is chosen so that the sum meets the target even in a window of few notes. Lags, lengths and velocities of wrong notes
+are those of the recording's own notes (`texture`).
 """
 
 from __future__ import annotations
@@ -12,14 +13,16 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.degrade.articulation import KEY_RETURN_S
+from keybed.extract.degrade.finish import finished
+from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture
+from keybed.extract.degrade.ticks import TICK_S, on_ticks
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import clashes, local_key, scale_of
-from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance, playable
+from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH, Performance
 
 INSERTION_WEIGHT, SUBSTITUTION_WEIGHT, OMISSION_WEIGHT, STUTTER_WEIGHT = 0.5, 1.0, 0.5, 0.5
 """Weights of the kinds. That of an insertion is multiplied by its velocity over that of the intended note."""
-GRAZE_LOUDNESS = (0.1, 0.7)
+GRAZE_LOUDNESS = (0.3, 0.7)
 """Least and largest velocity of a graze, relative to the intended note."""
 ONLY_GRAZES_BELOW = 0.0075
 """Levels up to here consist of grazes only."""
@@ -41,12 +44,23 @@ INNER_VOICE_WEIGHT = 1.5
 """Error rate of inner voices relative to outer ones (Repp 1996)."""
 LEAP_WEIGHT = 1.0
 """The error rate after a leap is multiplied by 1 + this * semitones / 12, for leaps up to 24 semitones."""
-GRAZE_LENGTH_S = (0.04, 0.12)
-"""Least and largest length of a graze in seconds."""
+INSERTION_LOUDNESS = (0.7, 1.3)
+"""Least and largest velocity of an insertion that is no graze, relative to the intended note."""
+INSERTION_LENGTHS = (0.4, 2.5)
+"""Least and largest length of such an insertion, relative to the intended note."""
 ASYNCHRONY_S = (-0.01, 0.02)
-"""Onset of a wrong key in seconds after its intended note, drawn uniformly between these."""
-STUTTER_MIN_LENGTH_S = 0.2
-"""Notes at least this long, in seconds, may be struck again in their middle."""
+"""Onset of a wrong key in seconds after its intended note: a lag between notes of one chord of the recording, within these."""
+SMEAR_S = 0.0026
+"""Drawn lags and lengths are smeared evenly over this time in seconds, so that they keep no tick of the file."""
+LEFT_OVER = 0.02
+"""A remaining weight below this is not made."""
+STUTTER_MIN_LENGTH_S = 0.3
+"""Notes at least this long, in seconds, may be struck again near their middle."""
+STUTTER_PLACE = (0.4, 0.6)
+"""Where in its length a note is struck again, drawn uniformly between these."""
+STUTTER_LOUDNESS = (0.75, 1.15)
+"""Velocity of the second stroke relative to the first: a ratio of two notes of one chord of the recording, within these."""
+_TRIES = 12
 
 
 class NoteError(NamedTuple):
@@ -67,18 +81,28 @@ class NoteErrors(NamedTuple):
     errors: tuple[NoteError, ...]
 
 
-def add_wrong_notes(p: Performance, rate: float, window_s: float, rng: np.random.Generator) -> NoteErrors:
+def add_wrong_notes(
+    p: Performance, rate: float, window_s: float, rng: np.random.Generator, texture: Texture = USUAL_TEXTURE
+) -> NoteErrors:
     """Make errors whose weights sum to `rate` times the number of notes struck in [0, window_s). Other notes stay."""
     inside = np.flatnonzero((p.onset_s >= 0) & (p.onset_s < window_s))
     if rate == 0.0 or inside.size == 0:
         return NoteErrors(p, 0.0, ())
-    return _ErrorMaker(p, inside, window_s, rng).make(rate)
+    return _ErrorMaker(p, inside, window_s, rng, texture).make(rate)
 
 
 class _ErrorMaker:
     """The notes of one window while errors are added to them."""
 
-    def __init__(self, p: Performance, inside: NDArray[np.int64], window_s: float, rng: np.random.Generator) -> None:
+    def __init__(
+        self,
+        p: Performance,
+        inside: NDArray[np.int64],
+        window_s: float,
+        rng: np.random.Generator,
+        texture: Texture,
+    ) -> None:
+        self.texture, self.key_return_s = texture, float(texture.returns_s[-1]) + SMEAR_S
         self.p, self.inside, self.window_s, self.rng = p, inside, window_s, rng
         self.onset, self.offset = p.onset_s.tolist(), p.offset_s.tolist()
         self.pitch, self.velocity = p.pitch.tolist(), p.velocity.tolist()
@@ -104,29 +128,51 @@ class _ErrorMaker:
         n = self.inside.size
         target = rate * n
         smallest = INSERTION_WEIGHT * GRAZE_LOUDNESS[0]
-        largest_graze = INSERTION_WEIGHT * GRAZE_LOUDNESS[1]
         for note in self.order:
             left = target - self._weight()
-            if left < smallest:
-                if self.rng.random() < left / smallest:
-                    self._insert(note, smallest)
+            if left < LEFT_OVER:
                 break
-            self._make_one(note, left, largest_graze, rate <= ONLY_GRAZES_BELOW, target)
+            if left < smallest:
+                if not self.errors and self.rng.random() >= left / smallest:
+                    break
+                if self.errors and left < 0.5 * smallest:
+                    break
+                left = smallest
+            self._make_one(note, left, rate <= ONLY_GRAZES_BELOW, target)
         return self._result(n)
 
-    def _make_one(self, note: int, left: float, largest_graze: float, only_grazes: bool, target: float) -> None:
+    def _make_one(self, note: int, left: float, only_grazes: bool, target: float) -> None:
         kind = "graze" if only_grazes else str(self.rng.choice(KINDS, p=KIND_WEIGHTS))
-        if kind == "substitution" and left >= SUBSTITUTION_WEIGHT and self._substitute(note):
+        if kind == "substitution" and _fits(SUBSTITUTION_WEIGHT, left) and self._substitute(note):
             return
-        if kind == "omission" and left >= OMISSION_WEIGHT and self._omit(note, target):
+        if kind == "omission" and _fits(OMISSION_WEIGHT, left) and self._omit(note, target):
             return
-        if kind == "stutter" and left >= STUTTER_WEIGHT and self._stutter(note):
+        if kind == "stutter" and _fits(STUTTER_WEIGHT, left) and self._stutter(note):
             return
-        if kind == "graze":
-            weight = float(self.rng.uniform(0.1, largest_graze)) if left > largest_graze else left
-            self._insert(note, min(weight, left))
-        else:
-            self._insert(note, min(left, INSERTION_WEIGHT))
+        low, high = (INSERTION_WEIGHT * x for x in (GRAZE_LOUDNESS if kind == "graze" else INSERTION_LOUDNESS))
+        if low <= left <= high or left < low + INSERTION_WEIGHT * GRAZE_LOUDNESS[0]:
+            self._insert(note, left)
+            return
+        weight = INSERTION_WEIGHT * self._ratio(2, low / INSERTION_WEIGHT, high / INSERTION_WEIGHT)
+        self._insert(note, min(weight, left - INSERTION_WEIGHT * GRAZE_LOUDNESS[0]))
+
+    def _ratio(self, column: int, low: float, high: float) -> float:
+        """Of two notes of one chord of the recording, the ratio of lengths (1) or of velocities (2), between two bounds."""
+        drawn = self.texture.pairs[self.rng.integers(len(self.texture.pairs), size=_TRIES), column]
+        fitting = drawn[(drawn >= low) & (drawn <= high)]
+        return float(fitting[0]) if fitting.size else float(self.rng.uniform(low, high))
+
+    def _smear(self) -> float:
+        return SMEAR_S * float(self.rng.random() - 0.5)
+
+    def _lag_s(self) -> float:
+        low, high = ASYNCHRONY_S
+        lag = self._ratio(0, low, high) + self._smear()
+        return min(max(lag, low), high)
+
+    def _graze_length_s(self) -> float:
+        pool = self.texture.graze_s
+        return max(float(pool[self.rng.integers(pool.size)]) + self._smear(), 0.01)
 
     def _weight(self, *, clash_only: bool = False, kind: str | None = None) -> float:
         chosen = (s for s in self.errors if (s.clash or not clash_only) and (kind is None or s.kind == kind))
@@ -141,7 +187,7 @@ class _ErrorMaker:
 
     def _wrong_key(self, note: int, start_s: float, end_s: float, weight: float, *, replaced: bool) -> NoteError | None:
         """Choose a free key near `note`. It must clash where too little of the summed weight clashes so far."""
-        held = self._sounding(start_s - KEY_RETURN_S, end_s + KEY_RETURN_S, note)
+        held = self._sounding(start_s - self.key_return_s, end_s + self.key_return_s, note)
         sounding = self._sounding(start_s, start_s + 0.1, note) + ([] if replaced else [self.pitch[note]])
         free = []
         for semitones, likelihood in zip(SLIPS, SLIP_WEIGHTS, strict=True):
@@ -171,10 +217,16 @@ class _ErrorMaker:
         velocity = min(max(round(weight / INSERTION_WEIGHT * intended), 1), 127)
         weight = INSERTION_WEIGHT * velocity / intended
         graze = weight <= INSERTION_WEIGHT * GRAZE_LOUDNESS[1]
-        last = np.nextafter(self.window_s, 0.0)
-        start = float(np.clip(self.onset[note] + self.rng.uniform(*ASYNCHRONY_S), 0.0, last))
-        length = self.offset[note] - self.onset[note]
-        end = start + (min(length, float(self.rng.uniform(*GRAZE_LENGTH_S))) if graze else length)
+        lag = self._lag_s()
+        start = self.onset[note] + lag
+        if not 0.0 <= start < self.window_s:
+            start = self.onset[note] - lag
+        start = float(on_ticks(np.array(min(max(start, 0.0), self.window_s - TICK_S))))
+        if graze:
+            length = self._graze_length_s()
+        else:
+            length = (self.offset[note] - self.onset[note]) * self._ratio(1, *INSERTION_LENGTHS) + self._smear()
+        end = start + float(on_ticks(np.array(length)))
         error = self._wrong_key(note, start, end, weight, replaced=False)
         if error is None or end <= start:
             return False
@@ -190,14 +242,20 @@ class _ErrorMaker:
 
     def _stutter(self, note: int) -> bool:
         start, end = self.onset[note], self.offset[note]
-        again = start + (end - start) * 0.5
+        again = start + (end - start) * float(self.rng.uniform(*STUTTER_PLACE))
+        pool = self.texture.returns_s
+        gap = float(pool[self.rng.integers(pool.size)]) + self._smear()
         if end - start < STUTTER_MIN_LENGTH_S or again >= self.window_s or self._would_lack_clashes(STUTTER_WEIGHT):
             return False
-        self.offset[note] = again - KEY_RETURN_S
+        again, gap = (float(on_ticks(np.array(x))) for x in (again, gap))
+        if again - start < 2 * gap:
+            return False
+        self.offset[note] = again - gap
         self.onset.append(again)
         self.offset.append(end)
         self.pitch.append(self.pitch[note])
-        self.velocity.append(self.velocity[note])
+        loudness = self.velocity[note] * self._ratio(2, *STUTTER_LOUDNESS)
+        self.velocity.append(min(max(round(loudness), 1), 127))
         self.errors.append(NoteError("stutter", STUTTER_WEIGHT, note, -1, False))
         return True
 
@@ -215,12 +273,19 @@ class _ErrorMaker:
 
     def _result(self, n: int) -> NoteErrors:
         kept = np.array([i not in self.omitted for i in range(len(self.onset))])
-        performance = playable(
+        performance = finished(
             np.array(self.onset)[kept],
             np.array(self.offset)[kept],
             np.array(self.pitch)[kept],
             np.array(self.velocity)[kept],
             self.p.pedal_s,
             self.p.pedal_value,
+            self.texture,
         )
         return NoteErrors(performance, self._weight() / n, tuple(self.errors))
+
+
+def _fits(weight: float, left: float) -> bool:
+    """Whether an error of this weight leaves nothing, or enough for another one."""
+    rest = left - weight
+    return abs(rest) < LEFT_OVER or rest >= INSERTION_WEIGHT * GRAZE_LOUDNESS[0]

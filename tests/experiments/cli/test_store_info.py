@@ -42,5 +42,12 @@ def test_words_of_other_code_are_not_put_beside_a_stores_numbers(
 ) -> None:
     monkeypatch.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
     said = said_of(planned_placeholder_store)
-    assert "without words: version 1 of the degradation made this store, 99 is here" in said
+    assert "without words: version 2 of the degradation made this store, 99 is here" in said
     assert "own_share = 0.5\n" in said
+
+
+def test_the_first_version_of_the_degradation_is_said_to_leave_traces() -> None:
+    from keybed.extract.degrade.parameters import CODE_VERSION, traces_of
+
+    assert traces_of(1).startswith("degradation version 1: leaves traces that a machine can tell (")
+    assert traces_of(CODE_VERSION) == ""

@@ -82,8 +82,7 @@ class Row:
         for key in before.keys() & after.keys():
             i = before[key]
             if b.offset_s[after[key]] < a.offset_s[i]:
-                middle = (a.onset_s[i] + a.offset_s[i]) / 2
-                again = {j for j in new if b.pitch[j] == key[1] and abs(b.onset_s[j] - middle) < 1e-6}
+                again = {j for j in new if b.pitch[j] == key[1] and a.onset_s[i] < b.onset_s[j] < a.offset_s[i]}
                 assert again, "a note was cut short and not struck again"
                 new -= again
                 mass += 0.5

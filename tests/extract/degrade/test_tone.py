@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import welch
 
 from keybed.extract.degrade.curves import CURVES
-from keybed.extract.degrade.tone import Noise, add_noise, coloured_noise, plan_noise
+from keybed.extract.degrade.tone import Noise, add_noise, coloured_noise, plan_floor, plan_noise
 
 RATE = 24_000
 
@@ -63,3 +63,19 @@ def test_colours_are_drawn_and_the_noise_repeats() -> None:
     a, b = (add_noise(clean, 0, plan_noise(0.05, 9), RATE) for _ in range(2))
     np.testing.assert_array_equal(a, b)
     assert plan_noise(0.0, 9) == Noise()
+
+
+def test_every_segment_has_a_floor_below_the_lightest_tone_and_the_ratio_is_measured_above_it() -> None:
+    floors = [plan_floor(key) for key in range(200)]
+    levels_db = 20 * np.log10([floor.ratio for floor in floors])
+    assert -65 <= levels_db.min() < -63
+    assert -50 < levels_db.max() <= -48
+    assert {floor.slope_db_per_octave for floor in floors} == {0.0, -3.0, -6.0}
+    clean, lead = piano_like(), 2 * RATE
+    floor = floors[3]
+    hiss = add_noise(clean, lead, Noise(floor=floor), RATE) - clean[lead:]
+    rms = np.sqrt(np.mean(clean[lead:] ** 2))
+    assert np.sqrt(np.mean(hiss**2)) / rms == pytest.approx(floor.ratio, rel=1e-4)
+    both = add_noise(clean, lead, Noise(0.05, -3.0, None, key=4, floor=floor), RATE) - clean[lead:]
+    assert np.sqrt(np.mean((both - hiss) ** 2)) / rms == pytest.approx(0.05, rel=1e-4)
+    np.testing.assert_array_equal(hiss, add_noise(clean, lead, Noise(floor=floor), RATE) - clean[lead:])

@@ -1,0 +1,185 @@
+"""Move the runs of a pedal curve: a run is the fall or rise of the pedal through 64, from one turn to the next.
+
+A moved run keeps its events' spacing and values. The plateau before it is cut short, or goes on as it was: the gap is filled
+with the plateau's own last events in reverse, at the recording's own spacing.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.extract.degrade.dither import DITHER_S, LARGEST_DITHER, in_order
+from keybed.extract.degrade.ticks import on_ticks
+from keybed.extract.music.pedal import crossings
+from keybed.extract.music.performance import SUSTAIN_ON
+
+LEAST_ABOVE = 2
+"""A dip that does not clear stays at least this many values above the crossing at 64."""
+SHALLOW_SHARE = 0.3
+"""Probability that a change that never clears is a shallow dip; else the pedal is held where the dip was."""
+FEWEST_TO_FILL = 8
+"""A plateau of fewer events than this is not repeated; it goes on without events."""
+LONGEST_RUN_S = 0.3
+"""Events further than this many seconds from the crossing belong to the plateau."""
+
+
+def moved_runs(
+    pedal_s: NDArray[np.float64],
+    pedal_value: NDArray[np.int16],
+    shift_s: NDArray[np.float64],
+    dropped: NDArray[np.int64],
+    period_s: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
+    """Times and values after each crossing's run has moved by shift_s (crossings,); the `dropped` lifts no longer reach 64.
+
+    dropped: numbers of crossings that are lifts; the press that follows goes with each. Where runs would overlap, events
+    beside the crossings are left out.
+    """
+    if not shift_s.any() and not dropped.size:
+        return pedal_s, pedal_value
+    if dropped.size:
+        pedal_s, pedal_value = _without_dips(pedal_s, pedal_value, dropped, period_s, rng)
+        shift_s = np.delete(shift_s, np.concatenate([dropped, dropped + 1]))
+    index, _ = crossings(pedal_value)
+    first, last = _runs(pedal_s, pedal_value, index)
+    curve = _Curve(period_s, rng)
+    plateau, carried = 0, 0.0
+    for k in range(index.size):
+        begin = float(pedal_s[first[k]] + shift_s[k])
+        curve.extend(pedal_s[plateau : first[k]] + carried, pedal_value[plateau : first[k]], begin)
+        if shift_s[k] > carried:
+            curve.fill(first[k] - plateau, begin)
+        run = slice(first[k], last[k] + 1)
+        curve.add_run(pedal_s[run] + shift_s[k], pedal_value[run], int(index[k] - first[k]))
+        plateau, carried = int(last[k]) + 1, float(shift_s[k])
+    curve.extend(pedal_s[plateau:] + carried, pedal_value[plateau:], np.inf)
+    return in_order(on_ticks(np.array(curve.time_s))), np.array(curve.value, np.int16)
+
+
+def _without_dips(
+    pedal_s: NDArray[np.float64],
+    pedal_value: NDArray[np.int16],
+    dropped: NDArray[np.int64],
+    period_s: float,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
+    """The pedal without these dips below 64: held as on the plateau before, or dipping less deep with the same events.
+
+    An event of a shallow dip that repeats the value before it, and did not so far, is left out.
+    """
+    index, _ = crossings(pedal_value)
+    first, last = _runs(pedal_s, pedal_value, index)
+    curve = _Curve(period_s, rng)
+    done = 0
+    for k in dropped.tolist():
+        a, b = int(first[k]), int(last[k + 1])
+        curve.extend(pedal_s[done:a], pedal_value[done:a], np.inf)
+        if rng.random() < SHALLOW_SHARE:
+            curve.extend(
+                pedal_s[a:b], _shallow(pedal_value[max(a - 1, 0) : b + 1], rng)[-1 - (b - a) : -1], np.inf, fresh=True
+            )
+        else:
+            plateau = a - (max(int(last[k - 1]) + 1, done) if k else done)
+            curve.fill(plateau, float(pedal_s[b]))
+        done = b
+    curve.extend(pedal_s[done:], pedal_value[done:], np.inf)
+    return np.array(curve.time_s), np.array(curve.value, np.int16)
+
+
+def _shallow(value: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
+    """A dip between its first and last value, with the same shape but never below 64 + LEAST_ABOVE where they are above."""
+    high = np.interp(np.arange(value.size), [0, value.size - 1], value[[0, -1]])
+    depth, lowest = high - value, SUSTAIN_ON + LEAST_ABOVE
+    deepest = float(rng.uniform(lowest, max(high.min(), lowest + 1)))
+    share = max(high.min() - deepest, 0.0) / max(depth.max(), 1.0)
+    return np.maximum(np.round(high - share * depth), SUSTAIN_ON).astype(np.int16)
+
+
+def _runs(
+    pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16], index: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """First and last event of each crossing's run; runs share no event."""
+    down = pedal_value >= SUSTAIN_ON
+    times, values = pedal_s.tolist(), pedal_value.tolist()
+    first, last = index.copy(), index.copy()
+    for k, at in enumerate(index.tolist()):
+        way = 1 if down[at] else -1
+        least = int(last[k - 1]) + 1 if k else 0
+        most = int(index[k + 1]) - 1 if k + 1 < index.size else len(values) - 1
+        begin = end = at
+        if at == 0:
+            continue
+        while begin > least and begin > 1 and way * (values[begin - 1] - values[begin - 2]) > 0:
+            if times[at] - times[begin - 1] > LONGEST_RUN_S:
+                break
+            begin -= 1
+        while end < most and way * (values[end + 1] - values[end]) > 0 and times[end + 1] - times[at] <= LONGEST_RUN_S:
+            end += 1
+        first[k], last[k] = begin, end
+    return first, last
+
+
+class _Curve:
+    """Pedal events in order of time, while they are put together."""
+
+    def __init__(self, period_s: float, rng: np.random.Generator) -> None:
+        self._rng = rng
+        self.time_s: list[float] = []
+        self.value: list[int] = []
+        self._least_step = 0.5 * period_s
+        self._fixed = 0
+        """Events before this number stay: the crossings and what lies before them."""
+
+    def extend(
+        self, times: NDArray[np.float64], values: NDArray[np.int16], before_s: float, *, fresh: bool = False
+    ) -> None:
+        """Add the events of a plateau that lie at least half a period before a time, and after all events so far.
+
+        fresh: without those that repeat a value.
+        """
+        after_s = self.time_s[-1] if self.time_s else -np.inf
+        joined = False
+        for time_s, value in zip(times.tolist(), values.tolist(), strict=True):
+            if after_s < time_s < before_s - self._least_step:
+                self._add(time_s, value, joined=joined and not fresh)
+                joined = True
+
+    def fill(self, n: int, until_s: float) -> None:
+        """Let the plateau of the last n events go on until a time: its events again, in reverse, and once more."""
+        n = min(n, len(self.time_s))
+        if n < FEWEST_TO_FILL:
+            return
+        steps = np.diff(self.time_s[-n:])[::-1].tolist()
+        values = self.value[-n:][::-1]
+        time_s, at, way = self.time_s[-1], 0, 1
+        for _ in range(2 * n):
+            if not 0 <= at + way < n:
+                way = -way
+            time_s += steps[min(at, at + way)]
+            at += way
+            again = time_s + DITHER_S * float(np.clip(self._rng.standard_normal(), -LARGEST_DITHER, LARGEST_DITHER))
+            if time_s >= until_s - self._least_step:
+                return
+            self._add(again, values[at], joined=True)
+
+    def add_run(self, times: NDArray[np.float64], values: NDArray[np.int16], crossing: int) -> None:
+        """Add a run. Events so far that overlap it are taken back, but no crossing; then the run's own first ones go."""
+        while len(self.time_s) > self._fixed and self.time_s[-1] > times[0] - self._least_step:
+            self.time_s.pop()
+            self.value.pop()
+        after_s = self.time_s[-1] + self._least_step if self.time_s else -np.inf
+        joined = False
+        for i, (time_s, value) in enumerate(zip(times.tolist(), values.tolist(), strict=True)):
+            if i >= crossing or time_s > after_s:
+                self._add(time_s, value, joined=joined)
+                joined = True
+            if i == crossing:
+                self._fixed = len(self.time_s)
+
+    def _add(self, time_s: float, value: int, *, joined: bool) -> None:
+        """Add an event; one that repeats the value before it only where the recording has the two beside each other."""
+        if joined or not self.value or value != self.value[-1]:
+            self.time_s.append(time_s)
+            self.value.append(value)
