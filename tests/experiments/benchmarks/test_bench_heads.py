@@ -36,6 +36,7 @@ def test_heads_learn_from_the_pooled_view(synthetic, tmp_path):
     assert r["midi"] + 0.1 < r["concat"] < 0.84
 
 
+@pytest.mark.slow
 def test_pytorchs_heads_learn_the_same(synthetic, tmp_path):
     """The alternative that `bench_heads` measures against, from the store and from files, without workers."""
     jobs = [Job("torch", synthetic.path, epochs=3, batch_rows=16, workers=0, pt=pt) for pt in (None, tmp_path / "pt")]

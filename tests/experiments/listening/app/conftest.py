@@ -74,9 +74,13 @@ def server(rating_set: RatingSet, database: Database):
         yield address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def chromium():
-    """A headless Chromium; where there is none, skipped with the reason, or failed in CI."""
+    """A headless Chromium; where there is none, skipped with the reason, or failed in CI.
+
+    Closed after a module's tests: while it is open, Playwright keeps an event loop running in this thread, and other
+    tests could run none.
+    """
     found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if found is None:
         if os.environ.get("CI") == "true":
