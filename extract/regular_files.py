@@ -36,9 +36,9 @@ def size_of(path: Path) -> int:
 
     A named pipe or a device counts as unreadable, because reading it could wait for ever. The error's text names no folder.
     """
-    found = path.stat()
-    if stat.S_ISDIR(found.st_mode):
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
         raise OSError(0, "a folder, not a file")
-    if not stat.S_ISREG(found.st_mode):
+    if not stat.S_ISREG(status.st_mode):
         raise OSError(0, "a named pipe, socket or device, not a file; it was not read")
-    return found.st_size
+    return status.st_size

@@ -33,7 +33,7 @@ _NAMED = 6
 
 
 def save(
-    folder: Path, tree: Any, about: Mapping[str, Any], *, config: Mapping[str, Any], store: str, count: int
+    folder: Path, tree: Any, description: Mapping[str, Any], *, config: Mapping[str, Any], store: str, count: int
 ) -> None:
     """Write one training state; the earlier one stays valid until this one is complete. `count` numbers the arrays file.
 
@@ -46,7 +46,7 @@ def save(
         "format_version": FORMAT_VERSION,
         "store": store,
         "config": config,
-        "about": about,
+        "about": description,
         "arrays": name,
         "arrays_sha256": sha256_of(folder / name),
     }
@@ -58,7 +58,7 @@ def save(
 
 
 def load(folder: Path, template: Any, *, config: Mapping[str, Any], store: str) -> tuple[Any, dict[str, Any]] | None:
-    """The last saved state in the template's structure, and `about`; None where there is none.
+    """The last saved state in the template's structure, and its description; None where there is none.
 
     Raises CheckpointMismatch where it was saved for another store, configuration or format, FileDamaged where a file is cut
     or altered.
@@ -115,24 +115,24 @@ def _check(path: Path, facts: Mapping[str, Any], *, config: Mapping[str, Any], s
         )
 
 
-def save_tree(path: Path, tree: Mapping[str, Any], about: Mapping[str, Any]) -> None:
+def save_tree(path: Path, tree: Mapping[str, Any], description: Mapping[str, Any]) -> None:
     """Write nested dictionaries of arrays and a JSON description as one .npz, in one step. Raises CannotWrite."""
     flat = {"tree/" + key: np.asarray(value) for key, value in _flatten(tree).items()}
-    text = np.frombuffer(json.dumps(about, allow_nan=False).encode(), np.uint8)
+    text = np.frombuffer(json.dumps(description, allow_nan=False).encode(), np.uint8)
     write_npz(path, {"about.json": text, **flat})
 
 
 def load_tree(
     path: Path, *, parts: Sequence[str] = (), fields: Sequence[str] = ()
 ) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Inverse of `save_tree`: (tree of NumPy arrays, about).
+    """Inverse of `save_tree`: (tree of NumPy arrays, description).
 
     Raises FileDamaged where the file is cut or altered, CheckpointMismatch where the tree lacks one of `parts` or the
     description one of `fields`.
     """
     arrays = read_npz(path, DELETE)
     try:
-        about = json.loads(arrays.pop("about.json").tobytes())
+        description = json.loads(arrays.pop("about.json").tobytes())
     except (KeyError, ValueError, RecursionError) as error:
         raise damaged(path, error, DELETE) from error
     tree: dict[str, Any] = {}
@@ -143,12 +143,12 @@ def load_tree(
             node = node.setdefault(parent, {})
         node[leaf] = value
     missing = [name for name in parts if name not in tree]
-    missing += [name for name in fields if not isinstance(about, dict) or name not in about]
+    missing += [name for name in fields if not isinstance(description, dict) or name not in description]
     if missing:
         raise CheckpointMismatch(
             f"{path}: holds no {missing[0]}; it is another file, or another version of Keybed wrote it: {DELETE}"
         )
-    return tree, about
+    return tree, description
 
 
 def config_from_json(path: Path, kind: type[T], fields: Mapping[str, Any]) -> T:

@@ -79,8 +79,8 @@ def prepare(config: Config, folder: Path) -> Path:
         placeholder_store.fill(opened, range(opened.n_shards))
     opened = store.open(path)
     features = [feature for feature in opened.features if feature.endswith("/frames") and "derived" not in feature][:2]
-    about = {"store": str(path), "features": features, "rows": opened.n_rows, "shard_rows": opened.shard_rows}
-    (folder / "about.json").write_text(json.dumps(about))
+    description = {"store": str(path), "features": features, "rows": opened.n_rows, "shard_rows": opened.shard_rows}
+    (folder / "about.json").write_text(json.dumps(description))
     _write_others(opened, features, folder, min(config.pt_rows, opened.n_rows))
     return path
 

@@ -84,14 +84,14 @@ def costs(config: Config) -> list[Cost]:
 
 def views_of(store: Store, encoder: EncoderSpec) -> dict[str, str]:
     """View → array path: the raw frames, then the views derived from them."""
-    found = {"frames": f"{encoder.group}/frames"}
+    paths = {"frames": f"{encoder.group}/frames"}
     prefix = f"derived/{encoder.name}/frames_"
     for path in store.features:
         name = path.removeprefix(prefix)
         if name != path and (name == "int8" or (name.startswith("pca") and name[3:].isdigit())):
             store.check_fresh(path)
-            found[name] = path
-    return found
+            paths[name] = path
+    return paths
 
 
 def _reading(store: Store, path: str, rows: Rows) -> float:
@@ -125,11 +125,11 @@ def _ridge_r(store: Store, encoder: EncoderSpec, path: str, rows: Rows) -> float
     return float(np.mean([0.0 if r is None else r for r in best]))
 
 
-def table(found: list[Cost]) -> Table:
+def table(costs: list[Cost]) -> Table:
     """One line per view, compared with the raw frames of its encoder."""
     shown = Table("encoder", "view", "kB per row", "of raw", "read s", "times raw", "ridge r", "cost in r", box=None)
-    raw = {c.encoder: c for c in found if c.view == "frames"}
-    for c in found:
+    raw = {c.encoder: c for c in costs if c.view == "frames"}
+    for c in costs:
         base = raw[c.encoder]
         shown.add_row(
             c.encoder,

@@ -23,15 +23,15 @@ Block = Callable[[int, int], list[np.ndarray]]
 
 def batches_of(folder: Path, contender: str, order: str, seed: int) -> Iterator[list[np.ndarray]]:
     """Batches of every feature, as arrays of BATCH_ROWS rows that the caller may keep."""
-    about = json.loads((folder / "about.json").read_text())
+    description = json.loads((folder / "about.json").read_text())
     if contender == "ours":
-        yield from _ours(about, order, seed)
+        yield from _ours(description, order, seed)
     elif contender == "pt":
         yield from _one_file_per_row(folder, order, seed)
     else:
-        block = _READERS[contender](folder, about)
-        together = about["shard_rows"] * (SHARDS_TOGETHER if order == "shuffled" else 1)
-        yield from _blocks(block, about["rows"], together, order, seed)
+        block = _READERS[contender](folder, description)
+        together = description["shard_rows"] * (SHARDS_TOGETHER if order == "shuffled" else 1)
+        yield from _blocks(block, description["rows"], together, order, seed)
 
 
 def _blocks(block: Block, n_rows: int, together: int, order: str, seed: int) -> Iterator[list[np.ndarray]]:
@@ -45,39 +45,39 @@ def _blocks(block: Block, n_rows: int, together: int, order: str, seed: int) -> 
             yield [part[chosen] for part in parts]
 
 
-def _ours(about: dict[str, Any], order: str, seed: int) -> Iterator[list[np.ndarray]]:
+def _ours(description: dict[str, Any], order: str, seed: int) -> Iterator[list[np.ndarray]]:
     from keybed import store
 
-    opened = store.open(about["store"])
+    opened = store.open(description["store"])
     rows = opened.rows(status=None)
-    stream = opened.batches(about["features"], rows, BATCH_ROWS, seed=seed if order == "shuffled" else None)
+    stream = opened.batches(description["features"], rows, BATCH_ROWS, seed=seed if order == "shuffled" else None)
     for batch in stream:
         yield list(batch.features.values())
 
 
-def _zarr(about: dict[str, Any], pipeline: str) -> Block:
+def _zarr(description: dict[str, Any], pipeline: str) -> Block:
     import zarr
 
     with zarr.config.set({"codec_pipeline.path": pipeline}):
-        group = zarr.open_group(Path(about["store"], "features.zarr"), mode="r")
-        opened: list[Any] = [group[feature] for feature in about["features"]]
+        group = zarr.open_group(Path(description["store"], "features.zarr"), mode="r")
+        opened: list[Any] = [group[feature] for feature in description["features"]]
     return lambda start, stop: [array[start:stop] for array in opened]
 
 
-def _zarr_python(folder: Path, about: dict[str, Any]) -> Block:
-    return _zarr(about, "zarr.core.codec_pipeline.BatchedCodecPipeline")
+def _zarr_python(folder: Path, description: dict[str, Any]) -> Block:
+    return _zarr(description, "zarr.core.codec_pipeline.BatchedCodecPipeline")
 
 
-def _zarrs(folder: Path, about: dict[str, Any]) -> Block:
+def _zarrs(folder: Path, description: dict[str, Any]) -> Block:
     import zarrs  # noqa: F401  registers the pipeline
 
-    return _zarr(about, "zarrs.ZarrsCodecPipeline")
+    return _zarr(description, "zarrs.ZarrsCodecPipeline")
 
 
-def _tensorstore(folder: Path, about: dict[str, Any]) -> Block:
+def _tensorstore(folder: Path, description: dict[str, Any]) -> Block:
     import tensorstore
 
-    paths = [Path(about["store"], "features.zarr", feature) for feature in about["features"]]
+    paths = [Path(description["store"], "features.zarr", feature) for feature in description["features"]]
     specs = [{"driver": "zarr3", "kvstore": {"driver": "file", "path": str(path)}} for path in paths]
     opened = [tensorstore.open(spec, read=True).result() for spec in specs]
 
@@ -88,16 +88,16 @@ def _tensorstore(folder: Path, about: dict[str, Any]) -> Block:
     return block
 
 
-def _memmap(folder: Path, about: dict[str, Any]) -> Block:
-    opened = [np.load(folder / f"{number}.npy", mmap_mode="r") for number in range(len(about["features"]))]
+def _memmap(folder: Path, description: dict[str, Any]) -> Block:
+    opened = [np.load(folder / f"{number}.npy", mmap_mode="r") for number in range(len(description["features"]))]
     return lambda start, stop: [np.array(array[start:stop]) for array in opened]
 
 
-def _hdf5(folder: Path, about: dict[str, Any]) -> Block:
+def _hdf5(folder: Path, description: dict[str, Any]) -> Block:
     import h5py
 
     file = h5py.File(folder / "frames.h5", "r")
-    return lambda start, stop: [file[str(number)][start:stop] for number in range(len(about["features"]))]
+    return lambda start, stop: [file[str(number)][start:stop] for number in range(len(description["features"]))]
 
 
 _READERS: dict[str, Callable[[Path, dict[str, Any]], Block]] = {

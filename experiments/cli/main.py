@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every subcommand sets `run`, a function of the parsed arguments."""
     top = CommandParser(
         prog="keybed",
-        description="Embed once, judge many times: frozen audio and MIDI features of degraded piano performances.",
+        description="Compute frozen audio and MIDI features of degraded piano performances once, and train small heads on them often.",
     )
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for group in (extraction, stores, phases, rating, slurm, demo):

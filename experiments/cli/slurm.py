@@ -17,7 +17,8 @@ class ChangedBatchFile(KeybedError):
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommand."""
-    slurm = subcommands.add_parser("slurm", help="copy the Slurm batch files into a folder, to submit or to change")
+    text = "copy the Slurm batch files into a folder, to submit or to change"
+    slurm = subcommands.add_parser("slurm", help=text, description=text)
     slurm.add_argument("folder", metavar="DIR", type=Path, help="where to put them; made if it does not exist")
     slurm.set_defaults(run=_slurm)
 

@@ -114,8 +114,8 @@ def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
         if not isinstance(value, Mapping):
             console.print(f"  {name} = {value}", markup=False)
             continue
-        about = words.get(name, "").removeprefix(f"{name.capitalize()}: ")
-        console.print(f"  {name}: {about}".rstrip(), markup=False)
+        explanation = words.get(name, "").removeprefix(f"{name.capitalize()}: ")
+        console.print(f"  {name}: {explanation}".rstrip(), markup=False)
         for constant, number in value.items():
             meaning = words.get(f"{name}.{constant}")
             for line in _flat(number, constant):

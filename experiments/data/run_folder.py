@@ -102,11 +102,11 @@ def _differences(written: dict[str, Any], described: dict[str, Any]) -> list[str
     if written.get("kind") != described["kind"]:
         return [f"a {written.get('kind')} there, a {described['kind']} here"]
     listed = [] if written.get("store") == described["store"] else ["another store"]
-    there, here = written.get("config"), described["config"]
-    if not isinstance(there, dict):
+    saved, here = written.get("config"), described["config"]
+    if not isinstance(saved, dict):
         return [*listed, "no configuration there"]
     return listed + [
-        f"{key}: {there.get(key)} there, {here.get(key)} here"
-        for key in dict.fromkeys((*here, *there))
-        if there.get(key) != here.get(key)
+        f"{key}: {saved.get(key)} there, {here.get(key)} here"
+        for key in dict.fromkeys((*here, *saved))
+        if saved.get(key) != here.get(key)
     ]

@@ -51,8 +51,8 @@ def fit_projections(
     config = replace(config, fit=replace(config.fit, batch_rows=batch_rows))
     rows = hashlib.sha256(features.rows.index[fold.train].tobytes()).hexdigest()
     if path.is_file():
-        trained, about = _read_projections(path)
-        if (about["store"], about["train_rows"]) != (fingerprint, rows) or trained.config.to_json() != config.to_json():
+        trained, facts = _read_projections(path)
+        if (facts["store"], facts["train_rows"]) != (fingerprint, rows) or trained.config.to_json() != config.to_json():
             raise CheckpointMismatch(
                 f"{path}: was trained on another store, on other rows or with another configuration; delete it or give another --out"
             )
@@ -64,14 +64,14 @@ def fit_projections(
         "features": {n: {"mean": m, "inverse_sd": i} for n, (m, i) in result.normalisation.features.items()},
         "scores": {"mean": result.normalisation.score_mean_K, "sd": result.normalisation.score_sd_K},
     }
-    about = {
+    facts = {
         **config.to_json(),
         "history": result.history,
         "best_epoch": result.best_epoch,
         "store": result.store,
         "train_rows": rows,
     }
-    checkpoint.save_tree(path, tree, about)
+    checkpoint.save_tree(path, tree, facts)
     return result
 
 
@@ -83,16 +83,16 @@ def load_projections(path: Path) -> align.AlignResult:
 def _read_projections(path: Path) -> tuple[align.AlignResult, dict[str, Any]]:
     shape = ("loss", "hidden", "width", "temperature", "window_s")
     fields = (*shape, "fit", "history", "best_epoch", "store", "train_rows")
-    tree, about = checkpoint.load_tree(path, parts=("params", "features", "scores"), fields=fields)
-    fit = checkpoint.fit_config_from_json(path, about["fit"])
+    tree, facts = checkpoint.load_tree(path, parts=("params", "features", "scores"), fields=fields)
+    fit = checkpoint.fit_config_from_json(path, facts["fit"])
     normalised = {name: (f["mean"], f["inverse_sd"]) for name, f in tree["features"].items()}
     normalisation = Normalisation(normalised, tree["scores"]["mean"], tree["scores"]["sd"])
-    config = checkpoint.config_from_json(path, align.AlignConfig, {**{key: about[key] for key in shape}, "fit": fit})
+    config = checkpoint.config_from_json(path, align.AlignConfig, {**{key: facts[key] for key in shape}, "fit": fit})
     result = align.AlignResult(
-        config, tree["params"], normalisation, about["history"], about["best_epoch"], about["store"]
+        config, tree["params"], normalisation, facts["history"], facts["best_epoch"], facts["store"]
     )
     align.check(path, result)
-    return result, about
+    return result, facts
 
 
 def untrained(result: align.AlignResult, features: Features) -> align.AlignResult:

@@ -149,5 +149,5 @@ def at_most(name: str, interval: Interval, threshold: float, arithmetic: str, *,
 
 def _criterion(name: str, interval: Interval, threshold: str, arithmetic: str, required: bool) -> Criterion:
     value, low, high = finite(interval.value), finite(interval.low), finite(interval.high)
-    unjudged = Criterion(name, value, low, high, threshold, "undefined", arithmetic, required)
-    return Criterion(name, value, low, high, threshold, unjudged.computed_outcome, arithmetic, required)
+    undecided = Criterion(name, value, low, high, threshold, "undefined", arithmetic, required)
+    return Criterion(name, value, low, high, threshold, undecided.computed_outcome, arithmetic, required)

@@ -204,15 +204,15 @@ def _again(gate: Gate) -> str:
 def check_criteria(run: Path, gate: Gate, expected: Gate) -> None:
     """Raise GateAltered unless the gate has the criteria and verdicts of `expected`, made again from RUN/results.json."""
     path = run / "gate.json"
-    there, here = (
+    stated, derived = (
         {c.name: (c.threshold, c.value, c.low, c.high, c.outcome, c.required) for c in (*g.criteria, *g.literal)}
         for g in (gate, expected)
     )
-    changed = [name for name in (*here, *there) if there.get(name) != here.get(name)]
+    changed = [name for name in (*derived, *stated) if stated.get(name) != derived.get(name)]
     if changed:
         raise GateAltered(
             f"{path}: criterion “{changed[0]}” is not what {run / 'results.json'} gives "
-            f"({_in_words(there.get(changed[0]))} | {_in_words(here.get(changed[0]))}); {_again(gate)}"
+            f"({_in_words(stated.get(changed[0]))} | {_in_words(derived.get(changed[0]))}); {_again(gate)}"
         )
     if (gate.verdict, gate.literal_verdict) != (expected.verdict, expected.literal_verdict):
         raise GateAltered(

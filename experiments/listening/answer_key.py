@@ -19,7 +19,7 @@ from keybed.store.format.vocabulary import DIMENSIONS
 class AnswerKey:
     """One entry per rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
 
-    about: store fingerprint, recipe facts, run and overrides, for the reports.
+    provenance: store fingerprint, recipe facts, run and overrides, for the reports.
     """
 
     codes: tuple[str, ...]
@@ -30,14 +30,14 @@ class AnswerKey:
     score: NDArray[np.float64]
     valid: NDArray[np.bool_]
     predicted: NDArray[np.float64] | None
-    about: Mapping[str, Any]
+    provenance: Mapping[str, Any]
 
 
 def write_answer_key(folder: Path, key: AnswerKey) -> Path:
     """Write SET/private/answers.json, which only its owner may read."""
     plain = {
         "dimensions": list(DIMENSIONS),
-        "about": key.about,
+        "about": key.provenance,
         "clips": {
             code: {
                 "row": int(key.row[i]),
@@ -69,7 +69,7 @@ def read_answer_key(folder: Path) -> AnswerKey:
         raise KeybedError(f"{path} is damaged; copy the set again from a backup") from error
 
 
-def _answer_key(clips: Mapping[str, Any], about: Mapping[str, Any]) -> AnswerKey:
+def _answer_key(clips: Mapping[str, Any], provenance: Mapping[str, Any]) -> AnswerKey:
     def column(name: str, dtype: Any) -> NDArray[Any]:
         return np.array([c[name] for c in clips.values()], dtype)
 
@@ -86,5 +86,5 @@ def _answer_key(clips: Mapping[str, Any], about: Mapping[str, Any]) -> AnswerKey
         table("score"),
         np.array([c["valid"] for c in clips.values()], bool),
         table("predicted") if known and clips else None,
-        about,
+        provenance,
     )

@@ -55,7 +55,7 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     rests_on = {"ratings.json": sha256_of(write_json(out / "ratings.json", kept))}
     results = summarise(table, answer_key, analysis, config)
     rests_on["results.json"] = sha256_of(write_json(out / "results.json", results))
-    overrides = tuple(Override(**o) for o in answer_key.about["overrides"])
+    overrides = tuple(Override(**o) for o in answer_key.provenance["overrides"])
     gate = phase5_gate(analysis.labels, rests_on, overrides)
     write_gate(out, gate)
     write_ingest_page(plain(results), gate, out / "report.html")
@@ -149,7 +149,7 @@ def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, con
         }
     n_pieces = int(np.unique(answer_key.piece).size)
     return {
-        "about": answer_key.about,
+        "about": answer_key.provenance,
         "n_clips": len(answer_key.codes),
         "n_pieces": n_pieces,
         "resampled": "pieces" if n_pieces >= FEW_PIECES else "segments",

@@ -66,7 +66,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     candidates = _candidates(rows, predictions)
     chosen = draw(candidates, config.n, rng, max_label_r=config.max_label_r, max_pristine=config.max_pristine)
     anchors = _anchors(candidates, chosen, config.anchors, any_clip=config.trial)
-    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _about(config, store, overrides))
+    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _provenance(config, store, overrides))
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
     write_set(design.rating_set)
     facts = sample_facts(config, candidates, chosen, anchors, predictions) | {
@@ -200,7 +200,7 @@ def make_rating_set(
     anchors: NDArray[np.int64],
     rng: np.random.Generator,
     predictions: ModelPredictions | None,
-    about: Mapping[str, Any],
+    provenance: Mapping[str, Any],
 ) -> Design:
     """Draw codes and orders, write the answer key; sound is written by `_render`."""
     names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(anchors))]
@@ -210,7 +210,7 @@ def make_rating_set(
         rater: presentations(list(practice), list(codes), config.repeats, np.random.default_rng([config.seed, i]))
         for i, rater in enumerate(config.raters)
     }
-    window_s = float(about["window_s"])
+    window_s = float(provenance["window_s"])
     seconds = dict.fromkeys((*practice, *codes), window_s)
     config.out.mkdir(parents=True, exist_ok=True)
     answer_key = AnswerKey(
@@ -222,14 +222,14 @@ def make_rating_set(
         rows.score[chosen].astype(np.float64),
         rows.valid[chosen],
         None if predictions is None else predictions.prediction[chosen],
-        about,
+        provenance,
     )
     write_answer_key(config.out, answer_key)
     rating_set = RatingSet(config.out, rng.bytes(6).hex(), seconds, orders, new_tokens(config.raters))
     return Design(rating_set, codes, practice)
 
 
-def _about(config: SelectConfig, store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
+def _provenance(config: SelectConfig, store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
     return {
         "store": store.fingerprint,
         "trial": config.trial,

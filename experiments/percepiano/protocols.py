@@ -20,10 +20,10 @@ ONE_COMPOSITION_OUT = "one composition out"
 
 @dataclass(frozen=True, eq=False)
 class Protocol:
-    """Folds (train, test); each performance is in one test fold. about: what the folds hold back, in words."""
+    """Folds (train, test); each performance is in one test fold. held_back: what the folds hold back, in words."""
 
     name: str
-    about: str
+    held_back: str
     folds: tuple[Fold, ...]
 
 
@@ -50,11 +50,11 @@ def protocols(ratings: Ratings) -> dict[str, Protocol]:
     return {p.name: p for p in protocols if p.folds}
 
 
-def _grouped(name: str, about: str, groups: NDArray[np.str_]) -> Protocol:
+def _grouped(name: str, held_back: str, groups: NDArray[np.str_]) -> Protocol:
     n = min(4, np.unique(groups).size)
     if n < 2:
-        return Protocol(name, about, ())
-    return Protocol(name, about, tuple(GroupKFold(n).split(groups, groups=groups)))
+        return Protocol(name, held_back, ())
+    return Protocol(name, held_back, tuple(GroupKFold(n).split(groups, groups=groups)))
 
 
 def scores(predicted: NDArray[np.float64], rating: NDArray[np.float64]) -> Mapping[str, NDArray[np.float64]]:

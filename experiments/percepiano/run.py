@@ -71,7 +71,7 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     if windows is not None and config.heads is not None:
         heads = heads_on_ratings(windows, specs, inputs, config.heads, lambda line: console.print(line, style="dim"))
     results: dict[str, Any] = {
-        "data": _about(ratings),
+        "data": _data_facts(ratings),
         "encoders": [{"name": s.name, "source": s.source, "random": s.random_weights} for s in specs],
         "ceiling": ceilings(ratings),
         "zero_shot": _zero_shot(config, ratings, windows, specs, console),
@@ -96,7 +96,7 @@ def _write(out: Path, results: Mapping[str, Any]) -> Path:
     return write_percepiano_page(plain(results), out / "report.html")
 
 
-def _about(ratings: Ratings) -> dict[str, Any]:
+def _data_facts(ratings: Ratings) -> dict[str, Any]:
     return {
         "n": len(ratings),
         "human": int(ratings.human.sum()),
@@ -179,7 +179,7 @@ def _evaluate(
                 str(c): float(_of(ratings, ratings.composition == c, p).mean()) for c in np.unique(ratings.composition)
             },
         }
-    return {"about": protocol.about, "models": rows, "choices": choices, "scales": list(SCALES)}
+    return {"about": protocol.held_back, "models": rows, "choices": choices, "scales": list(SCALES)}
 
 
 def _of(ratings: Ratings, among: NDArray[np.bool_], predicted: Floats) -> Floats:

@@ -4,7 +4,7 @@ MAESTRO's splits should share no piece, but titles are free text: one work has s
 in more than one split as written. A title is read into paths such as ("op 142", "3") or ("op 53", "1"): work, then
 number or movement. One piece are titles with equal paths, titles where one path begins the other (a sonata and its first
 movement), and recordings whose MIDI files have equal bytes. A vague title joins every piece that it may name; one that may
-name more than MOST_JOINED pieces is kept out of the judged splits. A piece goes to the split that holds most of its seconds.
+name more than MOST_JOINED pieces is kept out of validation and test. A piece goes to the split that holds most of its seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from keybed.store.format.vocabulary import SPLITS
 
 SPLIT_REPAIR_VERSION = 2
 """Part of the recipe; raise it with every change that can move a recording to another piece or split."""
-UNJUDGED_SPLIT = "train"
+KEPT_IN_SPLIT = "train"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class VagueTitle:
 
     @property
     def joined(self) -> bool:
-        """Whether its recordings and all pieces that it may name are one piece; otherwise it is kept in UNJUDGED_SPLIT."""
+        """Whether its recordings and all pieces that it may name are one piece; otherwise it is kept in KEPT_IN_SPLIT."""
         return 0 < len(self.may_name) <= MOST_JOINED
 
     def __str__(self) -> str:
@@ -68,7 +68,7 @@ class VagueTitle:
             return f"{who}: one piece with all that it may name: {' | '.join(self.may_name)}"
         if self.may_name:
             who_else = counted(len(self.may_name), "piece")
-            return f"{who}: may name any of {who_else}; joined with none, kept in {UNJUDGED_SPLIT}"
+            return f"{who}: may name any of {who_else}; joined with none, kept in {KEPT_IN_SPLIT}"
         return f"{who}: no other title may name the same music"
 
 
@@ -103,9 +103,9 @@ def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | Non
     members: list[list[Recording]] = [[] for _ in order]
     for recording, piece in zip(recordings, piece_of, strict=True):
         members[piece].append(recording)
-    unjudged = {piece_of[index] for index in kept_out}
+    kept_pieces = {piece_of[index] for index in kept_out}
     names = tuple(_name(group) for group in members)
-    splits = [UNJUDGED_SPLIT if piece in unjudged else _split(group) for piece, group in enumerate(members)]
+    splits = [KEPT_IN_SPLIT if piece in kept_pieces else _split(group) for piece, group in enumerate(members)]
     repairs = [
         _repair(name, group, split)
         for name, group, split in zip(names, members, splits, strict=True)
@@ -159,7 +159,7 @@ def _same_bytes(midi_sha256: Sequence[str | None]) -> list[list[int]]:
 def _place_vague_titles(
     recordings: Sequence[Recording], is_vague: Sequence[bool], groups: _Groups
 ) -> tuple[list[VagueTitle], list[int]]:
-    """Join each vague title with what it may name. Returns the titles, and the recordings kept out of the judged splits."""
+    """Join each vague title with what it may name. Returns the titles, and the recordings kept out of validation and test."""
     descriptions = [describe_title(recording.composer, recording.title) for recording in recordings]
     members: dict[int, list[int]] = {}
     for index, group in enumerate(groups.numbers()):
@@ -179,7 +179,7 @@ def _place_vague_titles(
         ]
         for title, own in recordings_of.items()
     }
-    too_vague = {title for title, found in candidates.items() if len(found) > MOST_JOINED}
+    too_vague = {title for title, named in candidates.items() if len(named) > MOST_JOINED}
     unnamed = {groups.of(recordings_of[title][0]) for title in too_vague}
     placed, kept_out = [], []
     joins: list[list[int]] = []

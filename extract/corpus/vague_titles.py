@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from keybed.extract.corpus.titles import composer_key, expand_numbers, fold, numbers_in
 
 MOST_JOINED = 12
-"""A vague title that may name more pieces than this joins none of them; it is kept out of the judged splits instead."""
+"""A vague title that may name more pieces than this joins none of them; it is kept out of validation and test instead."""
 
 Key = tuple[int, bool]
 """Pitch class (C is 0), and whether it is minor."""

@@ -78,15 +78,15 @@ def percent(share: float) -> str:
     return f"{value:.0e} %" if value < 0.01 else f"{value:.2g} %" if value < 10 else f"{value:.0f} %"
 
 
-def relative_errors(found: Pooled, expected: Pooled) -> tuple[float, float]:
+def relative_errors(computed: Pooled, expected: Pooled) -> tuple[float, float]:
     """Norm of the difference over norm of the expected features, for layers and for frames."""
-    return _relative_error(found.layers, expected.layers), _relative_error(found.frames, expected.frames)
+    return _relative_error(computed.layers, expected.layers), _relative_error(computed.frames, expected.frames)
 
 
-def _relative_error(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+def _relative_error(computed: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
     exact = expected.astype(np.float64)
     # A norm by hand: a BLAS that is wrong must not check itself.
-    return float(np.sqrt(np.square(found - exact).sum() / max(np.square(exact).sum(), np.finfo(np.float64).tiny)))
+    return float(np.sqrt(np.square(computed - exact).sum() / max(np.square(exact).sum(), np.finfo(np.float64).tiny)))
 
 
 def example_clip(window_s: float) -> Clip:

@@ -138,10 +138,10 @@ def _confirmed_plan(layout: Layout, recipe: Recipe, metadata: Mapping[str, bytes
     try:
         notes = {f"notes/{file.name}" for file in layout.notes.iterdir()} if layout.notes.is_dir() else set()
         others = {name: layout.root / name for name in ("recordings.json", *columns, *sorted(notes))}
-        found = {name: (file.stat().st_size, sha256_of(file)) for name, file in others.items()}
+        checksums = {name: (file.stat().st_size, sha256_of(file)) for name, file in others.items()}
         (spec,) = (spec for spec in specs if spec.path == "row/recording")
         recording = column_from_bytes(spec, (layout.array(spec.path) / "c.0").read_bytes())
-        candidate = PlannedFiles(layout, found)
+        candidate = PlannedFiles(layout, checksums)
         used: set[int] = set()
         for shard in committed(layout):
             rows = slice(*shards.shard_range(shard, recipe.shard_rows, recipe.n_rows))
@@ -154,7 +154,7 @@ def _confirmed_plan(layout: Layout, recipe: Recipe, metadata: Mapping[str, bytes
     confirmed = {f"notes/{name}" for name in _names(layout, used)}
     if not used or not notes <= confirmed:
         return None
-    return plan_bytes(recipe.fingerprint, {**found, **metadata})
+    return plan_bytes(recipe.fingerprint, {**checksums, **metadata})
 
 
 def _is_empty_group(file: Path) -> bool:

@@ -118,8 +118,8 @@ def read_set(folder: Path) -> RatingSet:
             )
     data = _read(folder / "set.json")
     if not isinstance(data, dict) or data.get("format") != FORMAT_VERSION:
-        found = data.get("format") if isinstance(data, dict) else None
-        raise NotARatingSet(f"{folder / 'set.json'}: format {found!r:.40}, this version reads {FORMAT_VERSION}")
+        version = data.get("format") if isinstance(data, dict) else None
+        raise NotARatingSet(f"{folder / 'set.json'}: format {version!r:.40}, this version reads {FORMAT_VERSION}")
     try:
         rating_set = RatingSet(
             folder,

@@ -127,22 +127,22 @@ def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
             f"{NAME}: {folder}/{CONFIG} describes another model ({config.get('model_type')}); the piano model is on the "
             f"hub as {DEFAULT_WEIGHTS}"
         )
-    found: dict[str, Any] = {key: config.get(key, config.get(_OWN_NAMES.get(key, key))) for key in _MEDIUM}
-    if found["intermediate_size"] is None and found["hidden_size"] and config.get("ff_mult"):
-        found["intermediate_size"] = config["ff_mult"] * found["hidden_size"]
-    for key, value in found.items():
+    architecture: dict[str, Any] = {key: config.get(key, config.get(_OWN_NAMES.get(key, key))) for key in _MEDIUM}
+    if architecture["intermediate_size"] is None and architecture["hidden_size"] and config.get("ff_mult"):
+        architecture["intermediate_size"] = config["ff_mult"] * architecture["hidden_size"]
+    for key, value in architecture.items():
         if type(value) is not int or value <= 0:
             raise WeightsRefused(f"{NAME}: {folder}/{CONFIG} has {key} {value!r}, not a whole number above 0")
-    if found["vocab_size"] != tokens.VOCABULARY_SIZE:
+    if architecture["vocab_size"] != tokens.VOCABULARY_SIZE:
         raise WeightsRefused(
-            f"{NAME}: {folder}/{CONFIG} has vocab_size {found['vocab_size']}; Aria's tokens are {tokens.VOCABULARY_SIZE}"
+            f"{NAME}: {folder}/{CONFIG} has vocab_size {architecture['vocab_size']}; Aria's tokens are {tokens.VOCABULARY_SIZE}"
         )
-    if found["hidden_size"] % (2 * found["num_attention_heads"]):
+    if architecture["hidden_size"] % (2 * architecture["num_attention_heads"]):
         raise WeightsRefused(
-            f"{NAME}: {folder}/{CONFIG} has hidden_size {found['hidden_size']} and {found['num_attention_heads']} heads; "
+            f"{NAME}: {folder}/{CONFIG} has hidden_size {architecture['hidden_size']} and {architecture['num_attention_heads']} heads; "
             f"a head needs an even width"
         )
-    return found
+    return architecture
 
 
 def n_parameters(architecture: dict[str, Any]) -> int:

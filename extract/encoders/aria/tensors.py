@@ -16,13 +16,13 @@ OPTIONAL = (HEAD,)
 T = TypeVar("T")
 
 
-def own(found: Mapping[str, T]) -> dict[str, T]:
+def own(tensors: Mapping[str, T]) -> dict[str, T]:
     """The model's tensors by the model's names."""
-    names = {unwrapped(name): tensor for name, tensor in found.items()}
+    names = {unwrapped(name): tensor for name, tensor in tensors.items()}
     return {name: tensor for name, tensor in names.items() if name not in _UNUSED}
 
 
-def shapes(architecture: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Shape]:
+def shapes(architecture: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Shape]:
     """Every tensor that the model needs."""
     width, inner = architecture["hidden_size"], architecture["intermediate_size"]
     wanted: dict[str, tuple[int, ...]] = {"tok_embeddings.weight": (architecture["vocab_size"], width)}

@@ -158,7 +158,7 @@ def _nearest(n_steps: int, step: int, n_values: int) -> NDArray[np.int64]:
 
     Of two equally near steps, the one that a binary search over the steps compares first, as in the authors' code.
     """
-    found = np.zeros(n_values, np.int64)
+    nearest = np.zeros(n_values, np.int64)
     for value in range(n_values):
         low, high, best = 0, n_steps - 1, 0
         while low <= high:
@@ -171,5 +171,5 @@ def _nearest(n_steps: int, step: int, n_values: int) -> NDArray[np.int64]:
                 high = middle - 1
             else:
                 break
-        found[value] = best
-    return found
+        nearest[value] = best
+    return nearest

@@ -34,9 +34,9 @@ def reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
         ]
     )
     with torch.no_grad():
-        found = hubert(torch.from_numpy(audio)[None], output_hidden_states=True)
+        output = hubert(torch.from_numpy(audio)[None], output_hidden_states=True)
     # Pre-norm models put the final norm into last_hidden_state only.
-    states = [state[0].numpy() for state in (*found.hidden_states[:-1], found.last_hidden_state)]
+    states = [state[0].numpy() for state in (*output.hidden_states[:-1], output.last_hidden_state)]
     hop, receptive = frame_geometry(spec.preprocessing["architecture"])
     centres = pooling.frame_centres_s(len(states[0]), hop / SAMPLE_RATE_HZ, receptive / SAMPLE_RATE_HZ)
     return pooling.pool_row(spec, states, pooling.bins_of(centres, spec.n_bins, clip.window_s))

@@ -18,15 +18,15 @@ OPTIONAL: tuple[str, ...] = ()
 T = TypeVar("T")
 
 
-def own(found: Mapping[str, T]) -> dict[str, T]:
+def own(tensors: Mapping[str, T]) -> dict[str, T]:
     """The model's tensors by the model's names; a folded weight keeps its own."""
-    names = {unwrapped(name, "hubert."): tensor for name, tensor in found.items()}
+    names = {unwrapped(name, "hubert."): tensor for name, tensor in tensors.items()}
     # SpecAugment uses this vector in training only.
     return {_LEGACY.get(name, name): tensor for name, tensor in names.items() if name != "masked_spec_embed"}
 
 
-def shapes(architecture: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Shape]:
-    """Every tensor that the model needs; the folded weight in place of the weight norm's two where `found` has it."""
+def shapes(architecture: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Shape]:
+    """Every tensor that the model needs; the folded weight in place of the weight norm's two where `tensors` has it."""
     width, inner = architecture["hidden_size"], architecture["intermediate_size"]
     channels = architecture["conv_dim"]
     wanted = norm("feature_extractor.conv_layers.0.layer_norm", channels[0])
@@ -40,7 +40,7 @@ def shapes(architecture: dict[str, Any], found: Mapping[str, Any]) -> dict[str, 
     n_taps, n_groups = (architecture[f"num_conv_pos_embedding{end}"] for end in ("s", "_groups"))
     position = (width, width // n_groups, n_taps)
     wanted[f"{POSITION}.bias"] = (width,)
-    wanted |= {FOLDED: position} if FOLDED in found else {NORM: (1, 1, n_taps), DIRECTION: position}
+    wanted |= {FOLDED: position} if FOLDED in tensors else {NORM: (1, 1, n_taps), DIRECTION: position}
     wanted |= norm("encoder.layer_norm", width)
     for layer in range(architecture["num_hidden_layers"]):
         here = f"encoder.layers.{layer}"

@@ -24,9 +24,9 @@ OPTIONAL: tuple[str, ...] = ()
 T = TypeVar("T")
 
 
-def own(found: Mapping[str, T]) -> dict[str, T]:
+def own(tensors: Mapping[str, T]) -> dict[str, T]:
     """The model's tensors by the model's names, without the heads of fine-tuning and pre-training."""
-    state = {unwrapped(name): tensor for name, tensor in found.items()}
+    state = {unwrapped(name): tensor for name, tensor in tensors.items()}
     prefix = "midibert."
     if any(name.startswith(prefix) for name in state):
         state = {
@@ -37,7 +37,7 @@ def own(found: Mapping[str, T]) -> dict[str, T]:
     return {name: tensor for name, tensor in state.items() if name not in UNUSED}
 
 
-def shapes(architecture: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Shape]:
+def shapes(architecture: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Shape]:
     """Every tensor that the model needs."""
     width, inner = architecture["hidden_size"], architecture["intermediate_size"]
     sizes = cp_tokens.VOCABULARY_SIZES

@@ -134,8 +134,8 @@ def top_third(n_layers: int) -> tuple[int, ...]:
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:
     """The entries of a config.json that change the output. Raises WeightsRefused for other models and missing entries."""
     for key, values in _COMPUTED.items():
-        if (found := _value(config, key, folder)) not in values:
-            raise WeightsRefused(f"{NAME}: {folder}/{CONFIG} has {key} {found!r}; only {values[0]!r} is supported")
+        if (value := _value(config, key, folder)) not in values:
+            raise WeightsRefused(f"{NAME}: {folder}/{CONFIG} has {key} {value!r}; only {values[0]!r} is supported")
     architecture = {name: _value(config, key, folder) for name, key in _FROM_CONFIG.items()}
     for name, key in _FROM_CONFIG.items():
         value, kind = architecture[name], type(_LARGE[name])

@@ -17,9 +17,9 @@ OPTIONAL = (RATES,)
 T = TypeVar("T")
 
 
-def own(found: Mapping[str, T]) -> dict[str, T]:
+def own(tensors: Mapping[str, T]) -> dict[str, T]:
     """The model's tensors by the model's names, without those of training."""
-    names = {unwrapped(name): tensor for name, tensor in found.items()}
+    names = {unwrapped(name): tensor for name, tensor in tensors.items()}
     return {
         name: tensor
         for name, tensor in names.items()
@@ -27,7 +27,7 @@ def own(found: Mapping[str, T]) -> dict[str, T]:
     }
 
 
-def shapes(architecture: dict[str, Any], found: Mapping[str, Any]) -> dict[str, Shape]:
+def shapes(architecture: dict[str, Any], tensors: Mapping[str, Any]) -> dict[str, Shape]:
     """Every tensor that the model needs."""
     width, inner, channels = (architecture[key] for key in ("hidden_size", "intermediate_size", "conv_dim"))
     wanted: dict[str, tuple[int, ...]] = {}

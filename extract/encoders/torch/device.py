@@ -80,7 +80,7 @@ def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
 
     Raises WeightsRefused for files that cannot be read, and for other content than tensors.
     """
-    found: dict[str, Tensor] = {}
+    tensors: dict[str, Tensor] = {}
     for part in checkpoint.parts_of(name, file):
         loaded = _load(name, part)
         content = loaded if isinstance(loaded, dict) else {}
@@ -95,8 +95,8 @@ def read_tensors(name: str, file: Path) -> dict[str, Tensor]:
             raise WeightsRefused(
                 f'{name}: {part} holds no "state_dict" of tensors, and is no plain dictionary of tensors; it has {holds}'
             )
-        found |= {str(key): tensor for key, tensor in content.items()}
-    return found
+        tensors |= {str(key): tensor for key, tensor in content.items()}
+    return tensors
 
 
 def _load(name: str, file: Path) -> object:

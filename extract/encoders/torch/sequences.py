@@ -53,10 +53,10 @@ class SequenceBatches:
             for sequence in sequences or (_BLANK,):
                 bucket = next(bucket for bucket in self.buckets if len(sequence.ids) <= bucket)
                 members[bucket].append((row, sequence))
-        for bucket, found in members.items():
+        for bucket, in_bucket in members.items():
             step = self.n_sequences(bucket)
-            for start in range(0, len(found), step):
-                yield bucket, found[start : start + step]
+            for start in range(0, len(in_bucket), step):
+                yield bucket, in_bucket[start : start + step]
 
 
 def pool_sequences(
