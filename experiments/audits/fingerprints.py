@@ -163,7 +163,8 @@ def measure(config: Config) -> tuple[Table, Table]:
     if len(set(pieces)) < config.folds or len(tiers) < 20 * config.folds:
         raise NotEnoughRows(
             f"{config.source}: {counted(len(tiers), 'row')} of {counted(len(set(pieces)), 'piece')}; "
-            f"{config.folds} folds by piece need at least {config.folds} pieces and {20 * config.folds} rows"
+            f"{counted(config.folds, 'fold')} by piece need at least {counted(config.folds, 'piece')} and "
+            f"{counted(20 * config.folds, 'row')}"
         )
     names = tuple(rows[0][0][0])
     made, exported = (

@@ -28,7 +28,7 @@ from scipy.signal import lfilter
 from keybed import store as stores
 from keybed.experiments.goal import goal_line
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
-from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.check_recipe import check_same_code, render_config
 from keybed.extract.run.row_maker import SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store.counted import counted
@@ -126,8 +126,9 @@ def loudness(audio: NDArray[np.floating], rate_hz: int) -> NDArray[np.float64]:
 
 
 def measure(config: Config, console: Console | None = None) -> Measured:
-    """Render the rows and measure them, without segments of which a row cannot be rendered. Raises TooFewRows."""
+    """Render the rows and measure them, without segments of which a row cannot be rendered. Raises TooFewRows, NotAsPlanned."""
     store = stores.open(config.store)
+    check_same_code(store.recipe)
     columns = store.columns(0, store.n_rows)
     jobs = [job for job in segment_jobs(columns) if len(job.tiers) == len(TIERS)]
     piece_of = dict(zip(columns["recording"].tolist(), columns["piece"].tolist(), strict=True))

@@ -241,12 +241,16 @@ def _provenance(config: SelectConfig, store: Store, overrides: tuple[Override, .
 
 
 def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], console: Console) -> None:
-    """Write every clip as FLAC, made as extraction made the row. Raises SelectRefused where the labels differ from the store's."""
+    """Write every clip as FLAC, made as extraction made the row.
+
+    Raises NotAsPlanned where this version of Keybed degrades differently, SelectRefused where labels differ from the store's.
+    """
     import soundfile
 
-    from keybed.extract.run.check_recipe import render_config
+    from keybed.extract.run.check_recipe import check_same_code, render_config
     from keybed.extract.run.row_maker import RowMaker, SegmentJob
 
+    check_same_code(store.recipe)
     maker = RowMaker(render_config(store, store.machine_paths))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     for code, i in track(sorted(codes.items(), key=lambda item: item[1]), "rendering", console=console, transient=True):

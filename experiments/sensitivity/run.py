@@ -38,6 +38,7 @@ from keybed.experiments.sensitivity.counterfactuals import (
 )
 from keybed.experiments.sensitivity.probes import ProbeResult, probe
 from keybed.experiments.sensitivity.report import write_report
+from keybed.extract.run.check_recipe import check_same_code
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -58,6 +59,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
             f"{config.store} was planned with --audio {store.recipe.audio['source']}, where only the tone axis is audible; "
             "sensitivity renders each mistake by itself, so plan a small store with --audio rendered for it"
         )
+    check_same_code(store.recipe)
     table = _FeatureTable()
     segments = choose_segments(store, config.segments, config.seed)
     families = [family(store, segment) for segment in segments]

@@ -1,6 +1,7 @@
 """From a real store to a set that raters are served from."""
 
 import json
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from keybed.experiments.listening.app.ratings import Rating
 from keybed.experiments.listening.config import IngestConfig, SelectConfig
 from keybed.experiments.listening.ingest import ingest
 from keybed.experiments.listening.selection import SelectRefused, select
+from keybed.extract.run.check_recipe import NotAsPlanned
 from keybed.store.format.vocabulary import DIMENSIONS
 
 QUIET = Console(quiet=True)
@@ -65,7 +67,9 @@ def test_a_store_whose_dimensions_are_one_number_is_refused(shared_data, tmp_pat
         select(SelectConfig(tmp_path / "store", tmp_path / "set", override="a test"), QUIET)
 
 
-def test_a_trial_needs_no_phase_4_no_profile_and_hardly_any_rows(shared_data, tmp_path) -> None:
+def test_a_trial_needs_no_phase_4_no_profile_and_hardly_any_rows(
+    shared_data, tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from keybed.extract.config import ExtractConfig, PlanConfig
     from keybed.extract.planning.plan import plan
     from keybed.extract.run.task import extract
@@ -76,6 +80,11 @@ def test_a_trial_needs_no_phase_4_no_profile_and_hardly_any_rows(shared_data, tm
     with pytest.raises(SelectRefused, match="0 segments, a trial needs two; run `keybed extract"):
         select(SelectConfig(store, folder, trial=True), QUIET)
     extract(ExtractConfig(store, workers=0))
+    with monkeypatch.context() as other_version:
+        other_version.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
+        with pytest.raises(NotAsPlanned, match="install the version of Keybed that planned the store"):
+            select(SelectConfig(store, folder, trial=True), QUIET)
+    assert not (folder / "set.json").exists()
     console = Console(record=True, width=300)
     made = read_set(select(SelectConfig(store, folder, raters=("ann", "ben"), trial=True), console))
     assert [p.role for p in made.orders["ann"]] == ["anchor", "main", "main"]
