@@ -10,7 +10,7 @@ from keybed.extract.music.loudness_trend import loudness_trend
 from keybed.extract.music.pedal import lift_times, pedal_at, press_times
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
-CHORD_S = (0.003, 0.01, 0.03, 0.06)
+TOGETHER_S = (0.003, 0.01, 0.03, 0.06)
 """Notes are together where their onsets are this close, seconds."""
 _CLASHING = (1, 11, 13)
 Array = NDArray[np.float64]
@@ -35,7 +35,7 @@ def musical_controls(p: Performance, window_s: float) -> dict[str, float]:
 
 def _time(on: Array, length: Array, pitch: NDArray[np.int64]) -> dict[str, float]:
     step = np.diff(on)
-    chord_step = step[step > CHORD_S[2]]
+    chord_step = step[step > TOGETHER_S[2]]
     log_step = np.log(chord_step) if chord_step.size > 2 else np.zeros(3)
     log_length = np.log(np.maximum(length, 1e-3))
     by_pitch = np.argsort(pitch, kind="stable")
@@ -55,14 +55,14 @@ def _time(on: Array, length: Array, pitch: NDArray[np.int64]) -> dict[str, float
         "sd of log interval": log_step.std(),
         "roughness of log interval": np.abs(np.diff(log_step)).mean(),
         "second roughness of log interval": np.abs(np.diff(log_step, 2)).mean(),
-        **{f"together within {1000 * s:.0f} ms": (step < s).mean() for s in CHORD_S},
-        "spread of chords": step[step < CHORD_S[3]].mean() if (step < CHORD_S[3]).any() else 0.0,
+        **{f"together within {1000 * s:.0f} ms": (step < s).mean() for s in TOGETHER_S},
+        "spread of chords": step[step < TOGETHER_S[3]].mean() if (step < TOGETHER_S[3]).any() else 0.0,
     }
 
 
 def _loudness(on: Array, length: Array, pitch: NDArray[np.int64], velocity: Array) -> dict[str, float]:
     trend = loudness_trend(on, velocity.astype(np.int16))
-    beside = np.flatnonzero(np.diff(on) < CHORD_S[2])
+    beside = np.flatnonzero(np.diff(on) < TOGETHER_S[2])
     softer = np.minimum(velocity[beside], velocity[beside + 1]) / np.maximum(velocity[beside], velocity[beside + 1])
     shorter = np.minimum(length[beside], length[beside + 1]) / np.maximum(length[beside], length[beside + 1])
     low, high = np.percentile(velocity, [5, 95])
@@ -93,7 +93,7 @@ def _harmony(on: Array, length: Array, pitch: NDArray[np.int64]) -> dict[str, fl
     return {
         "notes outside the key": foreign.mean(),
         "clashes": clash.mean(),
-        "clashes within 30 ms": (np.isin(leaps, _CLASHING) & (np.diff(on) < CHORD_S[2])).mean(),
+        "clashes within 30 ms": (np.isin(leaps, _CLASHING) & (np.diff(on) < TOGETHER_S[2])).mean(),
         "evenness of pitch classes": float(-(q := profile / profile.sum()) @ np.log(q + 1e-9)),
         "rarest pitch classes": np.sort(profile)[:5].sum() / profile.sum(),
         "leaps": leaps.mean(),
