@@ -8,6 +8,7 @@ import pytest
 from keybed.extract.corpus.metadata import Corpus, CorpusError, read_corpus
 from keybed.extract.corpus.pieces import find_pieces
 from keybed.extract.degrade import prepare
+from keybed.extract.degrade.row_key import RowKey
 from keybed.extract.demo.corpus import write_demo_corpus
 from keybed.extract.demo.score import PHRASE_BARS, TEXTURES, compose, without_unisons
 from keybed.extract.music.midi import read_midi
@@ -47,7 +48,7 @@ def test_every_axis_finds_something_to_degrade(demo: Corpus) -> None:
     for recording in demo.recordings[::3]:
         prepared = prepare(read_midi(demo.midi_path(recording)))
         for start_s in segments.start_s[segments.recording == recording.index][::4]:
-            excerpt = prepared.excerpt(float(start_s), 10.0)
+            excerpt = prepared.excerpt(float(start_s), 10.0, RowKey(0, recording.index, float(start_s), -1))
             p = excerpt.performance
             inside = (p.pedal_s >= 0) & (p.pedal_s < 10)
             pedal = p.pedal_value[inside] >= 64
