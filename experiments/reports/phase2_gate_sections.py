@@ -34,7 +34,7 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
     ]
     rows: list[list[Cell]] = [[label(name), with_interval(value)] for name, value in means.items()]
     compared: list[list[Cell]] = [
-        [name.replace("\n", " "), *map(with_interval, (g.fusion, g.base)), g.arithmetic]
+        [name.replace("\n", " "), *map(with_interval, (g.fusion, g.base))]
         for (name, _), g in zip(items, (gains.a, gains.b, gains.c, gains.literal), strict=True)
     ]
     threshold = gate.criterion(names.GAIN_A).bound
@@ -47,7 +47,7 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
         [plots.forest(items, "fusion gain", "gain, %", threshold=threshold, percent=True)],
         [
             Table(
-                ["gain", "mean r of the fusion", "mean r compared with", "arithmetic"],
+                ["gain", "mean r of the fusion", "mean r compared with"],
                 compared,
                 caption="Best fusion against each base; both are chosen on validation rows in each fold",
                 numeric=(1, 2),
