@@ -156,7 +156,9 @@ def _names(block: str) -> Iterator[str]:
     names = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            names |= {a.asname or a.name: a.name for a in node.names if a.name.split(".")[0] == "keybed"}
+            for a in node.names:
+                top = a.name.partition(".")[0]  # `import keybed.heads` binds `keybed`
+                names |= {a.asname or top: a.name if a.asname else top} if top == "keybed" else {}
         elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "keybed":
             names |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
     yield from names.values()
@@ -202,6 +204,7 @@ def test_python_examples_compile_and_their_names_exist(page):
 
 def test_the_readme_shows_the_public_face():
     used = {name for block in _blocks(ROOT / "README.md", "python") for name in _names(block)}
+    used |= set(re.findall(r"`(keybed\.\w+)`", (ROOT / "README.md").read_text()))
     assert {"keybed.open", "keybed.fit", "keybed.HeadConfig", "keybed.RidgeProbe"} <= used
 
 
