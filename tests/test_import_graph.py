@@ -51,6 +51,7 @@ ENCODERS = (
     "self_check",
     "checkpoint",
     "weights",
+    "pretrained",
     "torch",
     "baselines",
     "mert",

@@ -214,11 +214,11 @@ def test_the_example_encoder_fits_the_real_interfaces():
     from keybed.extract.encoders.muq import spec as muq
 
     text = _text(ROOT / "docs" / "adding-an-encoder.md")
-    (told,) = re.findall(r"`describe\(\*, ([\w, ]+)\)", text)
-    assert told.split(", ") == list(inspect.signature(muq.describe).parameters)
+    (documented,) = re.findall(r"`describe\(\*, ([\w, *]+)\)", text)
+    assert documented.replace("*", "").split(", ") == list(inspect.signature(muq.describe).parameters)
     assert "_build_muq(spec, file) -> Encoder`" in text
     assert list(inspect.signature(registry._build_muq).parameters) == ["spec", "file"]
-    named = set(re.findall(r"\b(pooling|device|weights|audio_check|waveforms|sequences)\.(\w+)", text))
+    named = set(re.findall(r"\b(pooling|pretrained|device|audio_check|waveforms|sequences)\.(\w+)", text))
     assert len(named) >= 9
     for module, name in sorted(named):
         (path,) = (ROOT / "extract" / "encoders").rglob(f"{module}.py")

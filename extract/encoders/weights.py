@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -162,7 +162,7 @@ def read_json(name: str, file: Path) -> dict[str, Any]:
 
 
 def random_weights(
-    name: str, where: str, architectures: dict[str, dict[str, Any]], seed: int
+    name: str, where: str, architectures: Mapping[str, dict[str, Any]], seed: int
 ) -> tuple[Weights, dict[str, Any]] | None:
     """Weights and architecture for `random` or `random:<size>`; None where `where` names real weights.
 

@@ -8,11 +8,12 @@ and aria-medium-embedding, fine-tuned to give one vector per recording. The mode
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
-from keybed.extract.encoders import pooling, weights
+from keybed.extract.encoders import weights
 from keybed.extract.encoders.aria import tokens
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
+from keybed.extract.encoders.pretrained import CommonOptions, Pretrained
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "aria"
@@ -55,45 +56,32 @@ _OWN_NAMES = {"hidden_size": "d_model", "num_hidden_layers": "n_layers", "num_at
 """Names in the authors' repository; its ff_mult is intermediate_size / hidden_size."""
 
 
+def _read_configs(folder: Path) -> dict[str, Any]:
+    return {"architecture": architecture_of(weights.read_json(NAME, folder / CONFIG), folder)}
+
+
+MODEL = Pretrained(NAME, "midi", CHECKPOINTS, (CONFIG,), ARCHITECTURES, RANDOM_SEED, _read_configs)
+
+
 def describe(
-    *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
+    *, where: str, revision: str | None, window_s: float, **common: Unpack[CommonOptions]
 ) -> tuple[EncoderSpec, str | None]:
     """Spec of an Aria checkpoint and the path of its file (None for random weights).
 
     Raises WeightsRefused, WeightsUnreachable, and EncoderError for windows that no sequence can hold.
     """
-    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
-    if drawn is not None:
-        chosen, architecture = drawn
-    else:
-        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
-        architecture = architecture_of(weights.read_json(NAME, folder / CONFIG), folder)
-    n_layers = architecture["num_hidden_layers"]
-    spec = EncoderSpec(
-        name=NAME,
-        modality="midi",
-        source=chosen.source,
-        revision=chosen.revision,
-        weights_sha256=chosen.sha256,
-        code_version=CODE_VERSION,
-        preprocessing={
-            "window_s": window_s,
-            "tokens_version": tokens.VERSION,
-            "max_notes": max_notes(architecture, window_s),
-            "pooled_token": "duration",
-            "architecture": architecture,
-            "pooling_version": pooling.VERSION,
-        },
-        n_states=n_layers + 2,
-        width=architecture["hidden_size"],
-        n_bins=n_bins,
-        frame_states=middle(n_layers),
-        frame_stats=("mean",),
-        has_mask=True,
-        compute_dtype=compute_dtype,
-        threads=threads,
+    chosen, settings = MODEL.choose(where, revision)
+    n_layers = settings["architecture"]["num_hidden_layers"]
+    preprocessing = {
+        **settings,
+        "window_s": window_s,
+        "tokens_version": tokens.VERSION,
+        "max_notes": max_notes(settings["architecture"], window_s),
+        "pooled_token": "duration",
+    }
+    return MODEL.spec(
+        CODE_VERSION, chosen, preprocessing, n_states=n_layers + 2, frame_states=middle(n_layers), **common
     )
-    return spec, chosen.path
 
 
 def middle(n_layers: int) -> tuple[int, ...]:

@@ -7,11 +7,12 @@ Hubert classes; the authors' remote code is never run. The model is in `mert/mod
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import pooling, weights
 from keybed.extract.encoders.errors import WeightsRefused
+from keybed.extract.encoders.pretrained import CommonOptions, Pretrained
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "mert"
@@ -66,44 +67,28 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 """Sizes of random weights: `random` means `random:95M`; `random:tiny` is for tests."""
 
 
+def _read_configs(folder: Path) -> dict[str, Any]:
+    architecture = architecture_of(weights.read_json(NAME, folder / "config.json"), folder)
+    do_normalize = _do_normalize(weights.read_json(NAME, folder / "preprocessor_config.json"), folder)
+    return {"architecture": architecture, "do_normalize": do_normalize}
+
+
+MODEL = Pretrained(NAME, "audio", CHECKPOINTS, CONFIGS, ARCHITECTURES, RANDOM_SEED, _read_configs)
+
+
 def describe(
-    *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
+    *, where: str, revision: str | None, window_s: float, **common: Unpack[CommonOptions]
 ) -> tuple[EncoderSpec, str | None]:
     """Spec of a MERT checkpoint and the path of its file (None for random weights).
 
     Raises WeightsRefused, WeightsUnreachable.
     """
-    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
-    if drawn is not None:
-        chosen, architecture = drawn
-        do_normalize = True
-    else:
-        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, CONFIGS)
-        architecture = architecture_of(weights.read_json(NAME, folder / "config.json"), folder)
-        do_normalize = _do_normalize(weights.read_json(NAME, folder / "preprocessor_config.json"), folder)
-    n_states = architecture["num_hidden_layers"] + 1
-    spec = EncoderSpec(
-        name=NAME,
-        modality="audio",
-        source=chosen.source,
-        revision=chosen.revision,
-        weights_sha256=chosen.sha256,
-        code_version=CODE_VERSION,
-        preprocessing={
-            "window_s": window_s,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "do_normalize": do_normalize,
-            "architecture": architecture,
-            "pooling_version": pooling.VERSION,
-        },
-        n_states=n_states,
-        width=architecture["hidden_size"],
-        n_bins=n_bins,
-        frame_states=pooling.upper_half(n_states),
-        compute_dtype=compute_dtype,
-        threads=threads,
+    chosen, settings = MODEL.choose(where, revision)
+    n_states = settings["architecture"]["num_hidden_layers"] + 1
+    preprocessing = {"do_normalize": True, **settings, "window_s": window_s, "sample_rate_hz": SAMPLE_RATE_HZ}
+    return MODEL.spec(
+        CODE_VERSION, chosen, preprocessing, n_states=n_states, frame_states=pooling.upper_half(n_states), **common
     )
-    return spec, chosen.path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:

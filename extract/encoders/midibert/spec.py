@@ -7,11 +7,12 @@ publish their checkpoints on a drive, not on the hub: give the downloaded file, 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keybed.extract.encoders import pooling, weights
 from keybed.extract.encoders.errors import WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
+from keybed.extract.encoders.pretrained import CommonOptions, Pretrained
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "midibert"
@@ -37,47 +38,34 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
 """Sizes of random weights: `random` means `random:base`; `random:tiny` is for tests."""
 
 
+def _read_configs(folder: Path) -> dict[str, Any]:
+    config = folder / CONFIG
+    return {"architecture": architecture_of(weights.read_json(NAME, config) if config.exists() else {}, folder)}
+
+
+MODEL = Pretrained(NAME, "midi", CHECKPOINTS, (CONFIG,), ARCHITECTURES, RANDOM_SEED, _read_configs)
+
+
 def describe(
-    *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
+    *, where: str, revision: str | None, window_s: float, **common: Unpack[CommonOptions]
 ) -> tuple[EncoderSpec, str | None]:
     """Spec of a MIDIBert checkpoint and the path of its file (None for random weights).
 
     The authors' checkpoints hold no configuration. The authors' architecture is assumed, unless a bert_config.json lies
     beside the checkpoint; loading compares every tensor with it. Raises WeightsRefused, WeightsUnreachable.
     """
-    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
-    if drawn is not None:
-        chosen, architecture = drawn
-    else:
-        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
-        config = folder / CONFIG
-        architecture = architecture_of(weights.read_json(NAME, config) if config.exists() else {}, folder)
-    n_states = architecture["num_hidden_layers"] + 1
-    spec = EncoderSpec(
-        name=NAME,
-        modality="midi",
-        source=chosen.source,
-        revision=chosen.revision,
-        weights_sha256=chosen.sha256,
-        code_version=CODE_VERSION,
-        preprocessing={
-            "window_s": window_s,
-            "ticks_per_s": cp_tokens.TICKS_PER_S,
-            "tokens_version": cp_tokens.VERSION,
-            "max_notes": cp_tokens.MAX_NOTES,
-            "architecture": architecture,
-            "pooling_version": pooling.VERSION,
-        },
-        n_states=n_states,
-        width=architecture["hidden_size"],
-        n_bins=n_bins,
-        frame_states=pooling.upper_half(n_states),
-        frame_stats=("mean",),
-        has_mask=True,
-        compute_dtype=compute_dtype,
-        threads=threads,
+    chosen, settings = MODEL.choose(where, revision)
+    n_states = settings["architecture"]["num_hidden_layers"] + 1
+    preprocessing = {
+        **settings,
+        "window_s": window_s,
+        "ticks_per_s": cp_tokens.TICKS_PER_S,
+        "tokens_version": cp_tokens.VERSION,
+        "max_notes": cp_tokens.MAX_NOTES,
+    }
+    return MODEL.spec(
+        CODE_VERSION, chosen, preprocessing, n_states=n_states, frame_states=pooling.upper_half(n_states), **common
     )
-    return spec, chosen.path
 
 
 def architecture_of(config: dict[str, Any], folder: Path) -> dict[str, Any]:

@@ -8,11 +8,12 @@ is not used.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
-from keybed.extract.encoders import pooling, weights
+from keybed.extract.encoders import weights
 from keybed.extract.encoders.errors import WeightsRefused
+from keybed.extract.encoders.pretrained import CommonOptions, Pretrained
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "muq"
@@ -82,8 +83,15 @@ _COMPUTED = {
 """Values that the model supports; others are refused."""
 
 
+def _read_configs(folder: Path) -> dict[str, Any]:
+    return {"architecture": architecture_of(weights.read_json(NAME, folder / CONFIG), folder)}
+
+
+MODEL = Pretrained(NAME, "audio", CHECKPOINTS, (CONFIG,), ARCHITECTURES, RANDOM_SEED, _read_configs)
+
+
 def describe(
-    *, where: str, n_bins: int, window_s: float, threads: int, revision: str | None, compute_dtype: str
+    *, where: str, revision: str | None, window_s: float, **common: Unpack[CommonOptions]
 ) -> tuple[EncoderSpec, str | None]:
     """Spec of a MuQ checkpoint and the path of its file (None for random weights).
 
@@ -91,36 +99,18 @@ def describe(
     """
     if where == DEFAULT_WEIGHTS and revision is None:
         revision = DEFAULT_REVISION
-    drawn = weights.random_weights(NAME, where, ARCHITECTURES, RANDOM_SEED)
-    if drawn is not None:
-        chosen, architecture = drawn
-    else:
-        chosen, folder = weights.resolve(NAME, where, revision, CHECKPOINTS, (CONFIG,))
-        architecture = architecture_of(weights.read_json(NAME, folder / CONFIG), folder)
-    n_layers = architecture["num_hidden_layers"]
-    spec = EncoderSpec(
-        name=NAME,
-        modality="audio",
-        source=chosen.source,
-        revision=chosen.revision,
-        weights_sha256=chosen.sha256,
-        code_version=CODE_VERSION,
-        preprocessing={
-            "window_s": window_s,
-            "sample_rate_hz": SAMPLE_RATE_HZ,
-            "n_fft": N_FFT,
-            "power_floor": POWER_FLOOR,
-            "architecture": architecture,
-            "pooling_version": pooling.VERSION,
-        },
-        n_states=n_layers + 1,
-        width=architecture["hidden_size"],
-        n_bins=n_bins,
-        frame_states=top_third(n_layers),
-        compute_dtype=compute_dtype,
-        threads=threads,
+    chosen, settings = MODEL.choose(where, revision)
+    n_layers = settings["architecture"]["num_hidden_layers"]
+    preprocessing = {
+        **settings,
+        "window_s": window_s,
+        "sample_rate_hz": SAMPLE_RATE_HZ,
+        "n_fft": N_FFT,
+        "power_floor": POWER_FLOOR,
+    }
+    return MODEL.spec(
+        CODE_VERSION, chosen, preprocessing, n_states=n_layers + 1, frame_states=top_third(n_layers), **common
     )
-    return spec, chosen.path
 
 
 def top_third(n_layers: int) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Shared by the two big encoders: device and dtype, reading and drawing weights, pooling in torch."""
+"""What all networks in torch share: device and dtype, reading and drawing weights, pooling in torch."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from keybed.extract.encoders import build, describe, pooling
+from keybed.extract.encoders import describe, pooling
 from keybed.extract.encoders.aria import tokens
 from keybed.extract.encoders.aria.model import Aria
 from keybed.extract.encoders.aria.spec import max_notes, n_parameters
@@ -18,15 +18,13 @@ from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.performance import Performance
+from tests.extract.encoders.encoders_built import assert_rows_are_pooled_as_if_alone, build_as, note_clip
 
 STYLE = "aria-tiny"
 
 
 def _build(weights: Path | str, window_s: float = 10.0, n_bins: int = 20, **options: str) -> Aria:
-    spec, path = describe("aria", weights=str(weights), n_bins=n_bins, window_s=window_s, **options)  # type: ignore[arg-type]
-    encoder = build(spec, path)
-    assert isinstance(encoder, Aria)
-    return encoder
+    return build_as(Aria, "aria", weights, window_s, n_bins, **options)
 
 
 def _states(encoder: Aria, ids: np.ndarray) -> list[np.ndarray]:
@@ -94,15 +92,6 @@ def test_padding_at_the_end_changes_nothing(goldens: Path) -> None:
         np.testing.assert_allclose(longer[: len(ids)], alone, atol=1e-5 * np.abs(alone).max())
 
 
-def _clip(n_notes: int, seed: int = 0, window_s: float = 10.0) -> Clip:
-    rng = np.random.default_rng(seed)
-    onset_s = np.sort(rng.uniform(0, window_s, n_notes))
-    pitch = rng.integers(21, 109, n_notes).astype(np.int16)
-    pedal_s = np.sort(rng.uniform(0, window_s, 8))
-    pedal = np.tile(np.array([127, 0], np.int16), 4)
-    return Clip(np.zeros(0, np.float32), Performance(onset_s, onset_s + 0.3, pitch, pitch, pedal_s, pedal), window_s)
-
-
 def _one_by_one(encoder: Aria, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One row without batches, buckets or running sums."""
     spec = encoder.spec
@@ -118,21 +107,8 @@ def _one_by_one(encoder: Aria, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.n
 
 
 def test_rows_of_all_lengths_are_pooled_at_each_notes_last_token() -> None:
-    encoder = _build("random:tiny")
     lengths = [1, 2, 20, 21, 90, 150, 331, 681, 682, 1400, 40, 41]
-    clips: list[Clip | None] = [_clip(n, seed=n) for n in lengths]
-    clips.insert(3, None)
-    pooled = encoder.encode(clips)
-    for row, clip in enumerate(clips):
-        if clip is None:
-            assert np.isnan(pooled.layers[row]).all()
-            assert not pooled.mask[row].any()
-            continue
-        layers, frames, mask = _one_by_one(encoder, clip)
-        np.testing.assert_allclose(pooled.layers[row], layers, atol=2e-5)
-        np.testing.assert_allclose(pooled.frames[row], frames, atol=2e-5)
-        np.testing.assert_array_equal(pooled.mask[row], mask)
-    assert (pooled.layers[0, 1] == 0).all()  # one note has no spread
+    assert_rows_are_pooled_as_if_alone(_build("random:tiny"), lengths, _one_by_one)
 
 
 def test_a_note_is_pooled_in_the_bin_of_its_true_onset() -> None:
@@ -145,8 +121,8 @@ def test_a_note_is_pooled_in_the_bin_of_its_true_onset() -> None:
 def test_a_window_without_notes_is_a_masked_row_and_no_exception() -> None:
     encoder = _build("random:tiny")
     held = Performance(np.array([-1.0]), np.array([4.0]), *np.full((2, 1), 60, np.int16))
-    full = _clip(30)
-    pooled = encoder.encode([Clip(np.zeros(0, np.float32), held, 10.0), full, _clip(0)])
+    full = note_clip(30)
+    pooled = encoder.encode([Clip(np.zeros(0, np.float32), held, 10.0), full, note_clip(0)])
     for row in (0, 2):
         assert not pooled.mask[row].any()
         assert (pooled.layers[row] == 0).all()
@@ -154,17 +130,8 @@ def test_a_window_without_notes_is_a_masked_row_and_no_exception() -> None:
     np.testing.assert_array_equal(pooled.layers[1], encoder.encode([None, full])[0][1])
 
 
-def test_the_same_shard_gives_the_same_bytes_and_a_failed_row_changes_no_other() -> None:
-    clips: list[Clip | None] = [_clip(n, seed=n) for n in (12, 90, 130, 13, 14)]
-    first, second = (_build("random:tiny").encode(clips) for _ in range(2))
-    assert first.layers.tobytes() == second.layers.tobytes()
-    assert first.frames.tobytes() == second.frames.tobytes()
-    holed = _build("random:tiny").encode([None, *clips[1:]])
-    np.testing.assert_array_equal(holed.layers[1:], first.layers[1:])
-
-
 def test_bfloat16_stays_within_three_percent(goldens: Path) -> None:
-    clips = [_clip(n, seed=n) for n in (20, 90, 130)]
+    clips = [note_clip(n, seed=n) for n in (20, 90, 130)]
     exact, rough = (_build(goldens / STYLE, compute_dtype=d).encode(clips) for d in ("float32", "bfloat16"))
     for name in ("layers", "frames"):
         a, b = getattr(exact, name).astype(np.float64), getattr(rough, name).astype(np.float64)
@@ -199,7 +166,7 @@ def _base(saved: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_a_base_checkpoint_has_the_same_states_and_no_embedding(goldens: Path, tmp_path: Path) -> None:
-    base, clips = _build(_save(tmp_path, goldens, _base)), [_clip(30)]
+    base, clips = _build(_save(tmp_path, goldens, _base)), [note_clip(30)]
     np.testing.assert_array_equal(base.encode(clips).layers, _build(goldens / STYLE).encode(clips).layers)
     with pytest.raises(WeightsRefused, match="has no emb_head"):
         _head(base, np.array([6, 0, 1]))
@@ -267,6 +234,6 @@ def test_parameters_are_counted_as_the_authors_are() -> None:
 def test_full_size_values_fit_float16() -> None:
     encoder = _build("random", compute_dtype="bfloat16")
     assert sum(tensor.numel() for tensor in encoder._model.parameters()) == 631_309_824
-    pooled = encoder.encode([_clip(10)])
+    pooled = encoder.encode([note_clip(10)])
     assert pooled.layers.shape == (1, 2, 18, 1536)
     assert np.abs(pooled.layers).max() < 65504

@@ -8,26 +8,24 @@ import numpy as np
 import pytest
 import torch
 
-from keybed.extract.encoders import build, describe, pooling
+from keybed.extract.encoders import describe, pooling
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.mert.model import Mert, MertStates, load_hubert, normalise, normalise_rows
 from keybed.extract.encoders.mert.spec import ARCHITECTURES, frame_geometry, n_frames
 from keybed.extract.encoders.torch.device import pool_bins
+from tests.extract.encoders.encoders_built import build_as
 
 STYLES = ("mert-tiny-95m-style", "mert-tiny-330m-style")
 
 
 def _build(weights: Path | str, window_s: float = 2.0, n_bins: int = 4, **options: str) -> Mert:
-    spec, place = describe("mert", weights=str(weights), n_bins=n_bins, window_s=window_s, **options)  # type: ignore[arg-type]
-    encoder = build(spec, place)
-    assert isinstance(encoder, Mert)
-    return encoder
+    return build_as(Mert, "mert", weights, window_s, n_bins, **options)
 
 
 def _states(encoder: Mert, waveforms: np.ndarray) -> list[np.ndarray]:
     with torch.inference_mode():
-        there = torch.from_numpy(waveforms).to(encoder._device)
-        return [state.cpu().numpy().copy() for state in encoder._model(there)]
+        on_device = torch.from_numpy(waveforms).to(encoder._device)
+        return [state.cpu().numpy().copy() for state in encoder._model(on_device)]
 
 
 @pytest.mark.parametrize("style", STYLES)
@@ -110,33 +108,6 @@ def test_normalisation_is_the_feature_extractors() -> None:
 def test_geometry_of_mert() -> None:
     assert frame_geometry(ARCHITECTURES["95M"]) == (320, 400)
     assert n_frames(ARCHITECTURES["95M"], 240_000) == 749
-
-
-def test_failed_rows_are_nan_and_leave_the_others_as_they_are(make_clip) -> None:  # type: ignore[no-untyped-def]
-    encoder = _build("random:tiny")
-    clips = [make_clip(seed, window_s=2.0) for seed in range(6)]
-    whole = encoder.encode(clips)
-    holed = encoder.encode([*clips[:2], None, *clips[3:]])
-    assert np.isnan(holed.layers[2]).all()
-    assert not holed.mask[2].any()
-    kept = [0, 1, 3, 4, 5]
-    np.testing.assert_array_equal(holed.layers[kept], whole.layers[kept])
-    np.testing.assert_array_equal(holed.frames[kept], whole.frames[kept])
-
-
-def test_the_same_shard_gives_the_same_bytes(make_clip) -> None:  # type: ignore[no-untyped-def]
-    clips = [make_clip(seed, window_s=2.0) for seed in range(5)]
-    first, second = (_build("random:tiny", compute_dtype="bfloat16").encode(clips) for _ in range(2))
-    assert first.layers.tobytes() == second.layers.tobytes()
-    assert first.frames.tobytes() == second.frames.tobytes()
-
-
-def test_bfloat16_stays_within_one_percent(make_clip) -> None:  # type: ignore[no-untyped-def]
-    clips = [make_clip(seed, window_s=2.0) for seed in range(2)]
-    exact, rough = (_build("random:tiny", compute_dtype=d).encode(clips) for d in ("float32", "bfloat16"))
-    for name in ("layers", "frames"):
-        a, b = getattr(exact, name).astype(np.float64), getattr(rough, name).astype(np.float64)
-        assert np.linalg.norm(a - b) < 0.01 * np.linalg.norm(a)
 
 
 def test_device_pooling_is_poolings() -> None:

@@ -11,28 +11,25 @@ import numpy as np
 import pytest
 import torch
 
-from keybed.extract.encoders import build, describe, pooling
+from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.encoders.midibert.model import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, MidiBert, relative_scores
 from keybed.extract.encoders.torch.sequences import TokenSequence
-from keybed.extract.music.performance import Performance
+from tests.extract.encoders.encoders_built import assert_rows_are_pooled_as_if_alone, build_as, note_clip
 
 STYLE = "midibert-tiny"
 
 
 def _build(weights: Path | str, window_s: float = 10.0, n_bins: int = 20, **options: str) -> MidiBert:
-    spec, place = describe("midibert", weights=str(weights), n_bins=n_bins, window_s=window_s, **options)  # type: ignore[arg-type]
-    encoder = build(spec, place)
-    assert isinstance(encoder, MidiBert)
-    return encoder
+    return build_as(MidiBert, "midibert", weights, window_s, n_bins, **options)
 
 
 def _states(encoder: MidiBert, ids: np.ndarray, present: np.ndarray) -> list[np.ndarray]:
     with torch.inference_mode():
-        there = (torch.from_numpy(array).to(encoder._device) for array in (ids, present))
-        return [state.cpu().numpy().copy() for state in encoder._model(*there)]
+        on_device = (torch.from_numpy(array).to(encoder._device) for array in (ids, present))
+        return [state.cpu().numpy().copy() for state in encoder._model(*on_device)]
 
 
 def test_every_state_is_the_authors(goldens: Path) -> None:
@@ -71,13 +68,6 @@ def test_relative_scores_equal_the_formula_term_by_term() -> None:
             torch.testing.assert_close(scores[:, :, left, right], expected)
 
 
-def _clip(n_notes: int, seed: int = 0, window_s: float = 10.0) -> Clip:
-    rng = np.random.default_rng(seed)
-    onset_s = np.sort(rng.uniform(0, window_s, n_notes))
-    pitch = rng.integers(21, 109, n_notes).astype(np.int16)
-    return Clip(np.zeros(0, np.float32), Performance(onset_s, onset_s + 0.3, pitch, pitch), window_s)
-
-
 def _plainly(encoder: MidiBert, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """One row without batches, buckets or running sums."""
     spec, tokens = encoder.spec, cp_tokens.tokenize(clip.performance, clip.window_s)
@@ -92,21 +82,8 @@ def _plainly(encoder: MidiBert, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.
 
 
 def test_rows_of_all_lengths_are_pooled_as_if_each_were_alone() -> None:
-    encoder = _build("random:tiny")
     lengths = [1, 2, 31, 32, 33, 64, 150, 300, 512, 513, 1100, 40, 41, 42]
-    clips: list[Clip | None] = [_clip(n, seed=n) for n in lengths]
-    clips.insert(3, None)
-    pooled = encoder.encode(clips)
-    for row, clip in enumerate(clips):
-        if clip is None:
-            assert np.isnan(pooled.layers[row]).all()
-            assert not pooled.mask[row].any()
-            continue
-        layers, frames, mask = _plainly(encoder, clip)
-        np.testing.assert_allclose(pooled.layers[row], layers, atol=2e-5)
-        np.testing.assert_allclose(pooled.frames[row], frames, atol=2e-5)
-        np.testing.assert_array_equal(pooled.mask[row], mask)
-    assert (pooled.layers[0, 1] == 0).all()  # one note has no spread
+    assert_rows_are_pooled_as_if_alone(_build("random:tiny"), lengths, _plainly)
 
 
 @pytest.mark.parametrize("batch_tokens", [CPU_BATCH_TOKENS, GPU_BATCH_TOKENS])
@@ -120,24 +97,9 @@ def test_buckets_hold_less_padding_than_one_length_for_all(batch_tokens: int, n_
     assert len(batches) * batch_tokens < 0.5 * 512 * n_rows
 
 
-def test_bfloat16_stays_within_one_percent() -> None:
-    clips = [_clip(n, seed=n) for n in (20, 90, 130)]
-    exact, rough = (_build("random:tiny", compute_dtype=d).encode(clips) for d in ("float32", "bfloat16"))
-    for name in ("layers", "frames"):
-        a, b = getattr(exact, name).astype(np.float64), getattr(rough, name).astype(np.float64)
-        assert np.linalg.norm(a - b) < 0.01 * np.linalg.norm(a)
-
-
-def test_the_same_shard_gives_the_same_bytes() -> None:
-    clips = [_clip(n, seed=n) for n in (20, 90, 130, 21, 22)]
-    first, second = (_build("random:tiny").encode(clips) for _ in range(2))
-    assert first.layers.tobytes() == second.layers.tobytes()
-    assert first.frames.tobytes() == second.frames.tobytes()
-
-
 def test_a_clip_without_notes_is_the_workers_to_fail() -> None:
     with pytest.raises(EncoderError, match="row 1 of this shard has no note"):
-        _build("random:tiny").encode([_clip(3), _clip(0)])
+        _build("random:tiny").encode([note_clip(3), note_clip(0)])
 
 
 def _save(folder: Path, goldens: Path, change: Any, **config: object) -> Path:
@@ -164,7 +126,7 @@ def _with_numpys_numbers(saved: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("change", [_finetuned, _bare, _with_numpys_numbers])
 def test_finetuned_and_bare_checkpoints_hold_the_same_model(goldens: Path, tmp_path: Path, change: Any) -> None:
-    clips = [_clip(30)]
+    clips = [note_clip(30)]
     ours = _build(_save(tmp_path, goldens, change)).encode(clips)
     np.testing.assert_array_equal(ours.layers, _build(goldens / STYLE).encode(clips).layers)
 

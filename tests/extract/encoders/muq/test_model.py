@@ -10,22 +10,20 @@ import numpy as np
 import pytest
 import torch
 
-from keybed.extract.encoders import build, describe, pooling
+from keybed.extract.encoders import describe, pooling
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.muq.model import Muq, load_muq
 from keybed.extract.encoders.muq.reference import _convolutions
 from keybed.extract.encoders.muq.spec import frame_hop_s, n_frames, n_parameters
 from keybed.extract.music.performance import Performance
+from tests.extract.encoders.encoders_built import build_as
 
 STYLE = "muq-tiny"
 
 
 def _build(weights: Path | str, window_s: float = 2.0, n_bins: int = 4, **options: str) -> Muq:
-    spec, path = describe("muq", weights=str(weights), n_bins=n_bins, window_s=window_s, **options)  # type: ignore[arg-type]
-    encoder = build(spec, path)
-    assert isinstance(encoder, Muq)
-    return encoder
+    return build_as(Muq, "muq", weights, window_s, n_bins, **options)
 
 
 def _waveforms(expected: Any) -> np.ndarray:
@@ -165,18 +163,6 @@ def test_a_clip_shorter_than_half_a_window_of_the_spectrum_is_refused() -> None:
 def test_more_bins_than_frames_are_refused() -> None:
     with pytest.raises(EncoderError, match="100 bins"):
         _build("random:tiny", n_bins=100)
-
-
-def test_failed_rows_are_nan_and_leave_the_others_as_they_are(make_clip) -> None:  # type: ignore[no-untyped-def]
-    encoder = _build("random:tiny")
-    clips = [make_clip(seed, window_s=2.0) for seed in range(6)]
-    whole = encoder.encode(clips)
-    holed = encoder.encode([*clips[:2], None, *clips[3:]])
-    assert np.isnan(holed.layers[2]).all()
-    assert not holed.mask[2].any()
-    kept = [0, 1, 3, 4, 5]
-    np.testing.assert_array_equal(holed.layers[kept], whole.layers[kept])
-    np.testing.assert_array_equal(holed.frames[kept], whole.frames[kept])
 
 
 def test_in_bfloat16_the_spectrogram_and_the_convolutions_stay_float32(goldens: Path) -> None:
