@@ -111,10 +111,23 @@ def finish(
     mask: NDArray[np.bool_],
     failed: NDArray[np.bool_],
 ) -> Pooled:
-    """Set failed rows to NaN and their mask to false, and check that float16 can hold all other rows.
+    """`check_range` of all rows, then `blank_failed`."""
+    check_range(name, layers, frames, failed)
+    return blank_failed(layers, frames, mask, failed)
 
-    failed: bool (B,). Raises EncoderError with the row number where a row that did not fail holds NaN, an infinity, or
-    a number beyond ±65504, which float16 would store as an infinity.
+
+def check_range(
+    name: str,
+    layers: NDArray[np.float32],
+    frames: NDArray[np.float32],
+    failed: NDArray[np.bool_],
+    first_row: int = 0,
+) -> None:
+    """Check that float16 can hold all rows that did not fail.
+
+    failed: bool (B,). first_row: number of the first of these rows within the shard. Raises EncoderError with the row
+    number where a row that did not fail holds NaN, an infinity, or a number beyond ±65504, which float16 would store as
+    an infinity.
     """
     for what, array in (("layers", layers), ("frames", frames)):
         axes = tuple(range(1, array.ndim))
@@ -125,9 +138,15 @@ def finish(
         if not fits.all():
             row = int(np.flatnonzero(~fits)[0])
             raise EncoderError(
-                f"{name}: {what} of row {row} of this shard reach {size[row]}, which float16 cannot "
+                f"{name}: {what} of row {first_row + row} of this shard reach {size[row]}, which float16 cannot "
                 f"hold; the encoder's weights are broken, or its values need scaling before they can be stored"
             )
+
+
+def blank_failed(
+    layers: NDArray[np.float32], frames: NDArray[np.float32], mask: NDArray[np.bool_], failed: NDArray[np.bool_]
+) -> Pooled:
+    """Set failed rows, bool (B,), to NaN and their mask to false."""
     layers[failed], frames[failed] = np.nan, np.nan
     mask[failed] = False
     return Pooled(layers, frames, mask)

@@ -16,6 +16,8 @@ from torch import Tensor, nn
 from keybed.extract.encoders.mert.spec import n_frames
 
 GPU_CONVOLUTION_ROWS = 16
+GPU_INNER_MULTIPLE = 8
+"""bfloat16 products are fastest with inner dimensions that are multiples of 8; zeros change nothing."""
 CPU_POSITION_BLOCK, GPU_POSITION_BLOCK = 8, 16
 """Frames per row of the positional product. Each further frame costs 1 / 128 more arithmetic and a wider weight: of 95M's
 float32 weight, a block of 8 makes 159 MB, a block of 16 makes 337 MB."""
@@ -51,20 +53,24 @@ class Convolutions(nn.Module):
 
     def forward(self, waveforms_BxS: Tensor) -> Tensor:
         """Waveforms (B, samples) to features (B, T, 512); see the class."""
-        # Moved once: a copy from the host at every call would wait for the device.
-        self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
         rows = 1 if waveforms_BxS.device.type == "cpu" else GPU_CONVOLUTION_ROWS
         return torch.cat([self._stack(part) for part in waveforms_BxS.split(rows)])
 
     def _stack(self, waveforms_BxS: Tensor) -> Tensor:
         n_clips, n_samples = waveforms_BxS.shape
-        state_NxC = torch.ops.aten.gelu_(self._first(waveforms_BxS))
+        taps_BxTxK, weight_BxKxO = self.first_layer(waveforms_BxS)
+        state_NxC = torch.ops.aten.gelu_((taps_BxTxK @ weight_BxKxO).flatten(0, 1))
         for head, tail, stride in zip(self.heads, self.tails, self.stride[1:], strict=True):
             state_NxC = torch.ops.aten.gelu_(strided_convolution(state_NxC, head, tail, stride))
         return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
 
-    def _first(self, waveforms_BxS: Tensor) -> Tensor:
-        """Convolution and group norm (one group per channel, over the whole clip) as one product per clip, (B · rows, 512)."""
+    def first_layer(self, waveforms_BxS: Tensor, multiple: int = GPU_INNER_MULTIPLE) -> tuple[Tensor, Tensor]:
+        """Convolution and group norm (one group per channel, over the whole clip) as one product per clip.
+
+        Returns its factors, (B, rows, K) and (B, K, 512). multiple: on a GPU, K is filled up with zeros to a multiple.
+        """
+        # Moved once: a copy from the host at every call would wait for the device.
+        self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
         n_clips, n_samples = waveforms_BxS.shape
         kernel, stride = self.kernel[0], self.stride[0]
         divisor = math.prod(self.stride[1:])
@@ -91,10 +97,9 @@ class Convolutions(nn.Module):
             taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
             taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
         if padded.is_cuda:
-            # bfloat16 products are fastest with inner dimensions that are multiples of 8; zeros change nothing.
-            missing = -taps_BxTxK.shape[2] % 8
+            missing = -taps_BxTxK.shape[2] % multiple
             taps_BxTxK, taps_BxKxO = F.pad(taps_BxTxK, (0, missing)), F.pad(taps_BxKxO, (0, 0, 0, missing))
-        return (taps_BxTxK @ taps_BxKxO).flatten(0, 1)
+        return taps_BxTxK, taps_BxKxO
 
 
 def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:

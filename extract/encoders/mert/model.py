@@ -31,6 +31,7 @@ from keybed.extract.encoders.mert.convolutions import (
 from keybed.extract.encoders.mert.spec import NAME, RANDOM_SEED, frame_geometry, n_frames
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.compiling import compiled
+from keybed.extract.encoders.torch.graph import Recorded
 from keybed.extract.encoders.torch.transfer import Transfer
 from keybed.extract.encoders.torch.waveforms import add, averaging_over_bins, moments, pool_states, pool_waveforms
 from keybed.store.format.recipe import EncoderSpec
@@ -48,11 +49,13 @@ def run_layer(layer: nn.Module, state_BxTxD: Tensor) -> Tensor:
 
 
 class Steps(NamedTuple):
-    """The functions that a batch calls for every layer: as written above, or compiled."""
+    """The functions that a batch calls: as written above, or compiled."""
 
     layer: Callable[[nn.Module, Tensor], Tensor] = run_layer
     moments: Callable[[Tensor], Tensor] = moments
     add: Callable[[Tensor, Tensor], Tensor] = add
+    convolve: Callable[[Tensor], Tensor] | None = None
+    """The convolutional front end in fused kernels; None: `Convolutions` as written."""
 
 
 class Mert(Encoder):
@@ -79,20 +82,39 @@ class Mert(Encoder):
         # On a GPU, because normalising on one core takes about as long as the whole model on the GPU.
         self._normalise, self._normalise_on_device = spec.preprocessing["do_normalize"], on_gpu
         self._steps = Steps()
+        self._recorded: Recorded | None = None
         if on_gpu if compile is None else compile:
             self.compile()
 
     def compile(self, backend: str | Callable[..., Any] = "inductor") -> None:
         """Compile the functions of `Steps` for the one shape of a batch; where that fails, warn and keep them as written."""
         waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
-        faster = compiled(NAME, self._steps, lambda steps: self._encode_batch(waveforms_BxS, Steps(*steps)), backend)
-        if faster is not None:
-            self._steps, self.execution = Steps(*faster), "compiled"
+
+        def rehearse(steps: Sequence[Callable[..., Tensor]]) -> Steps:
+            chosen = Steps(*steps, convolve=self._fused_convolutions())
+            self._encode_batch(waveforms_BxS, chosen)
+            return chosen
+
+        faster = compiled(NAME, Steps()[:3], rehearse, backend)
+        if faster is None:
+            return
+        self._steps, self.execution = faster, "compiled"
+        if self._device.type == "cuda":
+            self._recorded = Recorded(partial(self._encode_batch, steps=faster), waveforms_BxS)
+
+    def _fused_convolutions(self) -> Callable[[Tensor], Tensor] | None:
+        """The front end in fused kernels, where this device and the layers' widths allow them."""
+        if self._device.type != "cuda" or self._dtype != torch.bfloat16:
+            return None
+        from keybed.extract.encoders.mert import fused
+
+        convolutions = self._model.convolutions
+        return fused.FusedConvolutions(convolutions) if fused.fits(convolutions.architecture) else None
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
         prepare = normalise if self._normalise and not self._normalise_on_device else None
-        encode_batch = partial(self._encode_batch, steps=self._steps)
+        encode_batch = self._recorded or partial(self._encode_batch, steps=self._steps)
         return pool_waveforms(self.spec, clips, self._transfer, encode_batch, prepare)
 
     def _encode_batch(self, waveforms_BxS: Tensor, steps: Steps) -> tuple[Tensor, Tensor]:
@@ -100,7 +122,7 @@ class Mert(Encoder):
         with torch.inference_mode():
             if self._normalise and self._normalise_on_device:
                 waveforms_BxS = normalise_rows(waveforms_BxS)
-            states = self._model(waveforms_BxS, steps.layer)
+            states = self._model(waveforms_BxS, steps.layer, steps.convolve)
             return pool_states(states, self.spec.frame_states, self._averaging, moments=steps.moments, add=steps.add)
 
 
@@ -160,10 +182,13 @@ class MertStates(nn.Module):
         self.pre_norm = bool(architecture["do_stable_layer_norm"])
 
     def forward(
-        self, waveforms_BxS: Tensor, run: Callable[[nn.Module, Tensor], Tensor] = run_layer
+        self,
+        waveforms_BxS: Tensor,
+        run: Callable[[nn.Module, Tensor], Tensor] = run_layer,
+        convolve: Callable[[Tensor], Tensor] | None = None,
     ) -> Iterator[Tensor]:
         """Yield n_layers + 1 states. In pre-norm models the last one is after the final norm, as in the authors' code."""
-        state = self.projection(self.convolutions(waveforms_BxS))
+        state = self.projection((convolve or self.convolutions)(waveforms_BxS))
         state = state + self.position(state)
         if not self.pre_norm:
             state = self.norm(state)

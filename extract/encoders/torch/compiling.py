@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import torch
 
@@ -11,6 +12,7 @@ OPTIONS = {"deterministic": True, "triton.autotune_pointwise": False}
 """One configuration per kernel, none chosen by timing: timing may choose another kernel, and sums then differ."""
 
 Step = Callable[..., torch.Tensor]
+Steps = TypeVar("Steps")
 
 
 class NotCompiled(UserWarning):
@@ -18,12 +20,12 @@ class NotCompiled(UserWarning):
 
 
 def compiled(
-    name: str, steps: Sequence[Step], rehearse: Callable[[Sequence[Step]], object], backend: str | Step = "inductor"
-) -> Sequence[Step] | None:
+    name: str, steps: Sequence[Step], rehearse: Callable[[Sequence[Step]], Steps], backend: str | Step = "inductor"
+) -> Steps | None:
     """Compile each step for the one shape that `rehearse` calls it with; return None, with a warning, where that fails.
 
-    rehearse: runs the model once with the steps that it is given; torch compiles them then. Raises
-    torch.OutOfMemoryError.
+    rehearse: runs the model once with the steps that it is given, which torch compiles then, and returns what the model
+    shall use from then on. Raises torch.OutOfMemoryError.
     """
     from torch._inductor import config
 
@@ -37,7 +39,7 @@ def compiled(
         ]
         # Few and small kernels: compile them in this process, not in a pool of processes that would stay.
         with config.patch(compile_threads=1):
-            rehearse(faster)
+            return rehearse(faster)
     except torch.OutOfMemoryError:
         raise
     except Exception as error:  # no Triton, no C compiler, an old GPU, a removed option
@@ -45,7 +47,6 @@ def compiled(
         reasons = (line for line in str(error).splitlines() if line.strip() and not line.endswith("raised:"))
         _warn(name, next(reasons, type(error).__name__))
         return None
-    return faster
 
 
 def _warn(name: str, reason: str) -> None:

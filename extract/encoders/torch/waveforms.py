@@ -83,10 +83,13 @@ def pool_waveforms(
     n_rows, batch_rows = len(clips), transfer.shape[0]
     layers, frames, mask = pooling.zeros(spec, n_rows)
     mask[:] = True
+    failed = failed_clips(clips)
 
     def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
         rows = slice(start, min(start + batch_rows, n_rows))
         layers[rows], frames[rows] = (pooled[: rows.stop - start] for pooled in fetch())
+        # Here and not for the whole shard at its end, where a GPU would wait.
+        pooling.check_range(spec.name, layers[rows], frames[rows], failed[rows], start)
 
     before: tuple[int, Callable[[], list[NDArray[np.float32]]]] | None = None
     for start in range(0, n_rows, batch_rows):
@@ -103,4 +106,4 @@ def pool_waveforms(
         before = start, transfer.fetch_later(pooled)
     if before is not None:
         keep(*before)
-    return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
+    return pooling.blank_failed(layers, frames, mask, failed)
