@@ -14,9 +14,12 @@ import jax.numpy as jnp
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.heads.inputs import HeadInput, pad_rows, take_rows
+from keybed.heads.inputs import MODALITIES, HeadInput, pad_rows, take_rows
 
 T = TypeVar("T")
+
+FEATURES = tuple(name for name in HeadInput._fields if name.startswith(MODALITIES))
+"""The fields of `HeadInput` that hold features and their masks."""
 
 
 class Data(Protocol):
@@ -179,6 +182,50 @@ class Resident:
 def _put(buffer: HeadInput, batch: HeadInput, start: Any) -> HeadInput:
     """Write the batch's rows into the buffer from `start` on, in place."""
     return jax.tree.map(lambda a, part: jax.lax.dynamic_update_slice_in_dim(a, part, start, 0), buffer, batch)
+
+
+@dataclass(frozen=True)
+class ValidationOnDevice:
+    """Data whose validation features were read once and stay on the device; labels and row numbers stay on the host."""
+
+    data: Data
+    batches: tuple[HeadInput, ...]
+
+    @property
+    def n_train_rows(self) -> int:
+        """Number of rows of one training epoch."""
+        return self.data.n_train_rows
+
+    @property
+    def seed(self) -> int:
+        """Seed of the epochs' order."""
+        return self.data.seed
+
+    def train(self, epoch: int) -> Iterator[HeadInput]:
+        """All training rows once, in this epoch's order."""
+        return self.data.train(epoch)
+
+    def validation(self) -> Iterator[HeadInput]:
+        """All validation rows once, in row order, padded."""
+        return iter(self.batches)
+
+    @staticmethod
+    def load(data: Data, config: Any, resident: Resident | None) -> Data:
+        """Read the validation split beside the training split; the data as they are where it does not fit or nothing is
+        resident."""
+        if resident is None:
+            return data
+        limit = _resident_limit() if config.resident_bytes is None else config.resident_bytes
+        used = sum(leaf.nbytes for leaf in jax.tree.leaves(resident.rows))
+        batches = []
+        for batch in read_ahead(data.validation(), config.read_ahead):
+            padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
+            features = {name: getattr(padded, name) for name in FEATURES if getattr(padded, name) is not None}
+            used += sum(np.asarray(array).nbytes for array in features.values())
+            if used > limit:
+                return data
+            batches.append(padded._replace(**jax.device_put(features)))
+        return ValidationOnDevice(data, tuple(batches))
 
 
 def _rounded(n_rows: int) -> int:

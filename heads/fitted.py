@@ -185,13 +185,22 @@ def predict_scores(
     parts: dict[str, list[NDArray[np.float32]]] = {n: [] for n in heads}
     static, params = tuple(heads.items()), jax.tree.map(jnp.asarray, dict(params))
     groups = [take_seeds(params, group) for group in seed_groups(len(config.seeds))]
-    for batch in read_ahead(batches, config.read_ahead):
-        n = int(np.sum(np.asarray(batch.row_B) >= 0))
-        padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
-        outputs = [_forward(static, g, padded, normalisation, False, config.compute_dtype) for g in groups]
+    queued: list[tuple[int, list[dict[str, HeadOutput]]]] = []
+
+    def keep(n: int, outputs: list[dict[str, HeadOutput]]) -> None:
         for name in heads:
             score_SxBxK = join_seeds([out[name].score_BxK for out in outputs])
             parts[name].append(np.asarray(to_scores(score_SxBxK, normalisation))[:, :n])
+
+    for batch in read_ahead(batches, config.read_ahead):
+        n = int(np.sum(np.asarray(batch.row_B) >= 0))
+        padded = pad_rows(batch, max(batch.n_rows, config.batch_rows))
+        queued.append((n, [_forward(static, g, padded, normalisation, False, config.compute_dtype) for g in groups]))
+        # Two batches are queued on the device, so that it does not wait while the host fetches scores.
+        if len(queued) > 1:
+            keep(*queued.pop(0))
+    for item in queued:
+        keep(*item)
     n_seeds = len(config.seeds)
     no_rows = np.zeros((n_seeds, 0, len(normalisation.score_mean_K)), np.float32)
     return {name: np.concatenate(p, axis=1) if p else no_rows for name, p in parts.items()}

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.heads import checkpoint
-from keybed.heads.data import Data, Resident, read_ahead
+from keybed.heads.data import Data, Resident, ValidationOnDevice, read_ahead
 from keybed.heads.errors import BadInput, CheckpointMismatch, NotFinite
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import HeadInput, pad_rows
@@ -34,7 +34,7 @@ from keybed.heads.step import (
     step,
     take_seeds,
 )
-from keybed.heads.xla import keep_freed_memory
+from keybed.heads.xla import keep_compiled_code, keep_freed_memory
 
 Tree = Any
 Losses = dict[str, Any]
@@ -77,6 +77,7 @@ def train(
             f"use batch_rows of at most {data.n_train_rows}"
         )
     keep_freed_memory()
+    keep_compiled_code()
     if normalisation is None:
         first = data.train(0)
         normalisation = measure(first, batch_rows=config.batch_rows, max_rows=config.normalisation_rows)
@@ -124,6 +125,7 @@ class _Run:
         self.best_epoch = {name: [-1] * len(config.seeds) for name in objective.names}
         self.history: list[dict[str, Any]] = []
         self._resident: Resident | None = None
+        self._evaluated: Data = data
         self._load_tried = False
 
     @property
@@ -166,6 +168,7 @@ class _Run:
         number, epoch_start = len(self.history), time.perf_counter()
         if not self._load_tried:
             self._resident, self._load_tried = Resident.load(self.data, self.config, self.objective.scannable), True
+            self._evaluated = ValidationOnDevice.load(self.data, self.config, self._resident)
             jax.block_until_ready(self._resident and self._resident.rows)
         train_start = time.perf_counter()
         known = [s for row in self.score.values() for s in row if np.isfinite(s)]
@@ -176,7 +179,7 @@ class _Run:
             losses = self._scan(self._resident, number, pace)
         trained_s = time.perf_counter() - train_start
         params = self.state.params
-        scores = self.objective.evaluate(params, self.data, self.schedule.normalisation, self.config)
+        scores = self.objective.evaluate(params, self._evaluated, self.schedule.normalisation, self.config)
         for name in self.objective.names:
             for s, value in enumerate(scores[name]):
                 if value > self.score[name][s] or self.best_epoch[name][s] < 0:

@@ -1,16 +1,27 @@
-"""XLA on a CPU: the optimisation level of `jax.jit`, and glibc malloc tuned so that freed buffers stay in the process."""
+"""XLA's settings: the optimisation level of `jax.jit` and glibc's malloc on a CPU, and compiled code kept between processes."""
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
+import importlib.util
+import os
+import platform
 from collections.abc import Callable
 from functools import cache, cached_property, update_wrapper
+from pathlib import Path
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import jax
+from jax.experimental.compilation_cache import compilation_cache
 
 P = ParamSpec("P")
 R = TypeVar("R")
+
+CACHE_BYTES = 2**30
+"""Limit of the folder of compiled code; what was used longest ago goes first."""
+CACHE_SECONDS = 0.3
+"""Code that compiles in less is not kept."""
 
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3
 """Constants of glibc's malloc.h."""
@@ -65,3 +76,43 @@ def keep_freed_memory() -> bool:
     if mallopt is None or jax.default_backend() != "cpu":
         return False
     return bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
+
+
+@cache
+def keep_compiled_code() -> Path | None:
+    """Let JAX keep compiled code in the user's cache folder, so that the next process need not compile it; its folder.
+
+    None where the user has chosen a folder (JAX_COMPILATION_CACHE_DIR) or switched the cache off
+    (JAX_ENABLE_COMPILATION_CACHE=false), and where the folder cannot be written. Each kind of processor has its own folder,
+    because code compiled for one may not run on another that shares the home folder.
+    """
+    chosen = jax.config.jax_compilation_cache_dir or not jax.config.jax_enable_compilation_cache
+    # JAX needs filelock for a cache with a limit.
+    if chosen or importlib.util.find_spec("filelock") is None:
+        return None
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = home / "keybed" / "jax" / f"{jax.__version__}-{_processor()}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            return None
+    except OSError:
+        return None
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_compilation_cache_max_size", CACHE_BYTES)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", CACHE_SECONDS)
+    # JAX looks for the folder at its first compilation, which may have been earlier.
+    compilation_cache.reset_cache()
+    return folder
+
+
+def _processor() -> str:
+    """A short name of this kind of processor: its instruction sets decide what XLA compiles."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    kinds = ("vendor_id", "cpu family", "model", "flags", "Features", "CPU part")
+    described = sorted({line for line in lines if line.split(":")[0].strip() in kinds})
+    text = "\n".join([platform.machine(), platform.processor(), *described])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

@@ -24,7 +24,7 @@ import numpy as np
 
 from keybed.experiments.benchmarks.heads_against_torch import against_torch
 from keybed.experiments.benchmarks.heads_jobs import FOUR, Job, goal, in_process, print_run
-from keybed.experiments.benchmarks.heads_on_gpu import narrow, on_gpu
+from keybed.experiments.benchmarks.heads_on_gpu import on_gpu
 from keybed.experiments.benchmarks.synthetic_store import BEST_R, FULL_ROWS, SyntheticConfig, make
 
 
@@ -98,7 +98,7 @@ def main() -> None:
         if parts - {"gpu"}:
             on_cpu(work, rows, parts, 1 if arguments.quick else arguments.epochs, check_linear=not arguments.quick)
         if "gpu" in parts:
-            on_gpu(narrow(work, rows))
+            on_gpu(work, rows)
 
 
 def on_cpu(work: Path, rows: int, parts: set[str], epochs: int, *, check_linear: bool) -> None:

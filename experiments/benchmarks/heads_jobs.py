@@ -47,11 +47,15 @@ class Job:
     workers: int = 2
 
 
-def in_process(job: Job) -> dict[str, Any]:
-    """Run a job in a new process. Returns its result with `peak_gb`; raises RuntimeError with the end of its stderr."""
+def in_process(job: Job, **variables: str) -> dict[str, Any]:
+    """Run a job in a new process. Returns its result with `peak_gb`; raises RuntimeError with the end of its stderr.
+
+    variables: environment variables beside this process's own.
+    """
     fields = {k: str(v) if isinstance(v, Path) else v for k, v in asdict(job).items()}
     command = [sys.executable, "-m", "keybed.experiments.benchmarks.heads_jobs", json.dumps(fields)]
     environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "2"} | ({} if job.what == "ours" else _KEEP_MEMORY)
+    environment |= variables
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     if done.returncode:
         raise RuntimeError(f"{job.what} failed:\n{done.stderr[-3000:]}")

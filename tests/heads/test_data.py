@@ -2,10 +2,11 @@ from __future__ import annotations
 
 import threading
 
+import jax
 import numpy as np
 import pytest
 
-from keybed.heads.data import ArrayData, Resident, read_ahead, segment_order
+from keybed.heads.data import ArrayData, Resident, ValidationOnDevice, read_ahead, segment_order
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.inputs import concatenate, pad_rows, take_rows
 
@@ -87,3 +88,27 @@ def test_resident_epochs_are_the_streamed_ones(small_data):
             np.testing.assert_array_equal(getattr(taken, name), getattr(streamed, name))
         orders.append(streamed.row_B)
     assert not np.array_equal(*orders)
+
+
+def test_validation_on_the_device_holds_the_same_rows(small_data):
+    config = FitConfig(batch_rows=32)
+    resident = Resident.load(small_data, config, True)
+    kept = ValidationOnDevice.load(small_data, config, resident)
+    assert isinstance(kept, ValidationOnDevice)
+    assert (kept.n_train_rows, kept.seed) == (small_data.n_train_rows, small_data.seed)
+    once, again, read = (concatenate(list(d.validation())) for d in (kept, kept, small_data))
+    # 100 rows in batches of 32: the last one is padded
+    np.testing.assert_array_equal(once.row_B, [*range(100), *[-1] * 28])
+    assert all(isinstance(batch.audio_BxTxC, jax.Array) for batch in kept.batches)
+    assert all(isinstance(batch.score_BxK, np.ndarray) for batch in kept.batches)
+    for name in ("audio_BxTxC", "midi_BxTxC", "audio_mask_BxT", "score_BxK", "valid_BxK"):
+        np.testing.assert_array_equal(getattr(once, name)[:100], getattr(read, name))
+        np.testing.assert_array_equal(getattr(once, name), getattr(again, name))
+
+
+def test_validation_that_does_not_fit_beside_the_training_rows_is_read_each_time(small_data):
+    resident = Resident.load(small_data, FitConfig(batch_rows=32), True)
+    taken = sum(leaf.nbytes for leaf in jax.tree.leaves(resident.rows))
+    full = FitConfig(batch_rows=32, resident_bytes=taken + 1000)
+    assert ValidationOnDevice.load(small_data, full, resident) is small_data
+    assert ValidationOnDevice.load(small_data, FitConfig(batch_rows=32), None) is small_data

@@ -91,7 +91,8 @@ class Mert(Encoder):
         waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
 
         def rehearse(steps: Sequence[Callable[..., Tensor]]) -> Steps:
-            chosen = Steps(*steps, convolve=self._fused_convolutions())
+            layer, pooled, added = steps
+            chosen = Steps(layer, pooled, added, self._fused_convolutions())
             self._encode_batch(waveforms_BxS, chosen)
             return chosen
 
