@@ -5,8 +5,9 @@ Every row has the same RMS, so that loudness does not reveal the tier.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,13 +32,15 @@ class RenderedRow:
     variant: notes, labels, status and reason of the row. audio: float32 (window_s × 24000,), zeros where the status is
     not OK; whoever stores it elsewhere may replace it by an empty array. waveform: float32 (3,),
     `vocabulary.WAVEFORM_MEASURES` in dB, NaN where the status is not OK. audio_sha256: of the samples, set by
-    `RowMaker`; empty where the status is not OK.
+    `RowMaker`; empty where the status is not OK. tokens: of the notes, by the name of the encoder that takes them, where
+    `RowMaker.fill` made them.
     """
 
     variant: Variant
     audio: NDArray[np.float32]
     waveform: NDArray[np.float32]
     audio_sha256: str = ""
+    tokens: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def status(self) -> Status:

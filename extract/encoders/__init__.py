@@ -5,9 +5,25 @@ from keybed.extract.encoders.registry import (
     NAMES,
     PRETRAINED,
     build,
+    build_unchecked,
     check_checkpoint,
     describe,
+    has_tokens,
     n_parameters,
+    runs_in_renderer,
+    tokenize,
 )
 
-__all__ = ["COMPUTE_DTYPES", "NAMES", "PRETRAINED", "build", "check_checkpoint", "describe", "n_parameters"]
+__all__ = [
+    "COMPUTE_DTYPES",
+    "NAMES",
+    "PRETRAINED",
+    "build",
+    "build_unchecked",
+    "check_checkpoint",
+    "describe",
+    "has_tokens",
+    "n_parameters",
+    "runs_in_renderer",
+    "tokenize",
+]

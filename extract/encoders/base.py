@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,23 +19,25 @@ class Clip:
     """One row in the form that encoders take.
 
     audio: float32 (window_s × 24000,) mono. performance: the degraded notes in window time; notes that began before
-    the window have negative onsets. window_s: length of the window.
+    the window have negative onsets. window_s: length of the window. tokens: of the notes, by encoder, where they have been
+    made already.
     """
 
     audio: NDArray[np.float32]
     performance: Performance
     window_s: float
+    tokens: Mapping[str, Any] = field(default_factory=dict)
 
 
 class Pooled(NamedTuple):
-    """Features of B clips, float32; the store keeps them as float16.
+    """Features of B clips, float32 or, from a GPU, float16; the store keeps float16.
 
     layers: (B, layer_stats, n_states, width). frames: (B, n_bins, frame_stats, width), 0 in masked bins.
     mask: bool (B, n_bins), all true for encoders without a mask. Rows of failed clips are NaN and their mask is false.
     """
 
-    layers: NDArray[np.float32]
-    frames: NDArray[np.float32]
+    layers: NDArray[np.floating]
+    frames: NDArray[np.floating]
     mask: NDArray[np.bool_]
 
 

@@ -12,11 +12,13 @@ from typing import Any
 from keybed.extract.encoders import checkpoint
 from keybed.extract.encoders.aria import spec as aria
 from keybed.extract.encoders.aria import tensors as aria_tensors
+from keybed.extract.encoders.aria import tokens as aria_tokens
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
 from keybed.extract.encoders.mert import spec as mert
 from keybed.extract.encoders.mert import tensors as mert_tensors
+from keybed.extract.encoders.midibert import cp_tokens
 from keybed.extract.encoders.midibert import spec as midibert
 from keybed.extract.encoders.midibert import tensors as midibert_tensors
 from keybed.extract.encoders.muq import spec as muq
@@ -29,6 +31,8 @@ COMPUTE_DTYPES = ("float32", "bfloat16")
 
 @dataclass(frozen=True)
 class _Weightless:
+    """Needs numpy alone and computes each row by itself, so it runs in the processes that render, a segment at a time."""
+
     describe: Callable[..., EncoderSpec]
     build: Callable[[EncoderSpec], Encoder]
     reference: Callable[[EncoderSpec, Clip], Pooled] | None = None
@@ -45,6 +49,8 @@ class _Pretrained:
     """Names and shapes of a checkpoint's tensors: `own`, `shapes`, `OPTIONAL`."""
     default_weights: str | None
     n_parameters: Callable[[dict[str, Any]], int]
+    tokenize: Callable[[EncoderSpec, Clip], Any] | None = None
+    """What the encoder reads of a clip's notes, made with numpy alone; `Clip.tokens` hands it to `encode`."""
 
 
 def _build_mert(spec: EncoderSpec, file: Path | None) -> Encoder:
@@ -100,11 +106,23 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
         mert.describe, _build_mert, _mert_reference, mert_tensors, mert.DEFAULT_WEIGHTS, mert.n_parameters
     ),
     "midibert": _Pretrained(
-        midibert.describe, _build_midibert, _midibert_reference, midibert_tensors, None, midibert.n_parameters
+        midibert.describe,
+        _build_midibert,
+        _midibert_reference,
+        midibert_tensors,
+        None,
+        midibert.n_parameters,
+        cp_tokens.of_clip,
     ),
     "muq": _Pretrained(muq.describe, _build_muq, _muq_reference, muq_tensors, muq.DEFAULT_WEIGHTS, muq.n_parameters),
     "aria": _Pretrained(
-        aria.describe, _build_aria, _aria_reference, aria_tensors, aria.DEFAULT_WEIGHTS, aria.n_parameters
+        aria.describe,
+        _build_aria,
+        _aria_reference,
+        aria_tensors,
+        aria.DEFAULT_WEIGHTS,
+        aria.n_parameters,
+        aria_tokens.of_clip,
     ),
     "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
@@ -175,6 +193,32 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
         )
     file = None if checkpoint_path is None else Path(checkpoint_path)
     return build_checked(spec, partial(entry.build, spec, file), partial(entry.reference, spec, file))
+
+
+def runs_in_renderer(spec: EncoderSpec) -> bool:
+    """Whether the processes that render compute this encoder: it needs no torch, and each row stands by itself."""
+    return isinstance(_entry(spec.name), _Weightless)
+
+
+def build_unchecked(spec: EncoderSpec) -> Encoder:
+    """An encoder that runs in a process that renders, without the self-check: the task has made it on the same machine."""
+    entry = _entry(spec.name)
+    assert isinstance(entry, _Weightless)
+    return entry.build(spec)
+
+
+def has_tokens(spec: EncoderSpec) -> bool:
+    """Whether `tokenize` can prepare a clip's notes for this encoder, in a process without torch."""
+    entry = _entry(spec.name)
+    return isinstance(entry, _Pretrained) and entry.tokenize is not None
+
+
+def tokenize(spec: EncoderSpec, clip: Clip) -> Any:
+    """What this encoder reads of a clip's notes, for `Clip.tokens`."""
+    entry = _entry(spec.name)
+    assert isinstance(entry, _Pretrained)
+    assert entry.tokenize is not None
+    return entry.tokenize(spec, clip)
 
 
 def check_checkpoint(spec: EncoderSpec, checkpoint_path: str) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.machine import machine_kind
+from keybed.extract.run.row_arrays import feature_arrays, label_arrays
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
-from keybed.extract.run.shard import feature_arrays, label_arrays
 from keybed.store import Store
 from keybed.store.format.vocabulary import Status
 

@@ -1,28 +1,42 @@
-"""Degrade and render the rows of one segment. Runs in worker processes, so it imports no torch."""
+"""Degrade and render the rows of one segment, and compute the baselines and tokens. Imports no torch.
+
+Runs in worker processes.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract import encoders
 from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant
+from keybed.extract.encoders.base import Clip
 from keybed.extract.music.midi import MidiError
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.music.performance import Performance
 from keybed.extract.regular_files import find_file
+from keybed.extract.run.row_arrays import feature_arrays
+from keybed.extract.run.shard_file import RowsTarget
 from keybed.store.format.layout import Layout
+from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import Status
 
 _CACHED_RECORDINGS = 32
+AUDIO = "audio"
+"""Name of the waveforms in a shard's file."""
+RENDER = "render"
+"""Name of rendering and everything before it among the seconds of a segment."""
+_NO_AUDIO = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
@@ -55,11 +69,27 @@ class SegmentJob:
     """(rows, 8)"""
 
 
-class RowMaker:
-    """Makes rows of one store. Caches the notes of the last recordings, so that a process seldom reads a file twice."""
+@dataclass(frozen=True, eq=False)
+class FilledSegment:
+    """Rows of one segment whose waveforms and features were written into the shard's file.
 
-    def __init__(self, config: RenderConfig) -> None:
+    rows: without audio. cpu_s: processor seconds by stage: RENDER, then each encoder that was computed.
+    """
+
+    rows: list[RenderedRow]
+    cpu_s: Mapping[str, float]
+
+
+class RowMaker:
+    """Makes rows of one store. Caches the notes of the last recordings, so that a process seldom reads a file twice.
+
+    specs: the recipe's encoders; `fill` computes those of them that run beside rendering, and the tokens of the others.
+    """
+
+    def __init__(self, config: RenderConfig, specs: Sequence[EncoderSpec] = ()) -> None:
         self.config = config
+        self._encoders = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
+        self._tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
         self._renderer = Renderer(config.soundfont) if config.maestro is None else None
         self._recorder = Recorder()
         self._prepared: OrderedDict[int, PreparedRecording] = OrderedDict()
@@ -67,6 +97,35 @@ class RowMaker:
     def make(self, job: SegmentJob) -> list[RenderedRow]:
         """All rows of one segment, in order. Raises MidiError where a notes file is damaged."""
         return [self._row(variant, job) for variant in self.variants(job)]
+
+    def fill(self, job: SegmentJob, target: RowsTarget) -> FilledSegment:
+        """Make a segment's rows, and write what the file of `target` holds of them: waveforms, features of baselines.
+
+        Raises what `make`, the encoders and RowsTarget.write raise.
+        """
+        cpu_s, began = {}, time.process_time()
+        rows = self.make(job)
+        cpu_s[RENDER] = time.process_time() - began
+        clips = [
+            Clip(row.audio, row.variant.performance, self.config.window_s) if row.status == Status.OK else None
+            for row in rows
+        ]
+        arrays: dict[str, NDArray] = {}
+        for encoder in self._encoders:
+            began = time.process_time()
+            arrays |= feature_arrays(encoder, clips, np.float16)
+            cpu_s[encoder.spec.name] = time.process_time() - began
+        began = time.process_time()
+        for row, clip in zip(rows, clips, strict=True):
+            if clip is not None:
+                row.tokens = {spec.name: encoders.tokenize(spec, clip) for spec in self._tokenized}
+        if AUDIO in target.arrays:
+            arrays[AUDIO] = np.stack([row.audio for row in rows])
+        target.write(arrays)
+        for row in rows:
+            row.audio = _NO_AUDIO
+        cpu_s[RENDER] += time.process_time() - began
+        return FilledSegment(rows, cpu_s)
 
     def variants(self, job: SegmentJob) -> list[Variant]:
         """The degraded notes and labels of each row. Raises MidiError where a notes file is damaged."""

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
+from typing import TypeVar
 
 from keybed.extract.audio.waveform import RenderedRow
+from keybed.extract.encoders import blas
 from keybed.extract.processes import WorkerPool, process_pool
-from keybed.extract.run.row_maker import RenderConfig, RowMaker, SegmentJob
+from keybed.extract.run.row_maker import FilledSegment, RenderConfig, RowMaker, SegmentJob
+from keybed.extract.run.shard_file import RowsTarget
+from keybed.store.format.recipe import EncoderSpec
+
+T = TypeVar("T")
 
 ADVICE = "give more memory or fewer --workers"
 
@@ -15,25 +22,36 @@ ADVICE = "give more memory or fewer --workers"
 class RowPool:
     """Makes segments in `workers` processes, or in this process where workers is 0. The bytes are the same.
 
-    advice: what a user can do when a worker is killed. Raises WorkerDied, from `submit`, `result` and the end of a `with`
-    block.
+    specs: the encoders that `fill` works for. advice: what a user can do when a worker is killed. Raises WorkerDied, from
+    `submit`, `fill`, `result` and the end of a `with` block.
     """
 
-    def __init__(self, config: RenderConfig, workers: int, *, advice: str = ADVICE) -> None:
-        self._maker = RowMaker(config) if workers == 0 else None
+    def __init__(
+        self, config: RenderConfig, workers: int, specs: Sequence[EncoderSpec] = (), *, advice: str = ADVICE
+    ) -> None:
+        self._maker = RowMaker(config, specs) if workers == 0 else None
         self._pool: WorkerPool | None = None
         if workers:
-            self._pool = process_pool(workers, _start, (config,), task="renders rows", advice=advice)
+            self._pool = process_pool(workers, _start, (config, tuple(specs)), task="renders rows", advice=advice)
 
     def submit(self, job: SegmentJob) -> Future[list[RenderedRow]]:
         """A future of the segment's rows. With workers=0 the work is done in the first call of `result`."""
         if self._pool is not None:
             return self._pool.submit(_make, job)
         assert self._maker is not None
-        return _LazyFuture(self._maker, job)
+        maker = self._maker
+        return _LazyFuture(lambda: maker.make(job))
 
-    def result(self, future: Future[list[RenderedRow]], timeout: float | None = None) -> list[RenderedRow]:
-        """The rows of a future of `submit`. Raises TimeoutError after `timeout` seconds, and what making the rows raised."""
+    def fill(self, job: SegmentJob, target: RowsTarget) -> Future[FilledSegment]:
+        """The same, with waveforms and features written into the file of `target`."""
+        if self._pool is not None:
+            return self._pool.submit(_fill, job, target)
+        assert self._maker is not None
+        maker = self._maker
+        return _LazyFuture(lambda: maker.fill(job, target))
+
+    def result(self, future: Future[T], timeout: float | None = None) -> T:
+        """The result of a future of `submit` or `fill`. Raises TimeoutError after `timeout` seconds, and what the work raised."""
         return future.result(timeout) if self._pool is None else self._pool.result(future, timeout)
 
     def __enter__(self) -> RowPool:
@@ -46,35 +64,44 @@ class RowPool:
             self._pool.__exit__(kind, error, trace)
 
 
-class _LazyFuture(Future[list[RenderedRow]]):
-    """Makes its rows in the first call of `result`, in the calling thread."""
+class _LazyFuture(Future[T]):
+    """Works in the first call of `result`, in the calling thread."""
 
-    def __init__(self, maker: RowMaker, job: SegmentJob) -> None:
+    def __init__(self, work: Callable[[], T]) -> None:
         super().__init__()
-        self._maker, self._job = maker, job
+        self._work = work
 
-    def result(self, timeout: float | None = None) -> list[RenderedRow]:
+    def result(self, timeout: float | None = None) -> T:
         if not self.done():
             try:
-                self.set_result(self._maker.make(self._job))
+                self.set_result(self._work())
             except Exception as error:
                 self.set_exception(error)
         return super().result(timeout)
 
 
-_config: RenderConfig | None = None
+_arguments: tuple[RenderConfig, tuple[EncoderSpec, ...]] | None = None
 _maker: RowMaker | None = None
 
 
-def _start(config: RenderConfig) -> None:
-    global _config
-    _config = config
+def _start(config: RenderConfig, specs: tuple[EncoderSpec, ...]) -> None:
+    global _arguments
+    _arguments = config, specs
+    blas.set_threads(1)  # one process per core renders
+
+
+def _maker_of_this_process() -> RowMaker:
+    # Not made in _start: what that raises would reach nobody, and the pool would call the worker killed.
+    global _maker
+    assert _arguments is not None
+    if _maker is None:
+        _maker = RowMaker(*_arguments)
+    return _maker
 
 
 def _make(job: SegmentJob) -> list[RenderedRow]:
-    # Not in _start: what that raises would reach nobody, and the pool would call the worker killed.
-    global _maker
-    assert _config is not None
-    if _maker is None:
-        _maker = RowMaker(_config)
-    return _maker.make(job)
+    return _maker_of_this_process().make(job)
+
+
+def _fill(job: SegmentJob, target: RowsTarget) -> FilledSegment:
+    return _maker_of_this_process().fill(job, target)

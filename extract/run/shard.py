@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-import math
-import os
-import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, overload
+from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
+from keybed.extract.encoders import runs_in_renderer
 from keybed.extract.encoders.base import Clip, Encoder
-from keybed.extract.run.row_maker import segment_jobs
+from keybed.extract.run.row_arrays import feature_arrays, label_arrays
+from keybed.extract.run.row_maker import AUDIO, FilledSegment, segment_jobs
 from keybed.extract.run.row_pool import RowPool
+from keybed.extract.run.shard_file import ShardFile
 from keybed.store import Store
-from keybed.store.disk.durable import disk_error
+from keybed.store.format.array_specs import task_written
+from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import Status
 
 _POLL_S = 0.2
-_LABELS = ("score", "valid", "level", "difficulty")
 _NO_AUDIO = np.empty(0, np.float32)
 
 
@@ -39,9 +39,9 @@ class Stopped(BaseException):
 class ShardRows(Sequence[Clip | None]):
     """The rows of one shard in the form that encoders take. Indexing a row waits until it is rendered.
 
-    scratch: a folder for the waveforms, in an unlinked temporary file that ends with the process; None keeps them in
-    memory. stop: polled while waiting; the wait ends with Stopped once it returns true. on_row: called with the number
-    of rows done so far.
+    specs: the encoders to compute. Those that run beside rendering write their features into the shard's file; the file
+    holds the waveforms where another one takes them. scratch: a folder for that file; None keeps it in memory. stop: polled
+    while waiting; the wait ends with Stopped once it returns true. on_row: called with the number of rows done so far.
     """
 
     def __init__(
@@ -49,6 +49,7 @@ class ShardRows(Sequence[Clip | None]):
         store: Store,
         shard: int,
         pool: RowPool,
+        specs: Sequence[EncoderSpec] | None = None,
         *,
         scratch: Path | None = None,
         stop: Callable[[], bool] = lambda: False,
@@ -57,23 +58,22 @@ class ShardRows(Sequence[Clip | None]):
         self.start, self.stop_row = store.shard_range(shard)
         self.shard = shard
         self.window_s = float(store.recipe.segments["window_s"])
+        self.waited_s = 0.0
+        """Seconds in which an encoder waited for a row that was not rendered yet."""
+        self.cpu_s: Counter[str] = Counter()
+        """Processor seconds of the processes that render, by stage, as in FilledSegment."""
         self._pool, self._stop, self._on_row = pool, stop, on_row
         jobs = segment_jobs(store.columns(self.start, self.stop_row))
         self._job_of = [(number, index) for number, job in enumerate(jobs) for index in range(len(job.tiers))]
         self._rendered: dict[int, list[RenderedRow]] = {}
         self._n_reported = 0
         self._lock = threading.Lock()
-        self._closed = False
-        shape = (len(self), round(self.window_s * SAMPLE_RATE_HZ))
-        self._file = None if scratch is None else _scratch_file(scratch, 4 * math.prod(shape))
-        self._audio: NDArray[np.float32] = (
-            np.empty(shape, np.float32)
-            if self._file is None
-            else np.memmap(self._file, dtype=np.float32, mode="r+", shape=shape)
-        )
-        first = np.cumsum([0, *(len(job.tiers) for job in jobs)])
-        self._first_row = [int(row) for row in first[:-1]]
-        self._futures = [pool.submit(job) for job in jobs]
+        self._file = ShardFile(len(self), _file_arrays(store, specs or store.recipe.encoders, self.window_s), scratch)
+        self._audio = self._file.get(AUDIO)
+        first = np.cumsum([0, *(len(job.tiers) for job in jobs)])[:-1].tolist()
+        self._futures = [
+            pool.fill(job, self._file.target(first_row)) for job, first_row in zip(jobs, first, strict=True)
+        ]
         for number, future in enumerate(self._futures):
             future.add_done_callback(partial(self._on_done, number))
 
@@ -92,7 +92,8 @@ class ShardRows(Sequence[Clip | None]):
         rendered = self.row(row)
         if rendered.status != Status.OK:
             return None
-        return Clip(self._audio[row], rendered.variant.performance, self.window_s)
+        audio = _NO_AUDIO if self._audio is None else self._audio[row]
+        return Clip(audio, rendered.variant.performance, self.window_s, rendered.tokens)
 
     def __iter__(self) -> Iterator[Clip | None]:
         return (self[row] for row in range(len(self)))
@@ -102,99 +103,96 @@ class ShardRows(Sequence[Clip | None]):
         if self._stop():
             raise Stopped
         number, index = self._job_of[row]
-        while number not in self._rendered:
-            future = self._futures[number]
-            try:
-                rendered = self._pool.result(future, _POLL_S)
-            except NotYet:
-                if not future.done():
-                    if self._stop():
-                        raise Stopped from None
-                    continue
-                rendered = self._pool.result(future)  # done by now, or the work itself raised a TimeoutError
-            self._store_rows(number, rendered)
+        if number not in self._rendered:
+            began = time.perf_counter()
+            self._keep(number, self._wait(self._futures[number]))
+            self.waited_s += time.perf_counter() - began
         done = row - index + len(self._rendered[number])
         if done > self._n_reported:  # each encoder walks through all rows; report each row once
             self._n_reported = done
             self._on_row(done)
         return self._rendered[number][index]
 
-    def _on_done(self, number: int, future: Future[list[RenderedRow]]) -> None:
-        """Store a segment's rows as soon as it is rendered. Called in the pool's thread."""
-        if not future.cancelled() and future.exception() is None:
-            self._store_rows(number, future.result())
+    def features(self) -> dict[str, np.ndarray]:
+        """The arrays of the encoders that ran beside rendering, of all rows. Call it when all rows are done."""
+        return {path: values.copy() for path, values in self._file.items() if path != AUDIO}
 
-    def _store_rows(self, number: int, rows: list[RenderedRow]) -> None:
+    def _wait(self, future: Future[FilledSegment]) -> FilledSegment:
+        while True:
+            try:
+                return self._pool.result(future, _POLL_S)
+            except NotYet:
+                if future.done():
+                    return self._pool.result(future)  # done by now, or the work itself raised a TimeoutError
+                if self._stop():
+                    raise Stopped from None
+
+    def _on_done(self, number: int, future: Future[FilledSegment]) -> None:
+        """Keep a segment's rows as soon as it is rendered. Called in the pool's thread."""
+        if not future.cancelled() and future.exception() is None:
+            self._keep(number, future.result())
+
+    def _keep(self, number: int, filled: FilledSegment) -> None:
         with self._lock:
-            if self._closed or number in self._rendered:
-                return
-            for i, row in enumerate(rows):
-                self._audio[self._first_row[number] + i] = row.audio
-                row.audio = _NO_AUDIO
-            self._rendered[number] = rows
+            if number not in self._rendered:
+                self.cpu_s.update(filled.cpu_s)
+                self._rendered[number] = filled.rows
 
     def close(self) -> None:
-        """Cancel rendering that has not begun and free the waveforms."""
+        """Cancel rendering that has not begun and free the file."""
         for future in self._futures:
             future.cancel()
-        with self._lock:
-            self._closed = True
-            self._audio = np.empty((0, 0), np.float32)
-            if self._file is not None:
-                self._file.close()
+        self._audio = None
+        self._file.close()
 
 
-def _scratch_file(folder: Path, n_bytes: int) -> IO[bytes]:
-    """An unlinked temporary file whose bytes are all on the disk. Raises StoreError, NoDiskSpace on a disk that is full.
-
-    A write through a memory map to a full disk would kill the process without a message.
-    """
-    file = None
-    try:
-        file = tempfile.TemporaryFile(dir=folder, prefix="keybed-")  # noqa: SIM115
-        os.posix_fallocate(file.fileno(), 0, n_bytes)
-    except OSError as error:
-        if file is not None:
-            file.close()
-        raise disk_error(error, folder) from error
-    return file
+def _file_arrays(store: Store, specs: Sequence[EncoderSpec], window_s: float) -> dict[str, tuple[tuple[int, ...], str]]:
+    """What the file of a shard holds: the waveforms, if an encoder here takes them, and features that renderers compute."""
+    groups = {spec.group for spec in specs if runs_in_renderer(spec)}
+    arrays = {
+        array.path: (array.shape[1:], array.dtype)
+        for array in task_written(store.specs)
+        if array.path.rpartition("/")[0] in groups
+    }
+    if any(spec.modality == "audio" and not runs_in_renderer(spec) for spec in specs):
+        arrays[AUDIO] = ((round(window_s * SAMPLE_RATE_HZ),), "float32")
+    return arrays
 
 
 @dataclass(frozen=True, eq=False)
 class EncodedShard:
-    """The arrays, failures and facts that `commit_shard` takes, and each encoder's seconds, waiting for rows included."""
+    """The arrays, failures and facts that `commit_shard` takes.
+
+    seconds: of each encoder that ran in this process, waiting for rows included. waited_s: how much of it was waiting.
+    cpu_s: processor seconds of the processes that render, by stage.
+    """
 
     arrays: Mapping[str, np.ndarray]
     failures: Mapping[int, str]
     facts: Mapping[str, Any]
     seconds: Mapping[str, float] = field(default_factory=dict)
+    waited_s: float = 0.0
+    cpu_s: Mapping[str, float] = field(default_factory=dict)
 
 
 def encode_shard(rows: ShardRows, encoders: Sequence[Encoder]) -> EncodedShard:
-    """Compute every task-written array of one shard. Each encoder gets all rows at once, in row order."""
+    """Compute every task-written array of one shard. Each encoder of this process gets all rows at once, in row order."""
     features: dict[str, np.ndarray] = {}
     seconds: dict[str, float] = {}
     for encoder in encoders:
+        if runs_in_renderer(encoder.spec):
+            continue
         began = time.perf_counter()
         features |= feature_arrays(encoder, rows)
         seconds[encoder.spec.name] = round(time.perf_counter() - began, 3)
     rendered = [rows.row(row) for row in range(len(rows))]
     failures = {rows.start + i: row.reason for i, row in enumerate(rendered) if row.status != Status.OK}
     audio_sha256 = hashlib.sha256("".join(row.audio_sha256 for row in rendered).encode()).hexdigest()
-    return EncodedShard({**features, **label_arrays(rendered)}, failures, {"audio_sha256": audio_sha256}, seconds)
-
-
-def feature_arrays(encoder: Encoder, clips: Sequence[Clip | None]) -> dict[str, np.ndarray]:
-    """One encoder's arrays by their paths in the store."""
-    pooled, group = encoder.encode(clips), encoder.spec.group
-    arrays: dict[str, np.ndarray] = {f"{group}/layers": pooled.layers, f"{group}/frames": pooled.frames}
-    return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
-
-
-def label_arrays(rendered: Sequence[RenderedRow]) -> dict[str, np.ndarray]:
-    """The task-written columns by their paths in the store."""
-    arrays = {f"row/{label}": np.stack([getattr(row.variant, label) for row in rendered]) for label in _LABELS}
-    arrays["row/waveform"] = np.stack([row.waveform for row in rendered])
-    arrays["row/status"] = np.array([row.status for row in rendered], np.uint8)
-    arrays["row/n_notes"] = np.array([row.variant.n_notes for row in rendered], np.int32)
-    return arrays
+    return EncodedShard(
+        {**features, **rows.features(), **label_arrays(rendered)},
+        failures,
+        {"audio_sha256": audio_sha256},
+        seconds,
+        rows.waited_s,
+        rows.cpu_s,
+    )

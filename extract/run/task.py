@@ -119,7 +119,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         check_same_code(store.recipe)
         rendering = render_config(store, paths)
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-        with _stop_signals() as stop, RowPool(rendering, workers) as pool:
+        with _stop_signals() as stop, RowPool(rendering, workers, store.recipe.encoders) as pool:
             pipeline = Pipeline(store, pool, todo, config.scratch, stop, progress)
             try:
                 encoders = planned_encoders(store.recipe, paths)

@@ -53,9 +53,8 @@ class Aria(Encoder):
 
     def _sequences(self, clip: Clip) -> list[TokenSequence]:
         spec, window_s = self.spec, self.spec.preprocessing["window_s"]
-        parts = tokens.slices(tokens.cut(clip.performance, window_s), spec.preprocessing["max_notes"])
         sequences = []
-        for ids, note_at, onset_s in map(tokens.tokenize, parts):
+        for ids, note_at, onset_s in clip.tokens[NAME] if NAME in clip.tokens else tokens.of_clip(spec, clip):
             bins = np.full(ids.shape, -1, np.intp)
             bins[note_at] = pooling.note_bins(onset_s, spec.n_bins, window_s)
             sequences.append(TokenSequence(ids, bins))

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
+from keybed.store.format.recipe import EncoderSpec
 
 VERSION = 1
 """Part of Aria's fingerprint; raised whenever a token may change."""
@@ -44,6 +46,12 @@ class Tokens(NamedTuple):
     ids: NDArray[np.int64]
     note_at: NDArray[np.intp]
     onset_s: NDArray[np.float64]
+
+
+def of_clip(spec: EncoderSpec, clip: Clip) -> list[Tokens]:
+    """The tokens of a clip, one sequence for each slice of at most `max_notes` notes."""
+    notes = cut(clip.performance, spec.preprocessing["window_s"])
+    return [tokenize(part) for part in slices(notes, spec.preprocessing["max_notes"])]
 
 
 def cut(performance: Performance, window_s: float) -> Performance:

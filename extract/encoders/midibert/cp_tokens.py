@@ -19,7 +19,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.encoders.base import Clip
 from keybed.extract.music.performance import Performance
+from keybed.store.format.recipe import EncoderSpec
 
 VERSION = 1
 """Part of MIDIBert's fingerprint. Raise it whenever a token may change."""
@@ -71,6 +73,11 @@ def tokenize(performance: Performance, window_s: float) -> Tokens:
         axis=1,
     )
     return Tokens(ids.astype(np.int64), onset_s)
+
+
+def of_clip(spec: EncoderSpec, clip: Clip) -> Tokens:
+    """The tokens of a clip."""
+    return tokenize(clip.performance, clip.window_s)
 
 
 def slices(n_notes: int) -> list[slice]:

@@ -53,7 +53,7 @@ class MidiBert(Encoder):
         return pool_sequences(self.spec, rows, failed_clips(clips), self._batches, self._model, self._device)
 
     def _sequences(self, clip: Clip, row: int) -> list[TokenSequence]:
-        tokens = cp_tokens.tokenize(clip.performance, clip.window_s)
+        tokens = clip.tokens[NAME] if NAME in clip.tokens else cp_tokens.of_clip(self.spec, clip)
         if len(tokens.ids) == 0:
             raise EncoderError(
                 f"{NAME}: row {row} of this shard has no note that begins in its window; its status is NO_NOTES"
