@@ -129,6 +129,8 @@ def _read(kind: Any, data: Any, file: Path, where: str) -> Any:
             ) from error
     if kind is Any or (origin is Literal and data in arguments):
         return data
+    if kind is Path and isinstance(data, str):
+        return Path(data)
     if isinstance(kind, type) and isinstance(data, kind) and isinstance(data, bool) == (kind is bool):
         return data
     raise JsonMismatch(

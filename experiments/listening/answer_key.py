@@ -10,17 +10,28 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.data.json_codec import from_json
 from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.experiments.evaluation.gates import Override
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import DIMENSIONS
 
 
+@dataclass(frozen=True, kw_only=True)
+class Provenance:
+    """What the clips were drawn from. store: its fingerprint. overrides: gates that the selection passed by."""
+
+    store: str
+    trial: bool = False
+    audio_source: str
+    window_s: float
+    random_encoders: tuple[str, ...]
+    overrides: tuple[Override, ...]
+
+
 @dataclass(frozen=True, eq=False)
 class AnswerKey:
-    """One entry per rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None.
-
-    provenance: store fingerprint, recipe facts, run and overrides, for the reports.
-    """
+    """One entry per rated clip, in the order of `codes`. score, valid: (clip, 8); predicted: (clip, 8) or None."""
 
     codes: tuple[str, ...]
     row: NDArray[np.int64]
@@ -30,7 +41,7 @@ class AnswerKey:
     score: NDArray[np.float64]
     valid: NDArray[np.bool_]
     predicted: NDArray[np.float64] | None
-    provenance: Mapping[str, Any]
+    provenance: Provenance
 
 
 def write_answer_key(folder: Path, key: AnswerKey) -> Path:
@@ -64,12 +75,12 @@ def read_answer_key(folder: Path) -> AnswerKey:
     path = folder / "private" / "answers.json"
     data = read_json(path, "copy the set again from a backup")
     try:
-        return _answer_key(data["clips"], data["about"])
+        return _answer_key(data["clips"], from_json(Provenance, data["about"], path))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise KeybedError(f"{path} is damaged; copy the set again from a backup") from error
 
 
-def _answer_key(clips: Mapping[str, Any], provenance: Mapping[str, Any]) -> AnswerKey:
+def _answer_key(clips: Mapping[str, Any], provenance: Provenance) -> AnswerKey:
     def column(name: str, dtype: Any) -> NDArray[Any]:
         return np.array([c[name] for c in clips.values()], dtype)
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import Gate, Override, write_gate
+from keybed.experiments.evaluation.gates import Gate, write_gate
+from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.listening.against_experts import (
     FEW_PIECES,
     ExpertCorrelation,
@@ -25,6 +24,13 @@ from keybed.experiments.listening.answer_key import AnswerKey, read_answer_key
 from keybed.experiments.listening.app.rating_set import read_set
 from keybed.experiments.listening.config import IngestConfig
 from keybed.experiments.listening.gate import advise, phase5_gate
+from keybed.experiments.listening.ingest_results import (
+    DimensionResults,
+    IngestResults,
+    ModelCorrelation,
+    RatedShare,
+    RaterHabits,
+)
 from keybed.experiments.listening.rater_agreement import intraclass, krippendorff_alpha, self_agreement
 from keybed.experiments.listening.rater_model import RaterFit, fit_raters
 from keybed.experiments.listening.rating_table import RatingTable, make_rating_table, read_ratings
@@ -55,19 +61,16 @@ def ingest(config: IngestConfig, console: Console) -> Gate:
     rests_on = {"ratings.json": sha256_of(write_json(out / "ratings.json", kept))}
     results = summarise(table, answer_key, analysis, config)
     rests_on["results.json"] = sha256_of(write_json(out / "results.json", results))
-    overrides = tuple(Override(**o) for o in answer_key.provenance["overrides"])
-    gate = phase5_gate(analysis.labels, rests_on, overrides)
+    gate = phase5_gate(analysis.labels, rests_on, answer_key.provenance.overrides)
     write_gate(out, gate)
-    write_ingest_page(plain(results), gate, out / "report.html")
+    write_ingest_page(results, gate, out / "report.html")
     verdict = (
         f"not yet. {gate.criteria[0].arithmetic}" if gate.verdict == "UNDEFINED" else f"{gate.verdict}. {gate.headline}"
     )
     console.print(f"Phase 5: {verdict}", highlight=False)
     for name in DIMENSIONS:
-        of_dimension = results["dimensions"][name]
-        console.print(
-            f"  {name}: {of_dimension['advice']['word']} ({of_dimension['advice']['reason']})", highlight=False
-        )
+        advice = results.dimensions[name].advice
+        console.print(f"  {name}: {advice.word} ({advice.reason})", highlight=False)
     console.print(f"Report: {out / 'report.html'}", highlight=False)
     return gate
 
@@ -107,9 +110,9 @@ def _fit(ratings_CxR: NDArray[np.float64], time_CxR: NDArray[np.float64]) -> Rat
     return fit_raters(ratings_CxR, time_CxR)
 
 
-def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, config: IngestConfig) -> dict[str, Any]:
+def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, config: IngestConfig) -> IngestResults:
     """The numbers of results.json and the page."""
-    model: Mapping[str, Any] = {}
+    model: Mapping[str, tuple[Interval, Interval]] = {}
     if answer_key.predicted is not None:
         model = model_against(
             analysis.experts,
@@ -119,45 +122,50 @@ def summarise(table: RatingTable, answer_key: AnswerKey, analysis: Analysis, con
             replicates=config.replicates,
             seed=config.seed,
         )
-    dimensions = {}
-    for k, name in enumerate(DIMENSIONS):
-        first, second = table.first[:, :, k], table.second[:, :, k]
-        fit = analysis.fits[name]
-        icc = intraclass(first)
-        dimensions[name] = {
-            "icc_2_1": icc.single,
-            "icc_2_k": icc.mean,
-            "icc_3_k": icc.consistency,
-            "whole_clips": icc.n_clips,
-            "alpha": krippendorff_alpha(first),
-            "cannot_tell": float(np.isnan(first).mean()),
-            "labels": asdict_intervals(analysis.labels[name]),
-            "model": None if not model else {"r": model[name][0], "true_r": model[name][1]},
-            "advice": asdict(advise(analysis.labels[name])),
-            "rater_model_reliability": None if fit is None else fit.reliability,
-            "raters": {
-                rater: {
-                    "self": asdict(self_agreement(first[:, r], second[:, r])),
-                    "bias": None if fit is None else fit.bias[r],
-                    "drift": None if fit is None else fit.drift[r],
-                    "drift_sd": None if fit is None else fit.drift_sd[r],
-                    "gain": None if fit is None else fit.gain[r],
-                    "noise": None if fit is None else fit.noise[r],
-                }
-                for r, rater in enumerate(table.raters)
-            },
-        }
     n_pieces = int(np.unique(answer_key.piece).size)
-    return {
-        "about": answer_key.provenance,
-        "n_clips": len(answer_key.codes),
-        "n_pieces": n_pieces,
-        "resampled": "pieces" if n_pieces >= FEW_PIECES else "segments",
-        "raters": {rater: {"rated": done, "of": of} for rater, (done, of) in table.finished.items()},
-        "dimensions": dimensions,
-    }
+    return IngestResults(
+        provenance=answer_key.provenance,
+        n_clips=len(answer_key.codes),
+        n_pieces=n_pieces,
+        resampled="pieces" if n_pieces >= FEW_PIECES else "segments",
+        raters={rater: RatedShare(rated, of) for rater, (rated, of) in table.finished.items()},
+        dimensions={
+            name: _dimension(table, k, analysis.fits[name], analysis.labels[name], model.get(name))
+            for k, name in enumerate(DIMENSIONS)
+        },
+    )
 
 
-def asdict_intervals(correlation: ExpertCorrelation) -> dict[str, Any]:
-    """Fields of an Agreement, intervals kept as such."""
-    return {name: getattr(correlation, name) for name in correlation.__dataclass_fields__}
+def _dimension(
+    table: RatingTable,
+    k: int,
+    fit: RaterFit | None,
+    labels: ExpertCorrelation,
+    model: tuple[Interval, Interval] | None,
+) -> DimensionResults:
+    """Results on dimension k."""
+    first, second = table.first[:, :, k], table.second[:, :, k]
+    icc = intraclass(first)
+    return DimensionResults(
+        icc_2_1=icc.single,
+        icc_2_k=icc.mean,
+        icc_3_k=icc.consistency,
+        whole_clips=icc.n_clips,
+        alpha=krippendorff_alpha(first),
+        cannot_tell=float(np.isnan(first).mean()),
+        labels=labels,
+        model=None if model is None else ModelCorrelation(*model),
+        advice=advise(labels),
+        rater_model_reliability=None if fit is None else fit.reliability,
+        raters={
+            rater: RaterHabits(
+                with_self=self_agreement(first[:, r], second[:, r]),
+                bias=None if fit is None else float(fit.bias[r]),
+                drift=None if fit is None else float(fit.drift[r]),
+                drift_sd=None if fit is None else float(fit.drift_sd[r]),
+                gain=None if fit is None else float(fit.gain[r]),
+                noise=None if fit is None else float(fit.noise[r]),
+            )
+            for r, rater in enumerate(table.raters)
+        },
+    )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+
+import numpy as np
 
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.listening.gate import FEWEST_CLIPS
+from keybed.experiments.listening.ingest_results import DimensionResults, IngestResults
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import (
     Banner,
@@ -26,39 +28,39 @@ from keybed.store.counted import counted
 STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undecided": "pill shown"}
 
 
-def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Path:
-    """One self-contained HTML file from the plain JSON of results.json."""
-    dimensions, undecided = results["dimensions"], gate.verdict == "UNDEFINED"
+def write_ingest_page(results: IngestResults, gate: Gate, path: Path) -> Path:
+    """One self-contained HTML file of results.json."""
+    dimensions, provenance, undecided = results.dimensions, results.provenance, gate.verdict == "UNDEFINED"
     banners = override_banners(gate.overrides)
-    unfinished = [f"{name} {r['rated']} of {r['of']}" for name, r in results["raters"].items() if r["rated"] < r["of"]]
+    unfinished = [f"{name} {r.rated} of {r.of}" for name, r in results.raters.items() if r.rated < r.of]
     if unfinished:
         banners.append(
             Banner(
                 f"Not all clips are rated yet: {'; '.join(unfinished)}. All numbers are preliminary.", "Preliminary."
             )
         )
-    if results["about"].get("trial", False):
+    if provenance.trial:
         banners.append(
             Banner("The clips were drawn to try the page with. Their ratings decide nothing.", "Trial.", True)
         )
-    if results["resampled"] == "segments":
+    if results.resampled == "segments":
         banners.append(
             Banner(
-                f"Only {counted(results['n_pieces'], 'piece')}: intervals resample segments and hold for these pieces alone."
+                f"Only {counted(results.n_pieces, 'piece')}: intervals resample segments and hold for these pieces alone."
             )
         )
-    if results["about"]["random_encoders"]:
-        named = ", ".join(results["about"]["random_encoders"])
+    if provenance.random_encoders:
+        named = ", ".join(provenance.random_encoders)
         banners.append(Banner(f"{named}: seeded random weights, not the trained encoder.", "Random weights.", True))
-    banners.append(sound_banner(results["about"]["audio_source"]))
+    banners.append(sound_banner(provenance.audio_source))
     page = Page(
         title="Phase 5: synthetic labels against expert ratings",
         verdict=gate.verdict,
         word="NOT YET" if undecided else gate.verdict,
         lead=[f"Too few ratings to decide: {gate.criteria[0].arithmetic}." if undecided else gate.headline],
         below=[
-            f"{counted(results['n_clips'], 'clip')} of {counted(results['n_pieces'], 'piece')}, {counted(len(results['raters']), 'rater')}. Brackets are 95 % intervals; "
-            f"{results['resampled']} were resampled."
+            f"{counted(results.n_clips, 'clip')} of {counted(results.n_pieces, 'piece')}, {counted(len(results.raters), 'rater')}. Brackets are 95 % intervals; "
+            f"{results.resampled} were resampled."
         ],
         advice=None if undecided else gate.advice,
         banners=banners,
@@ -69,7 +71,7 @@ def write_ingest_page(results: Mapping[str, Any], gate: Gate, path: Path) -> Pat
             *_model(dimensions),
             Section("Each rater", _RATER_WORDS, tables=_raters(dimensions), wide=True),
         ],
-        footer=[f"store {results['about']['store'][:16]}"],
+        footer=[f"store {provenance.store[:16]}"],
     )
     return write_page(page, path)
 
@@ -92,22 +94,22 @@ _RATER_WORDS = (
 )
 
 
-def _advice(dimensions: Mapping[str, Any]) -> Table:
+def _advice(dimensions: Mapping[str, DimensionResults]) -> Table:
     rows: list[list[Cell]] = []
     for name, d in dimensions.items():
-        n, word = d["advice"]["n_to_decide"], d["advice"]["word"]
-        needed = "–" if word != "undecided" else ("no number" if n is None else f"{n:,}")
-        specific = d["labels"]["specific"]
+        n, word = d.advice.n_to_decide, d.advice.word
+        needed = "–" if word != "undecided" else (f"{n:,}" if np.isfinite(n) else "no number")
+        specific = d.labels.specific
         rows.append(
             [
                 name.replace("_", " "),
                 {"text": word, "style": STYLES[word]},
-                with_interval(d["labels"]["r"], 2),
+                with_interval(d.labels.r, 2),
                 "–" if specific is None else with_interval(specific, 2),
-                with_interval(d["labels"]["true_r"], 2),
-                with_interval(d["labels"]["robust_r"], 2),
-                number(d["labels"]["ceiling"], 2),
-                str(d["labels"]["n"]),
+                with_interval(d.labels.true_r, 2),
+                with_interval(d.labels.robust_r, 2),
+                number(d.labels.ceiling, 2),
+                str(d.labels.n),
                 needed,
             ]
         )
@@ -115,16 +117,16 @@ def _advice(dimensions: Mapping[str, Any]) -> Table:
     return Table(head, rows, numeric=(6, 7, 8))
 
 
-def _agreement(dimensions: Mapping[str, Any]) -> Table:
+def _agreement(dimensions: Mapping[str, DimensionResults]) -> Table:
     rows = [
         [
             name.replace("_", " "),
-            with_interval(d["icc_2_1"], 2),
-            with_interval(d["icc_2_k"], 2),
-            number(d["icc_3_k"], 2),
-            number(d["alpha"], 2),
-            number(d["rater_model_reliability"], 2),
-            f"{d['cannot_tell']:.0%}",
+            with_interval(d.icc_2_1, 2),
+            with_interval(d.icc_2_k, 2),
+            number(d.icc_3_k, 2),
+            number(d.alpha, 2),
+            number(d.rater_model_reliability, 2),
+            f"{d.cannot_tell:.0%}",
         ]
         for name, d in dimensions.items()
     ]
@@ -132,22 +134,22 @@ def _agreement(dimensions: Mapping[str, Any]) -> Table:
     return Table(head, rows, numeric=(3, 4, 5, 6))
 
 
-def _model(dimensions: Mapping[str, Any]) -> list[Section]:
-    known = {name: d["model"] for name, d in dimensions.items() if d["model"] is not None}
+def _model(dimensions: Mapping[str, DimensionResults]) -> list[Section]:
+    known = {name: d.model for name, d in dimensions.items() if d.model is not None}
     if not known:
         return []
-    rows = [[n.replace("_", " "), with_interval(m["r"], 2), with_interval(m["true_r"], 2)] for n, m in known.items()]
+    rows = [[n.replace("_", " "), with_interval(m.r, 2), with_interval(m.true_r, 2)] for n, m in known.items()]
     return [Section("The model against the experts", tables=[Table(["dimension", "r", "true r"], rows)])]
 
 
-def _raters(dimensions: Mapping[str, Any]) -> list[Table]:
+def _raters(dimensions: Mapping[str, DimensionResults]) -> list[Table]:
     tables = []
     for name, d in dimensions.items():
         rows = []
-        for rater, r in d["raters"].items():
-            drift = "–" if r["drift"] is None else f"{number(r['drift'], 1)} ± {number(r['drift_sd'], 1)}"
-            bias, gain, noise = number(r["bias"], 1), number(r["gain"], 2), number(r["noise"], 1)
-            rows.append([rater, number(r["self"]["r"], 2), number(r["self"]["sd"], 1), bias, drift, gain, noise])
+        for rater, r in d.raters.items():
+            drift = "–" if r.drift is None else f"{number(r.drift, 1)} ± {number(r.drift_sd, 1)}"
+            bias, gain, noise = number(r.bias, 1), number(r.gain, 2), number(r.noise, 1)
+            rows.append([rater, number(r.with_self.r, 2), number(r.with_self.sd, 1), bias, drift, gain, noise])
         head = ["rater", "self r", "self sd", "bias", "drift", "gain", "noise"]
         tables.append(Table(head, rows, caption=name.replace("_", " "), numeric=tuple(range(1, 7)), fold=True))
     return tables

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,12 +13,12 @@ from rich.progress import track
 
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override
-from keybed.experiments.listening.answer_key import AnswerKey, write_answer_key
+from keybed.experiments.listening.answer_key import AnswerKey, Provenance, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
 from keybed.experiments.listening.config import SelectConfig
 from keybed.experiments.listening.model_predictions import ModelPredictions, read_model_predictions
 from keybed.experiments.listening.presentation_order import presentations
-from keybed.experiments.listening.selection_facts import ASSUMED_RELIABILITY, sample_facts
+from keybed.experiments.listening.selection_facts import ASSUMED_RELIABILITY, SampleFacts, sample_facts
 from keybed.experiments.listening.selection_page import write_selection_page
 from keybed.experiments.listening.stratified_sample import (
     Candidates,
@@ -69,9 +68,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _provenance(config, store, overrides))
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
     write_set(design.rating_set)
-    facts = sample_facts(config, candidates, chosen, anchors, predictions) | {
-        "audio_source": store.recipe.audio["source"]
-    }
+    facts = sample_facts(config, candidates, chosen, anchors, predictions, store.recipe.audio["source"])
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
     for line in _summary(config, facts):
@@ -83,21 +80,21 @@ def select(config: SelectConfig, console: Console) -> Path:
     return config.out
 
 
-def _summary(config: SelectConfig, facts: Mapping[str, Any]) -> list[str]:
+def _summary(config: SelectConfig, facts: SampleFacts) -> list[str]:
     """What was drawn, in words."""
     drawn = (
-        f"{counted(config.n, 'clip')} of {counted(facts['n_pieces'], 'piece')}, {counted(config.anchors, 'practice clip')}, "
+        f"{counted(config.n, 'clip')} of {counted(facts.n_pieces, 'piece')}, {counted(config.anchors, 'practice clip')}, "
         f"{counted(config.repeats, 'repeat')} per rater"
     )
     if config.trial:
         return [f"A trial: {drawn}. It shows how the page works; its ratings decide nothing."]
     lines = [
-        f"{drawn}; largest label correlation {facts['largest_label_correlation']:.2f}, pristine {facts['pristine_share']:.0%}."
+        f"{drawn}; largest label correlation {facts.largest_label_correlation:.2f}, pristine {facts.pristine_share:.0%}."
     ]
-    if facts["power"] is not None:
+    if facts.power is not None:
         lines.append(
             f"With raters' means of reliability {ASSUMED_RELIABILITY:g}, a true correlation of "
-            f"{facts['power']['smallest_true_r']:.2f} is found in 4 of 5 such studies."
+            f"{facts.power.smallest_true_r:.2f} is found in 4 of 5 such studies."
         )
     return lines
 
@@ -200,7 +197,7 @@ def make_rating_set(
     anchors: NDArray[np.int64],
     rng: np.random.Generator,
     predictions: ModelPredictions | None,
-    provenance: Mapping[str, Any],
+    provenance: Provenance,
 ) -> Design:
     """Draw codes and orders, write the answer key; sound is written by `_render`."""
     names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(anchors))]
@@ -210,8 +207,7 @@ def make_rating_set(
         rater: presentations(list(practice), list(codes), config.repeats, np.random.default_rng([config.seed, i]))
         for i, rater in enumerate(config.raters)
     }
-    window_s = float(provenance["window_s"])
-    seconds = dict.fromkeys((*practice, *codes), window_s)
+    seconds = dict.fromkeys((*practice, *codes), provenance.window_s)
     config.out.mkdir(parents=True, exist_ok=True)
     answer_key = AnswerKey(
         tuple(codes),
@@ -229,15 +225,15 @@ def make_rating_set(
     return Design(rating_set, codes, practice)
 
 
-def _provenance(config: SelectConfig, store: Store, overrides: tuple[Override, ...]) -> dict[str, Any]:
-    return {
-        "store": store.fingerprint,
-        "trial": config.trial,
-        "audio_source": store.recipe.audio["source"],
-        "window_s": store.recipe.segments["window_s"],
-        "random_encoders": [e.name for e in store.recipe.encoders if e.random_weights],
-        "overrides": [{"phase": o.phase, "verdict": o.verdict, "reason": o.reason, "run": o.run} for o in overrides],
-    }
+def _provenance(config: SelectConfig, store: Store, overrides: tuple[Override, ...]) -> Provenance:
+    return Provenance(
+        store=store.fingerprint,
+        audio_source=store.recipe.audio["source"],
+        window_s=float(store.recipe.segments["window_s"]),
+        random_encoders=tuple(e.name for e in store.recipe.encoders if e.random_weights),
+        overrides=overrides,
+        trial=config.trial,
+    )
 
 
 def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], console: Console) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-from keybed.experiments.data.json_codec import plain
 from keybed.experiments.evaluation.gates import Override
+from keybed.experiments.listening.selection_facts import SampleFacts, SamplePower
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import Banner, Page, Section, Table, number, override_banners, write_page
@@ -15,14 +14,13 @@ from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 
-def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override], path: Path) -> Path:
+def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path: Path) -> Path:
     """One self-contained HTML file."""
-    facts = plain(facts)
     labels = Table(
         ["", *(str(i + 1) for i in range(len(AXIS_DIMENSIONS)))],
         [
             [f"{i + 1} {name.replace('_', ' ')}", *(number(r, 2) for r in row[: i + 1]), *[""] * (len(row) - i - 1)]
-            for i, (name, row) in enumerate(zip(AXIS_DIMENSIONS, facts["label_correlations"], strict=True))
+            for i, (name, row) in enumerate(zip(AXIS_DIMENSIONS, facts.label_correlations, strict=True))
         ],
         caption="Correlations with their signs",
         numeric=tuple(range(1, 8)),
@@ -31,89 +29,89 @@ def write_selection_page(facts: Mapping[str, Any], overrides: Sequence[Override]
     ranges = Table(
         ["dimension", "valid clips", "lowest", "first quartile", "median", "third quartile", "highest"],
         [
-            [name.replace("_", " "), str(facts["judgeable"][name]), *(number(q, 1) for q in quantiles)]
-            for name, quantiles in facts["score_quantiles"].items()
+            [name.replace("_", " "), str(facts.valid_clips[name]), *(number(q, 1) for q in quantiles)]
+            for name, quantiles in facts.score_quantiles.items()
         ],
         caption="Quartiles of the scores",
         numeric=tuple(range(1, 7)),
         fold=True,
     )
     banners = override_banners(overrides)
-    if facts["trial"]:
+    if facts.trial:
         banners.append(
             Banner("Clips of any split and any kind, to try the page with. Their ratings decide nothing.", "Trial.")
         )
-    banners.append(sound_banner(facts["audio_source"]))
-    if not facts["model_known"] and not facts["trial"]:
+    banners.append(sound_banner(facts.audio_source))
+    if not facts.model_known and not facts.trial:
         banners.append(
             Banner("There are no predictions of a model (--after), so clips are not balanced by its uncertainty.")
         )
     page = Page(
         title="Phase 5: clips for expert raters",
         verdict="DRAWN",
-        word=counted(facts["n"], "clip"),
+        word=counted(facts.n, "clip"),
         lead=[
-            f"{counted(facts['n'], 'clip')} of {counted(facts['n_pieces'], 'piece')} for {counted(len(facts['raters']), 'rater')}; {counted(facts['n_anchors'], 'practice clip')} "
-            f"first, {counted(facts['repeats'], 'clip')} twice. Pristine (undegraded) clips: {facts['pristine_share']:.0%}.",
-            f"Largest correlation between two dimensions' labels: {number(facts['largest_label_correlation'], 2)} "
-            f"({number(facts['largest_before'], 2)} before, in {facts['drawn_from']}).",
+            f"{counted(facts.n, 'clip')} of {counted(facts.n_pieces, 'piece')} for {counted(len(facts.raters), 'rater')}; {counted(facts.n_anchors, 'practice clip')} "
+            f"first, {counted(facts.repeats, 'clip')} twice. Pristine (undegraded) clips: {facts.pristine_share:.0%}.",
+            f"Largest correlation between two dimensions' labels: {number(facts.largest_label_correlation, 2)} "
+            f"({number(facts.largest_before, 2)} before, in {facts.drawn_from}).",
         ],
         below=[],
         advice=None,
         banners=banners,
         sections=[
-            *_power(facts["power"]),
+            *_power(facts.power),
             Section(
                 "Scores of the clips",
                 [
                     "Percent of each dimension's clips in five ranges of its score. Ranges should be about equally full.",
                     _spread(facts),
                 ],
-                [score_ranges(facts["score_ranges"])],
+                [score_ranges(facts.score_ranges)],
                 [ranges],
             ),
             Section(
                 "Correlations between labels",
                 [
-                    f"|r| between two dimensions' labels. In {facts['drawn_from']} a good row is good in all dimensions. In these clips it "
+                    f"|r| between two dimensions' labels. In {facts.drawn_from} a good row is good in all dimensions. In these clips it "
                     "is not, so that a rater who gives one overall impression to all eight scales (halo) gets low correlations."
                 ],
                 [
-                    label_strengths(facts["label_correlations_before"], facts["drawn_from"]),
-                    label_strengths(facts["label_correlations"], "these clips"),
+                    label_strengths(facts.label_correlations_before, facts.drawn_from),
+                    label_strengths(facts.label_correlations, "these clips"),
                 ],
                 [labels],
             ),
         ],
-        footer=[f"seed {facts['seed']}"],
+        footer=[f"seed {facts.seed}"],
     )
     return write_page(page, path)
 
 
-def _spread(facts: Mapping[str, Any]) -> str:
+def _spread(facts: SampleFacts) -> str:
     """Clips per piece and by the model's uncertainty, in words."""
-    few, many = facts["clips_of_a_piece"]
+    few, many = facts.clips_of_a_piece
     words = (
         f"A piece gives {counted(few, 'clip')}." if few == many else f"A piece gives {few} to {counted(many, 'clip')}."
     )
-    if facts["model_known"]:
-        sure, middle, unsure = facts["sure_middle_unsure"]
+    if facts.model_known:
+        sure, middle, unsure = facts.sure_middle_unsure
         words += f" By the model's uncertainty: {counted(sure, 'clip')} in the lowest third, {middle} in the middle, {unsure} in the highest."
     return words
 
 
-def _power(power: Mapping[str, Any] | None) -> list[Section]:
+def _power(power: SamplePower | None) -> list[Section]:
     if power is None:
         return []
-    low, high = power["interval_at_half"]
+    low, high = power.interval_at_half
     return [
         Section(
             "Power of this sample",
             [
-                f"If the raters' mean has a reliability of {power['assumed_reliability']:g}, a correlation of "
-                f"{number(power['smallest_true_r'], 2)} between labels and noise-free ratings is told from zero "
-                f"in four of five studies (observed: {number(power['smallest_r'], 2)}; given the other six labels: "
-                f"{number(power['smallest_specific_r'], 2)}).",
+                f"If the raters' mean has a reliability of {power.assumed_reliability:g}, a correlation of "
+                f"{number(power.smallest_true_r, 2)} between labels and noise-free ratings is told from zero "
+                f"in four of five studies (observed: {number(power.smallest_r, 2)}; given the other six labels: "
+                f"{number(power.smallest_specific_r, 2)}).",
                 f"The 95 % interval of an observed r = 0.50 will be about {number(low, 2)} to {number(high, 2)}.",
             ],
         )

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
 from keybed.experiments.percepiano.reader import SCALES
+from keybed.experiments.percepiano.results import PercepianoResults, ProtocolResults, RatingFacts, ZeroShot
 from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, number, with_interval, write_page
 from keybed.experiments.reports.plots import forest
 from keybed.store.counted import counted
@@ -16,34 +15,34 @@ from keybed.store.counted import counted
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
 
 
-def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
-    """Write the page from the plain JSON of results.json."""
-    hard = results["protocols"].get(ONE_COMPOSITION_OUT)
-    easy = results["protocols"].get(SEGMENT_GROUPED)
+def write_percepiano_page(results: PercepianoResults, path: Path) -> Path:
+    """Write the page of results.json."""
+    hard = results.protocols.get(ONE_COMPOSITION_OUT)
+    easy = results.protocols.get(SEGMENT_GROUPED)
     lead, word, verdict = [], "DESCRIBED", "UNDEFINED"
     if hard is not None:
-        best = hard["models"].get(CHOSEN) or hard["models"][BLEND]
-        over = best["over_plain_trees"]
-        better = over["low"] > 0
+        best = hard.models.get(CHOSEN) or hard.models[BLEND]
+        over = best.over_plain_trees
+        better = over.above_zero
         word, verdict = ("BETTER THAN PLAIN TREES", "GO") if better else ("NO BETTER THAN PLAIN TREES", "NO-GO")
         lead.append(
             f"Composition held out, human performances only: mean within-passage r (correlation after each passage's mean is "
-            f"subtracted) {with_interval(best['within_r'], 2)} with the model chosen in each fold; plain trees {with_interval(hard['models'][PLAIN_TREES]['within_r'], 2)}; difference {with_interval(over, 2)}."
+            f"subtracted) {with_interval(best.within_r, 2)} with the model chosen in each fold; plain trees {with_interval(hard.models[PLAIN_TREES].within_r, 2)}; difference {with_interval(over, 2)}."
         )
     if easy is not None:
-        r2 = max((m["r2"] for m in easy["models"].values() if m["r2"] is not None), default=None)
+        r2 = max((m.r2 for m in easy.models.values() if m.r2 is not None), default=None)
         lead.append(
-            f"Passages held out, as published: R² up to {number(r2, 2)}; a table of player means that uses no music: {number(easy['models'][TABLE]['r2'], 2)}."
+            f"Passages held out, as published: R² up to {number(r2, 2)}; a table of player means that uses no music: {number(easy.models[TABLE].r2, 2)}."
         )
     banners = [
-        Banner(f"{e['name']}: seeded random weights, not the trained encoder.", "Random weights.", True)
-        for e in results["encoders"]
-        if e["random"]
+        Banner(f"{e.name}: seeded random weights, not the trained encoder.", "Random weights.", True)
+        for e in results.encoders
+        if e.random
     ]
-    data = results["data"]
-    hardest_first = reversed(results["protocols"].items())
+    data = results.data
+    hardest_first = reversed(results.protocols.items())
     sections = [
-        *_zero_shot(results["zero_shot"]),
+        *_zero_shot(results.zero_shot),
         *(_protocol(name, of_protocol) for name, of_protocol in hardest_first),
     ]
     sections += [_by_scale(results), _data(data)]
@@ -53,49 +52,48 @@ def write_percepiano_page(results: Mapping[str, Any], path: Path) -> Path:
         word=word,
         lead=lead,
         below=[
-            f"{counted(data['n'], 'performance')} ({data['human']} human) of {counted(data['passages'], 'passage')} of "
-            f"{counted(len(data['compositions']), 'composition')} by {counted(data['players'], 'player')}. Brackets are 95 % intervals; players and passages are resampled."
+            f"{counted(data.n, 'performance')} ({data.human} human) of {counted(data.passages, 'passage')} of "
+            f"{counted(len(data.compositions), 'composition')} by {counted(data.players, 'player')}. Brackets are 95 % intervals; players and passages are resampled."
         ],
         advice=None,
         banners=banners,
         sections=sections,
-        footer=[f"seed {results['config']['seed']}, {counted(results['config']['replicates'], 'resample')}"],
+        footer=[f"seed {results.config.seed}, {counted(results.config.replicates, 'resample')}"],
     )
     return write_page(page, path)
 
 
-def _zero_shot(zero_shot: Mapping[str, Any] | None) -> list[Section]:
+def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
     if zero_shot is None:
         words = ["Not computed: it needs a run with trained heads (--after RUN --store STORE)."]
         return [Section("Zero-shot: heads trained on synthetic labels against human ratings", words, wide=True)]
     rows: list[list[Cell]] = []
-    for a in zero_shot["answers"]:
-        agrees = a["r"]["low"] > 0 if a["r"]["low"] is not None else False
-        against = a["r"]["high"] < 0 if a["r"]["high"] is not None else False
-        text = "agrees" if agrees and a["p"] < 0.05 else ("disagrees" if against else "no evidence")
+    for a in zero_shot.answers:
+        agrees = a.r.above_zero and a.p < 0.05
+        text = "agrees" if agrees else ("disagrees" if a.r.high < 0 else "no evidence")
         style = {"agrees": "pill pass", "disagrees": "pill fail", "no evidence": "pill shown"}[text]
-        kind = "confirmatory, Holm" if a["confirmatory"] else "exploratory, two-sided, uncorrected"
-        if text != "no evidence" and not a["confirmatory"]:
+        kind = "confirmatory, Holm" if a.confirmatory else "exploratory, two-sided, uncorrected"
+        if text != "no evidence" and not a.confirmatory:
             text, style = f"{text} (exploratory)", "pill shown"
         rows.append(
             [
-                a["question"]["dimension"].replace("_", " "),
-                a["words"],
-                with_interval(a["r"], 2),
-                number(a["p"], 3),
+                a.question.dimension.replace("_", " "),
+                a.words,
+                with_interval(a.r, 2),
+                number(a.p, 3),
                 {"text": text, "style": style},
-                number(a["with_scores"], 2),
+                number(a.with_scores, 2),
                 kind,
             ]
         )
     head = ["dimension", "scale", "within-passage r", "p", "", "with score renderings", "kind"]
     words = [
-        f"Heads of {zero_shot['run']} ({zero_shot['head']}: {zero_shot['pair']['audio']} and {zero_shot['pair']['midi']}) never met a human rating: "
+        f"Heads of {zero_shot.run} ({zero_shot.head}: {zero_shot.pair.audio} and {zero_shot.pair.midi}) never met a human rating: "
         "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
         "dimension were fixed beforehand. note_accuracy has no counterpart in PercePiano.",
     ]
     picture = forest(
-        [(f"{a['question']['dimension'].replace('_', ' ')}\nscale {a['words']}", a["r"]) for a in zero_shot["answers"]],
+        [(f"{a.question.dimension.replace('_', ' ')}\nscale {a.words}", a.r) for a in zero_shot.answers],
         "zero-shot: within-passage r of predicted dimensions and human scales, human performances only",
         "r; right of 0: heads and raters agree",
     )
@@ -119,26 +117,26 @@ def _shown(model: str) -> str:
     )
 
 
-def _protocol(name: str, of_protocol: Mapping[str, Any]) -> Section:
+def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
     rows: list[list[Cell]] = [
         [
             _shown(model),
-            number(m["r2"], 3),
-            number(m["r"], 2),
-            with_interval(m["within_r"], 3),
-            with_interval(m["over_plain_trees"], 3),
-            number(m["within_with_scores"], 2),
+            number(m.r2, 3),
+            number(m.r, 2),
+            with_interval(m.within_r, 3),
+            with_interval(m.over_plain_trees, 3),
+            number(m.within_with_scores, 2),
         ]
-        for model, m in of_protocol["models"].items()
+        for model, m in of_protocol.models.items()
     ]
     head = ["model", "R²", "r", "within-passage r, human performances", "minus plain trees", "r with score renderings"]
-    text = [f"{of_protocol['about'].capitalize()}."]
+    text = [f"{of_protocol.held_back.capitalize()}."]
     if name == SEGMENT_GROUPED:
         text.append(PUBLISHED)
-    if of_protocol["choices"]:
-        text.append(f"Chosen in each fold: {'; '.join(of_protocol['choices'])}.")
+    if of_protocol.choices:
+        text.append(f"Chosen in each fold: {'; '.join(of_protocol.choices)}.")
     picture = forest(
-        [(_shown(model), m["within_r"]) for model, m in of_protocol["models"].items()],
+        [(_shown(model), m.within_r) for model, m in of_protocol.models.items()],
         f"{name}: within-passage r, human performances only",
         "mean r over 19 scales",
     )
@@ -147,19 +145,21 @@ def _protocol(name: str, of_protocol: Mapping[str, Any]) -> Section:
     )
 
 
-def _by_scale(results: Mapping[str, Any]) -> Section:
-    hard = results["protocols"].get(ONE_COMPOSITION_OUT)
-    easy = results["protocols"].get(SEGMENT_GROUPED)
-    ceiling = results["ceiling"]
+def _by_scale(results: PercepianoResults) -> Section:
+    hard = results.protocols.get(ONE_COMPOSITION_OUT)
+    easy = results.protocols.get(SEGMENT_GROUPED)
+    ceiling = results.ceiling
     rows = []
     for k, scale in enumerate(SCALES):
-        row = [f"{k + 1} {scale}", number(ceiling["r2"][k], 2)]
+        row = [f"{k + 1} {scale}", number(ceiling.r2[k], 2)]
         if easy is not None:
-            trees = easy["models"][PLAIN_TREES]
-            row += [number(trees["r2_by_scale"][k], 2), number(trees["r_by_scale"][k], 2)]
-        row.append(number(ceiling["within_r"][k], 2))
+            trees = easy.models[PLAIN_TREES]
+            assert trees.r2_by_scale is not None
+            assert trees.r_by_scale is not None
+            row += [number(trees.r2_by_scale[k], 2), number(trees.r_by_scale[k], 2)]
+        row.append(number(ceiling.within_r[k], 2))
         if hard is not None:
-            row += [number(hard["models"][m]["within_by_scale"][k], 2) for m in (PLAIN_TREES, BLEND)]
+            row += [number(hard.models[m].within_by_scale[k], 2) for m in (PLAIN_TREES, BLEND)]
         rows.append(row)
     head = ["scale", "ceiling R²"]
     head += [] if easy is None else [f"{PLAIN_TREES}, {SEGMENT_GROUPED}: R²", "r"]
@@ -176,9 +176,9 @@ def _by_scale(results: Mapping[str, Any]) -> Section:
     )
 
 
-def _data(data: Mapping[str, Any]) -> Section:
-    listed = [[p] for p in data["problems"]] or [["none"]]
-    table = Table(["remark"], listed, caption=f"{counted(len(data['problems']), 'remark')} on the files", fold=True)
+def _data(data: RatingFacts) -> Section:
+    listed = [[p] for p in data.problems] or [["none"]]
+    table = Table(["remark"], listed, caption=f"{counted(len(data.problems), 'remark')} on the files", fold=True)
     return Section(
-        "The data", [", ".join(f"{c}: {n}" for c, n in data["compositions"].items())], tables=[table], wide=True
+        "The data", [", ".join(f"{c}: {n}" for c, n in data.compositions.items())], tables=[table], wide=True
     )

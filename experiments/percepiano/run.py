@@ -11,15 +11,13 @@ that uses no music gets 0.36); within-passage r about 0.40 with the composition 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
-from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.ceiling import ceilings
@@ -38,6 +36,15 @@ from keybed.experiments.percepiano.models import (
 from keybed.experiments.percepiano.page import write_percepiano_page
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
 from keybed.experiments.percepiano.reader import SCALES, Ratings, read
+from keybed.experiments.percepiano.results import (
+    EncoderUsed,
+    ModelScores,
+    PercepianoResults,
+    ProtocolResults,
+    RatingFacts,
+    RunSettings,
+    ZeroShot,
+)
 from keybed.experiments.percepiano.run_predictions import predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval
@@ -70,41 +77,37 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     heads = {}
     if windows is not None and config.heads is not None:
         heads = heads_on_ratings(windows, specs, inputs, config.heads, lambda line: console.print(line, style="dim"))
-    results: dict[str, Any] = {
-        "data": _data_facts(ratings),
-        "encoders": [{"name": s.name, "source": s.source, "random": s.random_weights} for s in specs],
-        "ceiling": ceilings(ratings),
-        "zero_shot": _zero_shot(config, ratings, windows, specs, console),
-        "protocols": {},
-        "config": {
-            "seed": config.seed,
-            "replicates": config.replicates,
-            "hop_s": config.hop_s,
-            "heads": None if config.heads is None or windows is None else asdict(config.heads),
-        },
-    }
+    results = PercepianoResults(
+        data=_rating_facts(ratings),
+        encoders=tuple(EncoderUsed(spec.name, spec.source, spec.random_weights) for spec in specs),
+        ceiling=ceilings(ratings),
+        zero_shot=_zero_shot(config, ratings, windows, specs, console),
+        protocols={},
+        config=RunSettings(config.seed, config.replicates, config.hop_s, None if windows is None else config.heads),
+    )
     report = _write(config.out, results)
     for name, protocol in protocols(ratings).items():
-        results["protocols"][name] = _evaluate(protocol, inputs, heads, config, console)
+        finished = _evaluate(protocol, inputs, heads, config, console)
+        results = replace(results, protocols={**results.protocols, name: finished})
         report = _write(config.out, results)  # an interrupted run keeps the protocols that are finished
     console.print(f"Report: {report}", highlight=False)
     return report
 
 
-def _write(out: Path, results: Mapping[str, Any]) -> Path:
+def _write(out: Path, results: PercepianoResults) -> Path:
     write_json(out / "results.json", results)
-    return write_percepiano_page(plain(results), out / "report.html")
+    return write_percepiano_page(results, out / "report.html")
 
 
-def _data_facts(ratings: Ratings) -> dict[str, Any]:
-    return {
-        "n": len(ratings),
-        "human": int(ratings.human.sum()),
-        "compositions": {str(c): int((ratings.composition == c).sum()) for c in np.unique(ratings.composition)},
-        "passages": int(np.unique(ratings.passage).size),
-        "players": int(np.unique(ratings.player).size),
-        "problems": list(ratings.problems),
-    }
+def _rating_facts(ratings: Ratings) -> RatingFacts:
+    return RatingFacts(
+        n=len(ratings),
+        human=int(ratings.human.sum()),
+        compositions={str(c): int((ratings.composition == c).sum()) for c in np.unique(ratings.composition)},
+        passages=int(np.unique(ratings.passage).size),
+        players=int(np.unique(ratings.player).size),
+        problems=tuple(ratings.problems),
+    )
 
 
 def _zero_shot(
@@ -113,7 +116,7 @@ def _zero_shot(
     windows: Windows | None,
     specs: Sequence[EncoderSpec],
     console: Console,
-) -> dict[str, Any] | None:
+) -> ZeroShot | None:
     if config.after is None or windows is None:
         return None
     pair, predictions = predict_with_run(config.after, config.store, windows, specs)
@@ -126,23 +129,22 @@ def _zero_shot(
             f"r {a.r.value:.2f} ({a.r.low:.2f} to {a.r.high:.2f}), p {a.p:.3f}",
             highlight=False,
         )
-    others = {
-        name: [a.r.to_json() for a in answer_questions(ratings, p, replicates=config.replicates, seed=config.seed)]
-        for name, p in predictions.items()
-    }
-    return {
-        "head": config.head,
-        "run": config.after.name,
-        "pair": pair,
-        "random": [s.name for s in specs if s.random_weights and s.name in pair.values()],
-        "answers": [{**asdict(a), "r": a.r.to_json(), "words": a.question.words} for a in answers],
-        "other_heads": others,
-    }
+    return ZeroShot(
+        head=config.head,
+        run=config.after.name,
+        pair=pair,
+        random=tuple(s.name for s in specs if s.random_weights and s.name in (pair.audio, pair.midi)),
+        answers=tuple(answers),
+        other_heads={
+            name: tuple(a.r for a in answer_questions(ratings, p, replicates=config.replicates, seed=config.seed))
+            for name, p in predictions.items()
+        },
+    )
 
 
 def _evaluate(
     protocol: Protocol, inputs: Inputs, heads: Mapping[str, Model], config: PercepianoConfig, console: Console
-) -> dict[str, Any]:
+) -> ProtocolResults:
     """Evaluate every model under one protocol, with paired intervals of its difference to plain trees."""
     ratings = inputs.ratings
     n, k = ratings.rating.shape
@@ -160,26 +162,26 @@ def _evaluate(
     drawn = within.compare(list(predicted.values()), replicates=config.replicates, seed=config.seed)
     base = list(predicted).index(models.PLAIN_TREES)
     values = {name: within.r(p[within.kept]) for name, p in predicted.items()}
-    rows: dict[str, Mapping[str, Any]] = {}
+    rows: dict[str, ModelScores] = {}
     for i, (name, p) in enumerate(predicted.items()):
         levels = "comparative" not in name and name not in (models.CHOSEN, models.PLAYER_TABLE)
         fit = scores(p, ratings.rating)
-        rows[name] = {
-            "r2": float(fit["r2"].mean()) if levels else None,
-            "r": float(fit["r"].mean()) if levels else None,
-            "r2_by_scale": fit["r2"] if levels else None,
-            "r_by_scale": fit["r"] if levels else None,
-            "within_r": interval(values[name].mean(), drawn[:, i]),
-            "within_by_scale": values[name],
-            "within_with_scores": float(everybody.r(p).mean()),
-            "over_plain_trees": interval(
+        rows[name] = ModelScores(
+            r2=float(fit["r2"].mean()) if levels else None,
+            r=float(fit["r"].mean()) if levels else None,
+            r2_by_scale=tuple(fit["r2"].tolist()) if levels else None,
+            r_by_scale=tuple(fit["r"].tolist()) if levels else None,
+            within_r=interval(values[name].mean(), drawn[:, i]),
+            within_by_scale=tuple(values[name].tolist()),
+            within_with_scores=float(everybody.r(p).mean()),
+            over_plain_trees=interval(
                 values[name].mean() - values[models.PLAIN_TREES].mean(), drawn[:, i] - drawn[:, base]
             ),
-            "by_composition": {
+            by_composition={
                 str(c): float(_of(ratings, ratings.composition == c, p).mean()) for c in np.unique(ratings.composition)
             },
-        }
-    return {"about": protocol.held_back, "models": rows, "choices": choices, "scales": list(SCALES)}
+        )
+    return ProtocolResults(protocol.held_back, rows, tuple(choices), tuple(SCALES))
 
 
 def _of(ratings: Ratings, among: NDArray[np.bool_], predicted: Floats) -> Floats:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.data.json_codec import from_json
+from keybed.experiments.data.run_facts import Pair
 from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.percepiano.windows import Windows, by_item
 from keybed.store.errors import KeybedError
@@ -19,7 +21,7 @@ Floats = NDArray[np.float64]
 
 def predict_with_run(
     run: Path, store: Path | None, windows: Windows, specs: Sequence[EncoderSpec]
-) -> tuple[dict[str, str], dict[str, Floats]]:
+) -> tuple[Pair, dict[str, Floats]]:
     """The run's encoder pair, and head → scores (performance, 8), mean over seeds and over a performance's windows.
 
     Raises KeybedError where the run was trained on another store or on features that windows do not have.
@@ -28,16 +30,17 @@ def predict_with_run(
     from keybed.heads.inputs import from_arrays
     from keybed.store import open as open_store
 
-    pair = read_json(run / "results.json")["pair"]
-    if store is None or pair["view"] not in ("frames", "layers"):
-        raise KeybedError(f"{run} was trained on view {pair['view']}: give its --store, and a run on frames or layers")
+    results = run / "results.json"
+    pair = from_json(Pair, read_json(results).get("pair"), results)
+    if store is None or pair.view not in ("frames", "layers"):
+        raise KeybedError(f"{run} was trained on view {pair.view}: give its --store, and a run on frames or layers")
     fit = fitted.load(run / "heads.npz")
     if fit.store != open_store(store).fingerprint:
         raise KeybedError(f"{run} was trained on another store than {store}; its features mean something else")
     with_mask = {s.name for s in specs if s.has_mask}
     arrays: dict[str, Any] = {}
     for modality in ("audio", "midi"):
-        name, kind = pair[modality], pair["view"]
+        name, kind = pair.of(modality), pair.view
         values = (windows.frames if kind == "frames" else windows.layers)[name]
         arrays[f"{modality}_{kind}"] = values.astype(np.float16)  # as a store keeps them
         if name in with_mask and kind == "frames":

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,11 +58,17 @@ class Answer:
     with_scores: the same r with score renderings (performances by a notation program) included.
     """
 
+    JSON_PROPERTIES: ClassVar = ("words",)
     question: Question
     r: Interval
     p: float
     with_scores: float
     confirmatory: bool
+
+    @property
+    def words(self) -> str:
+        """The question as tables show it."""
+        return self.question.words
 
 
 def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> list[Answer]:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keybed.experiments.reports.heat_map import heat_map
 from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
 from keybed.experiments.sensitivity.probes import ProbeResult
+from keybed.experiments.sensitivity.results import SensitivityResults
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXES
 
@@ -20,14 +20,15 @@ FEW_SEGMENTS = 50
 """With fewer, the best r is high by chance: for wrong notes of real performances 12 segments gave 0.34, 100 gave 0.28."""
 
 
-def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path: Path) -> Path:
+def write_report(results: SensitivityResults, path: Path) -> Path:
     """Write self-contained HTML: findings, the two heat maps, then every number."""
+    cells = results.cells
     best = {
         axis: max((c for c in cells if c.axis == axis), key=lambda c: c.r if c.r is not None else -1.0) for axis in AXES
     }
     shown = [axis for axis in AXES if (best[axis].r or 0.0) >= SHOWN_R]
     not_shown = [axis for axis in AXES if axis not in shown]
-    random = [e["name"] for e in results["encoders"] if e["source"] == "random"]
+    random = [encoder.name for encoder in results.encoders if encoder.random_weights]
     banners = []
     if random:
         banners.append(
@@ -37,10 +38,10 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
                 True,
             )
         )
-    if results["n_segments"] < FEW_SEGMENTS:
+    if results.n_segments < FEW_SEGMENTS:
         banners.append(
             Banner(
-                f"With {counted(results['n_segments'], 'segment')} the best of many cells can reach this r by chance; run again with "
+                f"With {counted(results.n_segments, 'segment')} the best of many cells can reach this r by chance; run again with "
                 f"--segments {FEW_SEGMENTS} or more before you plan a large store.",
                 "Few segments.",
                 True,
@@ -59,7 +60,7 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
         verdict="GO" if not not_shown else "UNDEFINED",
         word=f"{len(shown)} of {len(AXES)} mistakes are shown",
         lead=[
-            f"{counted(results['n_segments'], 'train segment')} of {counted(results['n_pieces'], 'piece')}, each untouched and with one axis (kind of "
+            f"{counted(results.n_segments, 'train segment')} of {counted(results.n_pieces, 'piece')}, each untouched and with one axis (kind of "
             f"degradation) at three levels, every other axis at zero. A state is an encoder layer."
         ],
         below=[
@@ -96,9 +97,9 @@ def write_report(cells: Sequence[ProbeResult], results: Mapping[str, Any], path:
                 ],
                 wide=True,
             ),
-            Section("Every number", tables=[_table(cells, results["level_scores"])], wide=True),
+            Section("Every number", tables=[_table(cells, results.level_scores)], wide=True),
         ],
-        footer=[f"store {results['store_fingerprint'][:12]}, {results['seconds']:.0f} s"],
+        footer=[f"store {results.store_fingerprint[:12]}, {results.seconds:.0f} s"],
     )
     return write_page(page, path)
 

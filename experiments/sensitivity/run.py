@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,7 @@ from keybed.experiments.sensitivity.counterfactuals import (
 )
 from keybed.experiments.sensitivity.probes import ProbeResult, probe
 from keybed.experiments.sensitivity.report import write_report
+from keybed.experiments.sensitivity.results import SensitivityResults
 from keybed.extract.run.check_recipe import check_same_code
 from keybed.store.command import command
 from keybed.store.counted import counted
@@ -87,23 +88,22 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
         raise KeybedError(
             f"{config.store}: {counted(table.n_pieces, 'piece')} for {counted(config.folds, 'fold')} by piece; take more segments or fewer folds"
         )
-    cells = list(track(table.cells(config.folds), "probes", total=table.n_cells, console=console))
-    results = {
-        "config": asdict(config),
-        "store_fingerprint": store.fingerprint,
-        "encoders": [asdict(spec) for spec in store.recipe.encoders],
-        "n_segments": table.n_segments,
-        "n_pieces": table.n_pieces,
-        "n_left_out": n_left_out,
-        "level_scores": LEVEL_SCORES,
-        "cells": [asdict(cell) for cell in cells],
-        "seconds": time.monotonic() - started,
-    }
+    results = SensitivityResults(
+        config=config,
+        store_fingerprint=store.fingerprint,
+        encoders=store.recipe.encoders,
+        n_segments=table.n_segments,
+        n_pieces=table.n_pieces,
+        n_left_out=n_left_out,
+        level_scores=LEVEL_SCORES,
+        cells=tuple(track(table.cells(config.folds), "probes", total=table.n_cells, console=console)),
+        seconds=time.monotonic() - started,
+    )
     config.out.mkdir(parents=True, exist_ok=True)
     write_json(config.out / "results.json", results)
-    report = write_report(cells, results, config.out / "report.html")
+    report = write_report(results, config.out / "report.html")
     console.print(
-        f"{counted(table.n_segments, 'segment')} of {counted(table.n_pieces, 'piece')}, 22 twins each, {results['seconds']:.0f} s"
+        f"{counted(table.n_segments, 'segment')} of {counted(table.n_pieces, 'piece')}, 22 twins each, {results.seconds:.0f} s"
         + (f"; {counted(n_left_out, 'segment')} left out (no notes or silence)" if n_left_out else "")
     )
     console.print(f"report: {report}\nnext: {next_command(store)}")

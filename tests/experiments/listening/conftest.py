@@ -1,4 +1,4 @@
-"""Rows as a mixed store draws them, and raters whose ears and habits are known."""
+"""Rows as a mixed store draws them, and raters whose accuracy and habits are known."""
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from rich.console import Console
 
+from keybed.experiments.listening.answer_key import Provenance
 from keybed.experiments.listening.app.database import Database
 from keybed.experiments.listening.app.limits import RateLimit
 from keybed.experiments.listening.app.rating_set import RatingSet, write_set
@@ -91,9 +92,9 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     config = SelectConfig(Path("store"), folder, n=n, raters=names, repeats=n // 10, seed=seed)
     candidates = _candidates(rows, None)
     chosen = draw(candidates, n, np.random.default_rng(seed))
-    about = {"store": "0" * 64, "audio_source": "recorded", "window_s": 10.0, "random_encoders": [], "overrides": []}
+    provenance = Provenance(store="0" * 64, audio_source="recorded", window_s=10.0, random_encoders=(), overrides=())
     design = make_rating_set(
-        config, rows, chosen, _anchors(candidates, chosen, 4), np.random.default_rng(seed), None, about
+        config, rows, chosen, _anchors(candidates, chosen, 4), np.random.default_rng(seed), None, provenance
     )
     (folder / "audio").mkdir()
     for code in design.rating_set.seconds:
@@ -103,8 +104,8 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     label, valid = rows.score[chosen].astype(float), rows.valid[chosen]
     z = np.where(valid, label, np.nan)
     z = np.nan_to_num((z - np.nanmean(z, axis=0)) / np.nanstd(z, axis=0))
-    heard = planted * z + np.sqrt(1 - planted**2) * rng.normal(size=z.shape)
-    quality = dict(zip(design.codes, heard, strict=True))
+    perceived = planted * z + np.sqrt(1 - planted**2) * rng.normal(size=z.shape)
+    quality = dict(zip(design.codes, perceived, strict=True))
     database = Database(design.rating_set.database)
     app = build_app(design.rating_set, database, per_rater=RateLimit(1e6, 10**6))
     sends = []

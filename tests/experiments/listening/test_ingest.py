@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.listening.against_experts import ExpertRatings, centred_mean, labels_against, model_against
 from keybed.experiments.listening.answer_key import read_answer_key
@@ -13,6 +14,7 @@ from keybed.experiments.listening.app.ratings import InvalidRating, Rating
 from keybed.experiments.listening.config import IngestConfig
 from keybed.experiments.listening.gate import advise, phase5_gate
 from keybed.experiments.listening.ingest import ingest
+from keybed.experiments.listening.ingest_results import IngestResults
 from keybed.experiments.listening.rater_agreement import intraclass
 from keybed.experiments.listening.rating_table import NoRatings, make_rating_table, read_ratings
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
@@ -20,6 +22,11 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
 def read(simulated, name):
     return json.loads((simulated.folder / "result" / name).read_text())
+
+
+def test_results_read_as_their_dataclass_and_are_written_from_it_again(simulated) -> None:
+    data = read(simulated, "results.json")
+    assert plain(from_json(IngestResults, data, simulated.folder / "result" / "results.json")) == data
 
 
 def test_the_report_says_what_recorded_sound_can_show(simulated) -> None:

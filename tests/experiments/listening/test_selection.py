@@ -141,7 +141,7 @@ def test_a_set_is_drawn_rendered_and_blind(small_store, tmp_path) -> None:
     assert design["largest_label_correlation"] < 0.4
     assert all(sum(shares) == pytest.approx(1) for shares in design["score_ranges"].values())
     assert (tmp_path / "set" / "design.html").read_text().count("<svg") == 3
-    assert answer_key.provenance["overrides"][0]["reason"] == "a test"
+    assert answer_key.provenance.overrides[0].reason == "a test"
     page = (tmp_path / "set" / "design.html").read_text()
     assert "No run of Phase 4 was named, so no gate was checked. The recorded reason to go on: “a test”" in page
 

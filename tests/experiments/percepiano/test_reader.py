@@ -38,13 +38,13 @@ def test_the_published_data_reads_whole(shared_data) -> None:
     assert found.rating.min() >= 0
     assert found.rating.max() <= 1
     assert 0.15 < found.sd.mean() < 0.19
-    assert 0.55 < ceilings(found)["within_r"].mean() < 0.8
+    assert 0.55 < np.mean(ceilings(found).within_r) < 0.8
     assert any("space" in p for p in found.problems)
 
 
 def test_ceilings_are_those_of_the_arithmetic(ratings) -> None:
-    found = ceilings(ratings, raters=11)
+    largest = ceilings(ratings, raters=11)
     error = 0.1**2 / 10
-    assert found["r2"] == pytest.approx(1 - error / ratings.rating.var(axis=0))
-    assert (found["within_r"] < 1).all()
-    assert (found["within_r"] > 0.8).all()
+    assert largest.r2 == pytest.approx(1 - error / ratings.rating.var(axis=0))
+    assert max(largest.within_r) < 1
+    assert min(largest.within_r) > 0.8

@@ -8,8 +8,10 @@ import pytest
 from rich.console import Console
 
 from keybed.experiments.cli.main import main
+from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
+from keybed.experiments.percepiano.results import PercepianoResults
 from keybed.experiments.percepiano.run import percepiano
 from keybed.extract.music.performance import Performance
 from keybed.heads import data as feed
@@ -49,7 +51,10 @@ def folder(ratings, write, tmp_path_factory) -> Path:
 
 
 def read(run: Path) -> dict:
-    return json.loads((run / "results.json").read_text())
+    """results.json, which reads as its dataclass and is written from it again as it was."""
+    data = json.loads((run / "results.json").read_text())
+    assert plain(from_json(PercepianoResults, data, run / "results.json")) == data
+    return data
 
 
 @pytest.mark.slow
@@ -59,9 +64,9 @@ def test_heads_baselines_and_marked_noise_stand_in_every_protocol(folder, tmp_pa
     names = ("logmel", "expressive", "midibert")
     config = PercepianoConfig(folder, run, encoders=names, weights="random:tiny", heads=plan, replicates=5)
     percepiano(config, Console(quiet=True))
-    found = read(run)["protocols"]
-    assert set(found) == {"segment-grouped", "performer-disjoint", "one composition out"}
-    for protocol in found.values():
+    protocols = read(run)["protocols"]
+    assert set(protocols) == {"segment-grouped", "performer-disjoint", "one composition out"}
+    for protocol in protocols.values():
         rows = protocol["models"]
         for on in ("logmel", "expressive", "logmel + expressive", "midibert (random weights)"):
             for kind in ("ridge on", "trees on", "comparative ridge on"):

@@ -5,9 +5,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from keybed.experiments.data.json_codec import from_json, plain
+from keybed.experiments.sensitivity.config import SensitivityConfig
 from keybed.experiments.sensitivity.counterfactuals import LEVEL_SCORES, Counterfactual
 from keybed.experiments.sensitivity.probes import LARGEST_MOVEMENT, ProbeResult, movement_by_level, probe
 from keybed.experiments.sensitivity.report import write_report
+from keybed.experiments.sensitivity.results import SensitivityResults
 from keybed.experiments.sensitivity.run import _over_bins, next_command
 from keybed.extract.degrade import CURVES, UNTOUCHED
 from keybed.store.format.vocabulary import AXES, LEVELS
@@ -86,16 +89,11 @@ def test_unmoved_features_tell_nothing():
 def test_few_segments_are_warned_of(n_segments, warned, tmp_path):
     auc = (0.5, 0.5, 0.5)
     cells = [ProbeResult("e", "0", "p", axis, 0.1, (0.0, 0.1, 0.1), 0.4, auc, n_segments) for axis in AXES]
-    results = {
-        "encoders": [],
-        "n_segments": n_segments,
-        "n_pieces": 10,
-        "level_scores": LEVEL_SCORES,
-        "store_fingerprint": "0" * 64,
-        "seconds": 1.0,
-    }
-    page = write_report(cells, results, tmp_path / "report.html").read_text()
+    config = SensitivityConfig(Path("store"), Path("run"), segments=n_segments, states=(1, 2))
+    results = SensitivityResults(config, "0" * 64, (), n_segments, 10, 0, LEVEL_SCORES, tuple(cells), 1.0)
+    page = write_report(results, tmp_path / "report.html").read_text()
     assert ("Few segments." in page) == warned
+    assert from_json(SensitivityResults, plain(results), Path("run/results.json")) == results
 
 
 def test_the_next_command_fills_a_store_or_uses_a_full_one():
