@@ -37,8 +37,9 @@ class Fold:
 def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> NDArray[np.int64]:
     """Fold number of each row, int64 (n,): whole groups, and nearly equal numbers of rows in every fold.
 
-    The largest group goes first, each to the fold with the fewest rows. scikit-learn's GroupKFold does the same but breaks
-    ties without a seed, so folds of earlier runs would change. Raises ValueError for fewer groups than folds.
+    The largest group goes first, each to the fold with the fewest rows. scikit-learn's GroupKFold does so only without a
+    seed, and with one it does not balance; its folds are other ones than those of earlier runs. Raises ValueError for fewer
+    groups than folds.
     """
     names, member = np.unique(groups, return_inverse=True)
     if len(names) < n_folds:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -79,23 +79,13 @@ def write_page(page: Page, path: Path) -> Path:
     return path
 
 
-AnyInterval = Interval | Mapping[str, float | None]
-"""An interval, or one as JSON."""
-
-
-def as_interval(interval: AnyInterval) -> Interval:
-    """An interval from either form."""
-    return interval if isinstance(interval, Interval) else Interval.from_json(interval)
-
-
 def number(value: float | None, digits: int = 3) -> str:
     """A number for people, with a true minus sign; a dash for None and NaN."""
     return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
-def with_interval(interval: AnyInterval, digits: int = 3) -> str:
+def with_interval(v: Interval, digits: int = 3) -> str:
     """0.412 (0.380 to 0.441)."""
-    v = as_interval(interval)
     if not np.isfinite(v.value):
         return "undefined"
     if not np.isfinite(v.low):
@@ -107,7 +97,7 @@ def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool 
     """Every criterion with its value, interval, threshold, verdict and arithmetic."""
     rows: list[list[Cell]] = []
     for c in criteria:
-        value = with_interval({"value": c.value, "low": c.low, "high": c.high})
+        value = with_interval(Interval.from_json({"value": c.value, "low": c.low, "high": c.high}))
         style = f"pill {c.outcome}" if c.required else "pill shown"
         text = c.outcome if c.required else f"{c.outcome} · shown only"
         rows.append([c.name, value, c.threshold, {"text": text, "style": style}, c.arithmetic])

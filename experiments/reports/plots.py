@@ -13,7 +13,6 @@ import numpy as np
 
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.reports.figure import FAINT, GRID, STYLE, as_svg, colour, drawable, label, new_figure
-from keybed.experiments.reports.page import AnyInterval, as_interval
 from keybed.store.format.vocabulary import DIMENSIONS
 
 GATE_COLOUR = "#c05621"
@@ -68,7 +67,7 @@ def by_dimension(
 
 
 def forest(
-    items: Sequence[tuple[str, AnyInterval]],
+    items: Sequence[tuple[str, Interval]],
     title: str,
     xlabel: str,
     *,
@@ -79,7 +78,7 @@ def forest(
     factor = 100.0 if percent else 1.0
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.75 + 0.34 * len(items))
-        for i, interval in enumerate(as_interval(v) for _, v in items):
+        for i, (_, interval) in enumerate(items):
             if not np.isfinite(interval.value):
                 axes.text(
                     0.5, i, "undefined", transform=axes.get_yaxis_transform(), color=FAINT, va="center", ha="center"
