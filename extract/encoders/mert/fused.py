@@ -25,21 +25,21 @@ TILE: dict[str, int] = {"BLOCK_M": 128, "BLOCK_N": 256, "BLOCK_K": 64, "num_warp
 
 
 @triton.jit  # type: ignore[untyped-decorator]
-def _linear_gelu(
-    rows_ptr: Any,
-    weight_ptr: Any,
-    out_ptr: Any,
-    n_out: Any,
-    n_readable: Any,
-    rows_stride: Any,
-    weight_stride: Any,
+def _linear_gelu(  # type: ignore[no-untyped-def]
+    rows_ptr,
+    weight_ptr,
+    out_ptr,
+    n_out,
+    n_readable,
+    rows_stride,
+    weight_stride,
     ROW: tl.constexpr,
     INNER: tl.constexpr,
     WIDTH: tl.constexpr,
     BLOCK_M: tl.constexpr,
     BLOCK_N: tl.constexpr,
     BLOCK_K: tl.constexpr,
-) -> None:
+):
     """One tile of gelu(rows @ weight). Row m holds the INNER numbers from m · ROW; neighbouring rows may overlap."""
     tiles: tl.constexpr = WIDTH // BLOCK_N
     clip = tl.program_id(1).to(tl.int64)
