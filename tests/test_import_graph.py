@@ -50,6 +50,7 @@ ENCODERS = (
     "blas",
     "self_check",
     "checkpoint",
+    "wheel",
     "weights",
     "pretrained",
     "torch",
@@ -58,6 +59,7 @@ ENCODERS = (
     "midibert",
     "muq",
     "aria",
+    "transkun",
     "registry",
 )
 """The same, within extract/encoders/."""

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Sequence
 
-from keybed.experiments.cli import demo, extraction, phases, slurm, stores
+from keybed.experiments.cli import demo, extraction, fetch, phases, slurm, stores
 from keybed.experiments.cli import listening as rating
 from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
@@ -44,7 +44,7 @@ def parser() -> argparse.ArgumentParser:
         description="Compute frozen audio and MIDI features of degraded piano performances once, and train small heads on them often.",
     )
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for group in (extraction, stores, phases, rating, slurm, demo):
+    for group in (fetch, extraction, stores, phases, rating, slurm, demo):
         group.register(subcommands)
     return top
 

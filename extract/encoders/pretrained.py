@@ -59,11 +59,13 @@ class Pretrained:
         preprocessing: dict[str, Any],
         *,
         n_states: int,
+        width: int | None = None,
         frame_states: tuple[int, ...],
         **common: Unpack[CommonOptions],
     ) -> tuple[EncoderSpec, str | None]:
         """The spec with these weights, and the path of their file (None for random weights).
 
+        width: of the pooled features; None for that of the network's hidden states.
         Audio encoders keep mean and sd within bins; MIDI encoders the mean only, and mask bins without notes.
         """
         spec = EncoderSpec(
@@ -75,7 +77,7 @@ class Pretrained:
             code_version=code_version,
             preprocessing={**preprocessing, "pooling_version": pooling.VERSION},
             n_states=n_states,
-            width=preprocessing["architecture"]["hidden_size"],
+            width=preprocessing["architecture"]["hidden_size"] if width is None else width,
             frame_states=frame_states,
             frame_stats=("mean",) if self.modality == "midi" else ("mean", "sd"),
             has_mask=self.modality == "midi",

@@ -24,6 +24,8 @@ from keybed.extract.encoders.midibert import tensors as midibert_tensors
 from keybed.extract.encoders.muq import spec as muq
 from keybed.extract.encoders.muq import tensors as muq_tensors
 from keybed.extract.encoders.self_check import build_checked
+from keybed.extract.encoders.transkun import spec as transkun
+from keybed.extract.encoders.transkun import tensors as transkun_tensors
 from keybed.store.format.recipe import EncoderSpec
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -77,6 +79,12 @@ def _build_aria(spec: EncoderSpec, file: Path | None) -> Encoder:
     return Aria(spec, file)
 
 
+def _build_transkun(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.transkun.model import Transkun
+
+    return Transkun(spec, file)
+
+
 def _mert_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
     from keybed.extract.encoders.mert.reference import reference
 
@@ -97,6 +105,12 @@ def _muq_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
 
 def _aria_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
     from keybed.extract.encoders.aria.reference import reference
+
+    return reference(spec, file, clip)
+
+
+def _transkun_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
+    from keybed.extract.encoders.transkun.reference import reference
 
     return reference(spec, file, clip)
 
@@ -123,6 +137,14 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
         aria.DEFAULT_WEIGHTS,
         aria.n_parameters,
         aria_tokens.of_clip,
+    ),
+    "transkun": _Pretrained(
+        transkun.describe,
+        _build_transkun,
+        _transkun_reference,
+        transkun_tensors,
+        transkun.DEFAULT_WEIGHTS,
+        transkun.n_parameters,
     ),
     "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),

@@ -13,7 +13,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from keybed.extract.encoders import checkpoint
+from keybed.extract.encoders import checkpoint, wheel
 from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
 from keybed.store.command import shell_line
 from keybed.store.counted import counted
@@ -28,7 +28,7 @@ RANDOM_VERSION = 1
 class Weights:
     """Where weights come from.
 
-    source: the hub id, "local" or "random". revision: the hub's commit hash; "" for local files; the size of random
+    source: the hub id, the wheel's requirement, "local" or "random". revision: the hub's commit hash; "" for local files; the size of random
     weights. sha256: of the checkpoint file, or of what random weights are drawn from. file: the checkpoint; None for
     random weights.
     """
@@ -49,7 +49,7 @@ def resolve(
 ) -> tuple[Weights, Path]:
     """Find the checkpoint of encoder `name` and the folder of its configuration files.
 
-    where: a local folder or file, or else a hub id (`owner/repository`). patterns: names of checkpoint files, the
+    where: a local folder or file, or else a wheel (`wheel.WHEELS`) or a hub id (`owner/repository`). patterns: names of checkpoint files, the
     preferred one first. config_names: small files that a download fetches with it.
     Raises WeightsUnreachable where there is no checkpoint, WeightsRefused where the file is damaged.
     """
@@ -62,6 +62,9 @@ def resolve(
     if local.exists():
         source, resolved_revision, folder = "local", "", local if local.is_dir() else local.parent
         file = _checkpoint_in(name, folder, patterns) if local.is_dir() else local
+    elif where in wheel.WHEELS:
+        file = wheel.find(wheel.WHEELS[where])
+        source, resolved_revision, folder = where, "", file.parent
     elif _is_hub_id(where):
         parts = [f"{Path(pattern).stem}-*{Path(pattern).suffix}" for pattern in plain]
         folder = _snapshot(name, where, revision, (*patterns, *parts, *config_names))
@@ -78,12 +81,14 @@ def resolve(
 
 
 def on_this_machine(name: str, where: str, source: str, revision: str) -> str:
-    """Where an encoder's planned weights lie: the path given, or the cached snapshot of the hub id that was planned.
+    """Where an encoder's planned weights lie: the path given, or the cached snapshot of the hub id or wheel that was planned.
 
     Never asks the hub. source, revision: of the plan. Raises WeightsUnreachable.
     """
     if Path(where).expanduser().exists():
         return where
+    if source in wheel.WHEELS:
+        return str(wheel.find(wheel.WHEELS[source]))
     if where != source:
         raise WeightsUnreachable(f"{name}: there is no folder or file {where}; give the planned weights, from {source}")
     import huggingface_hub

@@ -69,17 +69,18 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated at 14 TFLOP/s float32, per row 230 GFLOP of MERT, 421 of MuQ, 400 of Aria",
+    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated at 14 TFLOP/s float32, per row 230 GFLOP of MERT, 421 of MuQ, 400 of Aria, 310 of Transkun",
     render_rows_per_core_s=12.5,
     cpu_encoder_rows_per_core_s={
         "mert": 0.24,
         "midibert": 0.85,
         "muq": 0.165,
         "aria": 0.14,
+        "transkun": 0.2,
         "logmel": 42.0,
         "expressive": 450.0,
     },
-    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0, "muq": 33.0, "aria": 35.0},
+    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0, "muq": 33.0, "aria": 35.0, "transkun": 45.0},
 )
 _CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
 

@@ -101,13 +101,14 @@ def test_pip_gets_constraints_and_pip_args_and_a_second_run_nothing(machine):
     done = machine.setup(PIP_ARGS="--extra-index-url https://download.example/*")
     assert done.returncode == 0, done.stderr
     install = "python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .[dev]"
-    assert machine.calls == [f"{install} --extra-index-url https://download.example/*"]
+    fetch = "python -m keybed fetch transkun"
+    assert machine.calls == [f"{install} --extra-index-url https://download.example/*", fetch]
     again = machine.setup()
-    assert (again.returncode, again.stdout, len(machine.calls)) == (0, "", 1)
+    assert (again.returncode, again.stdout, len(machine.calls)) == (0, "", 2)
     with (machine.folder / "constraints.txt").open("a") as constraints:
         constraints.write("# newer\n")
     assert machine.setup().returncode == 0
-    assert machine.calls[1:] == [install]
+    assert machine.calls[2:] == [install, fetch]
 
 
 def test_root_gets_what_is_missing_from_apt(machine):

@@ -8,7 +8,7 @@ import pytest
 from keybed.extract.encoders import build, describe
 from keybed.extract.encoders.base import Encoder
 
-NETWORKS = ("mert", "midibert", "muq", "aria")
+NETWORKS = ("mert", "midibert", "muq", "aria", "transkun")
 
 
 def _build(name: str, compute_dtype: str = "float32") -> Encoder:

@@ -81,9 +81,10 @@ def test_whatever_shapes_the_numbers_is_in_the_fingerprint(name: str) -> None:
     if name in PRETRAINED:
         others += [
             _describe(name, threads=1)[0],
-            _describe(name, compute_dtype="bfloat16")[0],
             _describe(name, weights="random")[0],
         ]
+        if name != "transkun":  # float32 whatever is asked
+            others.append(_describe(name, compute_dtype="bfloat16")[0])
     else:
         assert _describe(name, threads=1)[0] == _describe(name, threads=8)[0] == spec  # always one thread
     assert len({spec.fingerprint, *(other.fingerprint for other in others)}) == len(others) + 1
@@ -105,5 +106,5 @@ def test_the_command_line_asks_for_the_weights_of_every_encoder_that_needs_some(
     assert tuple(WEIGHTS) == PRETRAINED
     for name, flags in WEIGHTS.items():
         default = registry._entry(name).default_weights  # type: ignore[union-attr]
-        assert flags.on_hub == (default is not None)
+        assert flags.on_hub == ("/" in (default or ""))
         assert default is None or default in flags.help

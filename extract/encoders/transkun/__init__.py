@@ -1,0 +1,1 @@
+"""Transkun, a piano transcription transformer as an audio encoder: specification (without torch), layers and model."""
