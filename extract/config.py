@@ -40,9 +40,9 @@ WEIGHTS = {
 """The encoders that need weights."""
 StoreFolder = Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
 MachinePaths = Annotated[
-    Mapping[str, str], NoOption("--maestro, --soundfont and each encoder's --<encoder>-weights fill it")
+    Mapping[str, str], NoOption("--maestro, --soundfont, --note-bank and each encoder's --<encoder>-weights fill it")
 ]
-"""Paths on this machine where they differ from the plan's: "maestro", "soundfont", "weights/<encoder>"."""
+"""Paths on this machine where they differ from the plan's: "maestro", "soundfont", "note-bank", "weights/<encoder>"."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,12 @@ class PlanConfig:
     soundfont: Annotated[
         Path | None, Option("an .sf2 or .sf3 file; without it the one that ships with pretty_midi")
     ] = None
+    renderer: Annotated[
+        Literal["bank", "fluidsynth"],
+        Option(
+            "bank: rows are sums of notes that FluidSynth rendered once; fluidsynth: it plays every row, 7 times slower"
+        ),
+    ] = "bank"
     window_s: Annotated[float, Option("length of a segment in seconds", flag="--window", metavar="S")] = WINDOW_S
     hop_s: Annotated[float, Option("seconds from one segment's start to the next", flag="--hop", metavar="S")] = HOP_S
     n_bins: Annotated[int, Option("bins: cells of the time grid of a segment", flag="--bins")] = 20

@@ -35,7 +35,7 @@ def encode_performances(
     from keybed.extract import encoders
 
     built: list[Encoder] = []
-    soundfont, window_s, n_bins = None, 10.0, 20
+    soundfont, bank, window_s, n_bins = None, None, 10.0, 20
     wanted = ("logmel", "expressive") if names is None and store is None else names or ()
     if store is not None:
         from keybed.extract.run.check_recipe import planned_encoders, render_config
@@ -43,12 +43,13 @@ def encode_performances(
 
         opened = open_store(store)
         config = render_config(opened, opened.machine_paths)
-        if config.soundfont is None:
+        if config.maestro is not None:
             raise KeybedError(
                 f"{store}: its audio is recorded, and PercePiano has no recordings; give a rendered store"
             )
         built = planned_encoders(opened.recipe, opened.machine_paths)
-        soundfont, window_s, n_bins = config.soundfont, config.window_s, built[0].spec.n_bins
+        soundfont, bank, window_s = config.soundfont, config.bank, config.window_s
+        n_bins = built[0].spec.n_bins
     for name in wanted:
         if name in {e.spec.name for e in built}:
             continue
@@ -60,6 +61,7 @@ def encode_performances(
         ratings.performances,
         built,
         soundfont,
+        bank=bank,
         window_s=window_s,
         hop_s=hop_s,
         cache=cache,

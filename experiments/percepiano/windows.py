@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,7 +15,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.degrade import make_variant, prepare
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.music.performance import Performance
-from keybed.store.disk.durable import replace_file
+from keybed.store.disk.durable import replace_file, sha256_of
 from keybed.store.format.recipe import fingerprint
 from keybed.store.format.vocabulary import LEVELS, Status
 
@@ -50,14 +49,19 @@ def encode(
     encoders: Sequence[Encoder],
     soundfont: Path | None,
     *,
+    bank: Path | None = None,
     window_s: float,
     hop_s: float,
     cache: Path,
     console: Console,
 ) -> Windows:
-    """Render undegraded windows and encode them; `cache` keeps the features of each encoder under its fingerprint."""
+    """Render undegraded windows, with the note bank where one is given, and encode them.
+
+    `cache` keeps the features of each encoder under its fingerprint.
+    """
     notes = [[p.n_notes, round(float(p.offset_s.max()), 6), int(p.velocity.sum())] for p in performances]
-    sound = None if soundfont is None else hashlib.sha256(soundfont.read_bytes()).hexdigest()
+    source = bank or soundfont
+    sound = None if source is None else sha256_of(source)
     paths = {
         e.spec.name: cache
         / f"windows-{e.spec.name}-{fingerprint([asdict(e.spec), sound, window_s, hop_s, notes, CODE_VERSION])[:16]}.npz"
@@ -65,7 +69,7 @@ def encode(
     }
     missing = [e for e in encoders if not paths[e.spec.name].is_file()]
     if missing:
-        _make(performances, missing, Renderer(soundfont), paths, window_s=window_s, hop_s=hop_s, console=console)
+        _make(performances, missing, Renderer(soundfont, bank), paths, window_s=window_s, hop_s=hop_s, console=console)
     tables: dict[str, dict[str, NDArray]] = {part: {} for part in Pooled._fields}
     item = np.zeros(0, np.int64)
     for name, path in paths.items():

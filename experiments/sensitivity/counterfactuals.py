@@ -14,6 +14,7 @@ from keybed.extract.degrade import CURVES, UNTOUCHED, PreparedRecording, Variant
 from keybed.extract.encoders.base import Clip
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.processes import process_pool
+from keybed.extract.run.row_maker import RenderConfig
 from keybed.store.format.vocabulary import AXES, LEVELS, TIERS, Status
 from keybed.store.read.store import Store
 
@@ -89,7 +90,7 @@ def family(store: Store, segment: tuple[int, int, float]) -> list[Counterfactual
 
 
 def render_families(
-    families: Sequence[Sequence[Counterfactual]], *, seed: int, window_s: float, soundfont: str | None, workers: int
+    families: Sequence[Sequence[Counterfactual]], *, rendering: RenderConfig, workers: int
 ) -> Iterator[list[RenderedTwin] | None]:
     """Degrade and render each family, in order; None where a twin cannot be made (no notes, silence).
 
@@ -98,23 +99,22 @@ def render_families(
     with process_pool(workers, task="renders twins", advice="give more memory or fewer --workers") as pool:
         waiting = []
         for members in families:
-            waiting.append(pool.submit(_render, list(members), seed, window_s, soundfont))
+            waiting.append(pool.submit(_render, list(members), rendering))
             if len(waiting) > 2 * workers:
                 yield waiting.pop(0).result()
         for future in waiting:
             yield future.result()
 
 
-def _render(
-    members: list[Counterfactual], seed: int, window_s: float, soundfont: str | None
-) -> list[RenderedTwin] | None:
+def _render(members: list[Counterfactual], rendering: RenderConfig) -> list[RenderedTwin] | None:
     twins = []
+    renderer = Renderer(rendering.soundfont, rendering.bank)
     for member in members:
-        variant = _variant(member, seed, window_s)
-        sound = Renderer(soundfont).render(variant, window_s)
+        variant = _variant(member, rendering.seed, rendering.window_s)
+        sound = renderer.render(variant, rendering.window_s)
         if variant.status != Status.OK or sound.status != Status.OK:
             return None
-        clip = Clip(sound.audio, variant.performance, window_s)
+        clip = Clip(sound.audio, variant.performance, rendering.window_s)
         twins.append(RenderedTwin(member, clip, variant.level, variant.valid))
     return twins
 

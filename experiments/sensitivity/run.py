@@ -39,7 +39,7 @@ from keybed.experiments.sensitivity.counterfactuals import (
 from keybed.experiments.sensitivity.probes import ProbeResult, probe
 from keybed.experiments.sensitivity.report import write_report
 from keybed.experiments.sensitivity.results import SensitivityResults
-from keybed.extract.run.check_recipe import check_same_code
+from keybed.extract.run.check_recipe import check_same_code, render_config
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -66,9 +66,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     families = [family(store, segment) for segment in segments]
     rendered = render_families(
         families,
-        seed=int(store.recipe.degradation["seed"]),
-        window_s=float(store.recipe.segments["window_s"]),
-        soundfont=store.machine_paths.get("soundfont"),
+        rendering=render_config(store, store.machine_paths),
         workers=config.workers,
     )
     views = [view for spec in store.recipe.encoders for view in _views(store, spec, config.states)]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from functools import cache
+from collections.abc import Mapping
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -12,18 +13,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.audio import fluidsynth as synthesiser
+from keybed.extract.audio import note_bank, note_sum
 from keybed.extract.audio import waveform as loudness
+from keybed.extract.audio.events import PEDAL, RELEASE, events_of, lead_and_length
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
+from keybed.extract.audio.note_bank import NoteBank, load_bank
+from keybed.extract.audio.note_sum import sum_of_notes, voices_of
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.degrade.variant import Variant
-from keybed.extract.music.performance import SUSTAIN_ON, Performance
+from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import Status
 
 CODE_VERSION = 1
 _DEFAULT_SOUNDFONT = "TimGM6mb.sf2"
-_RELEASE, _PEDAL, _STRIKE = range(3)
 
 
 def default_soundfont() -> Path:
@@ -37,6 +41,12 @@ def default_soundfont() -> Path:
             "pretty_midi, whose soundfont is the default, is not installed: in Keybed's checkout: pip install -c constraints.txt '.[extract]'"
         )
     return Path(spec.origin).with_name(_DEFAULT_SOUNDFONT)
+
+
+def soundfont_sha256(path: Path) -> str:
+    """sha256 of the soundfont's bytes; read once while the file does not change."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
 
 
 @cache
@@ -67,21 +77,46 @@ def check_soundfont(soundfont: str | Path | None) -> Path:
     Raises NotASoundfont, SynthesiserMissing.
     """
     path = resolve_soundfont(soundfont)
-    stat = path.stat()
-    open_soundfont(path, stat.st_size, stat.st_mtime_ns)
+    opened_soundfont(path)
     return path
 
 
-def describe(soundfont: str | Path | None = None) -> dict[str, Any]:
-    """Everything of the rendering that changes a number, for the recipe. Raises NotASoundfont, SynthesiserMissing."""
+def opened_soundfont(soundfont: str | Path | None) -> Soundfont:
+    """The soundfont, read once per process. Raises NotASoundfont, SynthesiserMissing."""
     path = resolve_soundfont(soundfont)
     stat = path.stat()
+    return open_soundfont(path, stat.st_size, stat.st_mtime_ns)
+
+
+def describe(soundfont: str | Path | None = None, bank_sha256: str | None = None) -> dict[str, Any]:
+    """Everything of the rendering that changes a number, for the recipe. bank_sha256: of the note bank that rows are summed from.
+
+    Raises NotASoundfont, SynthesiserMissing.
+    """
+    path = resolve_soundfont(soundfont)
+    return {
+        **_constants(),
+        "soundfont": path.name,
+        "soundfont_sha256": soundfont_sha256(path),
+        "synthesiser_version": synthesiser.version(),
+        **({} if bank_sha256 is None else _bank_entries(bank_sha256)),
+    }
+
+
+def planned_with_bank(audio: Mapping[str, Any]) -> bool:
+    """Whether a recipe's rows are sums of notes from a note bank."""
+    return audio.get("renderer") == "bank"
+
+
+def describe_with_bank(planned: Mapping[str, Any], bank_sha256: str) -> dict[str, Any]:
+    """What this machine renders with the note bank of a planned recipe. The synthesiser and its soundfont are needed no more."""
+    return {**planned, **_constants(), **_bank_entries(bank_sha256)}
+
+
+def _constants() -> dict[str, Any]:
     return {
         "code_version": CODE_VERSION,
-        "soundfont": path.name,
-        "soundfont_sha256": _sha256(path, stat.st_size, stat.st_mtime_ns),
         "synthesiser": "fluidsynth",
-        "synthesiser_version": synthesiser.version(),
         "reverb": False,
         "chorus": False,
         "polyphony": synthesiser.POLYPHONY,
@@ -95,21 +130,38 @@ def describe(soundfont: str | Path | None = None) -> dict[str, Any]:
     }
 
 
-class Renderer:
-    """Renders variants with one soundfont. Keeps no state between rows."""
+def _bank_entries(bank_sha256: str) -> dict[str, Any]:
+    return {
+        "renderer": "bank",
+        "bank_version": note_bank.VERSION,
+        "sum_version": note_sum.VERSION,
+        "bank_sha256": bank_sha256,
+    }
 
-    def __init__(self, soundfont: str | Path | None = None) -> None:
-        path = resolve_soundfont(soundfont)
-        stat = path.stat()
-        self.soundfont = open_soundfont(path, stat.st_size, stat.st_mtime_ns)
+
+class Renderer:
+    """Renders variants with FluidSynth and one soundfont, or from the note bank in a file. Keeps no state between rows."""
+
+    def __init__(self, soundfont: str | Path | None = None, bank: Path | None = None) -> None:
+        if bank is None:
+            self._synthesise = partial(synthesise, soundfont=opened_soundfont(soundfont))
+        else:
+            self._synthesise = partial(sum_performance, bank=load_bank(bank))
 
     def render(self, variant: Variant, window_s: float) -> RenderedRow:
         """The waveform of one variant and its measures. A variant that has failed already gets silence."""
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
             return silent_row(variant, n)
-        sound, lead = synthesise(variant.performance, window_s, self.soundfont)
+        sound, lead = self._synthesise(variant.performance, window_s)
         return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+
+
+def sum_performance(performance: Performance, window_s: float, bank: NoteBank) -> tuple[NDArray[np.float64], int]:
+    """As `synthesise`, from a note bank."""
+    lead, n = lead_and_length(window_s)
+    voices = voices_of(events_of(performance, lead, n))
+    return sum_of_notes(voices, bank, n).astype(np.float64), lead
 
 
 def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) -> tuple[NDArray[np.float64], int]:
@@ -117,41 +169,15 @@ def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) 
 
     Returns float64 mono samples and the number of samples before the window.
     """
-    lead = round(PRE_ROLL_S * SAMPLE_RATE_HZ / BLOCK_SAMPLES) * BLOCK_SAMPLES
-    n = lead + round(window_s * SAMPLE_RATE_HZ)
+    lead, n = lead_and_length(window_s)
     with Synth(soundfont, SAMPLE_RATE_HZ, n) as synth:
-        for block, kind, number, value in _events(performance, lead, n):
+        for block, kind, number, value in events_of(performance, lead, n):
             synth.play_until(block * BLOCK_SAMPLES)
-            if kind == _RELEASE:
+            if kind == RELEASE:
                 synth.release(number)
-            elif kind == _PEDAL:
+            elif kind == PEDAL:
                 synth.pedal(value)
             else:
                 synth.strike(number, value)
         synth.play_until(n)
         return synth.mono(), lead
-
-
-def _events(p: Performance, lead: int, n: int) -> list[tuple[int, int, int, int]]:
-    """(block, kind, key, value) in playing order; within one block releases, then the pedal, then strikes.
-
-    A note has at least one block between strike and release. A note older than the pre-roll is struck at its start,
-    and released at once where only the pedal still holds it.
-    """
-
-    def block(seconds: NDArray[np.float64]) -> NDArray[np.int64]:
-        # Rounded down: on average half a block early, about as long as the soundfont's attack takes to be audible.
-        return np.asarray(np.floor((seconds * SAMPLE_RATE_HZ + lead) / BLOCK_SAMPLES), np.int64)
-
-    on = np.maximum(block(p.onset_s), 0)
-    off = np.maximum(block(p.offset_s), on + 1)
-    keys, loud = p.pitch.tolist(), p.velocity.tolist()
-    events = [(b, _STRIKE, k, v) for b, k, v in zip(on.tolist(), keys, loud, strict=True)]
-    events += [(b, _RELEASE, k, 0) for b, k in zip(off.tolist(), keys, strict=True)]
-    down = False
-    for b, value in zip(np.maximum(block(p.pedal_s), 0).tolist(), p.pedal_value.tolist(), strict=True):
-        if (value >= SUSTAIN_ON) != down:
-            down = not down
-            events.append((b, _PEDAL, 0, value))
-    end = -(-n // BLOCK_SAMPLES)
-    return sorted((e for e in events if e[0] < end), key=lambda event: event[:2])

@@ -8,10 +8,8 @@ import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from keybed import store as stores
-from keybed.extract.audio import render
 from keybed.extract.config import PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
@@ -19,6 +17,7 @@ from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
 from keybed.extract.planning.measured_precision import planned_clips, precision_lines
+from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
@@ -44,13 +43,13 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     row_plan = plan_rows(config, progress)
     specs, machine_paths = _encoders(config)
     remarks = [check_checkpoint(spec, machine_paths[f"weights/{spec.name}"]) for spec in specs if _on_disk(spec)]
-    audio = _describe_audio(config)
+    audio = planned_audio(config)
     machine_paths["maestro"] = str(row_plan.corpus.folder.absolute())
-    if config.audio == "rendered":
-        machine_paths["soundfont"] = str(render.check_soundfont(config.soundfont).absolute())
+    machine_paths |= audio.machine_paths
+    remarks += [audio.remark] if audio.remark else []
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, row_plan, Path(folder), progress)
-        recipe = store_recipe(config, row_plan, specs, audio, parsed)
+        recipe = store_recipe(config, row_plan, specs, dict(audio.description), parsed)
         costs = _estimate(config, row_plan, recipe, rates)
         if config.check_disk_space:
             check_disk_space(config.store, costs)
@@ -67,7 +66,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         )
         update_machine_paths(stores.open(config.store), machine_paths)
         progress("making the store", 1, 1)
-        clips = planned_clips(config, row_plan, planned["level_drawn"], parsed, Path(folder))
+        clips = planned_clips(config, row_plan, planned["level_drawn"], parsed, Path(folder), audio.bank)
         remarks += precision_lines(specs, machine_paths, clips)
     return _report(config, row_plan, specs, parsed, costs, created=True, weights_remarks=tuple(remarks))
 
@@ -120,14 +119,6 @@ def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSp
     if len({spec.group for spec in specs}) != len(specs):
         raise PlanError(f"encoders {', '.join(config.encoders)}: one of them is named twice")
     return tuple(specs), machine_paths
-
-
-def _describe_audio(config: PlanConfig) -> dict[str, Any]:
-    if config.audio == "rendered":
-        return render.describe(config.soundfont)
-    from keybed.extract.audio import recorded
-
-    return recorded.describe()
 
 
 def _parse(config: PlanConfig, row_plan: RowPlan, folder: Path, progress: Progress) -> dict[int, ParsedRecording]:

@@ -49,28 +49,50 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
 
     paths: where "soundfont" and "maestro" lie on this machine. Raises NotAsPlanned.
     """
-    soundfont = maestro = None
+    soundfont = maestro = bank = None
+    planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
+    window_s = float(store.recipe.segments["window_s"])
     if store.recipe.audio["source"] == "recorded":
         maestro = Path(_path(paths, "maestro"))
         if not maestro.is_dir():
             raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
         present = recorded.describe()
+    elif render.planned_with_bank(planned):
+        bank, present = _bank(planned, paths, window_s)
     else:
         soundfont = Path(_path(paths, "soundfont"))
         present = render.describe(soundfont)
-    planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
     _compare("audio", planned, present, "give the planned soundfont with --soundfont FILE, or plan another store")
     entries = store.recordings
     return RenderConfig(
         store=store.path,
         seed=int(store.recipe.degradation["seed"]),
-        window_s=float(store.recipe.segments["window_s"]),
+        window_s=window_s,
         soundfont=soundfont,
         maestro=maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
+        bank=bank,
     )
+
+
+def _bank(planned: dict[str, Any], paths: Mapping[str, str], window_s: float) -> tuple[Path, dict[str, Any]]:
+    """The planned note bank on this machine, and the description of what it renders. Raises BadNoteBank, NotAsPlanned."""
+    from keybed.extract.audio.bank_files import find_bank
+
+    soundfont = Path(paths["soundfont"]) if "soundfont" in paths else None
+    if soundfont is not None and soundfont.exists():
+        here = {"soundfont_sha256": render.soundfont_sha256(render.resolve_soundfont(soundfont))}
+        _compare(
+            "audio",
+            {name: planned[name] for name in here},
+            here,
+            "give the planned soundfont with --soundfont FILE, or plan another store",
+        )
+    given = Path(paths["note-bank"]) if "note-bank" in paths else None
+    bank = find_bank(planned["bank_sha256"], given, soundfont, window_s)
+    return bank, render.describe_with_bank(planned, planned["bank_sha256"])
 
 
 def planned_encoders(recipe: Recipe, paths: Mapping[str, str]) -> list[Encoder]:

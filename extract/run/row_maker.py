@@ -56,6 +56,8 @@ class RenderConfig:
     """Recordings whose MIDI could not be read when the store was planned, and why."""
     notes_sha256: Mapping[int, str] | None
     """Checksum of each recording's notes file in the plan; None where `verify` works without a readable plan."""
+    bank: Path | None = None
+    """The note bank; None where FluidSynth plays the rows, or they are recorded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,7 @@ class RowMaker:
         self.config = config
         self._encoders = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
         self._tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
-        self._renderer = Renderer(config.soundfont) if config.maestro is None else None
+        self._renderer = Renderer(config.soundfont, config.bank) if config.maestro is None else None
         self._recorder = Recorder()
         self._prepared: OrderedDict[int, PreparedRecording] = OrderedDict()
 

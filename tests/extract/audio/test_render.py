@@ -15,6 +15,7 @@ from keybed.extract.audio.render import (
     check_soundfont,
     default_soundfont,
     describe,
+    opened_soundfont,
     synthesise,
 )
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
@@ -46,7 +47,7 @@ def notes(
 
 
 def window(p: Performance) -> np.ndarray:
-    sound, lead = synthesise(p, WINDOW_S, Renderer().soundfont)
+    sound, lead = synthesise(p, WINDOW_S, opened_soundfont(None))
     return sound[lead:]
 
 
@@ -155,7 +156,7 @@ def test_the_finished_wave_has_its_snr(snr_db: int) -> None:
 
     from keybed.extract.degrade.tone import add_noise
 
-    sound, lead = synthesise(v.performance, WINDOW_S, Renderer().soundfont)
+    sound, lead = synthesise(v.performance, WINDOW_S, opened_soundfont(None))
     signal = add_noise(sound, lead, replace(v.noise, ratio=0.0), SAMPLE_RATE_HZ) * 10 ** (made.waveform[2] / 20)
     measured = 20 * np.log10(rms(signal) / rms(made.audio - signal))
     assert measured == pytest.approx(snr_db, abs=0.3)
