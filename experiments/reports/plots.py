@@ -27,6 +27,21 @@ def dots(axes: Any, y: float, interval: Interval, c: str, size: float = 5.5, fac
     axes.plot([value], [y], "o", color=c, ms=size)
 
 
+def _stripe(axes: Any, i: int) -> None:
+    """A light background behind every other row."""
+    if i % 2 == 0:
+        axes.axhspan(i - 0.5, i + 0.5, color="#f5f7fa", zorder=0)
+
+
+def _name_rows(axes: Any, names: Sequence[str], xlabel: str, above: float) -> None:
+    """Names of the rows from the top down, with `above` rows of space over the first, and a grid behind the marks."""
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -above)
+    axes.set_xlabel(xlabel)
+    axes.grid(axis="x", color=GRID, lw=0.7)
+    axes.set_axisbelow(True)
+
+
 def by_dimension(
     models: Tables,
     title: str,
@@ -40,19 +55,14 @@ def by_dimension(
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.9 + len(names) * (0.2 + 0.095 * len(models)))
         for i, dimension in enumerate(names):
-            if i % 2 == 0:
-                axes.axhspan(i - 0.5, i + 0.5, color="#f5f7fa", zorder=0)
+            _stripe(axes, i)
             for j, (model, table) in enumerate(models.items()):
                 if dimension in table:
                     dots(axes, i - 0.4 + step * (j + 0.5), table[dimension], colour(model, j), 4.5)
             if floor and np.isfinite(floor[dimension].value):
                 axes.plot([floor[dimension].value] * 2, [i - 0.45, i + 0.45], color=FAINT, lw=1.5, ls=(0, (2, 1.5)))
         axes.axvline(0, color=FAINT, lw=0.8)
-        axes.set_yticks(range(len(names)), [label(n) for n in names])
-        axes.set_ylim(len(names) - 0.5, -0.5)
-        axes.set_xlabel(xlabel)
-        axes.grid(axis="x", color=GRID, lw=0.7)
-        axes.set_axisbelow(True)
+        _name_rows(axes, [label(n) for n in names], xlabel, above=0.5)
         handles = [
             mpl.lines.Line2D([], [], marker="o", color=colour(model, j), lw=1.6, ms=4.5, label=label(model))
             for j, model in enumerate(models)
@@ -97,11 +107,7 @@ def forest(
                 ha="left",
                 va="center",
             )
-        axes.set_yticks(range(len(items)), [drawable(name) for name, _ in items])
-        axes.set_ylim(len(items) - 0.5, -0.8)
-        axes.set_xlabel(xlabel)
-        axes.grid(axis="x", color=GRID, lw=0.7)
-        axes.set_axisbelow(True)
+        _name_rows(axes, [drawable(name) for name, _ in items], xlabel, above=0.8)
         return as_svg(figure, title)
 
 
@@ -116,18 +122,14 @@ def ordering(
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.9 + len(keys) * (0.2 + 0.09 * len(models)))
         for i, key in enumerate(keys):
-            if i % 2 == 0:
-                axes.axhspan(i - 0.5, i + 0.5, color="#f5f7fa", zorder=0)
+            _stripe(axes, i)
             for j, (model, table) in enumerate(models.items()):
                 dots(axes, i - 0.4 + step * (j + 0.5), table[key], colour(model, j), 4.5)
             if key in thresholds:
                 axes.plot([thresholds[key]] * 2, [i - 0.45, i + 0.45], color=GATE_COLOUR, lw=1.6)
         axes.axvline(0.5, color=FAINT, lw=0.8)
         axes.text(0.5, -0.62, " chance", color=FAINT, fontsize=8, va="center")
-        axes.set_yticks(range(len(keys)), [k.replace(">", " over ").replace(", ", ",\n") for k in keys])
-        axes.set_ylim(len(keys) - 0.5, -0.8)
+        names = [key.replace(">", " over ").replace(", ", ",\n") for key in keys]
+        _name_rows(axes, names, "share of pairs ordered correctly", above=0.8)
         axes.set_xlim(right=1.01)
-        axes.set_xlabel("share of pairs ordered correctly")
-        axes.grid(axis="x", color=GRID, lw=0.7)
-        axes.set_axisbelow(True)
         return as_svg(figure, title)

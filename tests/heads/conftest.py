@@ -9,7 +9,10 @@ import numpy as np
 import pytest
 
 from keybed.heads.data import ArrayData
+from keybed.heads.fitted import FitResult
 from keybed.heads.inputs import HeadInput, from_arrays
+from keybed.heads.train import fit
+from tests.heads.small_heads import CONFIG, SMALL
 
 N_BINS, AUDIO, MIDI, STATES, K = 5, 12, 9, 3, 8
 
@@ -62,3 +65,8 @@ def make_world() -> Callable[..., HeadInput]:
 @pytest.fixture(scope="session")
 def small_data() -> ArrayData:
     return ArrayData(world(60, 1), world(25, 2), batch_rows=32)
+
+
+@pytest.fixture(scope="module")
+def result(small_data: ArrayData) -> FitResult:
+    return fit(SMALL, small_data, CONFIG, store="a1")

@@ -8,26 +8,12 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from keybed.heads import metrics
 from keybed.heads.errors import BadInput, CheckpointMismatch
-from keybed.heads.fit_config import FitConfig
 from keybed.heads.fitted import attend, load, predict, save
 from keybed.heads.inputs import HeadInput
 from keybed.heads.models import HeadConfig
 from keybed.heads.train import fit
-
-SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
-CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
-SHORT = replace(CONFIG, epochs=3)
-
-
-@pytest.fixture(scope="module")
-def result(small_data):
-    return fit(SMALL, small_data, CONFIG, store="a1")
-
-
-def mean_r(prediction, rows: HeadInput) -> float:
-    return float(np.mean(metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)))
+from tests.heads.small_heads import SHORT, SMALL, mean_r
 
 
 class Line(nn.Module):

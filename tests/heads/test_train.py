@@ -17,19 +17,7 @@ from keybed.heads.losses import LossWeights
 from keybed.heads.models import HEADS, HeadConfig
 from keybed.heads.normalisation import measure
 from keybed.heads.train import fit
-
-SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
-CONFIG = FitConfig(epochs=12, batch_rows=32, learning_rate=2e-2, seeds=(0, 1), patience=0, resident_bytes=0)
-SHORT = replace(CONFIG, epochs=3)
-
-
-@pytest.fixture(scope="module")
-def result(small_data):
-    return fit(SMALL, small_data, CONFIG, store="a1")
-
-
-def mean_r(prediction, rows: HeadInput) -> float:
-    return float(np.mean(metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)))
+from tests.heads.small_heads import CONFIG, SHORT, SMALL, mean_r
 
 
 def test_heads_learn_what_is_there_to_learn(result, small_data):

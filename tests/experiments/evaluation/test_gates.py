@@ -9,7 +9,7 @@ import pytest
 
 from keybed.experiments.evaluation import fusion_gain as gains_module
 from keybed.experiments.evaluation.criteria import above_zero, at_least, at_most, below, more_than
-from keybed.experiments.evaluation.fusion_gain import gain_criteria, gains, reading
+from keybed.experiments.evaluation.fusion_gain import Gains, gain_criteria, gains, reading
 from keybed.experiments.evaluation.gates import GateRefused, make_gate, read_gate, verdict_of, write_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
@@ -127,10 +127,10 @@ def _predictions(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float 
     n = n_pieces * 24
     score = rng.normal(75, 12, (n, 8)).astype(np.float32)
     z = (score - 75) / 12
-    said = {name: (k * z + noise * rng.normal(size=(3, n, 8))).astype(np.float32) for name, k in knows.items()}
+    predicted = {name: (k * z + noise * rng.normal(size=(3, n, 8))).astype(np.float32) for name, k in knows.items()}
     piece = np.repeat(np.arange(n_pieces), 24).astype(np.int32)
     return Predictions(
-        said,
+        predicted,
         score,
         np.ones((n, 8), bool),
         np.tile([0, 1, 2, 3], n // 4).astype(np.uint8),
@@ -140,35 +140,34 @@ def _predictions(knows: dict[str, np.ndarray], n_pieces: int = 30, noise: float 
     )
 
 
+def _gains(*, fusion: np.ndarray, single: np.ndarray, specialists: np.ndarray) -> Gains:
+    return gains(
+        _predictions(
+            {BEST_FUSION: fusion, BEST_SINGLE: single, BEST_SINGLE_WITHOUT_TONE: single, SPECIALISTS: specialists}
+        )
+    )
+
+
 def test_complementary_is_not_fused() -> None:
     audio, both = np.array([0, 0, 0, 0, 1, 1, 1, 0.5]), np.array([1, 1, 1, 1, 1, 1, 1, 1.0])
-    predictions = _predictions(
-        {BEST_FUSION: both, BEST_SINGLE: audio, BEST_SINGLE_WITHOUT_TONE: audio, SPECIALISTS: both}
-    )
-    found = gains(predictions)
-    a, b, _ = gain_criteria(found, 0.10)
+    measured = _gains(fusion=both, single=audio, specialists=both)
+    a, b, _ = gain_criteria(measured, 0.10)
     assert (a.outcome, b.outcome) == ("pass", "fail")
-    assert reading(found).startswith("complementary, not fused")
+    assert reading(measured).startswith("complementary, not fused")
 
 
 def test_fused_beats_the_specialists_too() -> None:
     half, whole = np.full(8, 0.5), np.full(8, 1.0)
-    predictions = _predictions(
-        {BEST_FUSION: whole, BEST_SINGLE: half, BEST_SINGLE_WITHOUT_TONE: half, SPECIALISTS: half}
-    )
-    found = gains(predictions)
+    measured = _gains(fusion=whole, single=half, specialists=half)
     expected = (1 / np.sqrt(2)) / (0.5 / np.sqrt(1.25)) - 1
-    assert found.a.relative.value == pytest.approx(expected, abs=0.06)
-    assert reading(found).startswith("fused")
+    assert measured.a.relative.value == pytest.approx(expected, abs=0.06)
+    assert reading(measured).startswith("fused")
 
 
 def test_a_base_near_zero_makes_the_gain_undefined() -> None:
     weak, strong = np.full(8, 0.05), np.full(8, 0.5)
-    predictions = _predictions(
-        {BEST_FUSION: strong, BEST_SINGLE: weak, BEST_SINGLE_WITHOUT_TONE: weak, SPECIALISTS: weak}
-    )
-    found = gains(predictions)
-    assert found.a.base.value < gains_module.SMALLEST_BASE
-    assert np.isnan(found.a.relative.value)
-    assert gain_criteria(found, 0.10)[0].outcome == "undefined"
-    assert reading(found).startswith("undefined")
+    measured = _gains(fusion=strong, single=weak, specialists=weak)
+    assert measured.a.base.value < gains_module.SMALLEST_BASE
+    assert np.isnan(measured.a.relative.value)
+    assert gain_criteria(measured, 0.10)[0].outcome == "undefined"
+    assert reading(measured).startswith("undefined")
