@@ -26,7 +26,7 @@ FAMILIES = {
     "zarr": {"zarr", "zarrs", "numcodecs"},
 }
 HOMES = {"torch": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
-WITH_TRITON = [ROOT / "extract/encoders/mert/fused.py"]
+WITH_TRITON = [ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py")]
 """Triton comes with torch's CUDA builds alone."""
 BENCHMARKS = ROOT / "experiments" / "benchmarks"
 """A benchmark may import the alternative that it measures against."""

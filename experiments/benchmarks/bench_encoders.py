@@ -264,8 +264,9 @@ def main() -> None:
     if arguments.memory:
         memory(arguments.rows or 2000, "tiny" if arguments.quick else "95M", arguments.threads, arguments.dtype)
     elif arguments.gpu:
-        n_rows = arguments.rows or (256 if arguments.quick else 1024)
-        encoders_on_gpu.measure(make_clips(min(n_rows, 64)) * -(-n_rows // 64), N_BINS)
+        n_rows = arguments.rows or 1024
+        sizes = encoders_on_gpu.BATCH_SIZES[: 1 if arguments.quick else None]
+        encoders_on_gpu.measure(make_clips(min(n_rows, 64)) * -(-n_rows // 64), N_BINS, sizes)
     else:
         turns = 1 if arguments.quick else arguments.turns
         with tempfile.TemporaryDirectory() as folder:

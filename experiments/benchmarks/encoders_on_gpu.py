@@ -53,7 +53,7 @@ def flops_per_row(architecture: Mapping[str, Any], window_s: float) -> float:
     return flops + 2 * length * (channels * d + position + architecture["num_hidden_layers"] * layer)
 
 
-def measure(clips: Sequence[Clip], n_bins: int) -> None:
+def measure(clips: Sequence[Clip], n_bins: int, batch_sizes: Sequence[int] = BATCH_SIZES) -> None:
     """Measure and print; all clips have one length."""
     import torch
 
@@ -65,7 +65,7 @@ def measure(clips: Sequence[Clip], n_bins: int) -> None:
         f"{torch.cuda.get_device_name()}: bf16 matrix rate {rate / 1e12:.0f} TFLOP/s, copying {copied / 1e12:.2f} TB/s"
     )
     for size, least in (("95M", 0.50), ("330M", 0.55)):
-        _measure_size(size, least, rate, clips, n_bins)
+        _measure_size(size, least, rate, clips, n_bins, batch_sizes)
 
 
 def _matrix_rate() -> float:
@@ -84,12 +84,14 @@ def _copying_rate() -> float:
     return 2 * _COPY_BYTES / _best(lambda: target.copy_(source), 5)
 
 
-def _measure_size(size: str, least: float, rate: float, clips: Sequence[Clip], n_bins: int) -> None:
+def _measure_size(
+    size: str, least: float, rate: float, clips: Sequence[Clip], n_bins: int, batch_sizes: Sequence[int]
+) -> None:
     import torch
 
     flops, window_s, share = flops_per_row(ARCHITECTURES[size], clips[0].window_s), clips[0].window_s, {}
     pooled_by_execution: dict[str, Pooled] = {}
-    for batch_rows in BATCH_SIZES:
+    for batch_rows in batch_sizes:
         for how in ("as written", "compiled"):
             # One code object serves every layer and size: each (size, batch) starts with none compiled.
             torch._dynamo.reset()

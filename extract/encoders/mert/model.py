@@ -90,27 +90,34 @@ class Mert(Encoder):
         """Compile the functions of `Steps` for the one shape of a batch; where that fails, warn and keep them as written."""
         waveforms_BxS = torch.zeros(self._batch_rows, self._n_samples, device=self._device)
 
+        written = self._model.layers
+        on_gpu = self._device.type == "cuda"
+
         def rehearse(steps: Sequence[Callable[..., Tensor]]) -> Steps:
             layer, pooled, added = steps
-            chosen = Steps(layer, pooled, added, self._fused_convolutions())
+            chosen = Steps(layer, pooled, added, self._fuse() if on_gpu else None)
             self._encode_batch(waveforms_BxS, chosen)
             return chosen
 
         faster = compiled(NAME, Steps()[:3], rehearse, backend)
         if faster is None:
+            self._model.layers = written
             return
         self._steps, self.execution = faster, "compiled"
-        if self._device.type == "cuda":
+        if on_gpu and backend == "inductor":
             self._recorded = Recorded(partial(self._encode_batch, steps=faster), waveforms_BxS)
 
-    def _fused_convolutions(self) -> Callable[[Tensor], Tensor] | None:
-        """The front end in fused kernels, where this device and the layers' widths allow them."""
-        if self._device.type != "cuda" or self._dtype != torch.bfloat16:
+    def _fuse(self) -> Callable[[Tensor], Tensor] | None:
+        """Fuse layers and return the fused front end, where the dtype, this GPU and the layers' widths allow it."""
+        if self._dtype != torch.bfloat16:
             return None
+        # It needs Triton, which torch's CPU builds lack.
         from keybed.extract.encoders.mert import fused
 
-        convolutions = self._model.convolutions
-        return fused.FusedConvolutions(convolutions) if fused.fits(convolutions.architecture) else None
+        if not fused.can_fuse(self.spec.preprocessing["architecture"]):
+            return None
+        self._model.layers = fused.fused_layers(self._model.layers)
+        return fused.FusedConvolutions(self._model.convolutions)
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip of another length than the recipe's window."""
