@@ -47,6 +47,10 @@ class NoSuchFeature(StoreError):
     """The store has no such array; the message lists those it has."""
 
 
+class EncoderDropped(NoSuchFeature):
+    """The encoder was dropped from the store after it was opened."""
+
+
 class NoDiskSpace(StoreError):
     """The disk is full, or has less free space than is needed."""
 

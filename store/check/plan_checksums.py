@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
+from keybed.store.command import command
+from keybed.store.disk.commits import committed
 from keybed.store.disk.json_files import read_json_object
+from keybed.store.disk.layer_files import UNREADABLE, marked_names
 from keybed.store.disk.planned_files import PlannedFiles, read_plan
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import Layout
+from keybed.store.read.layers import without_dropped
 from keybed.store.read.store import Store
 
 
@@ -26,6 +30,22 @@ def plan_problems(store: Store, restorable: Collection[str] = ()) -> Iterator[st
             return
         yield f"{layout.plan_commit} cannot be read ({error}), so nothing can be checked against it"
         return
+    objects = without_dropped(objects, store.planned_recipe, store.dropped)
+    for name, problem in store.unreadable_layers.items():
+        if f"layers/{name}.json" not in restorable:
+            yield f"layers/{name}.json cannot be read ({problem}): `{command('drop', store.path, '--encoder', name)}`"
+    for name, layer in store.layers.items():
+        of_layer = layout.of_layer(name)
+        try:
+            objects |= read_plan(of_layer, layer.fingerprint)
+        except UNREADABLE as error:
+            if f"commits/{name}/plan.json" not in restorable:
+                yield f"{of_layer.plan_commit} cannot be read ({error}), so nothing can be checked against it"
+    for name in _lost_layers(store, restorable):
+        yield (
+            f"layers/{name}.json and commits/{name}/plan.json are missing or damaged, so that the features of {name} cannot "
+            f"be read: copy one of them from a good copy, or `{command('drop', store.path, '--encoder', name)}`"
+        )
     planned = PlannedFiles(layout, objects)
     for name in sorted(set(objects) - set(restorable)):
         if not (layout.root / name).is_file():
@@ -36,6 +56,16 @@ def plan_problems(store: Store, restorable: Collection[str] = ()) -> Iterator[st
         metadata = layout.array(spec.path) / "zarr.json"
         if metadata.is_file() and f"features.zarr/{spec.path}/zarr.json" not in restorable:
             yield from _metadata_problems(metadata, spec)
+
+
+def _lost_layers(store: Store, restorable: Collection[str]) -> list[str]:
+    """Added layers whose shards are committed and whose records are lost."""
+    layout = Layout(store.path)
+    known = {*store.layers, *store.unreadable_layers, *marked_names(layout)}
+    names = {file.parent.name for file in layout.commits.glob("*/*.json")} - known
+    return [
+        name for name in sorted(names) if committed(layout.of_layer(name)) and f"layers/{name}.json" not in restorable
+    ]
 
 
 def _metadata_problems(file: Path, spec: ArraySpec) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from keybed.store.errors import StoreError
-from keybed.store.format.array_specs import task_written
+from keybed.store.format.array_specs import ArraySpec, task_written
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import differences
 from keybed.store.format.vocabulary import Status
@@ -83,7 +83,7 @@ def measure_recompute_difference(
         stored_by = _machine(store, shard)
         if this_machine is not None and stored_by is not None:
             machine_differences = (machine_differences or set()) | set(differences(stored_by, this_machine))
-        for spec in task_written(store.specs):
+        for spec in task_written(_committed_specs(store, shard)):
             stored, new = store.read(spec.path, rows), np.asarray(arrays[spec.path])
             if spec.dtype == "float16":
                 ok = store.read("row/status", rows) == Status.OK
@@ -97,6 +97,12 @@ def measure_recompute_difference(
     features = {path: (float(v.mean()), float(v.max())) if len(v) else (0.0, 0.0) for path, v in gathered.items()}
     named = None if machine_differences is None else tuple(sorted(machine_differences))
     return RecomputeDifference(n_rows, features, labels, named)
+
+
+def _committed_specs(store: Store, shard: int) -> list[ArraySpec]:
+    """The arrays that hold this shard; those of an added layer may not."""
+    parts = [store.shards_of_layer(layer) for layer in store.parts]
+    return [spec for part in parts if shard in part.numbers for spec in part.specs]
 
 
 def _machine(store: Store, shard: int) -> Mapping[str, str] | None:

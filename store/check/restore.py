@@ -18,6 +18,16 @@ from keybed.store.disk.commits import committed, read_commit
 from keybed.store.disk.derived_files import derived_groups
 from keybed.store.disk.durable import canonical, disk_error, sha256_of, write_durably
 from keybed.store.disk.json_files import read_json_object
+from keybed.store.disk.layer_files import (
+    UNREADABLE,
+    dropped_names,
+    dropping_names,
+    layer_files,
+    layer_names,
+    layer_of_plan,
+    layer_plan_bytes,
+    read_layer,
+)
 from keybed.store.disk.links import refuse_outside
 from keybed.store.disk.machine_paths import read_machine_paths
 from keybed.store.disk.planned_files import PlannedFiles, plan_bytes, planned_columns, read_plan
@@ -41,10 +51,15 @@ def restorable(layout: Layout) -> dict[str, bytes]:
         return {}
     plan = _plan(layout, recipe)
     wrong: dict[str, bytes] = {}
+    gone = _dropped_groups(layout, recipe)
     for splits in _splits(layout, recipe):
         expected = metadata_files(recipe, splits)
         if plan is None or all(_is(plan.get(name), data) for name, data in expected.items()):
-            wrong = {name: data for name, data in expected.items() if _content(layout, name) != data}
+            wrong = {
+                name: data
+                for name, data in expected.items()
+                if not name.startswith(gone) and _content(layout, name) != data
+            }
             if plan is None:
                 plan_file = _confirmed_plan(layout, recipe, expected)
                 wrong = {**wrong, "commits/plan.json": plan_file} if plan_file is not None else {}
@@ -53,6 +68,8 @@ def restorable(layout: Layout) -> dict[str, bytes]:
         data = metadata_files(recipe, dict.fromkeys(SPLITS, (0, 0)))["recipe.json"]
         if plan is not None and _is(plan.get("recipe.json"), data) and _content(layout, "recipe.json") != data:
             wrong = {"recipe.json": data}
+    for name in _layer_names(layout):
+        wrong |= _of_layer(layout.of_layer(name), recipe)
     try:
         read_machine_paths(layout.machine_paths)
     except (OSError, ValueError):
@@ -75,6 +92,40 @@ def restore(layout: Layout, files: Mapping[str, bytes]) -> None:
         except OSError as error:
             raise disk_error(error, file) from error
         write_durably(file, data)
+
+
+def _dropped_groups(layout: Layout, recipe: Recipe) -> tuple[str, ...]:
+    """Beginnings of the paths of planned encoders that were dropped; one that fits no path where none was."""
+    dropped = dropped_names(layout, recipe)
+    return ("//", *(f"features.zarr/{encoder.group}/" for encoder in recipe.encoders if encoder.name in dropped))
+
+
+def _layer_names(layout: Layout) -> list[str]:
+    """Added layers of which a record or a list of checksums exists; those being dropped are left out."""
+    recorded = {file.parent.name for file in layout.commits.glob("*/plan.json")}
+    return sorted({*layer_names(layout), *recorded} - set(dropping_names(layout)))
+
+
+def _of_layer(layout: Layout, recipe: Recipe) -> dict[str, bytes]:
+    """Path → right content of the damaged small files of one layer, whose record and list of checksums hold each other."""
+    rows = recipe.rows_fingerprint
+    try:
+        layer = read_layer(layout, rows)
+    except UNREADABLE:
+        try:
+            layer = layer_of_plan(layout, rows)
+        except UNREADABLE:
+            return {}
+    expected = layer_files(layer, recipe)
+    record = f"layers/{layer.name}.json"
+    try:
+        plan = read_plan(layout, layer.fingerprint)
+    except UNREADABLE:
+        expected = {**expected, f"commits/{layer.name}/plan.json": layer_plan_bytes(layer, expected)}
+    else:
+        if not all(_is(plan.get(name), data) for name, data in expected.items()):  # metadata of another version
+            expected = {record: expected[record]}
+    return {name: data for name, data in expected.items() if _content(layout, name) != data}
 
 
 def _recipe(layout: Layout) -> Recipe | None:

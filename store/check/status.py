@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -26,6 +26,7 @@ _LISTED_REASONS = 10
 class StatusReport:
     """Every shard is in exactly one of done, running, failed (its last task ended with an error) and missing.
 
+    layers: the same of every added encoder by name; the rest is of the rows and the encoders planned with them.
     running: shards under a live claim. failed_rows: status name → rows. reasons: the most frequent reasons → rows;
     more_reasons: how many others there are. rows_per_s and time_left_s are None until a shard has been logged; time_left_s
     assumes that as many tasks go on as in the last half hour of work. unreadable: a sentence about each damaged commit and log.
@@ -44,17 +45,23 @@ class StatusReport:
     rows_per_s: float | None
     time_left_s: float | None
     unreadable: tuple[str, ...] = ()
+    layers: Mapping[str, StatusReport] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
-        """True where every shard is committed."""
-        return self.rows_done == self.n_rows
+        """True where every shard is committed, those of added encoders too."""
+        return self.rows_done == self.n_rows and all(layer.complete for layer in self.layers.values())
 
 
 def status(store: Store) -> StatusReport:
     """Read claims, commits and logs; no array is read."""
-    layout = Layout(store.path)
-    done, commits, unreadable = _commits(store)
+    layers = {name: _status(store, name) for name in store.layers}
+    return replace(_status(store, None), layers=layers)
+
+
+def _status(store: Store, layer: str | None) -> StatusReport:
+    layout = Layout(store.path, layer)
+    done, commits, unreadable = _commits(store, layer)
     running = {state.shard: state for state in _running(layout) if state.shard not in done}
     open_shards = set(range(store.n_shards)) - done - set(running)
     failures = {shard: failure for shard, failure in read_failures(layout).items() if shard in open_shards}
@@ -82,12 +89,12 @@ def status(store: Store) -> StatusReport:
     )
 
 
-def _commits(store: Store) -> tuple[frozenset[int], list[Commit], list[str]]:
+def _commits(store: Store, layer: str | None) -> tuple[frozenset[int], list[Commit], list[str]]:
     """The committed shards, their commits, and what is wrong with commits that cannot be read."""
     commits, unreadable = {}, []
-    for shard in sorted(store.committed):
+    for shard in sorted(store.shards_of_layer(layer).numbers):
         try:
-            commits[shard] = store.commit(shard)
+            commits[shard] = store.commit(shard, layer)
         except (ShardDamaged, Incomplete) as error:
             unreadable.append(str(error))
     return frozenset(commits), list(commits.values()), unreadable

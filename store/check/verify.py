@@ -15,7 +15,7 @@ from keybed.store.check.recompute_difference import Recompute, RecomputeDifferen
 from keybed.store.check.repair import repair
 from keybed.store.check.restore import restorable, restore
 from keybed.store.counted import counted
-from keybed.store.disk.commits import Commit
+from keybed.store.disk.commits import AUDIO, AUDIO_DRIFT, Commit
 from keybed.store.disk.commits import committed as committed_on_disk
 from keybed.store.disk.derived_files import derived_paths
 from keybed.store.disk.durable import sha256_of
@@ -45,20 +45,25 @@ class VerifyConfig:
 
 @dataclass(frozen=True)
 class Problem:
-    """One thing that is wrong. shard None: the plan-written part, which no task can make again."""
+    """One thing that is wrong. shard None: the plan-written part, which no task can make again.
+
+    layer: the added encoder whose shard it is; None: the rows and the encoders planned with them.
+    """
 
     shard: int | None
     what: str
+    layer: str | None = None
 
     def __str__(self) -> str:
-        return f"{'plan' if self.shard is None else f'shard {self.shard}'}: {self.what}"
+        where = "plan" if self.shard is None else f"shard {self.shard}"
+        return f"{where}{'' if self.layer is None else f' of layer {self.layer}'}: {self.what}"
 
 
 @dataclass(frozen=True)
 class VerifyReport:
     """What `verify` found.
 
-    missing: shards without a commit. leftovers: files of killed tasks. stale: derived arrays made from other data.
+    missing: shards without a commit; missing_of_layers: those of every added encoder that lacks some. leftovers: files of killed tasks. stale: derived arrays made from other data.
     damaged: derived array → what is wrong with its bytes. repaired: whether --repair has removed them. restorable: small files
     that were damaged or missing and follow from the rest; with --repair they have been restored and are no problem.
     """
@@ -73,6 +78,7 @@ class VerifyReport:
     stale: tuple[str, ...] = ()
     damaged: Mapping[str, str] = field(default_factory=dict)
     restorable: tuple[str, ...] = ()
+    missing_of_layers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
     @property
     def bad(self) -> tuple[int, ...]:
@@ -82,14 +88,23 @@ class VerifyReport:
     @property
     def sound(self) -> bool:
         """True where the store is complete and nothing is wrong with it."""
-        return not (self.problems or self.missing or self.stale or self.damaged) and (
+        return not (self.problems or self.missing or self.missing_of_layers or self.stale or self.damaged) and (
             self.recompute_difference is None or self.recompute_difference.acceptable
         )
 
     @property
     def redo(self) -> tuple[int, ...]:
         """Shards to extract (again). A shard that the store does not have can be bad, but is not among them."""
-        return tuple(sorted({*(shard for shard in self.bad if shard < self.n_shards), *self.missing}))
+        of_layers = (shard for shards in self.missing_of_layers.values() for shard in shards)
+        return tuple(sorted({*(shard for shard in self.bad if shard < self.n_shards), *self.missing, *of_layers}))
+
+    @property
+    def redo_layers(self) -> tuple[str, ...]:
+        """The added encoders to extract (again), where nothing else has to be made; empty otherwise."""
+        if self.missing or any(problem.layer is None for problem in self.problems if problem.shard is not None):
+            return ()
+        of_problems = {problem.layer for problem in self.problems if problem.layer is not None}
+        return tuple(sorted({*of_problems, *self.missing_of_layers}))
 
 
 def verify(
@@ -109,59 +124,64 @@ def verify(
     store = open_store(config.store, even_if_damaged=True)
     plan = [Problem(None, what) for what in plan_problems(store, {} if config.repair else small)]
     problems = list(plan)
-    committed = sorted(committed_on_disk(layout))
+    on_disk = {layer: sorted(committed_on_disk(layout.of_layer(layer))) for layer in store.parts}
     problems += [
-        Problem(shard, "a commit for a shard that this store does not have")
-        for shard in committed
+        Problem(shard, "a commit for a shard that this store does not have", layer)
+        for layer, shards in on_disk.items()
+        for shard in shards
         if shard >= store.n_shards
     ]
-    committed = [shard for shard in committed if shard < store.n_shards]
-    for number, shard in enumerate(committed):
-        problems += [Problem(shard, what) for what in shard_problems(store, shard, inputs=not plan)]
-        progress(number + 1, len(committed))
-    bad = {problem.shard for problem in problems if problem.shard is not None}
+    todo = [(layer, shard) for layer, shards in on_disk.items() for shard in shards if shard < store.n_shards]
+    for number, (layer, shard) in enumerate(todo):
+        problems += [Problem(shard, what, layer) for what in shard_problems(store, shard, layer, inputs=not plan)]
+        progress(number + 1, len(todo))
+    bad = {(problem.layer, problem.shard) for problem in problems if problem.shard is not None}
+    committed = [shard for layer, shard in todo if layer is None]
+    missing = {layer: tuple(sorted(set(range(store.n_shards)) - set(shards))) for layer, shards in on_disk.items()}
     difference = None
     if config.recompute_rows:
         if recompute is None:
             raise StoreError("--recompute needs the extraction's packages: install keybed[extract]")
-        sound = [shard for shard in committed if shard not in bad]
+        sound = [shard for shard in committed if not any((layer, shard) in bad for layer in store.parts)]
         difference = measure_recompute_difference(
             store, sound, config.recompute_rows, recompute, config.seed, this_machine
         )
     stale: list[str] = []
     damaged: dict[str, str] = {}
-    if not problems and len(committed) == store.n_shards:
+    if not problems and not any(missing.values()):
         stale, damaged = _derived(store)
-    leftovers = [*find_leftovers(layout), *find_uncommitted_files(store)]
+    leftovers = [*find_leftovers(store), *find_uncommitted_files(store)]
     if config.repair:
-        leftovers = repair(store, sorted(bad), damaged)
+        leftovers = repair(store, sorted(bad, key=lambda entry: (entry[0] or "", entry[1])), damaged)
     return VerifyReport(
         config=config,
         n_shards=store.n_shards,
         problems=tuple(problems),
-        missing=tuple(sorted(set(range(store.n_shards)) - set(committed))),
+        missing=missing[None],
         leftovers=tuple(leftovers),
         recompute_difference=difference,
         repaired=config.repair,
         stale=tuple(stale),
         damaged=damaged,
         restorable=tuple(sorted(small)),
+        missing_of_layers={layer: shards for layer, shards in missing.items() if layer is not None and shards},
     )
 
 
-def shard_problems(store: Store, shard: int, *, inputs: bool = True) -> list[str]:
+def shard_problems(store: Store, shard: int, layer: str | None = None, *, inputs: bool = True) -> list[str]:
     """All that is wrong with one committed shard, one sentence each; empty for a sound one.
 
-    inputs: whether to compare what it was made from with the plan, which only a sound plan allows.
+    layer: an added encoder. inputs: whether to compare what it was made from with the plan, which only a sound plan allows.
     """
+    shards = store.shards_of_layer(layer)
     try:
-        commit = store.commit(shard)
+        commit = shards.commit(shard)
     except ShardDamaged as error:
         return [str(error)]
-    specs = task_written(store.specs)
+    specs = task_written(shards.specs)
     if (commit.start, commit.stop) != store.shard_range(shard):
         return [f"the commit is of rows {commit.start}–{commit.stop - 1}, the shard is {store.shard_range(shard)}"]
-    damaged = list(_damaged_objects(store, commit, specs))
+    damaged = list(_damaged_objects(store, commit, specs, shards.dropped_groups))
     if damaged:
         return damaged
     if inputs and commit.inputs is not None and commit.inputs != store.inputs(shard):
@@ -174,6 +194,14 @@ def shard_problems(store: Store, shard: int, *, inputs: bool = True) -> list[str
             arrays[spec.path] = store.read(spec.path, np.arange(commit.start, commit.stop))
         except (StoreError, IndexError) as error:
             return [f"{spec.path} cannot be decoded, though its checksum is right: {error}"]
+    if layer is not None:
+        try:
+            other = list(_other_rows(store, commit))
+            arrays["row/status"] = store.read("row/status", np.arange(commit.start, commit.stop))
+        except StoreError:
+            return []  # the rows are damaged or not committed, which their own shard says
+        if other:
+            return other
     return [
         *broken_rules(specs, arrays, commit.failures, commit.start),
         *_wrong_counts(commit, arrays["row/status"]),
@@ -207,10 +235,23 @@ def _derived(store: Store) -> tuple[list[str], dict[str, str]]:
     return stale, damaged
 
 
-def _damaged_objects(store: Store, commit: Commit, specs: Sequence[ArraySpec]) -> Iterator[str]:
+def _other_rows(store: Store, commit: Commit) -> Iterator[str]:
+    """Whether a layer's commit is of other rows than those that are committed now."""
+    rows = store.commit(commit.shard)
+    if (rows.statuses, rows.failures) != (commit.statuses, commit.failures):
+        yield "other rows have failed than in the committed rows: these were made again since"
+    elif AUDIO_DRIFT not in commit.facts and commit.facts.get(AUDIO) != rows.facts.get(AUDIO):
+        yield "it was made from other audio than the committed rows (audio_sha256 differs): these were made again since"
+
+
+def _damaged_objects(
+    store: Store, commit: Commit, specs: Sequence[ArraySpec], dropped: tuple[str, ...]
+) -> Iterator[str]:
+    """dropped: beginnings of the paths of encoders that were dropped, which the commit may list still."""
     expected = {f"{spec.path}/{object_key(commit.shard, len(spec.shape))}" for spec in specs}
-    if expected != set(commit.objects):
-        yield f"the commit lists other files than the recipe: {sorted(expected ^ set(commit.objects))[:4]}"
+    listed = {key for key in commit.objects if not (dropped and key.startswith(dropped))}
+    if expected != listed:
+        yield f"the commit lists other files than the recipe: {sorted(expected ^ listed)[:4]}"
     for key in sorted(expected & set(commit.objects)):
         stored, file = commit.objects[key], Layout(store.path).features / key
         if not file.is_file():

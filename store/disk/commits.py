@@ -14,6 +14,8 @@ from keybed.store.disk.json_files import parsed_json, sealed, unsealed
 from keybed.store.errors import ShardDamaged
 from keybed.store.format.layout import Layout
 
+AUDIO, AUDIO_DRIFT = "audio_sha256", "audio_drift"
+"""Facts of commits: the hash of the rows' audio; in an added layer's commit, how its audio differs from the rows' own."""
 _HEX = re.compile(r"[0-9a-f]{64}")
 _HEX_WORDS = re.compile(r"([0-9a-f]{8})*")
 _NAME = re.compile(r"([0-9]{6,})\.json")

@@ -12,6 +12,6 @@ def refuse_outside(root: Path, path: Path) -> None:
     folder = path.parent.resolve()
     if not folder.is_relative_to(root.resolve()):
         raise StoreError(
-            f"{path} lies in {folder}, outside the store (a link): `keybed verify --repair` changes nothing there; put the "
+            f"{path} lies in {folder}, outside the store (a link): nothing is changed there; put the "
             "folder itself in the place of the link"
         )

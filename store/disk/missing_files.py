@@ -21,6 +21,12 @@ def missing_files(
     missing = [name for name in ("recordings.json", "places.json") if not (layout.root / name).is_file()]
     notes = {entry.name for entry in layout.notes.iterdir()} if layout.notes.is_dir() else set()
     missing += [name for name in planned if name.startswith("notes/") and name.removeprefix("notes/") not in notes]
+    return missing + missing_array_files(layout, specs, committed)
+
+
+def missing_array_files(layout: Layout, specs: Sequence[ArraySpec], committed: Iterable[int]) -> list[str]:
+    """Missing metadata and data files of these arrays, as paths within the store."""
+    missing = []
     shards = sorted(committed)
     for spec in specs:
         folder = layout.array(spec.path)

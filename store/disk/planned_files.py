@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import PurePosixPath
+from typing import Any
 
 from keybed.store.command import command
 from keybed.store.disk.durable import sha256_of
@@ -86,9 +87,12 @@ def planned_columns(specs: Iterable[ArraySpec]) -> list[str]:
 
 
 def read_plan(layout: Layout, recipe: str) -> dict[str, tuple[int, str]]:
-    """Path within the store → (bytes, sha256). Raises OSError, ValueError, KeyError, TypeError or AttributeError."""
+    """Path within the store → (bytes, sha256). Raises OSError, ValueError, KeyError, TypeError or AttributeError.
+
+    recipe: the fingerprint that the file must name, of the store's recipe or of the layer of `layout`.
+    """
     plain = unsealed(read_json_object(layout.plan_commit))
-    if set(plain) != {"recipe", "objects"}:
+    if set(plain) != ({"recipe", "objects"} if layout.layer is None else {"recipe", "objects", "layer"}):
         raise ValueError(f"it holds {sorted(plain)} instead of recipe and objects")
     if plain["recipe"] != recipe:
         raise ValueError(f"it belongs to the recipe {str(plain['recipe'])[:12]}…, the store has {recipe[:12]}…")
@@ -101,13 +105,18 @@ def read_plan(layout: Layout, recipe: str) -> dict[str, tuple[int, str]]:
     return objects
 
 
-def plan_bytes(recipe: str, objects: Mapping[str, bytes | tuple[int, str]]) -> bytes:
-    """The content of `commits/plan.json`. objects: path within the store → the file's bytes, or their number and sha256."""
+def plan_bytes(
+    recipe: str, objects: Mapping[str, bytes | tuple[int, str]], layer: Mapping[str, Any] | None = None
+) -> bytes:
+    """The content of `commits/plan.json`. objects: path within the store → the file's bytes, or their number and sha256.
+
+    layer: for `commits/LAYER/plan.json`, a copy of the layer's record, from which the record can be restored.
+    """
     entries = {}
     for name, data in sorted(objects.items()):
         length, digest = (len(data), hashlib.sha256(data).hexdigest()) if isinstance(data, bytes) else data
         entries[name] = {"bytes": length, "sha256": digest}
-    return sealed({"recipe": recipe, "objects": entries})
+    return sealed({"recipe": recipe, "objects": entries, **({} if layer is None else {"layer": layer})})
 
 
 def inside(name: str) -> bool:

@@ -41,6 +41,20 @@ def make_metadata(
     return {spec.path: make_array(folder, spec) for spec in specs}
 
 
+def layer_metadata_files(specs: Sequence[ArraySpec]) -> dict[str, bytes]:
+    """Path within the store → content, of every `zarr.json` of an added layer, equal to those that `create` writes."""
+    import zarr
+    from zarr.storage import MemoryStore
+
+    objects: dict[str, Any] = {}
+    folder = MemoryStore(objects)
+    for group in sorted({parent for spec in specs for parent in _parents(spec.path)}):
+        zarr.create_group(folder, path=group)
+    for spec in specs:
+        make_array(folder, spec)
+    return {f"features.zarr/{name}": data.to_bytes() for name, data in objects.items() if name != "zarr.json"}
+
+
 def metadata_files(recipe: Recipe, splits: Mapping[str, tuple[int, int]]) -> dict[str, bytes]:
     """Path within the store → content, of recipe.json and of every `zarr.json` that `create` writes."""
     from zarr.storage import MemoryStore

@@ -66,7 +66,7 @@ def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     specs = [_column("plan", n, n, *column) for column in _PLAN]
     specs += [_column("task", n, shard, *column) for column in _TASK]
     for encoder in recipe.encoders:
-        specs += _encoder_arrays(encoder, n, shard)
+        specs += encoder_arrays(encoder, n, shard)
     return tuple(specs)
 
 
@@ -103,7 +103,8 @@ def _column(
     )
 
 
-def _encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[ArraySpec]:
+def encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[ArraySpec]:
+    """The arrays of one encoder, in a fixed order."""
     attributes: dict[str, Any] = {"encoder_fingerprint": encoder.fingerprint, "random_weights": encoder.random_weights}
     if encoder.channels:
         attributes["channel"] = list(encoder.channels)

@@ -57,6 +57,13 @@ class EncoderSpec:
         """sha256 of all fields."""
         return fingerprint(asdict(self))
 
+    @staticmethod
+    def from_json(data: Mapping[str, Any]) -> EncoderSpec:
+        """The spec of plain JSON. Raises ValueError naming unknown or missing fields; names and numbers are not checked."""
+        _same_fields(EncoderSpec, data)
+        tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items()}
+        return EncoderSpec(**tuples)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -83,6 +90,11 @@ class Recipe:
         """sha256 of the canonical JSON of the whole recipe."""
         return fingerprint(self.to_json())
 
+    @property
+    def rows_fingerprint(self) -> str:
+        """sha256 of everything that shapes the rows, their labels and their sound: the recipe without its encoders."""
+        return fingerprint({key: value for key, value in self.to_json().items() if key != "encoders"})
+
     def encoder(self, name: str) -> EncoderSpec:
         """The spec of one encoder by its name; KeyError lists those the store has."""
         for spec in self.encoders:
@@ -101,11 +113,7 @@ class Recipe:
         _same_fields(Recipe, data)
         if not isinstance(data["encoders"], list):
             raise ValueError("encoders is no list")
-        encoders = []
-        for item in data["encoders"]:
-            _same_fields(EncoderSpec, item)
-            tuples: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in item.items()}
-            encoders.append(EncoderSpec(**tuples))
+        encoders = [EncoderSpec.from_json(item) for item in data["encoders"]]
         problems = list(recipe_problems(data))
         if problems:
             raise ValueError("; ".join(problems[:4]))

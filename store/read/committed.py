@@ -2,26 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from keybed.store.command import command
 from keybed.store.disk.commits import Commit, committed, read_commit
 from keybed.store.disk.durable import sha256_of
+from keybed.store.disk.layer_files import is_gone
 from keybed.store.disk.planned_files import PlannedFiles
-from keybed.store.errors import Incomplete, ShardDamaged
+from keybed.store.errors import EncoderDropped, Incomplete, ShardDamaged
 from keybed.store.format import shards
-from keybed.store.format.array_specs import ArraySpec, array_specs, plan_written
+from keybed.store.format.array_specs import array_specs, plan_written
+from keybed.store.format.layer import Layer, without
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.recipe import Recipe
 
 
 class CommittedShards:
-    """Row ranges, commits and files of the shards of one store. Commits are read once and kept in memory."""
+    """Row ranges, commits and files of the shards of one store. Commits are read once and kept in memory.
 
-    def __init__(self, layout: Layout, recipe: Recipe, planned_files: PlannedFiles) -> None:
-        self.layout = layout
+    They are those of the rows and of the encoders planned with them, or, with `layer`, those of one added layer.
+    dropped: planned encoders whose arrays have been removed; the commits still list them.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        recipe: Recipe,
+        planned_files: PlannedFiles,
+        *,
+        layer: Layer | None = None,
+        dropped: frozenset[str] = frozenset(),
+    ) -> None:
+        self.layout = layout.of_layer(None if layer is None else layer.name)
         self.planned_files = planned_files
-        self.fingerprint = recipe.fingerprint
-        self.specs: tuple[ArraySpec, ...] = array_specs(recipe)
+        self.layer = layer
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
+        if layer is None:
+            self.fingerprint = recipe.fingerprint
+            self.specs = array_specs(replace(recipe, encoders=without(recipe, dropped)))
+        else:
+            self.fingerprint, self.specs = layer.fingerprint, layer.specs(self.n_rows, self.shard_rows)
+        gone = () if layer is not None else (encoder for encoder in recipe.encoders if encoder.name in dropped)
+        self.dropped_groups = tuple(f"{encoder.group}/" for encoder in gone)
         self.n_shards = shards.count(self.n_rows, self.shard_rows)
         self._planned = frozenset(spec.path for spec in plan_written(self.specs))
         self._commits: dict[int, Commit] = {}
@@ -41,11 +63,18 @@ class CommittedShards:
         if shard not in self._commits:
             root = self.layout.root
             if not self.layout.commit_of(shard).exists():
-                raise Incomplete(
-                    f"shard {shard} of {root} is not committed: `{command('extract', root, '--shards', shard)}`"
-                )
+                raise Incomplete(f"{self.named(shard)} of {root} is not committed: `{self.extract_command(shard)}`")
             self._commits[shard] = read_commit(self.layout, shard, self.fingerprint)
         return self._commits[shard]
+
+    def named(self, shard: int) -> str:
+        """`shard 3`, or `shard 3 of layer muq`."""
+        return f"shard {shard}" if self.layer is None else f"shard {shard} of layer {self.layer.name}"
+
+    def extract_command(self, shards: int | str) -> str:
+        """The command that makes these shards."""
+        option = () if self.layer is None else ("--layer", self.layer.name)
+        return command("extract", self.layout.root, *option, "--shards", shards)
 
     def forget(self, shard: int) -> None:
         """Drop what is kept in memory of a shard whose commit was removed."""
@@ -76,9 +105,10 @@ class CommittedShards:
         elif chunks is None and sha256_of(file) != stored.sha256:
             wrong = "is not the file that was committed (sha256 differs)"
         if wrong is not None:
+            if is_gone(self.layout, path):
+                raise EncoderDropped(f"{root} holds no {path}: its encoder was dropped meanwhile")
             raise ShardDamaged(
-                f"{file} {wrong}: run `{command('verify', root, '--repair')}`, "
-                f"then `{command('extract', root, '--shards', shard)}`"
+                f"{file} {wrong}: run `{command('verify', root, '--repair')}`, then `{self.extract_command(shard)}`"
             )
         self._checked.add((shard, path))
         return chunks

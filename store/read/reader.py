@@ -6,9 +6,10 @@ A path such as `audio/mert/layers` names an array of the Zarr group. A derived a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from keybed.store.disk.planned_files import PlannedFiles, inside
 from keybed.store.disk.zarr_arrays import open_for_reading, read_into
 from keybed.store.errors import NoSuchFeature, ShardDamaged, StaleDerived
 from keybed.store.format.feature import Feature, parse_feature
+from keybed.store.format.layer import Layer
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.recipe import Recipe, fingerprint
 from keybed.store.format.shards import shards_of_range
@@ -41,10 +43,23 @@ UNREADABLE = (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeE
 class Reader:
     """Open arrays of one store. Reading is thread-safe; nothing is written."""
 
-    def __init__(self, layout: Layout, recipe: Recipe, planned_files: PlannedFiles) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        recipe: Recipe,
+        planned_files: PlannedFiles,
+        layers: Mapping[str, Layer] = MappingProxyType({}),
+        dropped: frozenset[str] = frozenset(),
+    ) -> None:
         self.layout = layout
         self.planned_files = planned_files
-        self.shards = CommittedShards(layout, recipe, planned_files)
+        self.shards = CommittedShards(layout, recipe, planned_files, dropped=dropped)
+        self.added = {
+            name: CommittedShards(layout, recipe, planned_files, layer=layer) for name, layer in layers.items()
+        }
+        self.specs = (*self.shards.specs, *(spec for shards in self.added.values() for spec in shards.specs))
+        self._shards_of = {spec.path: shards for shards in self.added.values() for spec in shards.specs}
+        self._known = frozenset(spec.path for spec in self.specs)
         self._arrays: dict[str, Any] = {}
         self._direct: dict[str, DirectArray | None] = {}
         self._derived: dict[str, DerivedFiles] = {}
@@ -57,13 +72,14 @@ class Reader:
     @property
     def features(self) -> list[str]:
         """Paths of the arrays with one entry per row that hold features or their masks, `derived/…` included."""
-        planned = [spec.path for spec in self.shards.specs if not spec.path.startswith("row/")]
+        planned = [spec.path for spec in self.specs if not spec.path.startswith("row/")]
         return planned + [path for path in derived_paths(self.layout) if has_rows(self.layout, path)]
 
     def array(self, path: str) -> Any:
         """The Zarr array at a path, read-only. Raises NoSuchFeature listing those that exist, StaleDerived, ShardDamaged."""
         if path not in self._arrays:
-            if not inside(path) or not (self.layout.array(path) / "zarr.json").is_file():
+            known = inside(path) and (path in self._known or path.startswith("derived/"))
+            if not known or not (self.layout.array(path) / "zarr.json").is_file():
                 raise NoSuchFeature(f"{self.path} holds no {path!r}; it has {', '.join(self.features)}")
             if path.startswith("derived/"):
                 self.check_fresh(path)
@@ -81,6 +97,10 @@ class Reader:
             self._arrays[path] = array
         return self._arrays[path]
 
+    def shards_of(self, path: str) -> CommittedShards:
+        """The commits to which the shards of this array belong: of its added layer, or of what was planned together."""
+        return self._shards_of.get(path, self.shards)
+
     def attributes(self, path: str) -> dict[str, Any]:
         """Attributes of one derived array, from its metadata file. Raises ShardDamaged."""
         return derived_attributes(self.layout, path)
@@ -88,7 +108,10 @@ class Reader:
     def source_fingerprint(self, sources: Sequence[str]) -> str:
         """sha256 of the recipe and of the checksums of all shards of the arrays at `sources`. Raises Incomplete."""
         checksums = [
-            self.shards.commit(shard).objects[f"{path}/{object_key(shard, len(self.array(path).shape))}"].sha256
+            self.shards_of(path)
+            .commit(shard)
+            .objects[f"{path}/{object_key(shard, len(self.array(path).shape))}"]
+            .sha256
             for path in sources
             for shard in range(self.shards.n_shards)
         ]
@@ -98,8 +121,7 @@ class Reader:
         """Raises StaleDerived where the arrays that a derived array was made from have changed since."""
         attributes = self.attributes(path)
         sources = attributes.get("sources")
-        known = {spec.path for spec in self.shards.specs}
-        if not isinstance(sources, list) or not set(map(str, sources)) <= known:
+        if not isinstance(sources, list) or not set(map(str, sources)) <= self._known:
             raise ShardDamaged(
                 f"{path} of {self.path} does not say which arrays it was made from: {derive_again(self.layout)}"
             )
@@ -170,7 +192,7 @@ class Reader:
         """Check one file; see `CommittedShards.check_file`."""
         if path.startswith("derived/"):
             return self._derived[path].check(shard, rank, by_chunks=by_chunks)
-        return self.shards.check_file(path, shard, rank, by_chunks=by_chunks)
+        return self.shards_of(path).check_file(path, shard, rank, by_chunks=by_chunks)
 
     def _damaged(self, path: str, part: str, error: Exception) -> ShardDamaged:
         if path.startswith("derived/"):

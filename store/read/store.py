@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -14,40 +16,57 @@ from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.json_files import read_json, read_json_object
+from keybed.store.disk.layer_files import dropped_names, layer_way_out, listing
 from keybed.store.disk.machine_paths import read_machine_paths
-from keybed.store.disk.missing_files import missing_files
+from keybed.store.disk.missing_files import missing_array_files, missing_files
 from keybed.store.disk.planned_files import PlannedFiles, way_out
-from keybed.store.errors import Incomplete, NewerFormat, NotAStore, ShardDamaged
+from keybed.store.errors import Incomplete, NewerFormat, NoSuchFeature, NotAStore, ShardDamaged
 from keybed.store.format import shards
+from keybed.store.format.layer import Layer, without
 from keybed.store.format.layout import Layout
-from keybed.store.format.recipe import FORMAT_VERSION, Recipe
+from keybed.store.format.recipe import FORMAT_VERSION, Recipe, fingerprint
 from keybed.store.format.rows import Rows
 from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
 from keybed.store.read import derived
 from keybed.store.read.batches import BUFFER_ROWS, Batch, batches
 from keybed.store.read.columns import RowColumns
+from keybed.store.read.committed import CommittedShards
 from keybed.store.read.derived import Moments
+from keybed.store.read.layers import planned_with_layers, read_layers
 from keybed.store.read.reader import Reader
 
 
 class Store:
     """An open store. Reading is thread-safe; nothing here writes.
 
-    path: its folder. recipe: everything that shapes a number in it; fingerprint: sha256 of the recipe. specs: its arrays.
+    path: its folder. planned_recipe: everything that shapes a number in it, as it was planned; fingerprint: sha256 of it.
+    recipe: the same with the encoders that the store has now, after `keybed extend` and `keybed drop`. specs: its arrays.
     splits: split → rows (start, stop). `committed` is read from the disk at every call, so that a store can be
-    watched while tasks fill it. planned_files: checksums of what `keybed plan` wrote.
+    watched while tasks fill it. planned_files: checksums of what `keybed plan` and `extend` wrote. layers: the added
+    encoders by name. unreadable_layers: added encoders whose record is damaged, and what is wrong; `verify` alone opens
+    such a store.
     """
 
     def __init__(
-        self, path: Path, recipe: Recipe, splits: Mapping[str, tuple[int, int]], planned_files: PlannedFiles
+        self,
+        path: Path,
+        recipe: Recipe,
+        splits: Mapping[str, tuple[int, int]],
+        planned_files: PlannedFiles,
+        layers: Mapping[str, Layer] = MappingProxyType({}),
+        dropped: frozenset[str] = frozenset(),
+        unreadable_layers: Mapping[str, str] = MappingProxyType({}),
     ) -> None:
         self.path = path
-        self.recipe = recipe
+        self.planned_recipe = recipe
+        self.layers, self.dropped, self.unreadable_layers = dict(layers), dropped, dict(unreadable_layers)
+        added = (layer.encoder for layer in layers.values())
+        self.recipe = replace(recipe, encoders=(*without(recipe, dropped), *added))
         self.planned_files = planned_files
-        self.reader = Reader(Layout(path), recipe, planned_files)
+        self.reader = Reader(Layout(path), recipe, planned_files, layers, dropped)
         self.fingerprint = recipe.fingerprint
-        self.specs = self.reader.shards.specs
+        self.specs = self.reader.specs
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
         self.n_shards = self.reader.shards.n_shards
         self.splits: dict[str, tuple[int, int]] = dict(splits)
@@ -83,8 +102,37 @@ class Store:
 
     @property
     def committed(self) -> frozenset[int]:
-        """Shards that have a commit now: they are whole and may be read."""
+        """Shards that have a commit now: their rows, and the encoders planned with them, are whole and may be read."""
         return self.reader.shards.numbers
+
+    def shards_of_layer(self, layer: str | None) -> CommittedShards:
+        """The shards of one added layer; None: of the rows and the encoders planned with them. Raises NoSuchFeature."""
+        if layer is None:
+            return self.reader.shards
+        if layer not in self.reader.added:
+            raise NoSuchFeature(
+                f"{self.path} has no added encoder {layer!r}; it has {', '.join(self.layers) or 'none'}"
+            )
+        return self.reader.added[layer]
+
+    @property
+    def parts(self) -> tuple[str | None, ...]:
+        """What is committed on its own: None for the rows with the encoders planned with them, then every added layer."""
+        return (None, *self.layers)
+
+    def part_of(self, encoder: str) -> str | None:
+        """The part to which an encoder belongs. Raises NoSuchFeature where the store has no such encoder."""
+        names = [spec.name for spec in self.recipe.encoders]
+        if encoder not in names:
+            raise NoSuchFeature(f"{self.path} has no encoder {encoder!r}; it has {', '.join(names)}")
+        return encoder if encoder in self.layers else None
+
+    def fingerprint_of(self, encoders: Iterable[str]) -> str:
+        """Fingerprint of the rows and these encoders' features: that of the store where all were planned together."""
+        added = sorted(name for name in set(encoders) if name in self.layers)
+        if not added:
+            return self.fingerprint
+        return fingerprint([self.fingerprint, [self.layers[name].fingerprint for name in added]])
 
     @property
     def features(self) -> list[str]:
@@ -103,19 +151,19 @@ class Store:
     def inputs(self, shard: int) -> str | None:
         """Fingerprint of the planned files that a shard is made from; see `PlannedFiles.inputs`."""
         recordings = self.columns(*self.shard_range(shard))["recording"]
-        return self.planned_files.inputs(self.specs, recordings.tolist())
+        return self.planned_files.inputs(self.reader.shards.specs, recordings.tolist())
 
     def shard_range(self, shard: int) -> tuple[int, int]:
         """Rows (start, stop) of a shard. Raises IndexError for a shard that does not exist."""
         return self.reader.shards.rows_of(shard)
 
-    def commit(self, shard: int) -> Commit:
-        """The commit of one shard. Raises Incomplete where there is none, ShardDamaged where it is unreadable."""
-        return self.reader.shards.commit(shard)
+    def commit(self, shard: int, layer: str | None = None) -> Commit:
+        """The commit of one shard, or of an added layer's shard. Raises Incomplete where there is none, ShardDamaged."""
+        return self.shards_of_layer(layer).commit(shard)
 
-    def forget(self, shard: int) -> None:
+    def forget(self, shard: int, layer: str | None = None) -> None:
         """Drop what is kept in memory of a shard whose commit was removed."""
-        self.reader.shards.forget(shard)
+        self.shards_of_layer(layer).forget(shard)
 
     def columns(self, start: int, stop: int) -> dict[str, np.ndarray]:
         """The plan-written columns of rows [start, stop), by their names without "row/"."""
@@ -220,23 +268,40 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
     recipe.json, recordings.json and all metadata are compared with the checksums in commits/plan.json.
     even_if_damaged: neither that, nor that every file exists; for `verify` and repair.
     """
-    path = Path(path).absolute()
-    layout = Layout(path)
+    layout = Layout(Path(path).absolute())
+    while True:
+        before = listing(layout)
+        try:
+            return _opened(layout, even_if_damaged=even_if_damaged)
+        except NotAStore:
+            if listing(layout) == before:
+                raise  # otherwise an encoder was dropped at this moment: look again
+
+
+def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
+    path = layout.root
     recipe, group = _recipe(layout)
     try:
         splits = checked_splits(group["splits"], recipe.n_rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise NotAStore(f"{path}/features.zarr/zarr.json: wrong splits ({error}): {way_out(layout)}") from error
+    dropped = dropped_names(layout, recipe)
+    layers, unreadable = read_layers(layout, recipe, dropped)
     if even_if_damaged:
-        try:
-            planned_files = PlannedFiles.read(layout, recipe.fingerprint)
-        except NotAStore:
-            planned_files = PlannedFiles(layout, None)
-        return Store(path, recipe, splits, planned_files)
+        planned_files = planned_with_layers(layout, recipe, layers, dropped, even_if_damaged=True)
+        return Store(path, recipe, splits, planned_files, layers, dropped, unreadable)
+    if unreadable:
+        name, problem = next(iter(unreadable.items()))
+        raise NotAStore(
+            f"{path}: layers/{name}.json cannot be read ({problem}): {layer_way_out(layout.of_layer(name))}"
+        )
     if not layout.plan_commit.exists():
         raise NotAStore(_incomplete(path, ["commits/plan.json"]))
-    store = Store(path, recipe, splits, PlannedFiles.read(layout, recipe.fingerprint))
-    missing = missing_files(layout, store.specs, store.planned_files.objects or {}, store.committed)
+    planned_files = planned_with_layers(layout, recipe, layers, dropped)
+    store = Store(path, recipe, splits, planned_files, layers, dropped)
+    missing = missing_files(layout, store.reader.shards.specs, planned_files.objects or {}, store.committed)
+    for shards_of_layer in store.reader.added.values():
+        missing += missing_array_files(layout, shards_of_layer.specs, shards_of_layer.numbers)
     if missing:
         raise NotAStore(_incomplete(path, missing))
     try:

@@ -94,13 +94,16 @@ def read_holder(path: Path) -> Holder | None:
         return None
 
 
-def read_claim(layout: Layout, shard: int, now: float) -> ClaimState | None:
-    """The claim on one shard, or None where there is none. now: seconds since the epoch on the file server's clock."""
+def read_claim(layout: Layout, shard: int | None, now: float) -> ClaimState | None:
+    """The claim on one shard, or None where there is none. now: seconds since the epoch on the file server's clock.
+
+    shard None: the claim to add and drop encoders, whose state has the shard −1.
+    """
     path = layout.claim_of(shard)
     holder = read_holder(path)
     try:
         silent_s = now - path.stat().st_mtime
-        return ClaimState(shard, holder, max(0.0, silent_s), max(0.0, -silent_s))
+        return ClaimState(-1 if shard is None else shard, holder, max(0.0, silent_s), max(0.0, -silent_s))
     except FileNotFoundError:
         return None
 

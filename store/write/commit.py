@@ -21,7 +21,7 @@ from keybed.store.errors import AlreadyCommitted, ClaimLost, ShardRefused
 from keybed.store.format.array_specs import ArraySpec, task_written
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.read.store import Store
-from keybed.store.write.claims import Claim
+from keybed.store.write.claims import Claim, check_not_dropped
 from keybed.store.write.rules import checked_arrays, count_statuses
 
 
@@ -34,32 +34,47 @@ def commit_shard(
     failures: Mapping[int, str],
     facts: Mapping[str, Any],
     log: Mapping[str, Any] | None = None,
+    layer: str | None = None,
 ) -> None:
     """Store one whole shard and its commit.
 
     arrays: every task-written array by its full path, with exactly the shard's rows; features float32 or float16.
     failures: store row → reason, for exactly the rows whose status is not OK. facts: reproducible JSON for the commit.
-    log: JSON about this run (machine kind, job …) for `logs/`. Raises ShardRefused, ClaimLost, AlreadyCommitted,
-    NoDiskSpace, ReadOnlyStore, ShardDamaged.
+    log: JSON about this run (machine kind, job …) for `logs/`. layer: the added encoder whose arrays these are; the rows
+    must be committed before. None: the rows and the encoders planned with them. Raises ShardRefused, ClaimLost,
+    AlreadyCommitted, NoDiskSpace, ReadOnlyStore, ShardDamaged, Incomplete, EncoderDropped.
     """
-    layout = Layout(store.path)
-    if claim.shard != shard or claim.layout.root != layout.root:
+    shards = store.shards_of_layer(layer)
+    layout = shards.layout
+    if claim.shard != shard or claim.layout != layout:
         raise ShardRefused(
-            f"shard {shard} of {store.path}: the claim is for shard {claim.shard} of {claim.layout.root}"
+            f"{shards.named(shard)} of {store.path}: the claim is for shard {claim.shard} of {claim.layout.root}"
         )
     start, stop = store.shard_range(shard)
-    specs = task_written(store.specs)
-    ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop)
-    claim.check()
+    specs = task_written(shards.specs)
+    if layer is None:
+        ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop)
+        status = ready["row/status"]
+    else:
+        status = _committed_status(store, shard, failures)
+        ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop, status=status)
+
+    def check_claim() -> None:
+        claim.check()
+        check_not_dropped(store, layer)
+
+    check_claim()
 
     staged: dict[Path, tuple[Path, str, StoredObject]] = {}
     try:
         for spec in specs:
             target, entry = _stage(layout, spec, shard, start, ready[spec.path])
             staged[target] = entry
-        claim.check()
+        check_claim()
         if layout.commit_of(shard).exists():
-            raise AlreadyCommitted(f"shard {shard} of {store.path} was committed by another task in the meantime")
+            raise AlreadyCommitted(
+                f"{shards.named(shard)} of {store.path} was committed by another task in the meantime"
+            )
         for target, (partial, _, _) in staged.items():
             partial.replace(target)
         for folder in {target.parent for target in staged}:
@@ -74,22 +89,33 @@ def commit_shard(
         shard=shard,
         start=start,
         stop=stop,
-        recipe=store.fingerprint,
+        recipe=shards.fingerprint,
         objects={key: stored for _, key, stored in staged.values()},
-        statuses=count_statuses(ready["row/status"]),
+        statuses=count_statuses(status),
         failures=dict(failures),
         facts=dict(facts),
         inputs=store.inputs(shard),
     )
     try:
-        write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=claim.check)
+        write_durably(layout.commit_of(shard), commit.to_bytes(), before_publishing=check_claim)
     except ClaimLost as error:
         raise ClaimLost(
-            f"shard {shard}: this task's claim was taken over while it published, so its files may have replaced "
+            f"{shards.named(shard)}: this task's claim was taken over while it published, so its files may have replaced "
             f"another task's; run `{command('verify', store.path, '--repair')}` when that task has ended"
         ) from error
     layout.failure_of(shard).unlink(missing_ok=True)
     _write_log(layout, claim, stop - start, dict(log or {}))
+
+
+def _committed_status(store: Store, shard: int, failures: Mapping[int, str]) -> np.ndarray:
+    """`row/status` of the shard's committed rows. Raises ShardRefused where other rows have failed now."""
+    commit = store.commit(shard)
+    if dict(failures) != commit.failures:
+        raise ShardRefused(
+            f"shard {shard} of {store.path}: rows fail that were made before, or for other reasons: "
+            f"{sorted(set(failures.items()) ^ set(commit.failures.items()))[:4]}"
+        )
+    return store.read("row/status", np.arange(commit.start, commit.stop))
 
 
 def _stage(
@@ -114,4 +140,5 @@ def _write_log(layout: Layout, claim: Claim, n_rows: int, details: dict[str, Any
         "committed": datetime.fromtimestamp(now, UTC).isoformat(timespec="milliseconds"),
         "seconds": round(now - claim.began, 3),
     }
+    assert claim.shard is not None
     write_durably(layout.log_of(claim.shard), canonical(entry))

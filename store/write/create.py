@@ -70,9 +70,15 @@ def create(
 
 
 def update_machine_paths(store: Store, machine_paths: Mapping[str, str]) -> None:
-    """Replace the paths of this machine in the store; the recipe does not change. Equal paths are not written again."""
-    if store.machine_paths != dict(machine_paths):
-        write_durably(Layout(store.path).machine_paths, canonical(dict(machine_paths)))
+    """Replace the paths of this machine in the store; the recipe does not change. Equal paths are not written again.
+
+    Paths of added encoders' weights stay unless they are named.
+    """
+    added = {f"weights/{name}" for name in store.layers}
+    kept = {name: path for name, path in store.machine_paths.items() if name in added}
+    paths = {**kept, **machine_paths}
+    if store.machine_paths != paths:
+        write_durably(Layout(store.path).machine_paths, canonical(paths))
 
 
 def _fill(
@@ -125,7 +131,7 @@ def _exists_already(path: Path, recipe: Recipe) -> bool:
     refuse_foreign(path)
     if not path.exists() or not any(path.iterdir()):
         return False
-    stored = open_store(path).recipe
+    stored = open_store(path).planned_recipe
     if stored.fingerprint == recipe.fingerprint:
         return True
     listed = "\n  ".join(differences(stored.to_json(), recipe.to_json()))

@@ -19,11 +19,12 @@ def checked_arrays(
     shard: int,
     start: int,
     stop: int,
+    status: np.ndarray | None = None,
 ) -> dict[str, np.ndarray]:
     """The arrays in their stored dtypes, after every rule was checked. Raises ShardRefused naming array, row and rule.
 
     Rows with status OK have finite features and, where valid, finite scores; all other rows have NaN features and no valid
-    score.
+    score. status: uint8 (rows,) of the committed rows, where `specs` are those of an added layer.
     """
     where = f"shard {shard} (rows {start}–{stop - 1})"
     wanted, given = {spec.path for spec in specs}, set(arrays)
@@ -31,7 +32,8 @@ def checked_arrays(
         raise ShardRefused(f"{where}: arrays missing {sorted(wanted - given)}, unknown {sorted(given - wanted)}")
     ready = {spec.path: _cast(spec, np.asarray(arrays[spec.path]), stop - start, where) for spec in specs}
 
-    broken = broken_rules(specs, ready, failures, start)
+    with_status = ready if status is None else {**ready, "row/status": status}
+    broken = broken_rules(specs, with_status, failures, start)
     if broken:
         raise ShardRefused(f"{where}: {'; '.join(broken)}")
     return ready
@@ -42,7 +44,7 @@ def broken_rules(
 ) -> list[str]:
     """Every rule that a shard's stored arrays break, one sentence each with row numbers; empty for a sound shard.
 
-    arrays: all task-written arrays of the shard in their stored dtypes. start: the shard's first row.
+    arrays: all task-written arrays of the shard in their stored dtypes, and `row/status`. start: the shard's first row.
     """
     status = arrays["row/status"]
     broken = []
