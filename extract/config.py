@@ -109,6 +109,34 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
+class ExtendConfig:
+    """Everything that `keybed extend` can be asked. Windows and bins are the store's own."""
+
+    store: StoreFolder
+    encoders: Annotated[tuple[str, ...], Option("encoders to add, such as muq,expressive; see `keybed plan --help`")]
+    weights: Annotated[Mapping[str, str], NoOption("each encoder's --<encoder>-weights and --weights fill it")] = field(
+        default_factory=dict
+    )
+    """As in `PlanConfig`."""
+    revisions: Annotated[Mapping[str, str], NoOption("--<encoder>-revision fills it")] = field(default_factory=dict)
+    compute_dtype: Annotated[
+        str,
+        Option(
+            "arithmetic of the encoders with weights; bfloat16 is about twice as fast where the processor has it",
+            flag="--dtype",
+            choices=("float32", "bfloat16"),
+        ),
+    ] = "float32"
+    threads: Annotated[int, Option("CPU threads per encoder; part of its settings, because sums depend on them")] = 2
+    check_disk_space: Annotated[bool, Option("extend even where the disk looks too small", flag="--no-room-check")] = (
+        True
+    )
+    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 8
+    task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
+    rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class ExtractConfig:
     """Everything that `keybed extract` can be asked. None of it changes a number in the store."""
 
@@ -116,6 +144,20 @@ class ExtractConfig:
     task: Annotated[int, Option("number of this task in the array, from 0", metavar="I", least=0)] = 0
     tasks: Annotated[int, Option("number of tasks in the array", metavar="K")] = 1
     shards: Annotated[tuple[int, ...] | None, Option("these shards instead of a task's share, such as 3,17-19")] = None
+    layers: Annotated[
+        tuple[str, ...] | None,
+        Option(
+            "make only these encoders, such as muq; without it all that is missing. Encoders of the plan are made together",
+            flag="--layer",
+            metavar="NAME",
+        ),
+    ] = None
+    allow_drift: Annotated[
+        bool,
+        Option(
+            "add an encoder though the audio made here differs by rounding from that of the rows; commits record it"
+        ),
+    ] = False
     scratch: Annotated[
         Path | None, Option("a folder on a local disk for waveforms; without it they stay in memory")
     ] = None

@@ -1,4 +1,4 @@
-"""`keybed plan`, `extract`, `sensitivity`, `export`: from a MAESTRO folder to a filled store, and out again."""
+"""`keybed plan`, `extend`, `extract`, `sensitivity`, `export`: from a MAESTRO folder to a filled store, and out again."""
 
 from __future__ import annotations
 
@@ -14,6 +14,12 @@ from keybed.experiments.cli.flags import add_options, config_from
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
     add_command(subcommands, "plan", "read a MAESTRO folder, decide every row and make the empty store", _fill_plan)
+    add_command(
+        subcommands,
+        "extend",
+        "add encoders to a planned or filled store, for example: keybed extend STORE --encoders muq; then keybed extract",
+        _fill_extend,
+    )
     add_command(subcommands, "extract", "fill shards of a store: degrade, render, encode, commit", _fill_extract)
     add_command(
         subcommands,
@@ -27,9 +33,18 @@ def register(subcommands: Any) -> None:
 
 
 def _fill_plan(parser: argparse.ArgumentParser) -> None:
-    from keybed.extract.config import WEIGHTS, PlanConfig
+    from keybed.extract.config import PlanConfig
 
     add_options(parser, PlanConfig)
+    _add_weights(parser)
+    parser.add_argument("--dry-run", action="store_true", help="count and estimate, write nothing")
+    parser.set_defaults(run=_plan)
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    """Add where the encoders' weights come from, and the rates of the estimate."""
+    from keybed.extract.config import WEIGHTS
+
     parser.add_argument(
         "--weights", choices=("random",), help="seeded random weights for every encoder that has no weights named"
     )
@@ -45,25 +60,48 @@ def _fill_plan(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=ROWS",
         help="rows per second that you measured, for the estimate: render=14, mert=0.4 (per core), gpu:mert=900",
     )
-    parser.add_argument("--dry-run", action="store_true", help="count and estimate, write nothing")
-    parser.set_defaults(run=_plan)
 
 
-def _plan(options: argparse.Namespace) -> int:
-    from keybed.extract.config import WEIGHTS, PlanConfig
-    from keybed.extract.planning.plan import dry_run, plan
-    from keybed.extract.progress import progress_bar
+def _weights_of(options: argparse.Namespace) -> dict[str, Any]:
+    """The fields that `_add_weights` fills."""
+    from keybed.extract.config import WEIGHTS
 
     weights = {name: getattr(options, f"{name}_weights") or options.weights for name in WEIGHTS}
     revisions = {name: getattr(options, f"{name}_revision") for name, flags in WEIGHTS.items() if flags.on_hub}
-    composed = {
+    return {
         "weights": {name: path for name, path in weights.items() if path},
         "revisions": {name: revision for name, revision in revisions.items() if revision},
         "rates": dict(options.rate),
     }
-    config = config_from(PlanConfig, options, composed)
+
+
+def _plan(options: argparse.Namespace) -> int:
+    from keybed.extract.config import PlanConfig
+    from keybed.extract.planning.plan import dry_run, plan
+    from keybed.extract.progress import progress_bar
+
+    config = config_from(PlanConfig, options, _weights_of(options))
     with progress_bar() as progress:
         report = dry_run(config, progress) if options.dry_run else plan(config, progress)
+    console = terminal(highlight=False)
+    for line in report.lines():
+        console.print(line)
+    return 0
+
+
+def _fill_extend(parser: argparse.ArgumentParser) -> None:
+    from keybed.extract.config import ExtendConfig
+
+    add_options(parser, ExtendConfig)
+    _add_weights(parser)
+    parser.set_defaults(run=_extend)
+
+
+def _extend(options: argparse.Namespace) -> int:
+    from keybed.extract.config import ExtendConfig
+    from keybed.extract.run.extend import extend
+
+    report = extend(config_from(ExtendConfig, options, _weights_of(options)))
     console = terminal(highlight=False)
     for line in report.lines():
         console.print(line)

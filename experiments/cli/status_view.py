@@ -24,10 +24,12 @@ def render(report: StatusReport) -> Group:
     from rich.text import Text
 
     table = Table("shards", "number", "which", box=None, header_style="bold")
-    table.add_row("done", str(len(report.done)), as_ranges(report.done))
-    table.add_row("running", str(len(report.running)), as_ranges(entry.shard for entry in report.running))
-    table.add_row("failed", str(len(report.failed)), as_ranges(entry.shard for entry in report.failed))
-    table.add_row("missing", str(len(report.missing)), as_ranges(report.missing))
+    for name, part in _parts(report):
+        before = f"{name}: " if name else ""
+        table.add_row(f"{before}done", str(len(part.done)), as_ranges(part.done))
+        table.add_row(f"{before}running", str(len(part.running)), as_ranges(entry.shard for entry in part.running))
+        table.add_row(f"{before}failed", str(len(part.failed)), as_ranges(entry.shard for entry in part.failed))
+        table.add_row(f"{before}missing", str(len(part.missing)), as_ranges(part.missing))
     share = report.rows_done / report.n_rows if report.n_rows else 1.0
     head = Text(f"{report.path}: {report.rows_done:,} of {counted(report.n_rows, 'row')}, {share:.1%}")
     bar = Padding(ProgressBar(total=1.0, completed=share, width=60), 0)  # a bar alone does not end its line
@@ -47,12 +49,20 @@ def watch(store: Store, every_s: float = 5.0) -> StatusReport:
     return report
 
 
+def _parts(report: StatusReport) -> list[tuple[str, StatusReport]]:
+    """The rows with the encoders planned with them (""), then each added encoder."""
+    return [("", report), *report.layers.items()]
+
+
 def _notes(report: StatusReport) -> list[str]:
-    lines: list[str] = list(report.unreadable)
-    for entry in report.running:
-        holder = str(entry.holder) if entry.holder else "a task that is just starting"
-        lines.append(f"shard {entry.shard}: {holder}, last refreshed {entry.silent_s:.0f} s ago")
-    lines += [f"shard {entry.shard} failed: {entry.reason} ({entry.holder})" for entry in report.failed]
+    lines: list[str] = []
+    for name, part in _parts(report):
+        lines += part.unreadable
+        of = f" of {name}" if name else ""
+        for entry in part.running:
+            holder = str(entry.holder) if entry.holder else "a task that is just starting"
+            lines.append(f"shard {entry.shard}{of}: {holder}, last refreshed {entry.silent_s:.0f} s ago")
+        lines += [f"shard {entry.shard}{of} failed: {entry.reason} ({entry.holder})" for entry in part.failed]
     if report.failed_rows:
         lines.append("rows without features: " + ", ".join(f"{n} {name}" for name, n in report.failed_rows.items()))
         lines += [f"  {n} × {reason}" for reason, n in report.reasons.items()]
@@ -60,14 +70,23 @@ def _notes(report: StatusReport) -> list[str]:
             lines.append(
                 f"  and {counted(report.more_reasons, 'other reason')}; all of them are in {report.path}/commits"
             )
-    if report.rows_per_s and not report.complete:
-        lines.append(f"{report.rows_per_s:.1f} rows/s lately, {_duration(report.time_left_s or 0.0)} left")
+    for name, part in _parts(report):
+        if part.rows_per_s and part.rows_done < part.n_rows:
+            of = f"{name}: " if name else ""
+            lines.append(f"{of}{part.rows_per_s:.1f} rows/s lately, {_duration(part.time_left_s or 0.0)} left")
+    parts = _parts(report)
     if report.complete:
         lines.append(f"next: {command('verify', report.path)}")
-    elif not report.running:
-        open_shards = as_ranges([*report.missing, *(entry.shard for entry in report.failed)])
-        lines.append(f"next: {command('extract', report.path, '--shards', open_shards)}")
+    elif not any(part.running for _, part in parts):
+        lacking = [(name, _open_shards(part)) for name, part in parts if _open_shards(part)]
+        layers = () if lacking[0][0] == "" else ("--layer", ",".join(name for name, _ in lacking))
+        open_shards = as_ranges(sorted({shard for _, shards in lacking for shard in shards}))
+        lines.append(f"next: {command('extract', report.path, *layers, '--shards', open_shards)}")
     return lines
+
+
+def _open_shards(report: StatusReport) -> list[int]:
+    return sorted([*report.missing, *(entry.shard for entry in report.failed)])
 
 
 def _duration(seconds: float) -> str:

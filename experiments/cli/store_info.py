@@ -14,6 +14,7 @@ from rich.text import Text
 
 from keybed.store.command import command
 from keybed.store.counted import counted
+from keybed.store.disk.commits import AUDIO_DRIFT
 from keybed.store.format.array_specs import array_specs
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, SPLITS, TIERS, Status
 from keybed.store.read.store import Store
@@ -24,7 +25,7 @@ def describe_store(store: Store, console: Console) -> None:
     from keybed.extract.degrade.parameters import traces_of
 
     recipe = store.recipe
-    made = f"  recipe {recipe.fingerprint[:12]}, format {recipe.format_version}"
+    made = f"  recipe {store.fingerprint[:12]}, format {recipe.format_version}"
     console.print(Text.assemble((str(store.path), "bold"), made))
     for spec in recipe.encoders:
         if spec.random_weights:
@@ -80,11 +81,24 @@ def _print_encoders(store: Store, console: Console) -> None:
     for spec in store.recipe.encoders:
         console.print(
             f"{spec.name}: {spec.source} {spec.revision} weights {spec.weights_sha256[:12]}, {spec.compute_dtype}, "
-            f"{spec.threads} threads, frames from states {', '.join(map(str, spec.frame_states))}",
+            f"{spec.threads} threads, frames from states {', '.join(map(str, spec.frame_states))}{_added(store, spec.name)}",
             markup=False,
         )
+    if store.dropped:
+        console.print(f"dropped since the plan: {', '.join(sorted(store.dropped))}", markup=False)
     derived = [path for path in store.features if path.startswith("derived/")]
     console.print("derived views: " + (", ".join(derived) or f"none yet; {command('derive', store.path)}"))
+
+
+def _added(store: Store, name: str) -> str:
+    """Where an encoder was added to the store: how much of it is there, and from which audio."""
+    if name not in store.layers:
+        return ""
+    commits = [store.commit(shard, name) for shard in sorted(store.shards_of_layer(name).numbers)]
+    drifted = sum(AUDIO_DRIFT in commit.facts for commit in commits)
+    drift = f", {counted(drifted, 'shard')} of audio that differs by rounding from the rows'" if drifted else ""
+    fingerprint = store.layers[name].fingerprint[:12]
+    return f"; added as layer {fingerprint}: {len(commits)} of {counted(store.n_shards, 'shard')} committed{drift}"
 
 
 def _print_curves(degradation: Mapping[str, Any], console: Console) -> None:

@@ -1,4 +1,4 @@
-"""`keybed status`, `verify`, `info`, `derive`: what a store holds, whether it is whole, and views made from it."""
+"""`keybed status`, `verify`, `info`, `derive`, `drop`: what a store holds, whether it is whole, and views made from it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from keybed.experiments.cli.arguments import add_paths, given_paths
 from keybed.experiments.cli.command_parser import add_command
 from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
+from keybed.store.command import command
 
 
 def register(subcommands: Any) -> None:
@@ -22,6 +23,12 @@ def register(subcommands: Any) -> None:
         subcommands, "verify", "compare every shard with its commit and list the shards to make again", _fill_verify
     )
     add_command(subcommands, "info", "show what a store holds: recipe, sizes, parameters, failures", _fill_info)
+    add_command(
+        subcommands,
+        "drop",
+        "remove an encoder's features, for example: keybed drop STORE --encoder muq; rows and other encoders stay as they are",
+        _fill_drop,
+    )
     add_command(
         subcommands, "derive", "make train mean and sd, PCA, int8 and pooled views of the features", _fill_derive
     )
@@ -56,6 +63,21 @@ def _fill_derive(parser: argparse.ArgumentParser) -> None:
 
     add_options(parser, DeriveConfig)
     parser.set_defaults(run=_derive)
+
+
+def _fill_drop(parser: argparse.ArgumentParser) -> None:
+    _add_store(parser)
+    parser.add_argument("--encoder", required=True, metavar="NAME", help="the encoder, as `keybed info` lists it")
+    parser.set_defaults(run=_drop)
+
+
+def _drop(options: argparse.Namespace) -> None:
+    from keybed.store.counted import counted
+    from keybed.store.write.layers import drop_encoder
+
+    dropped = drop_encoder(options.store, options.encoder)
+    size = f"{dropped.n_bytes / 1e6:,.1f} MB in {counted(dropped.n_files, 'file')}"
+    print(f"dropped {dropped.name} from {options.store}: {size} removed; next: {command('info', options.store)}")
 
 
 def _status(options: argparse.Namespace) -> None:

@@ -20,6 +20,10 @@ def verify_lines(report: VerifyReport) -> list[str]:
         lines.append(
             f"not committed: {len(report.missing)} of {counted(report.n_shards, 'shard')} ({shards.as_ranges(report.missing)})"
         )
+    for layer, missing in report.missing_of_layers.items():
+        lines.append(
+            f"not committed of {layer}: {len(missing)} of {counted(report.n_shards, 'shard')} ({shards.as_ranges(missing)})"
+        )
     if report.leftovers:
         action = "removed" if report.repaired else "--repair removes them"
         lines.append(
@@ -71,9 +75,13 @@ def sbatch_line(report: VerifyReport) -> str:
     config = report.config
     tasks = config.tasks or min(report.n_shards, MOST_TASKS)
     elements = shards.as_ranges(shards.tasks_of_shards(report.redo, tasks))
-    return shell_line("sbatch", f"--array={elements}", config.script, config.store, tasks)
+    return shell_line("sbatch", f"--array={elements}", config.script, config.store, tasks, *_layers(report))
 
 
 def extract_line(report: VerifyReport) -> str:
     """The command that makes the shards of `report.redo` on this machine."""
-    return command("extract", report.config.store, "--shards", shards.as_ranges(report.redo))
+    return command("extract", report.config.store, *_layers(report), "--shards", shards.as_ranges(report.redo))
+
+
+def _layers(report: VerifyReport) -> tuple[str, ...]:
+    return ("--layer", ",".join(report.redo_layers)) if report.redo_layers else ()

@@ -159,8 +159,8 @@ def _write(
     ):
         archive = ReproducibleTar(tar, FOLDER)
         window_s = store.recipe.segments["window_s"]
-        archive.add("README.md", readme(store.recipe, config.audio_format).encode())
-        archive.add("recipe.json", json.dumps(store.recipe.to_json(), indent=1, sort_keys=True).encode())
+        archive.add("README.md", readme(store.planned_recipe, config.audio_format).encode())
+        archive.add("recipe.json", json.dumps(store.planned_recipe.to_json(), indent=1, sort_keys=True).encode())
         for first_row, job, rows in _in_order(pool, jobs, ahead):
             recording = recordings[job.recording]
             for level_drawn, row in zip(job.level_drawn, rows, strict=True):

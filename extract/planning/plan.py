@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 from keybed import store as stores
-from keybed.extract.config import PlanConfig
+from keybed.extract.config import ExtendConfig, PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe
@@ -42,7 +42,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config, progress)
     specs, machine_paths = _encoders(config)
-    remarks = [check_checkpoint(spec, machine_paths[f"weights/{spec.name}"]) for spec in specs if _on_disk(spec)]
+    remarks = checkpoint_remarks(specs, machine_paths)
     audio = planned_audio(config)
     machine_paths["maestro"] = str(row_plan.corpus.folder.absolute())
     machine_paths |= audio.machine_paths
@@ -71,8 +71,10 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     return _report(config, row_plan, specs, parsed, costs, created=True, weights_remarks=tuple(remarks))
 
 
-def _on_disk(spec: EncoderSpec) -> bool:
-    return spec.source not in ("none", "random")
+def checkpoint_remarks(specs: Sequence[EncoderSpec], machine_paths: Mapping[str, str]) -> list[str]:
+    """What was seen in each checkpoint. Raises WeightsRefused."""
+    on_disk = [spec for spec in specs if spec.source not in ("none", "random")]
+    return [check_checkpoint(spec, machine_paths[f"weights/{spec.name}"]) for spec in on_disk]
 
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
@@ -101,14 +103,24 @@ def _disk_space_problem(config: PlanConfig, costs: Estimate) -> str | None:
 
 
 def _encoders(config: PlanConfig, *, dry: bool = False) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
+    return encoder_specs(config, n_bins=config.n_bins, window_s=config.window_s, dry=dry)
+
+
+def encoder_specs(
+    config: PlanConfig | ExtendConfig, *, n_bins: int, window_s: float, dry: bool = False
+) -> tuple[tuple[EncoderSpec, ...], dict[str, str]]:
+    """The specs of the encoders asked for, and where their weights lie: "weights/<encoder>" -> path.
+
+    dry: seeded random weights where none are named, for estimates. Raises PlanError, and errors of encoders.
+    """
     specs, machine_paths = [], {}
     for name in config.encoders:
         weights = config.weights.get(name)
         spec, path = describe(
             name,
             weights="random" if dry and weights is None and name in PRETRAINED else weights,
-            n_bins=config.n_bins,
-            window_s=config.window_s,
+            n_bins=n_bins,
+            window_s=window_s,
             threads=config.threads,
             revision=config.revisions.get(name),
             compute_dtype=config.compute_dtype,

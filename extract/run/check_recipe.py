@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -95,13 +95,15 @@ def _bank(planned: dict[str, Any], paths: Mapping[str, str], window_s: float) ->
     return bank, render.describe_with_bank(planned, planned["bank_sha256"])
 
 
-def planned_encoders(recipe: Recipe, paths: Mapping[str, str]) -> list[Encoder]:
-    """Build the recipe's encoders from the weights on this machine.
+def planned_encoders(recipe: Recipe, paths: Mapping[str, str], names: Collection[str] | None = None) -> list[Encoder]:
+    """Build the recipe's encoders, or those of these names, from the weights on this machine.
 
     paths: where "weights/<encoder>" lies: whatever `plan` takes, found without the hub. Raises NotAsPlanned where the weights or the code differ from the recipe.
     """
     built = []
     for spec in recipe.encoders:
+        if names is not None and spec.name not in names:
+            continue
         where = None
         if spec.source not in ("none", "random"):
             given = _path(paths, f"weights/{spec.name}")

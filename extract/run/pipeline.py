@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -14,21 +14,23 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.progress import Progress
+from keybed.extract.run.layers import Parts, arrays_of, encoders_of, facts_of_layer
 from keybed.extract.run.machine import machine_kind
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import EncodedShard, ShardRows, Stopped, encode_shard
 from keybed.store import Store
-from keybed.store.errors import AlreadyCommitted, ShardBusy
+from keybed.store.errors import AlreadyCommitted, EncoderDropped, ShardBusy
+from keybed.store.format.recipe import EncoderSpec
 from keybed.store.write.claims import Claim, claim
 from keybed.store.write.commit import commit_shard
 
 
 @dataclass(eq=False)
 class _ClaimedShard:
-    """A claimed shard whose rows are being rendered."""
+    """A claimed shard whose rows are being rendered. claims: of each part of it that is made (`extract.run.layers`)."""
 
     shard: int
-    claim: Claim
+    claims: Mapping[str | None, tuple[Claim, ExitStack]]
     rows: ShardRows
     on_exit: ExitStack
 
@@ -40,30 +42,36 @@ class _ClaimedShard:
 class Pipeline:
     """Renders, encodes and commits shards, with up to three of them in work at a time.
 
-    committed: shard -> row status (rows,), in the order of the commits. skipped: shard -> why it was left out.
+    todo: shard -> the parts of it to make. committed: shard -> row status (rows,), in the order of the commits. skipped:
+    shard -> why it, or a part of it, was left out.
     """
 
     def __init__(
         self,
         store: Store,
         pool: RowPool,
-        todo: Sequence[int],
+        todo: Mapping[int, Parts],
         scratch: Path | None,
         stop: threading.Event,
         progress: Progress,
+        *,
+        allow_drift: bool = False,
     ) -> None:
         self.committed: dict[int, NDArray[np.uint8]] = {}
         self.skipped: dict[int, str] = {}
         self._store, self._pool, self._scratch, self._stop = store, pool, scratch, stop
-        self._todo = iter(todo)
+        self._todo = iter(todo.items())
+        self._allow_drift = allow_drift
         self._n_todo, self._n_begun = len(todo), 0
         self._progress = progress
         self._machine: dict[str, str] = {}
+        self._specs: list[EncoderSpec] = []
         self._self_check: dict[str, dict[str, float]] = {}
 
     def run(self, encoders: Sequence[Encoder]) -> None:
         """Make and commit every shard. Raises Stopped where `stop` was set; what is committed by then is in `committed`."""
         self._machine = machine_kind(encoders)
+        self._specs = [encoder.spec for encoder in encoders]
         self._self_check = {
             encoder.spec.name: asdict(encoder.self_check) for encoder in encoders if encoder.self_check is not None
         }
@@ -74,7 +82,8 @@ class Pipeline:
                 current = self._claim_next()
                 while current is not None:
                     following = self._claim_next()
-                    encoded = encode_shard(current.rows, encoders)
+                    names = encoders_of(self._store, current.claims)
+                    encoded = encode_shard(current.rows, [e for e in encoders if e.spec.name in names])
                     current.rows.close()
                     if writing is not None:
                         writing.result()
@@ -90,27 +99,39 @@ class Pipeline:
 
     def _claim_next(self) -> _ClaimedShard | None:
         """Claim the next free shard and send its rows to the pool; None after the last one."""
-        for shard in self._todo:
+        for shard, parts in self._todo:
             if self._stop.is_set():
                 raise Stopped
             self._n_begun += 1
             on_exit = ExitStack()
-            try:
-                shard_claim = on_exit.enter_context(claim(self._store, shard))
-            except (ShardBusy, AlreadyCommitted) as reason:
-                self.skipped[shard] = str(reason)
+            claims = self._claim_parts(shard, parts, on_exit)
+            if not claims:
                 continue
             rows = ShardRows(
                 self._store,
                 shard,
                 self._pool,
+                self._specs,
                 scratch=self._scratch,
                 stop=self._stop.is_set,
                 on_row=self._row_progress(shard, self._n_begun),
             )
             on_exit.callback(rows.close)
-            return _ClaimedShard(shard, shard_claim, rows, on_exit)
+            return _ClaimedShard(shard, claims, rows, on_exit)
         return None
+
+    def _claim_parts(self, shard: int, parts: Parts, on_exit: ExitStack) -> dict[str | None, tuple[Claim, ExitStack]]:
+        """Claim what is free of these parts; without its rows an added encoder cannot be committed."""
+        claims: dict[str | None, tuple[Claim, ExitStack]] = {}
+        for part in parts:
+            of_part = on_exit.enter_context(ExitStack())
+            try:
+                claims[part] = of_part.enter_context(claim(self._store, shard, part)), of_part
+            except (ShardBusy, AlreadyCommitted, EncoderDropped) as reason:
+                self.skipped[shard] = f"{self.skipped[shard]}; {reason}" if shard in self.skipped else str(reason)
+                if part is None and not isinstance(reason, AlreadyCommitted):
+                    break
+        return claims
 
     def _row_progress(self, shard: int, number: int) -> Callable[[int], None]:
         start, stop = self._store.shard_range(shard)
@@ -121,19 +142,31 @@ class Pipeline:
         return show
 
     def _commit(self, claimed: _ClaimedShard, encoded: EncodedShard) -> None:
-        """Runs in the writing thread. The claim ends with it, whether the commit succeeds or fails."""
+        """Runs in the writing thread. The claims end with it, whether the commits succeed or fail."""
         with claimed.on_exit:
-            commit_shard(
-                self._store,
-                claimed.shard,
-                encoded.arrays,
-                claim=claimed.claim,
-                failures=encoded.failures,
-                facts=encoded.facts,
-                log={
-                    "machine": self._machine,
-                    "self_check": self._self_check,
-                    "encode_seconds": dict(encoded.seconds),
-                },
-            )
+            for part, (held, of_part) in claimed.claims.items():
+                with of_part:
+                    self._commit_part(claimed.shard, part, held, encoded)
         self.committed[claimed.shard] = np.asarray(encoded.arrays["row/status"])
+
+    def _commit_part(self, shard: int, part: str | None, held: Claim, encoded: EncodedShard) -> None:
+        facts = encoded.facts
+        if part is not None:
+            facts = facts_of_layer(
+                self._store, shard, encoded.arrays, facts, self._machine, allow_drift=self._allow_drift
+            )
+        names = encoders_of(self._store, (part,))
+        commit_shard(
+            self._store,
+            shard,
+            arrays_of(self._store, part, encoded.arrays),
+            claim=held,
+            failures=encoded.failures,
+            facts=facts,
+            log={
+                "machine": self._machine,
+                "self_check": {name: check for name, check in self._self_check.items() if name in names},
+                "encode_seconds": {name: seconds for name, seconds in encoded.seconds.items() if name in names},
+            },
+            layer=part,
+        )

@@ -10,7 +10,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +30,7 @@ from keybed.extract.run.check_recipe import (
     planned_encoders,
     render_config,
 )
+from keybed.extract.run.layers import chosen_parts, encoders_of, missing_parts
 from keybed.extract.run.pipeline import Pipeline
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import Stopped
@@ -57,7 +58,7 @@ class ExtractReport:
     already: int
     """How many of the requested shards were committed before."""
     left: int
-    """How many shards of the whole store are not committed yet."""
+    """How many shards of the whole store are not committed yet, of the encoders that this task makes."""
     rows: int
     failed_rows: Mapping[str, int]
     """Number of rows by status, among the rows made."""
@@ -66,6 +67,8 @@ class ExtractReport:
     """The signal that stopped this task between two rows; None where none did."""
     again: str
     """The command that continues this extraction."""
+    other_parts_left: bool = False
+    """Whether encoders that this task does not make are not complete."""
     self_checks: tuple[str, ...] = ()
     """How far each encoder's arithmetic on this machine is from float64, in words."""
 
@@ -92,6 +95,8 @@ class ExtractReport:
                 *lines,
                 f"{counted(self.left, 'shard')} left to other tasks; next: {command('status', self.store)}",
             ]
+        if self.other_parts_left:
+            return [*lines, f"these encoders are complete, others are not; next: {command('status', self.store)}"]
         ask = command("phase2", self.store, "--out", self.store.with_name(f"{self.store.name}-phase2"))
         return [*lines, f"the store is complete; next: {command('verify', self.store)}, then {ask}"]
 
@@ -105,9 +110,11 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     began = time.monotonic()
     store = stores.open(config.store)
     wanted = _wanted(store, config)
-    done_before = store.committed
-    todo = [shard for shard in wanted if shard not in done_before]
-    skipped: dict[int, str] = {}
+    parts = chosen_parts(store, config.layers)
+    todo = missing_parts(store, wanted, parts)
+    already = len(wanted) - len(todo)
+    skipped = {} if None in parts else _without_rows(store, todo)
+    todo = {shard: lacking for shard, lacking in todo.items() if shard not in skipped}
     committed: dict[int, NDArray[np.uint8]] = {}
     self_checks: tuple[str, ...] = ()
     stopped_by: int | None = None
@@ -119,15 +126,18 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         check_same_code(store.recipe)
         rendering = render_config(store, paths)
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-        with _stop_signals() as stop, RowPool(rendering, workers, store.recipe.encoders) as pool:
-            pipeline = Pipeline(store, pool, todo, config.scratch, stop, progress)
+        lacking = {part for parts_of_shard in todo.values() for part in parts_of_shard}
+        names = encoders_of(store, lacking)
+        specs = tuple(spec for spec in store.recipe.encoders if spec.name in names)
+        with _stop_signals() as stop, RowPool(rendering, workers, specs) as pool:
+            pipeline = Pipeline(store, pool, todo, config.scratch, stop, progress, allow_drift=config.allow_drift)
             try:
-                encoders = planned_encoders(store.recipe, paths)
+                encoders = planned_encoders(store.recipe, paths, names)
                 self_checks = tuple(line for line in map(check_line, encoders) if line is not None)
                 pipeline.run(encoders)
             except Stopped:
                 stopped_by = stop.number
-        committed, skipped = pipeline.committed, pipeline.skipped
+        committed, skipped = pipeline.committed, skipped | pipeline.skipped
     counts = {status.name: 0 for status in Status if status not in (Status.OK, Status.NOT_MADE)}
     for statuses in committed.values():
         for code in statuses.tolist():
@@ -137,8 +147,9 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         store=config.store,
         made=tuple(committed),
         skipped=skipped,
-        already=len(wanted) - len(todo),
-        left=store.n_shards - len(store.committed),
+        already=already,
+        left=len(missing_parts(store, range(store.n_shards), parts)),
+        other_parts_left=bool(missing_parts(store, range(store.n_shards), store.parts)),
         rows=sum(statuses.size for statuses in committed.values()),
         failed_rows={name: count for name, count in counts.items() if count},
         seconds=time.monotonic() - began,
@@ -159,12 +170,23 @@ def _wanted(store: Store, config: ExtractConfig) -> list[int]:
     return sorted(set(config.shards))
 
 
+def _without_rows(store: Store, shards: Iterable[int]) -> dict[int, str]:
+    """Shards whose rows are not committed, to which no encoder can be added yet."""
+    without = sorted(set(shards) - store.committed)
+    what = "its rows are not committed; without --layer they are made as well"
+    return dict.fromkeys(without, what)
+
+
 def _arguments(config: ExtractConfig) -> Iterator[str | Path]:
     """The options that make this task again."""
     if config.shards is not None:
         yield from ("--shards", as_ranges(config.shards))
     elif config.tasks > 1:
         yield from ("--task", str(config.task), "--tasks", str(config.tasks))
+    if config.layers is not None:
+        yield from ("--layer", ",".join(config.layers))
+    if config.allow_drift:
+        yield "--allow-drift"
     if config.scratch is not None:
         yield from ("--scratch", config.scratch)
     if config.workers is not None:

@@ -106,14 +106,6 @@ def still_there(layout: Layout, layer: Layer) -> bool:
         return False
 
 
-def is_gone(layout: Layout, path: str) -> bool:
-    """Whether the encoder of the array at `path` was dropped since the store was opened."""
-    name = path.split("/")[1]
-    if layout.layer is not None:
-        return not layout.layer_record.exists()
-    return (layout.layers / f"{name}{DROPPED}").exists()
-
-
 def listing(layout: Layout) -> tuple[str, ...]:
     """Names of all files in `layers/`."""
     return tuple(sorted(entry.name for entry in layout.layers.iterdir())) if layout.layers.is_dir() else ()

@@ -26,7 +26,8 @@ def remove(root: Path, paths: Iterable[Path]) -> list[Path]:
                 raise disk_error(error, path) from error
             removed.append(path)
     for folder in {path.parent for path in removed}:
-        sync_folder(folder)
+        if folder.is_dir():  # otherwise it was removed too
+            sync_folder(folder)
     return removed
 
 

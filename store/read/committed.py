@@ -7,7 +7,7 @@ from dataclasses import replace
 from keybed.store.command import command
 from keybed.store.disk.commits import Commit, committed, read_commit
 from keybed.store.disk.durable import sha256_of
-from keybed.store.disk.layer_files import is_gone
+from keybed.store.disk.layer_files import dropped_names, still_there
 from keybed.store.disk.planned_files import PlannedFiles
 from keybed.store.errors import EncoderDropped, Incomplete, ShardDamaged
 from keybed.store.format import shards
@@ -35,7 +35,7 @@ class CommittedShards:
     ) -> None:
         self.layout = layout.of_layer(None if layer is None else layer.name)
         self.planned_files = planned_files
-        self.layer = layer
+        self.layer, self.recipe = layer, recipe
         self.n_rows, self.shard_rows = recipe.n_rows, recipe.shard_rows
         if layer is None:
             self.fingerprint = recipe.fingerprint
@@ -62,6 +62,8 @@ class CommittedShards:
         """The commit of one shard. Raises Incomplete where there is none, ShardDamaged where it is unreadable."""
         if shard not in self._commits:
             root = self.layout.root
+            if self.layer is not None and not still_there(self.layout, self.layer):
+                raise EncoderDropped(f"{self.layer.name} was dropped from {root} meanwhile, or added anew")
             if not self.layout.commit_of(shard).exists():
                 raise Incomplete(f"{self.named(shard)} of {root} is not committed: `{self.extract_command(shard)}`")
             self._commits[shard] = read_commit(self.layout, shard, self.fingerprint)
@@ -105,10 +107,16 @@ class CommittedShards:
         elif chunks is None and sha256_of(file) != stored.sha256:
             wrong = "is not the file that was committed (sha256 differs)"
         if wrong is not None:
-            if is_gone(self.layout, path):
-                raise EncoderDropped(f"{root} holds no {path}: its encoder was dropped meanwhile")
+            if self._is_gone(path):
+                raise EncoderDropped(f"{root} holds no {path} now: its encoder was dropped meanwhile, or added anew")
             raise ShardDamaged(
                 f"{file} {wrong}: run `{command('verify', root, '--repair')}`, then `{self.extract_command(shard)}`"
             )
         self._checked.add((shard, path))
         return chunks
+
+    def _is_gone(self, path: str) -> bool:
+        """Whether the encoder of the array at `path` was dropped since the store was opened."""
+        if self.layer is not None:
+            return not still_there(self.layout, self.layer)
+        return path.split("/")[1] in dropped_names(self.layout, self.recipe)

@@ -22,7 +22,7 @@ from keybed.experiments.phases.config import (
     WindowCheckConfig,
 )
 from keybed.experiments.sensitivity.config import SensitivityConfig
-from keybed.extract.config import ExportConfig, ExtractConfig, PlanConfig
+from keybed.extract.config import ExportConfig, ExtendConfig, ExtractConfig, PlanConfig
 from keybed.store.check.verify import VerifyConfig
 from keybed.store.derive.derive import DeriveConfig
 from keybed.store.option import NoOption
@@ -31,6 +31,7 @@ ROOT = Path(__file__).resolve().parents[3]
 A, B = Path("a"), Path("b")
 COMMANDS = {
     "plan a b": PlanConfig(A, B),
+    "extend a --encoders muq": ExtendConfig(A, ("muq",)),
     "extract a": ExtractConfig(A),
     "export a b": ExportConfig(A, B),
     "verify a": VerifyConfig(A),
@@ -50,6 +51,7 @@ COMMANDS = {
 """What somebody types who gives no option → the configuration that must come out."""
 FROM_OTHER_FLAGS = {
     "PlanConfig": {"weights", "revisions", "rates"},
+    "ExtendConfig": {"weights", "revisions", "rates"},
     "ExtractConfig": {"paths"},
     "ExportConfig": {"paths"},
     "PercepianoConfig": {"heads"},
