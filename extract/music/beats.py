@@ -78,7 +78,7 @@ def track_beats(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], windo
     if sd == 0.0:
         return _NO_BEATS
     period = _period(envelope)
-    paths = (_best_path(envelope / sd, period, tightness) for tightness in (TIGHTNESS, SECOND_TIGHTNESS))
+    paths = _best_paths(envelope / sd, period)
     (beats, snapped), (second, _) = (_snap(origin + FRAME_S * (path + 0.5), chord_s, strength) for path in paths)
     if beats.size < 3:
         return _NO_BEATS
@@ -117,19 +117,34 @@ def _period(envelope: NDArray[np.float64]) -> float:
     return float(lag[int(np.argmax(np.maximum(support, 0.0) * prior))])
 
 
-def _best_path(strength: NDArray[np.float64], period: float, tightness: float) -> NDArray[np.int64]:
-    """Frames of the beats: the path that maximises summed strength minus the cost of uneven intervals."""
+def _best_paths(strength: NDArray[np.float64], period: float) -> list[NDArray[np.int64]]:
+    """Frames of the beats for TIGHTNESS and SECOND_TIGHTNESS: the path that maximises summed strength minus the cost of uneven intervals.
+
+    No interval is shorter than `back[0]`, so that many frames are computed at a time, from scores that are final.
+    """
     back = np.arange(round(0.5 * period), round(2.0 * period) + 1)
-    cost = tightness * np.log(back / period) ** 2
-    score, came_from = strength.copy(), np.full(strength.size, -1)
-    for t in range(back[0], strength.size):
-        reach = back[: np.searchsorted(back, t, side="right")]
-        options = score[t - reach] - cost[: reach.size]
-        best = int(np.argmax(options))
-        if options[best] > 0:
-            score[t] += options[best]
-            came_from[t] = t - reach[best]
-    tail = max(strength.size - back[-1], 0)
+    cost_KxB = np.array([[TIGHTNESS], [SECOND_TIGHTNESS]]) * np.log(back / period) ** 2
+    n, first, longest = strength.size, int(back[0]), int(back[-1])
+    padded_KxT = np.full((2, longest + n), -np.inf)
+    score_KxT = padded_KxT[:, longest:]
+    score_KxT[:] = strength
+    came_from_KxT = np.full((2, n), -1)
+    reach_KxTxB = np.lib.stride_tricks.sliding_window_view(padded_KxT, back.size, axis=1)[:, :, ::-1]
+    for t in range(first, n, first):
+        block = slice(t, min(t + first, n))
+        # Window t of `reach` ends at frame t - back[0].
+        options = reach_KxTxB[:, block] - cost_KxB[:, None]
+        best = options.argmax(2)
+        gain = options.max(2)
+        better = gain > 0
+        score_KxT[:, block] += np.where(better, gain, 0.0)
+        came_from_KxT[:, block] = np.where(better, np.arange(block.start, block.stop) - first - best, -1)
+    return [_traced(score, came_from, longest) for score, came_from in zip(score_KxT, came_from_KxT, strict=True)]
+
+
+def _traced(score: NDArray[np.float64], came_from: NDArray[np.int64], longest: int) -> NDArray[np.int64]:
+    """The path that ends at the best score within the last `longest` frames."""
+    tail = max(score.size - longest, 0)
     t = tail + int(np.argmax(score[tail:]))
     path = []
     while t >= 0:
