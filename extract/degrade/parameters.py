@@ -134,6 +134,7 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "tone": (
         tone,
         (
+            "noise_version",
             "noise_slopes_db_per_octave",
             "colour_corner_hz",
             "band_pass_from_score",

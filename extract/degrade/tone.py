@@ -10,12 +10,14 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.fft import irfft, rfft, rfftfreq
+from scipy.fft import irfft, rfftfreq
 from scipy.signal import butter, sosfilt
 
 from keybed.extract.degrade.curves import CURVES, LOWEST_SCORE
 from keybed.extract.degrade.row_key import generator_of
 
+NOISE_VERSION = 2
+"""Raise it whenever the same key would give other noise. 2: random phases of one magnitude; 1: filtered normal draws."""
 NOISE_SLOPES_DB_PER_OCTAVE = (0.0, -3.0, -6.0)
 """Spectral slopes to draw from: white, pink, brown."""
 COLOUR_CORNER_HZ = 40.0
@@ -82,16 +84,34 @@ def coloured_noise(
     n: int, slope_db_per_octave: float, sample_rate_hz: int, rng: np.random.Generator
 ) -> NDArray[np.float32]:
     """Gaussian noise, float32 (n,), of rms 1, with this spectral slope above COLOUR_CORNER_HZ."""
-    noise = rng.standard_normal(n, dtype=np.float32)
-    if slope_db_per_octave != 0.0:
-        noise = irfft(rfft(noise) * _gain(n, slope_db_per_octave, sample_rate_hz), n)
-    return np.asarray(noise / np.sqrt(np.mean(noise**2, dtype=np.float64)), np.float32)
+    return np.asarray(irfft(_noise_spectrum(n, slope_db_per_octave, sample_rate_hz, rng), n))
+
+
+def _noise_spectrum(
+    n: int, slope_db_per_octave: float, sample_rate_hz: int, rng: np.random.Generator
+) -> NDArray[np.complex64]:
+    """Spectrum, complex64 (n // 2 + 1,), of noise with rms 1: its magnitude is the colour's, each phase one of four at random.
+
+    A sample is the sum of so many independent terms that it is Gaussian, and so is any part of much less than n samples.
+    """
+    magnitude = _magnitude(n, slope_db_per_octave, sample_rate_hz)
+    bits = np.unpackbits(np.frombuffer(rng.bytes(-(-magnitude.size // 8)), np.uint8), count=magnitude.size)
+    signs = np.left_shift(bits, 31, dtype=np.uint32)
+    signs ^= magnitude.view(np.uint32)
+    return signs.view(np.complex64)
 
 
 @lru_cache(maxsize=8)
-def _gain(n: int, slope_db_per_octave: float, sample_rate_hz: int) -> NDArray[np.float32]:
+def _magnitude(n: int, slope_db_per_octave: float, sample_rate_hz: int) -> NDArray[np.float32]:
+    """Size of real and imaginary part of each frequency, interleaved, float32 (2 * (n // 2 + 1),), for noise of rms 1."""
     frequency = np.maximum(rfftfreq(n, 1 / sample_rate_hz), COLOUR_CORNER_HZ)
-    return np.asarray((frequency / COLOUR_CORNER_HZ) ** (slope_db_per_octave / (20 * np.log10(2))), np.float32)
+    part = (frequency / COLOUR_CORNER_HZ) ** (slope_db_per_octave / (20 * np.log10(2)))
+    part[0] = 0.0
+    share = np.full(part.size, 4.0)
+    if n % 2 == 0:
+        share[-1] = 1.0  # the highest frequency's real part alone, once
+    part *= n / np.sqrt(np.sum(share * part**2))
+    return np.repeat(part, 2).astype(np.float32)
 
 
 def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
@@ -106,16 +126,16 @@ def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_h
     if noise.ratio == 0.0 and noise.floor is None:
         return window
     rms = np.sqrt(np.mean(window**2))
-    sound = window
+    spectrum = np.zeros(window.size // 2 + 1, np.complex64)
     if noise.floor is not None:
         rng = generator_of(noise.floor.key)
         rng.uniform(*FLOOR_DB)  # the draws of level and colour in `plan_floor`
         rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))
-        hiss = coloured_noise(window.size, noise.floor.slope_db_per_octave, sample_rate_hz, rng)
-        sound = sound + noise.floor.ratio * rms * hiss
+        hiss = _noise_spectrum(window.size, noise.floor.slope_db_per_octave, sample_rate_hz, rng)
+        spectrum += hiss * np.float32(noise.floor.ratio * rms)
     if noise.ratio > 0.0:
         rng = generator_of(noise.key)
         rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))  # the draw of the colour in `plan_noise`
-        added = coloured_noise(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
-        sound = sound + noise.ratio * rms * added
-    return np.asarray(sound)
+        added = _noise_spectrum(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
+        spectrum += added * np.float32(noise.ratio * rms)
+    return np.asarray(window + irfft(spectrum, window.size))

@@ -24,6 +24,7 @@ from keybed.extract.encoders.base import Clip
 from keybed.extract.music.midi import MidiError
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.music.performance import Performance
+from keybed.extract.processes import keep_freed_memory
 from keybed.extract.regular_files import find_file
 from keybed.extract.run.row_arrays import feature_arrays
 from keybed.extract.run.shard_file import RowsTarget
@@ -89,6 +90,7 @@ class RowMaker:
     """
 
     def __init__(self, config: RenderConfig, specs: Sequence[EncoderSpec] = ()) -> None:
+        keep_freed_memory()
         self.config = config
         self._encoders = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
         self._tokenized = [spec for spec in specs if encoders.has_tokens(spec)]

@@ -27,8 +27,9 @@ from keybed.extract.encoders.audio_check import checked_waveform
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 2
-"""2: products are computed on one thread, whatever the environment says; before, last bits depended on it."""
+CODE_VERSION = 3
+"""3: sums over frequency are one product, and the mean square follows from the spectrum. 2: products are computed on one thread,
+whatever the environment says. Between versions last bits differ."""
 FRAME_SAMPLES, HOP_SAMPLES = 1024, 480
 N_MELS, N_FLUX = 96, 8
 LOWEST_HZ, HIGHEST_HZ = 30.0, 12_000.0
@@ -91,11 +92,22 @@ class LogMel(Encoder):
             if clip is None:
                 continue
             channels = spectral_channels(checked_waveform(spec, clip, row))
-            centres = pooling.frame_centres_s(len(channels), HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
-            bins = pooling.bins_of(centres, spec.n_bins, clip.window_s)
+            channels = channels.astype(np.float64)
             layers[row, :, 0] = pooling.time_stats(channels)
-            frames[row, :, 0], frames[row, :, 1], _ = pooling.bin_stats(channels, bins, spec.n_bins)
+            bins, share = _bins(len(channels), spec.n_bins, clip.window_s)
+            mean = share @ channels
+            channels -= mean[bins]  # frames of bin -1 have no share
+            frames[row, :, 0], frames[row, :, 1] = mean, np.sqrt(share @ np.square(channels, out=channels))
         return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
+
+
+@cache
+def _bins(n_frames: int, n_bins: int, window_s: float) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Bin of each frame, and the matrix, float64 (n_bins, n_frames), that averages each bin's frames."""
+    centres = pooling.frame_centres_s(n_frames, HOP_SAMPLES / SAMPLE_RATE_HZ, 0.0)
+    bins = pooling.bins_of(centres, n_bins, window_s)
+    member = bins[None, :] == np.arange(n_bins)[:, None]
+    return bins, member / np.maximum(member.sum(1, keepdims=True), 1)
 
 
 def reference(spec: EncoderSpec, clip: Clip) -> Pooled:
@@ -114,20 +126,43 @@ def spectral_channels(audio: NDArray[np.floating]) -> NDArray[np.float32]:
     padded = np.pad(audio, half, mode="reflect")
     n_frames = 1 + audio.size // HOP_SAMPLES
     windowed = np.lib.stride_tricks.sliding_window_view(padded, FRAME_SAMPLES)[::HOP_SAMPLES][:n_frames] * _window()
-    spectrum = scipy.fft.rfft(windowed, axis=1, workers=1)
-    power = (spectrum.real**2 + spectrum.imag**2) / np.float32((_window() ** 2).sum())
-    mel_db = 10 * np.log10(power @ mel_filters().T + np.float32(POWER_FLOOR))
+    parts = scipy.fft.rfft(windowed, axis=1, workers=1).view(audio.dtype)
+    parts *= parts
+    power = parts[:, ::2] + parts[:, 1::2]
+    power *= np.float32(1 / (_window() ** 2).sum())
+    sums = power @ _sums().astype(power.dtype, copy=False)
+    power += np.float32(POWER_FLOOR)
 
-    rise = np.maximum(np.diff(mel_db, axis=0, prepend=mel_db[:1]), 0)
-    flux = rise.reshape(n_frames, N_FLUX, N_MELS // N_FLUX).mean(2)
+    channels = np.empty((n_frames, len(CHANNELS)), power.dtype)
+    mel_db, flux = channels[:, :N_MELS], channels[:, N_MELS : N_MELS + N_FLUX]
+    mel_db[:] = _decibels(sums[:, :N_MELS])
+    flux[0] = 0
+    rise = np.maximum(mel_db[1:] - mel_db[:-1], 0)
+    flux[1:] = rise @ _flux_groups().astype(power.dtype, copy=False)
+    energy, hertz, total = sums[:, N_MELS:].T
+    total = total + np.float32(POWER_FLOOR * power.shape[1])
+    channels[:, -3] = _decibels(energy)
+    channels[:, -2] = np.log2(np.maximum(hertz / total, np.float32(1)) / np.float32(440))
+    channels[:, -1] = 10 / np.log(10) * np.log(power).mean(1) - 10 * np.log10(total / power.shape[1])
+    return channels.astype(np.float32, copy=False)
 
-    power = power + np.float32(POWER_FLOOR)
-    total = power.sum(1)
-    rms_db = 10 * np.log10((windowed**2).sum(1) / np.float32((_window() ** 2).sum()) + np.float32(POWER_FLOOR))
-    centroid = np.log2(np.maximum(power @ _bin_hz() / total, np.float32(1)) / np.float32(440))
-    flatness_db = 10 / np.log(10) * np.log(power).mean(1) - 10 * np.log10(total / power.shape[1])
-    channels = np.column_stack([mel_db, flux, rms_db, centroid, flatness_db])
-    return channels.astype(np.float32)
+
+def _decibels(power: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.asarray(10 * np.log10(power + np.float32(POWER_FLOOR)))
+
+
+@cache
+def _sums() -> NDArray[np.float32]:
+    """Weights, float32 (513, 99), of all sums over a frame's power: mel bands, mean square (Parseval), power times Hz, total."""
+    twice = np.full(FRAME_SAMPLES // 2 + 1, 2 / FRAME_SAMPLES, np.float32)
+    twice[[0, -1]] /= 2
+    return np.column_stack([mel_filters().T, twice, _bin_hz(), np.ones_like(twice)])
+
+
+@cache
+def _flux_groups() -> NDArray[np.float32]:
+    """Averages 12 neighbouring bands, float32 (96, 8)."""
+    return np.repeat(np.eye(N_FLUX, dtype=np.float32), N_MELS // N_FLUX, axis=0) * np.float32(N_FLUX / N_MELS)
 
 
 @cache

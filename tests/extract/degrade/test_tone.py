@@ -79,3 +79,23 @@ def test_every_segment_has_a_floor_below_the_lightest_tone_and_the_ratio_is_meas
     both = add_noise(clean, lead, Noise(0.05, -3.0, None, key=4, floor=floor), RATE) - clean[lead:]
     assert np.sqrt(np.mean((both - hiss) ** 2)) / rms == pytest.approx(0.05, rel=1e-4)
     np.testing.assert_array_equal(hiss, add_noise(clean, lead, Noise(floor=floor), RATE) - clean[lead:])
+
+
+@pytest.mark.parametrize("slope", [0.0, -3.0, -6.0])
+def test_noise_is_gaussian_in_its_samples_and_in_short_spectra(slope: float) -> None:
+    noise = coloured_noise(10 * RATE, slope, RATE, np.random.default_rng(3)).astype(float)
+    assert abs(noise.mean()) < 1e-4
+    assert np.mean(noise**4) == pytest.approx(3, abs=0.15)
+    frames = noise[: 468 * 512].reshape(468, 512) * np.hanning(512)
+    power = np.abs(np.fft.rfft(frames, axis=1)[:, 10:200]) ** 2
+    # Of a Gaussian's spectrum the power is exponential: E[ln] = -γ, E[x²] = 2, in units of its mean.
+    unit = power / power.mean(0)
+    assert np.log(unit).mean() == pytest.approx(-0.5772, abs=0.02)
+    assert np.mean(unit**2) == pytest.approx(2, abs=0.05)
+
+
+def test_noises_of_two_keys_are_independent_and_of_odd_length_too() -> None:
+    a, b = (coloured_noise(9 * RATE + 1, -3.0, RATE, np.random.default_rng(key)).astype(float) for key in (1, 2))
+    assert abs(np.mean(a * b)) < 0.01
+    assert np.sqrt(np.mean(a**2)) == pytest.approx(1.0, abs=1e-5)
+    assert abs(np.mean(a[:100_000] * a[100_000:200_000])) < 0.03
