@@ -15,6 +15,12 @@ MINOR_SCALE = (0, 2, 3, 5, 7, 8, 10, 11)
 """Pitch classes above the tonic: natural minor and the raised seventh."""
 CLASHING_INTERVALS = (1, 11, 13)
 """Minor second, major seventh, minor ninth, in semitones between two sounding keys."""
+PROFILE_LONGEST_S = 1.0
+"""A note's weight in a local profile is its length in seconds, at most this."""
+PROFILE_SMOOTHING = 0.1
+"""Share of a local profile's weight that is spread evenly over the twelve pitch classes in addition."""
+PROFILE_FLOOR = 1e-4
+"""Added to the weight of each pitch class, so that a note alone in its neighbourhood meets an even profile."""
 
 
 def _z(profile: tuple[float, ...]) -> NDArray[np.float64]:
@@ -43,3 +49,20 @@ def scale_of(tonic: int, mode: str) -> frozenset[int]:
 def clashes(pitch: int, sounding: list[int], scale: frozenset[int]) -> bool:
     """Whether a pitch is outside the scale, or CLASHING_INTERVALS away from a sounding pitch."""
     return pitch % 12 not in scale or any(abs(pitch - other) in CLASHING_INTERVALS for other in sounding)
+
+
+def local_profiles(
+    onset_s: NDArray[np.float64], length_s: NDArray[np.float64], pitch: NDArray[np.int16], sigma_s: float
+) -> NDArray[np.float64]:
+    """Share of each pitch class around each of n notes, without the note itself, float64 (n, 12); rows sum to 1.
+
+    Other notes weigh their length times a Gaussian of sd sigma_s seconds in the distance of the onsets.
+    """
+    n = onset_s.size
+    near = np.exp(-0.5 * ((onset_s[:, None] - onset_s) / sigma_s) ** 2)
+    near[np.arange(n), np.arange(n)] = 0.0
+    weight = np.zeros((n, 12))
+    weight[np.arange(n), pitch % 12] = np.minimum(length_s, PROFILE_LONGEST_S)
+    mass = near @ weight
+    mass += PROFILE_SMOOTHING / 12 * mass.sum(axis=1, keepdims=True) + PROFILE_FLOOR
+    return np.asarray(mass / mass.sum(axis=1, keepdims=True))

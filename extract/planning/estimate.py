@@ -78,7 +78,7 @@ MEASURED_RATES = Rates(
         "aria": 0.14,
         "transkun": 0.2,
         "logmel": 42.0,
-        "expressive": 450.0,
+        "expressive": 200.0,
     },
     gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0, "muq": 33.0, "aria": 35.0, "transkun": 45.0},
 )

@@ -1,7 +1,9 @@
 """`expressive`: the MIDI baseline without weights, from what MIDIBert's tokens leave out (velocity, timing, pedal …).
 
-`note_features` describes its 28 channels. `frames` holds the mean and standard deviation of each channel per bin, over
-notes, pedal lifts or 10 ms steps; `layers` holds the same over the whole window, as its single state. A channel with
+docs/expressive.md describes every channel. `frames` holds the mean and standard deviation of each channel per bin, over its
+events: notes, pairs of notes, pedal lifts, holds, or steps of 10 or 100 ms; `layers` holds the same over the whole window, as its
+single state. A context channel is measured around each bin (`contexts`): `frames` holds that and, in place of a standard
+deviation, the measure of the whole window; `layers` holds the window's and the standard deviation over bins. A channel with
 nothing to measure in a bin is 0 there, and the rate channels show that. A bin is masked only where no note begins, no
 key is held, and the pedal neither moves nor is down.
 """
@@ -11,26 +13,80 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
-from keybed.extract.encoders import pooling
+from keybed.extract.encoders import blas, pooling
 from keybed.extract.encoders.base import Clip, Encoder, Pooled, failed_clips
-from keybed.extract.encoders.baselines import note_features
+from keybed.extract.encoders.baselines import (
+    arch_features,
+    articulation_features,
+    note_features,
+    pedal_features,
+    wrong_note_features,
+)
+from keybed.extract.encoders.baselines.contexts import CONTEXT_S, Contexts
+from keybed.extract.encoders.baselines.events import Events
 from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 3
+CODE_VERSION = 4
+"""4: the second set of channels, after the 28 of version 3, which are as they were."""
+
+
+_LENGTH_CONTEXTS = (
+    *articulation_features.LENGTH_CONTEXTS,
+    *articulation_features.VOICE_CONTEXTS,
+    *articulation_features.AUDIBLE_CONTEXTS,
+)
+FAMILIES = {
+    "first": (
+        *note_features.NOTE_CHANNELS,
+        *note_features.LIFT_CHANNELS,
+        *note_features.STEP_CHANNELS,
+        *note_features.RATE_CHANNELS,
+    ),
+    "notes": (*wrong_note_features.HARMONY_CHANNELS, *wrong_note_features.HARMONY_CONTEXTS),
+    "articulation": (
+        *articulation_features.LENGTH_CHANNELS,
+        *articulation_features.VOICE_CHANNELS,
+        *articulation_features.AUDIBLE_CHANNELS,
+        *_LENGTH_CONTEXTS,
+    ),
+    "pedal": (
+        *pedal_features.GAP_CHANNELS,
+        *pedal_features.PERIOD_CHANNELS,
+        *pedal_features.HOLD_CHANNELS,
+        *pedal_features.DIP_CHANNELS,
+        *pedal_features.PEDAL_CONTEXTS,
+    ),
+    "expression": (*arch_features.ARCH_CHANNELS, *arch_features.ARCH_CONTEXTS),
+}
+"""The 28 channels of code version 3, and the channels added in 4 by the kind of mistake that they were made for."""
 CHANNELS = (
     *note_features.NOTE_CHANNELS,
+    *wrong_note_features.HARMONY_CHANNELS,
+    *arch_features.ARCH_CHANNELS,
     *note_features.LIFT_CHANNELS,
+    *pedal_features.GAP_CHANNELS,
+    *pedal_features.PERIOD_CHANNELS,
+    *pedal_features.HOLD_CHANNELS,
     *note_features.STEP_CHANNELS,
+    *articulation_features.LENGTH_CHANNELS,
+    *articulation_features.VOICE_CHANNELS,
+    *articulation_features.AUDIBLE_CHANNELS,
     *note_features.RATE_CHANNELS,
+    *pedal_features.DIP_CHANNELS,
+    *wrong_note_features.HARMONY_CONTEXTS,
+    *arch_features.ARCH_CONTEXTS,
+    *pedal_features.PEDAL_CONTEXTS,
+    *_LENGTH_CONTEXTS,
 )
-_N_MEASURED = len(CHANNELS) - len(note_features.RATE_CHANNELS)
+"""All channels: those with one kind of event beside each other, then rates, then contexts."""
 
 
 def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
-    """Spec of `expressive`: one state of 28 channels, mean and sd, masked."""
+    """Spec of `expressive`: one state of 140 channels, mean and sd, masked."""
     return EncoderSpec(
         name="expressive",
         modality="midi",
@@ -43,6 +99,7 @@ def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
             "chord_s": CHORD_GAP_S,
             "trend_sigma_s": TREND_SIGMA_S,
             "step_s": note_features.STEP_S,
+            "context_s": CONTEXT_S,
             "pooling_version": pooling.VERSION,
         },
         n_states=1,
@@ -65,27 +122,92 @@ class Expressive(Encoder):
         """See Encoder.encode."""
         spec = self.spec
         layers, frames, mask = pooling.zeros(spec, len(clips))
-        for row, clip in enumerate(clips):
-            if clip is not None:
-                self._fill(clip, layers[row, :, 0], frames[row], mask[row])
+        with blas.one_thread():
+            for row, clip in enumerate(clips):
+                if clip is not None:
+                    _Row(clip, layers[row, :, 0], frames[row], mask[row]).fill()
         return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
 
-    def _fill(self, clip: Clip, layers: np.ndarray, frames: np.ndarray, mask: np.ndarray) -> None:
-        n_bins, window_s, notes = self.spec.n_bins, clip.window_s, clip.performance
-        column = 0
-        for time_s, values in (
-            note_features.note_measures(notes, window_s),
-            note_features.lift_measures(notes, window_s),
-            note_features.step_measures(notes, window_s),
-        ):
-            columns = slice(column, column + values.shape[1])
-            column = columns.stop
-            bins = pooling.note_bins(time_s, n_bins, window_s)
-            layers[:, columns] = pooling.time_stats(values)
-            frames[:, 0, columns], frames[:, 1, columns], _ = pooling.bin_stats(values, bins, n_bins)
-        rates = note_features.bin_rates(notes, n_bins, window_s)
-        layers[:, _N_MEASURED:] = pooling.time_stats(rates)
-        frames[:, 0, _N_MEASURED:] = rates
-        silent = CHANNELS.index("rest"), CHANNELS.index("note_rate_hz"), CHANNELS.index("pedal_travel_hz")
-        mask[:] = (frames[:, 0, silent[0]] < 1) | (frames[:, 0, silent[1]] > 0) | (frames[:, 0, silent[2]] > 0)
-        frames[~mask] = 0
+
+class _Row:
+    """One row's features while its columns are filled from left to right, in the order of CHANNELS."""
+
+    def __init__(
+        self, clip: Clip, layers: NDArray[np.float32], frames: NDArray[np.float32], mask: NDArray[np.bool_]
+    ) -> None:
+        self.notes, self.window_s, self.n_bins = clip.performance, clip.window_s, mask.size
+        self.layers, self.frames, self.mask = layers, frames, mask
+        self._column = 0
+
+    def fill(self) -> None:
+        """Fill all columns and the mask."""
+        notes, window_s = self.notes, self.window_s
+        harmony = wrong_note_features.harmony_measures(notes, window_s)
+        trends = arch_features.trends_of(notes, window_s)
+        self._add(Events(*note_features.note_measures(notes, window_s)), harmony, arch_features.arch_measures(trends))
+        pedalling = pedal_features.pedalling_of(notes, window_s)
+        gaps, periods = pedal_features.gap_measures(pedalling)
+        self._add(Events(*note_features.lift_measures(notes, window_s)), gaps)
+        self._add(periods)
+        self._add(pedal_features.hold_measures(pedalling))
+        self._add(Events(*note_features.step_measures(notes, window_s)))
+        length_contexts = self._add_lengths()
+        self._add_rates(
+            note_features.bin_rates(notes, self.n_bins, window_s),
+            pedal_features.dip_rates(notes, self.n_bins, window_s),
+        )
+        at_notes = self._contexts(harmony)
+        self._add_contexts(
+            *wrong_note_features.harmony_contexts(harmony, at_notes),
+            *arch_features.arch_contexts(trends, at_notes),
+            *pedal_features.pedal_contexts(gaps, periods, self._contexts(gaps), self._contexts(periods)),
+            *length_contexts,
+        )
+        _mask(self.frames, self.mask)
+
+    def _add_lengths(self) -> list[NDArray[np.float64]]:
+        """The channels of articulation; returns their contexts."""
+        lengths = articulation_features.lengths_of(self.notes, self.window_s)
+        measured, residual = articulation_features.length_measures(lengths)
+        voices = articulation_features.voice_measures(lengths)
+        audible, audible_residual = articulation_features.audible_measures(lengths)
+        for events in (measured, voices, audible):
+            self._add(events)
+        return [
+            *articulation_features.length_contexts(measured, residual, self._contexts(measured)),
+            *articulation_features.voice_contexts(voices, self._contexts(voices)),
+            *articulation_features.audible_contexts(audible, audible_residual, self._contexts(audible)),
+        ]
+
+    def _contexts(self, events: Events) -> Contexts:
+        return Contexts(events.time_s, self.n_bins, self.window_s)
+
+    def _columns(self, n: int) -> slice:
+        self._column += n
+        return slice(self._column - n, self._column)
+
+    def _add(self, *of_one_time: Events) -> None:
+        """Add the channels of events that have the same times."""
+        values = np.concatenate([events.values for events in of_one_time], axis=1)
+        columns = self._columns(values.shape[1])
+        bins = pooling.note_bins(of_one_time[0].time_s, self.n_bins, self.window_s)
+        self.layers[:, columns] = pooling.time_stats(values)
+        self.frames[:, 0, columns], self.frames[:, 1, columns], _ = pooling.bin_stats(values, bins, self.n_bins)
+
+    def _add_rates(self, *tables: NDArray[np.float64]) -> None:
+        rates = np.concatenate(tables, axis=1)
+        columns = self._columns(rates.shape[1])
+        self.layers[:, columns] = pooling.time_stats(rates)
+        self.frames[:, 0, columns] = rates
+
+    def _add_contexts(self, *tables: NDArray[np.float64]) -> None:
+        table = np.concatenate(tables, axis=1)
+        columns = self._columns(table.shape[1])
+        self.layers[:, columns] = [table[-1], table[:-1].std(axis=0)]
+        self.frames[:, 0, columns], self.frames[:, 1, columns] = table[:-1], table[-1]
+
+
+def _mask(frames: NDArray[np.float32], mask: NDArray[np.bool_]) -> None:
+    rest, notes, travel = (frames[:, 0, CHANNELS.index(n)] for n in ("rest", "note_rate_hz", "pedal_travel_hz"))
+    mask[:] = (rest < 1) | (notes > 0) | (travel > 0)
+    frames[~mask] = 0

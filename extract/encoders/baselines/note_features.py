@@ -1,32 +1,7 @@
-"""Measures of the `expressive` baseline: per note, per pedal lift, per 10 ms step, per bin. Pure numpy.
+"""The first measures of the `expressive` baseline: per note, per pedal lift, per 10 ms step, per bin. Pure numpy.
 
-All use only the window (and notes of the pre-roll that still sound in it). Their names are the store's channel names.
-
-Per note (`NOTE_CHANNELS`), for each onset within the window; a chord is a run of onsets at most 30 ms apart:
-
-- `velocity`: MIDI velocity 1–127. `velocity_trend`: its Gaussian-weighted mean (σ 1.5 s) over the window's notes, the
-  phrase's loudness. `velocity_deviation`: velocity − trend, the accents. `voicing`: velocity − its chord's mean.
-- `ioi_log2`: log2 of the seconds from the previous chord to its own chord (clipped to ±6).
-- `pulse_deviation_ms`: the chord's onset − its position on a steady pulse, the nearest of 1/4, 1/3, 1/2, 2/3, 3/4 of
-  the way from the previous chord to the next one. `pulse_deviation_abs_ms`: its absolute value.
-- `chord_spread_ms`: onset − first onset of its chord.
-- `length_log2`: log2 of the seconds the key is held. `length_ratio_log2`: log2 of length over the time to the next
-  chord, legato above 0 and staccato below (clipped to ±4). `length_jump_log2`: absolute change of
-  length_ratio_log2 from the previous note. `overlap_s`: key release − next chord's onset, positive where keys overlap (clipped to ±2).
-- `pedal_at_onset`: pedal value / 127. `pedal_lag_s`: seconds from the onset to the next crossing of 64 upwards, 1 where
-  none follows within one second.
-- `pitch`: MIDI number. `clash`: number of keys still held a semitone, a major seventh or a minor ninth away.
-  `pitch_class_surprise`: −log2 of the pitch class's share of the window's notes (add-one smoothed).
-
-Per pedal lift (`LIFT_CHANNELS`), a crossing of 64 downwards: `lift_to_onset_s`: seconds from the nearest onset to the
-lift, positive where the pedal comes up after the note (clipped to ±1); `lift_depth`: lowest value in the 0.3 s after
-it, / 127.
-
-Per step of 10 ms (`STEP_CHANNELS`): `pedal_depth` value / 127; `pedal_down` 1 where the value is 64 or more; `pedal_half`
-1 where it is 20–107, neither up nor down; `held_keys` number of keys down; `rest` 1 where no key and no pedal is down.
-
-Per bin (`RATE_CHANNELS`), in events per second: `note_rate_hz`, `chord_rate_hz`, `lift_rate_hz`, `pedal_travel_hz` (sum of the
-pedal's movement / 127).
+All use only the window (and notes of the pre-roll that still sound in it). Their names are the store's channel names;
+docs/expressive.md gives unit, meaning and weakness of each. A chord is a run of onsets at most 30 ms apart.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keybed.extract.music.harmony import clashes, local_key, scale_of
+from keybed.extract.music.harmony import clashes, local_key, local_profiles, scale_of
 
 
 def test_local_key_of_plain_scales() -> None:
@@ -24,3 +24,18 @@ def test_what_clashes() -> None:
     assert clashes(59, [60], c_major)
     assert clashes(77, [64], c_major)
     assert not clashes(72, [60], c_major)
+
+
+def test_local_profiles_leave_the_note_itself_out() -> None:
+    onset_s, length_s = np.array([0.0, 0.5, 2.0]), np.array([0.5, 3.0, 0.25])
+    pitch = np.array([60, 64, 72], np.int16)
+    profile = local_profiles(onset_s, length_s, pitch, 1.5)
+    for note in range(3):
+        mass = np.zeros(12)
+        for other in range(3):
+            if other != note:  # lengths count up to one second
+                near = np.exp(-0.5 * ((onset_s[note] - onset_s[other]) / 1.5) ** 2)
+                mass[pitch[other] % 12] += near * min(length_s[other], 1.0)
+        mass = mass + 0.1 * mass.sum() / 12 + 1e-4
+        np.testing.assert_allclose(profile[note], mass / mass.sum())
+    np.testing.assert_allclose(local_profiles(onset_s[:1], length_s[:1], pitch[:1], 1.5), np.full((1, 12), 1 / 12))

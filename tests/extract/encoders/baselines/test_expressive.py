@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ from hypothesis import strategies as st
 
 from keybed.extract.encoders import build, describe
 from keybed.extract.encoders.base import Clip
-from keybed.extract.encoders.baselines.expressive import CHANNELS
+from keybed.extract.encoders.baselines.expressive import CHANNELS, FAMILIES
 from keybed.extract.encoders.baselines.note_features import (
     LIFT_CHANNELS,
     NOTE_CHANNELS,
@@ -18,25 +20,11 @@ from keybed.extract.encoders.baselines.note_features import (
 )
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
-
-Note = tuple[float, float, int, int]
-
-
-def performance(notes: Sequence[Note], pedal: Sequence[tuple[float, int]] = ()) -> Performance:
-    """From (onset_s, offset_s, pitch, velocity) and (time_s, value)."""
-    table, events = np.array(notes, np.float64).reshape(-1, 4), np.array(pedal, np.float64).reshape(-1, 2)
-    return Performance(
-        table[:, 0], table[:, 1], table[:, 2].astype(np.int16), table[:, 3].astype(np.int16),
-        events[:, 0], events[:, 1].astype(np.int16),
-    )  # fmt: skip
+from tests.extract.encoders.baselines.notes import Note, performance, scale
 
 
 def of_notes(notes: Sequence[Note], pedal: Sequence[tuple[float, int]] = ()) -> dict[str, np.ndarray]:
     return dict(zip(NOTE_CHANNELS, note_measures(performance(notes, pedal), 10.0)[1].T, strict=True))
-
-
-def scale(n: int = 17, gap_s: float = 0.5, length_s: float = 0.5, velocity: int = 70) -> list[Note]:
-    return [(1 + i * gap_s, 1 + i * gap_s + length_s, 60 + i % 12, velocity) for i in range(n)]
 
 
 def test_a_steady_legato_scale_has_nothing_to_tell() -> None:
@@ -158,6 +146,61 @@ def test_what_midiberts_tokens_lose_is_seen_here() -> None:
     assert (louder["velocity"] - steady["velocity"]).max() == 20
     assert pedalled["pedal_depth"].max() > 0.7
     assert encode(performance(jittered))[0]["pulse_deviation_abs_ms"].max() == pytest.approx(30, abs=0.1)
+
+
+def test_every_channel_is_in_one_family_and_once_in_the_table_of_the_docs() -> None:
+    assert sorted(name for family in FAMILIES.values() for name in family) == sorted(CHANNELS)
+    assert len(set(CHANNELS)) == len(CHANNELS) == 110
+    assert len(FAMILIES["first"]) == 28
+    page = (Path(__file__).parents[4] / "docs/expressive.md").read_text("utf-8")
+    documented = [
+        name
+        for line in page.splitlines()
+        if line.startswith("| `")
+        for name in re.findall(r"`([\w.]+)`", line.split("|")[1])
+    ]
+    assert sorted(documented) == sorted(CHANNELS)
+
+
+@pytest.mark.parametrize(
+    ("notes", "pedal"),
+    [
+        (scale(3), []),
+        (scale(1), []),
+        ([], []),
+        ([], [(1.0, 127), (2.0, 0)]),
+        (scale(17, velocity=64), []),
+        (scale(17), [(-2.0, 127)]),
+        ([(1 + i / 10, 1.05 + i / 10, 40 + 7 * i % 60, 64) for i in range(80)], [(0.5, 64), (9.9, 63)]),
+        ([(2.0, 2.0004, 60 + i, 1 + i) for i in range(40)], []),
+        ([(-1.9, 12.0, 50, 90), (9.9999999, 11.0, 60, 1)], []),
+    ],
+    ids=["3 notes", "1 note", "nothing", "pedal alone", "one velocity", "pedal held", "no key", "one instant", "edges"],
+)
+def test_too_little_to_measure_gives_finite_and_neutral_numbers(
+    notes: list[Note], pedal: list[tuple[float, int]]
+) -> None:
+    clip = Clip(np.zeros(0, np.float32), performance(notes, pedal), 10.0)
+    pooled = build(*describe("expressive", n_bins=20, window_s=10.0)).encode([clip])
+    assert np.isfinite(pooled.layers).all()
+    assert np.isfinite(pooled.frames).all()
+    window = dict(zip(CHANNELS, pooled.layers[0, 0, 0], strict=True))
+    if len(notes) < 3:
+        assert all(window[name] == 0 for name in ("surprise_p90", "trend_sd_1s_log2", "length_residual_log_sd"))
+    if not pedal:
+        assert all(
+            window[name] == 0
+            for name in CHANNELS
+            if name.startswith(("pedal_gap", "pedal_hold", "pedal_period", "hold_"))
+        )
+    assert not pooled.frames[0][~pooled.mask[0]].any()
+
+
+def test_frames_hold_the_windows_measure_beside_each_contexts() -> None:
+    notes = [(on, off, p, 40 + 3 * i) for i, (on, off, p, _) in enumerate(scale())]
+    mean, second, mask = encode(performance(notes))
+    assert np.unique(second["trend_range_0.5s_log2"][mask]).size == 1
+    assert mean["trend_range_0.5s_log2"][mask].max() < second["trend_range_0.5s_log2"][mask][0]
 
 
 note = st.tuples(st.floats(-2, 9.99), st.floats(0.01, 5), st.integers(21, 108), st.integers(1, 127))

@@ -1,0 +1,64 @@
+"""Measures of the events around each bin and in the whole window: quantiles, log sd and log range."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+CONTEXT_S = 2.5
+"""The context of a bin reaches this many seconds to either side of the bin's centre."""
+FEWEST = 3
+"""A context with fewer events takes the window's measure; a window with fewer events has measure 0."""
+
+
+class Contexts:
+    """Which of n events, at sorted time_s (n,), lie in the context of each bin; one more row stands for the whole window.
+
+    Every measure takes values (n, c) and returns float64 (n_bins + 1, k), one column per quantile or per column of values.
+    """
+
+    def __init__(self, time_s: NDArray[np.float64], n_bins: int, window_s: float) -> None:
+        centre_s = (np.arange(n_bins) + 0.5) * (window_s / n_bins)
+        self._first = np.append(np.searchsorted(time_s, centre_s - CONTEXT_S), 0)
+        self._end = np.append(np.searchsorted(time_s, centre_s + CONTEXT_S, side="right"), time_s.size)
+        self._count = self._end - self._first
+        self._few = self._count < FEWEST
+
+    def quantiles(self, values: NDArray[np.float64], wanted: Sequence[tuple[int, float]]) -> NDArray[np.float64]:
+        """For each wanted (column, share): the smallest value that at least this share of the events does not exceed."""
+        if len(values) < FEWEST:
+            return np.zeros((self._count.size, len(wanted)))
+        place = np.arange(self._count.max())
+        event = np.minimum(self._first[:, None] + place, len(values) - 1)
+        beyond = place >= self._count[:, None]
+        chosen, columns = np.unique([column for column, _ in wanted], return_inverse=True)
+        ordered = np.sort(np.where(beyond, np.inf, values.T[chosen][:, event]), axis=2)
+        rows = np.arange(self._count.size)[:, None]
+        rank = np.ceil(np.array([share for _, share in wanted]) * self._count[:, None] - 1e-9).astype(np.intp)
+        return self._filled(ordered[columns, rows, np.maximum(rank, 1) - 1])
+
+    def log_sd(self, values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+        """log2 of the standard deviation plus a floor."""
+        if len(values) < FEWEST:
+            return np.zeros((self._count.size, values.shape[1]))
+        centred = values - values.mean(axis=0)
+        sums = np.zeros((len(values) + 1, 2 * values.shape[1]))
+        np.cumsum(np.concatenate([centred, centred**2], axis=1), axis=0, out=sums[1:])
+        mean, square = np.split((sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None], 2, axis=1)
+        return self._filled(np.log2(np.sqrt(np.maximum(square - mean**2, 0.0)) + floor))
+
+    def log_range(self, values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
+        """log2 of the largest minus the smallest value plus a floor."""
+        if len(values) < FEWEST:
+            return np.zeros((self._count.size, values.shape[1]))
+        padded = np.concatenate([values, values[-1:]])
+        edges = np.column_stack([self._first, self._end]).ravel()
+        span = np.maximum.reduceat(padded, edges)[::2] - np.minimum.reduceat(padded, edges)[::2]
+        return self._filled(np.log2(span + floor))
+
+    def _filled(self, measure: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The window's measure in place of that of contexts with too few events."""
+        measure[self._few] = measure[-1]
+        return measure
