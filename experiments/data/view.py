@@ -51,6 +51,10 @@ class View:
                 paths[f"{modality}_mask"] = f"{spec.group}/mask"
         return paths
 
+    def fingerprint(self, store: Store) -> str:
+        """Fingerprint of the rows and of these two encoders, whatever else the store holds."""
+        return store.fingerprint_of((self.audio, self.midi))
+
     def _derived(self, store: Store, name: str, view: str) -> str:
         """Path of a derived view. PCA of an encoder with fewer channels than `kind` asks for keeps all of them."""
         path = f"derived/{name}/{view}"

@@ -24,7 +24,7 @@ from keybed.experiments.listening.stratified_sample import (
     Candidates,
     draw,
 )
-from keybed.experiments.phases.run_before import check_run_before
+from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -135,7 +135,7 @@ def _check_numbers(config: SelectConfig) -> None:
 
 def _permission(config: SelectConfig, store: Store) -> tuple[Override, ...]:
     if config.after is not None:
-        return check_run_before(config.after, 4, store.fingerprint, config.override)[1]
+        return check_run_before(config.after, 4, fingerprint_before(config.after, store), config.override)[1]
     if config.override is None or not config.override.strip():
         raise GateRefused(
             'No Phase 4 run was named (--after RUN4). To draw clips without it, record the reason: --override "reason"'

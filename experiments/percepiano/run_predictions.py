@@ -35,7 +35,7 @@ def predict_with_run(
     if store is None or pair.view not in ("frames", "layers"):
         raise KeybedError(f"{run} was trained on view {pair.view}: give its --store, and a run on frames or layers")
     fit = fitted.load(run / "heads.npz")
-    if fit.store != open_store(store).fingerprint:
+    if fit.store != open_store(store).fingerprint_of((pair.audio, pair.midi)):
         raise KeybedError(f"{run} was trained on another store than {store}; its features mean something else")
     with_mask = {s.name for s in specs if s.has_mask}
     arrays: dict[str, Any] = {}

@@ -59,14 +59,14 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     own_split, folds = _plan(rows, config.folds, console)
     largest = max(len(fold.train) for fold in (*own_split, *folds))
     fit_config = budget.fit_config(largest)
-    start_run(config.out, config, store.fingerprint)
+    start_run(config.out, config, view.fingerprint(store))
     console.print(
         f"Phase 2 on {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}: {view.audio} and {view.midi}, view {view.kind}"
     )
     features = Features(store, view, rows, memory_gib=config.memory_gib)
     checkpoints = config.out / "checkpoints"
     with compiled_once(), display(console) as progress:
-        common: dict[str, Any] = {"fingerprint": store.fingerprint, "n_train_rows": largest, "progress": progress}
+        common: dict[str, Any] = {"fingerprint": view.fingerprint(store), "n_train_rows": largest, "progress": progress}
         on_split = on_folds = None
         if own_split:
             on_split = cross_validate(features, own_split, heads, budget, checkpoints=checkpoints / "split", **common)
@@ -92,7 +92,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result)
-    rests_on = checksums(config.out, store.fingerprint, ("config.json", "results.json", "heads.npz", PREDICTIONS))
+    rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = phase2_gate(results, rests_on)
     write_gate(config.out, gate)
     report = render(config.out)

@@ -57,7 +57,7 @@ from keybed.experiments.evaluation.tables import mean_specific
 from keybed.experiments.phases.config import Phase3Config
 from keybed.experiments.phases.phase3_comparison import retention, ridge_on_frames, with_raw_models
 from keybed.experiments.phases.phase3_criteria import phase3_gate
-from keybed.experiments.phases.run_before import check_run_before
+from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
 from keybed.heads.align import AlignConfig
@@ -83,7 +83,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     """Run Phase 3 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 2 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
-    gate_before, overrides = check_run_before(config.after, 2, store.fingerprint, config.override)
+    gate_before, overrides = check_run_before(config.after, 2, fingerprint_before(config.after, store), config.override)
     phase2 = read_results(config.after, Phase2Results)
     pair = phase2.pair
     view = View(pair.audio, pair.midi, pair.view)
@@ -104,7 +104,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     )
     window_s = float(store.recipe.segments.get("window_s", 10.0))
     align_config = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
-    start_run(config.out, config, store.fingerprint)
+    start_run(config.out, config, view.fingerprint(store))
     features = Features(store, view, rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 3 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: projections, then Phase 2's heads again"
@@ -114,7 +114,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     with compiled_once(), display(console) as progress:
         for number, fold in enumerate(folds):
             projection = alignment.fit_projections(
-                features, fold, align_config, store.fingerprint, config.out, progress
+                features, fold, align_config, view.fingerprint(store), config.out, progress
             )
             aligned = alignment.aligned_features(
                 projection, features, memory_gib=config.memory_gib, folder=config.out, say=console.print
@@ -125,7 +125,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                     [fold],
                     heads,
                     budget,
-                    fingerprint=store.fingerprint,
+                    fingerprint=view.fingerprint(store),
                     n_train_rows=n_train,
                     checkpoints=config.out / "checkpoints" / f"fold-{number + 1}",
                     progress=progress,
@@ -176,7 +176,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result)
     names = ["config.json", "results.json", PREDICTIONS, *sorted(p.name for p in config.out.glob("projection-*.npz"))]
-    rests_on = checksums(config.out, store.fingerprint, names)
+    rests_on = checksums(config.out, view.fingerprint(store), names)
     gate = phase3_gate(results, rests_on, overrides)
     write_gate(config.out, gate)
     return show_gate(config.out, gate, console)

@@ -44,7 +44,7 @@ from keybed.experiments.phases.phase4_comparison import (
 )
 from keybed.experiments.phases.phase4_criteria import phase4_gate
 from keybed.experiments.phases.phase4_training import FusionTrainer
-from keybed.experiments.phases.run_before import check_run_before
+from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
 from keybed.heads.progress import display
@@ -57,7 +57,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     """Run Phase 4 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 3 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
-    gate_before, overrides = check_run_before(config.after, 3, store.fingerprint, config.override)
+    gate_before, overrides = check_run_before(config.after, 3, fingerprint_before(config.after, store), config.override)
     phase3 = read_results(config.after, Phase3Results)
     pair, settings, fusion = phase3.pair, phase3.heads, phase3.heads.fusion
     view = View(pair.audio, pair.midi, pair.view)
@@ -67,7 +67,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     budget = Budget(config.epochs, config.seeds, settings.hidden, settings.batch_rows, settings.learning_rate)
     fit_config = budget.fit_config(max(len(f.train) for f in folds))
     projections = [alignment.load_projections(alignment.projection_path(config.after, fold)) for fold in folds]
-    start_run(config.out, config, store.fingerprint)
+    start_run(config.out, config, view.fingerprint(store))
     raw = Features(store, view, rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 4 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: {fusion} on aligned and raw features"
@@ -117,7 +117,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     write_json(config.out / "results.json", results)
     save_predictions(config.out, replace(on_aligned, predictions=predictions))
     gate = phase4_gate(
-        results, checksums(config.out, store.fingerprint, ("config.json", "results.json", PREDICTIONS)), overrides
+        results, checksums(config.out, view.fingerprint(store), ("config.json", "results.json", PREDICTIONS)), overrides
     )
     write_gate(config.out, gate)
     return show_gate(config.out, gate, console)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.evaluation.gates import Gate, GateAltered, Override, check_chain, check_criteria
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
@@ -12,6 +13,22 @@ from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase3_criteria import phase3_gate
 from keybed.experiments.phases.phase4_criteria import phase4_gate
 from keybed.experiments.reports.results import read_any_results
+from keybed.store.errors import KeybedError
+from keybed.store.read.store import Store
+
+
+def fingerprint_before(run: Path, store: Store) -> str:
+    """Fingerprint of the rows and of the encoders that `run` compared, as this store has them.
+
+    That of the planned store where results.json does not tell them, which `check_run_before` explains.
+    """
+    if not store.layers:
+        return store.fingerprint
+    try:
+        pair = read_json(run / "results.json")["pair"]
+        return store.fingerprint_of((pair["audio"], pair["midi"]))
+    except (KeybedError, OSError, ValueError, KeyError, TypeError):
+        return store.fingerprint
 
 
 def check_run_before(

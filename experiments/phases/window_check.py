@@ -62,7 +62,9 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
     for store, view in zip(opened, views, strict=True):
         view.paths(store)
         budget.fit_config(max(len(fold.train) for fold in outer_folds(store.rows(), config.folds)))
-    start_run(config.out, config, fingerprint([store.fingerprint for store in opened]))
+    start_run(
+        config.out, config, fingerprint([view.fingerprint(store) for store, view in zip(opened, views, strict=True)])
+    )
     windows = []
     with compiled_once(), display(console) as progress:
         for store, view in zip(opened, views, strict=True):
@@ -72,7 +74,7 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
                 outer_folds(features.rows, config.folds),
                 heads,
                 budget,
-                fingerprint=store.fingerprint,
+                fingerprint=view.fingerprint(store),
                 checkpoints=config.out / "checkpoints" / f"{_window_s(store):g}-s",
                 progress=progress,
             )

@@ -8,6 +8,7 @@ import numpy as np
 
 from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
+from keybed.extract.run.layers import encoders_of
 from keybed.extract.run.machine import machine_kind
 from keybed.extract.run.row_arrays import feature_arrays, label_arrays
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
@@ -49,8 +50,10 @@ class Recomputer:
 def recomputer(store: Store, paths: Mapping[str, str] | None = None) -> Recomputer:
     """A Recomputer for this store, after code, soundfont and weights have been checked against the recipe.
 
+    An added encoder of which nothing is committed is not made.
     paths: of the corpus, soundfont or weights, where they differ from the store's own. Raises NotAsPlanned.
     """
     here = {**store.machine_paths, **(paths or {})}
     check_same_code(store.recipe)
-    return Recomputer(store, planned_encoders(store.recipe, here), RowMaker(render_config(store, here)))
+    names = encoders_of(store, [part for part in store.parts if part is None or store.shards_of_layer(part).numbers])
+    return Recomputer(store, planned_encoders(store.recipe, here, names), RowMaker(render_config(store, here)))
