@@ -74,6 +74,8 @@ def _notes(report: StatusReport) -> list[str]:
         if part.rows_per_s and part.rows_done < part.n_rows:
             of = f"{name}: " if name else ""
             lines.append(f"{of}{part.rows_per_s:.1f} rows/s lately, {_duration(part.time_left_s or 0.0)} left")
+            if part.bound_by:
+                lines.append(f"{of}{part.bound_by}")
     parts = _parts(report)
     if report.complete:
         lines.append(f"next: {command('verify', report.path)}")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from keybed.extract.encoders.base import Pooled
 from keybed.extract.encoders.errors import EncoderError
@@ -95,11 +95,11 @@ def pool_row(spec: EncoderSpec, states_TxD: Sequence[NDArray[np.floating]], bins
     return Pooled(layers[None], np.stack([mean, sd][: len(spec.frame_stats)], axis=1)[None], count[None] > 0)
 
 
-def zeros(spec: EncoderSpec, n_rows: int) -> Pooled:
+def zeros(spec: EncoderSpec, n_rows: int, dtype: DTypeLike = np.float32) -> Pooled:
     """Pooled features of n_rows, all 0, with a mask of all false; an encoder fills them row by row."""
     return Pooled(
-        np.zeros((n_rows, len(spec.layer_stats), spec.n_states, spec.width), np.float32),
-        np.zeros((n_rows, spec.n_bins, len(spec.frame_stats), spec.width), np.float32),
+        np.zeros((n_rows, len(spec.layer_stats), spec.n_states, spec.width), dtype),
+        np.zeros((n_rows, spec.n_bins, len(spec.frame_stats), spec.width), dtype),
         np.zeros((n_rows, spec.n_bins), np.bool_),
     )
 
@@ -129,22 +129,28 @@ def check_range(
     number where a row that did not fail holds NaN, an infinity, or a number beyond ±65504, which float16 would store as
     an infinity.
     """
-    for what, array in (("layers", layers), ("frames", frames)):
+    sizes = []
+    for array in (layers, frames):
         axes = tuple(range(1, array.ndim))
         # np.abs(array) would copy a whole shard while a GPU waits.
-        size = np.maximum(array.max(axis=axes), -array.min(axis=axes))
-        # NaN compares false, so it is caught by the same test.
-        fits = (size <= FLOAT16_MAX) | failed
-        if not fits.all():
-            row = int(np.flatnonzero(~fits)[0])
-            raise EncoderError(
-                f"{name}: {what} of row {first_row + row} of this shard reach {size[row]}, which float16 cannot "
-                f"hold; the encoder's weights are broken, or its values need scaling before they can be stored"
-            )
+        sizes.append(np.maximum(array.max(axis=axes), -array.min(axis=axes)))
+    check_sizes(name, np.stack(sizes, axis=1), failed, first_row)
+
+
+def check_sizes(name: str, sizes: NDArray[np.floating], failed: NDArray[np.bool_], first_row: int = 0) -> None:
+    """`check_range` of the largest absolute value of each row's layers and frames, (B, 2)."""
+    # NaN compares false, so it is caught by the same test.
+    beyond = np.argwhere(~((sizes <= FLOAT16_MAX) | failed[:, None]))
+    if len(beyond):
+        row, what = beyond[0]
+        raise EncoderError(
+            f"{name}: {('layers', 'frames')[what]} of row {first_row + row} of this shard reach {sizes[row, what]}, which "
+            f"float16 cannot hold; the encoder's weights are broken, or its values need scaling before they can be stored"
+        )
 
 
 def blank_failed(
-    layers: NDArray[np.float32], frames: NDArray[np.float32], mask: NDArray[np.bool_], failed: NDArray[np.bool_]
+    layers: NDArray[np.floating], frames: NDArray[np.floating], mask: NDArray[np.bool_], failed: NDArray[np.bool_]
 ) -> Pooled:
     """Set failed rows, bool (B,), to NaN and their mask to false."""
     layers[failed], frames[failed] = np.nan, np.nan

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -23,6 +25,7 @@ from keybed.store.errors import AlreadyCommitted, EncoderDropped, ShardBusy
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.write.claims import Claim, claim
 from keybed.store.write.commit import commit_shard
+from keybed.store.write.work_time import WorkTime
 
 
 @dataclass(eq=False)
@@ -43,7 +46,8 @@ class Pipeline:
     """Renders, encodes and commits shards, with up to three of them in work at a time.
 
     todo: shard -> the parts of it to make. committed: shard -> row status (rows,), in the order of the commits. skipped:
-    shard -> why it, or a part of it, was left out.
+    shard -> why it, or a part of it, was left out. time: of the thread that computes features. cpu_s: processor seconds of
+    the processes that render, by stage.
     """
 
     def __init__(
@@ -59,6 +63,8 @@ class Pipeline:
     ) -> None:
         self.committed: dict[int, NDArray[np.uint8]] = {}
         self.skipped: dict[int, str] = {}
+        self.time = WorkTime()
+        self.cpu_s: Counter[str] = Counter()
         self._store, self._pool, self._scratch, self._stop = store, pool, scratch, stop
         self._todo = iter(todo.items())
         self._allow_drift = allow_drift
@@ -83,11 +89,18 @@ class Pipeline:
                 while current is not None:
                     following = self._claim_next()
                     names = encoders_of(self._store, current.claims)
+                    began = time.perf_counter()
                     encoded = encode_shard(current.rows, [e for e in encoders if e.spec.name in names])
                     current.rows.close()
+                    made = time.perf_counter()
                     if writing is not None:
                         writing.result()
-                    writing = writer.submit(self._commit, current, encoded)
+                    took = WorkTime(
+                        encoded.waited_s, made - began - encoded.waited_s, disk_s=time.perf_counter() - made
+                    )
+                    self.time += took
+                    self.cpu_s.update(encoded.cpu_s)
+                    writing = writer.submit(self._commit, current, encoded, took)
                     current, following = following, None
                 if writing is not None:
                     writing.result()
@@ -96,6 +109,16 @@ class Pipeline:
                     if unfinished is not None:
                         unfinished.release(error)
                 raise
+
+    def speed_lines(self) -> Iterator[str]:
+        """What bound the rate, and the processor time of a row, in words."""
+        bound = self.time.line(gpu=self._machine.get("gpu", "none") != "none")
+        if bound is not None:
+            yield bound
+        n_rows = sum(status.size for status in self.committed.values())
+        if self.cpu_s and n_rows:
+            stages = ", ".join(f"{stage} {1e3 * seconds / n_rows:.1f}" for stage, seconds in self.cpu_s.items())
+            yield f"processor time of the processes that render, ms per row: {stages}"
 
     def _claim_next(self) -> _ClaimedShard | None:
         """Claim the next free shard and send its rows to the pool; None after the last one."""
@@ -141,15 +164,15 @@ class Pipeline:
 
         return show
 
-    def _commit(self, claimed: _ClaimedShard, encoded: EncodedShard) -> None:
+    def _commit(self, claimed: _ClaimedShard, encoded: EncodedShard, took: WorkTime) -> None:
         """Runs in the writing thread. The claims end with it, whether the commits succeed or fail."""
         with claimed.on_exit:
             for part, (held, of_part) in claimed.claims.items():
                 with of_part:
-                    self._commit_part(claimed.shard, part, held, encoded)
+                    self._commit_part(claimed.shard, part, held, encoded, took)
         self.committed[claimed.shard] = np.asarray(encoded.arrays["row/status"])
 
-    def _commit_part(self, shard: int, part: str | None, held: Claim, encoded: EncodedShard) -> None:
+    def _commit_part(self, shard: int, part: str | None, held: Claim, encoded: EncodedShard, took: WorkTime) -> None:
         facts = encoded.facts
         if part is not None:
             facts = facts_of_layer(
@@ -167,6 +190,8 @@ class Pipeline:
                 "machine": self._machine,
                 "self_check": {name: check for name, check in self._self_check.items() if name in names},
                 "encode_seconds": {name: seconds for name, seconds in encoded.seconds.items() if name in names},
+                "render_cpu_seconds": {stage: round(seconds, 3) for stage, seconds in encoded.cpu_s.items()},
+                "work_time": took.to_json(),
             },
             layer=part,
         )

@@ -71,6 +71,8 @@ class ExtractReport:
     """Whether encoders that this task does not make are not complete."""
     self_checks: tuple[str, ...] = ()
     """How far each encoder's arithmetic on this machine is from float64, in words."""
+    speed: tuple[str, ...] = ()
+    """What bound the rate, and the processor time of a row, in words."""
 
     @property
     def interrupted(self) -> bool:
@@ -81,7 +83,7 @@ class ExtractReport:
         """The report in words, one line each."""
         rate = f", {self.rows / self.seconds:.1f} rows/s" if self.rows and self.seconds else ""
         lines = [f"made {counted(len(self.made), 'shard')}, {counted(self.rows, 'row')} in {self.seconds:.0f} s{rate}"]
-        lines += self.self_checks
+        lines += [*self.speed, *self.self_checks]
         if self.already:
             lines.append(f"{counted(self.already, 'shard')} committed before, left as made")
         if self.failed_rows:
@@ -117,6 +119,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
     todo = {shard: lacking for shard, lacking in todo.items() if shard not in skipped}
     committed: dict[int, NDArray[np.uint8]] = {}
     self_checks: tuple[str, ...] = ()
+    speed: tuple[str, ...] = ()
     stopped_by: int | None = None
     if todo:
         if config.scratch is not None and not config.scratch.is_dir():
@@ -138,6 +141,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
             except Stopped:
                 stopped_by = stop.number
         committed, skipped = pipeline.committed, skipped | pipeline.skipped
+        speed = tuple(pipeline.speed_lines())
     counts = {status.name: 0 for status in Status if status not in (Status.OK, Status.NOT_MADE)}
     for statuses in committed.values():
         for code in statuses.tolist():
@@ -155,6 +159,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         seconds=time.monotonic() - began,
         stopped_by=stopped_by,
         self_checks=self_checks,
+        speed=speed,
         again=command("extract", config.store, *_arguments(config)),
     )
 

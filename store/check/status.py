@@ -16,6 +16,7 @@ from keybed.store.read.store import Store
 from keybed.store.write.claim_files import ClaimState, claimed_shards, live_claims
 from keybed.store.write.logs import read_log, unreadable_logs
 from keybed.store.write.task_failures import TaskFailure, read_failures
+from keybed.store.write.work_time import WorkTime
 
 RATE_WINDOW_S = 1800.0
 """Rows per second are measured over the half hour before the last commit."""
@@ -29,7 +30,7 @@ class StatusReport:
     layers: the same of every added encoder by name; the rest is of the rows and the encoders planned with them.
     running: shards under a live claim. failed_rows: status name → rows. reasons: the most frequent reasons → rows;
     more_reasons: how many others there are. rows_per_s and time_left_s are None until a shard has been logged; time_left_s
-    assumes that as many tasks go on as in the last half hour of work. unreadable: a sentence about each damaged commit and log.
+    assumes that as many tasks go on as in the last half hour of work. bound_by: what bound that rate, in words. unreadable: a sentence about each damaged commit and log.
     """
 
     path: str
@@ -44,6 +45,7 @@ class StatusReport:
     more_reasons: int
     rows_per_s: float | None
     time_left_s: float | None
+    bound_by: str | None = None
     unreadable: tuple[str, ...] = ()
     layers: Mapping[str, StatusReport] = field(default_factory=dict)
 
@@ -68,7 +70,7 @@ def _status(store: Store, layer: str | None) -> StatusReport:
     rows_done = sum(commit.stop - commit.start for commit in commits)
     statuses = sum((Counter(commit.statuses) for commit in commits), Counter())
     reasons = Counter(reason for commit in commits for reason in commit.failures.values())
-    rate = _rows_per_s(layout, done)
+    rate, bound_by = _recent_work(layout, done)
     return StatusReport(
         path=str(store.path),
         n_rows=store.n_rows,
@@ -82,6 +84,7 @@ def _status(store: Store, layer: str | None) -> StatusReport:
         more_reasons=max(0, len(reasons) - _LISTED_REASONS),
         rows_per_s=rate,
         time_left_s=(store.n_rows - rows_done) / rate if rate else None,
+        bound_by=bound_by,
         unreadable=(
             *unreadable,
             *(f"{path} is damaged: `keybed verify --repair` removes it" for path in _logs(layout)),
@@ -114,13 +117,14 @@ def _running(layout: Layout) -> list[ClaimState]:
     return live_claims(layout, now)
 
 
-def _rows_per_s(layout: Layout, done: Iterable[int]) -> float | None:
-    """Rows per second over the last half hour in which anything was committed; None without a log."""
-    logs = (read_log(layout, shard) for shard in done)
-    entries = [(log.began, log.committed, log.rows) for log in logs if log is not None]
-    if not entries:
-        return None
-    last = max(ended for _, ended, _ in entries)
-    recent = [entry for entry in entries if entry[1] > last - RATE_WINDOW_S]
-    seconds = last - max(min(began for began, _, _ in recent), last - RATE_WINDOW_S)
-    return sum(rows for _, _, rows in recent) / seconds if seconds > 0 else None
+def _recent_work(layout: Layout, done: Iterable[int]) -> tuple[float | None, str | None]:
+    """Rows per second over the last half hour in which anything was committed, and what bound them; None without a log."""
+    logs = [log for log in (read_log(layout, shard) for shard in done) if log is not None]
+    if not logs:
+        return None, None
+    last = max(log.committed for log in logs)
+    recent = [log for log in logs if log.committed > last - RATE_WINDOW_S]
+    seconds = last - max(min(log.began for log in recent), last - RATE_WINDOW_S)
+    rate = sum(log.rows for log in recent) / seconds if seconds > 0 else None
+    time = sum((log.work_time for log in recent if log.work_time is not None), WorkTime())
+    return rate, time.line(gpu=any(log.machine is not None and log.machine.get("gpu", "none") != "none" for log in recent))

@@ -10,16 +10,18 @@ from typing import Any
 
 from keybed.store.disk.json_files import read_json_object
 from keybed.store.format.layout import Layout
+from keybed.store.write.work_time import WorkTime
 
 
 @dataclass(frozen=True)
 class ShardLog:
-    """When a shard was claimed and committed (seconds since the epoch), its rows, and the kind of machine if known."""
+    """When a shard was claimed and committed (seconds since the epoch), its rows, kind of machine and time if known."""
 
     began: float
     committed: float
     rows: int
     machine: Mapping[str, str] | None
+    work_time: WorkTime | None = None
 
 
 def read_log(layout: Layout, shard: int) -> ShardLog | None:
@@ -47,4 +49,6 @@ def _parsed(entry: Mapping[str, Any]) -> ShardLog:
     began, committed = (datetime.fromisoformat(entry[key]).timestamp() for key in ("began", "committed"))
     machine = entry.get("machine")
     known = isinstance(machine, dict) and all(isinstance(value, str) for value in machine.values())
-    return ShardLog(began, committed, int(entry["rows"]), machine if known else None)
+    return ShardLog(
+        began, committed, int(entry["rows"]), machine if known else None, WorkTime.of(entry.get("work_time"))
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Pooled
+from keybed.extract.encoders.torch.transfer import fetch_later, narrow_dtype, narrowed, to_device
 from keybed.store.format.recipe import EncoderSpec
 
 
@@ -72,76 +74,123 @@ def pool_sequences(
     rows: each row's sequences. states: a network, from ids (B, L, …) and which tokens are pooled, bool (B, L), to hidden
     states (B, L, D) one after the other. A row without pooled tokens is 0 and masked.
     """
-    sums = _Sums(spec, len(rows))
-    for length, batch in batches.of(rows):
-        ids = np.tile(np.array(batches.pad), (batches.n_sequences(length), length, 1))
-        # One row per bin: which tokens are pooled there; the last row: which tokens are pooled at all.
-        members = np.zeros((len(ids), spec.n_bins + 1, length), np.float32)
-        for index, (_, sequence) in enumerate(batch):
-            n_tokens = len(sequence.ids)
-            ids[index, :n_tokens] = sequence.ids.reshape(n_tokens, ids.shape[2])
-            members[index, :-1, :n_tokens] = sequence.bins == np.arange(spec.n_bins)[:, None]
-            members[index, -1, :n_tokens] = sequence.bins >= 0
+    n_sequences = [max(len(sequences), 1) for sequences in rows]
+    layers, frames, mask = pooling.zeros(spec, len(rows), narrow_dtype(device))
+    sizes = np.zeros((len(rows), 2), np.float32)
+    several: dict[int, _Sums] = {}
+
+    def keep(batch: list[tuple[int, TokenSequence]], fetch: Callable[[], list[NDArray]]) -> None:
         # The batch is filled up with padding, so its arrays are longer than `batch`.
-        pooled = _pool_batch(spec, ids if ids.shape[2] > 1 else ids[:, :, 0], members, states, device)
-        for (row, _), *parts in zip(batch, *pooled, members.sum(2), strict=False):
-            sums.add(row, *parts)
-    return sums.finish(failed)
+        in_rows = np.array([row for row, _ in batch])
+        of_layers, of_frames, of_mask, of_sizes = (values[: len(batch)] for values in fetch())
+        layers[in_rows], frames[in_rows], mask[in_rows], sizes[in_rows] = of_layers, of_frames, of_mask, of_sizes
+
+    before: tuple[list[tuple[int, TokenSequence]], Callable[[], list[NDArray]]] | None = None
+    for length, batch in batches.of(rows):
+        ids, bins = _padded(batches, length, [sequence for _, sequence in batch])
+        pooled = _pool_batch(spec, ids, bins, states, device)
+        for index, (row, _) in enumerate(batch):
+            if n_sequences[row] > 1:
+                several.setdefault(row, _Sums(spec)).add(pooled, index)
+        # On a GPU the batch is only queued; the results of the previous batch are fetched meanwhile.
+        if before is not None:
+            keep(*before)
+        before = batch, fetch_later(pooled.finished())
+    if before is not None:
+        keep(*before)
+    for row, sums in several.items():
+        keep([(row, _BLANK)], fetch_later(sums.pooled().finished()))
+    pooling.check_sizes(spec.name, sizes, failed)
+    return pooling.blank_failed(layers, frames, mask, failed)
+
+
+def _padded(
+    batches: SequenceBatches, length: int, sequences: Sequence[TokenSequence]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Ids (B, L, …) and bins (B, L) of a batch, filled up with padding, whose bin is −1."""
+    ids = np.tile(np.array(batches.pad), (batches.n_sequences(length), length, 1))
+    bins = np.full(ids.shape[:2], -1, np.int64)
+    for index, sequence in enumerate(sequences):
+        n_tokens = len(sequence.ids)
+        ids[index, :n_tokens] = sequence.ids.reshape(n_tokens, ids.shape[2])
+        bins[index, :n_tokens] = sequence.bins
+    return ids if ids.shape[2] > 1 else ids[:, :, 0], bins
+
+
+class _Pooled(NamedTuple):
+    """Statistics over the pooled tokens of each sequence of a batch, on its device.
+
+    mean, squares: of every state, (B, state, D): mean, and summed squared deviation from it. in_bins: the average of the
+    chosen states summed over the pooled tokens of each bin, (B, n_bins, D). counts: pooled tokens in each bin, and of the
+    whole sequence, (B, n_bins + 1).
+    """
+
+    mean: Tensor
+    squares: Tensor
+    in_bins: Tensor
+    counts: Tensor
+
+    def finished(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Layers, frames, mask and sizes (`narrowed`) of rows that have one sequence each. Divided in float64."""
+        in_bin, tokens = self.counts[:, :-1], self.counts[:, -1].clamp_min(1)
+        sd = (self.squares.double() / tokens[:, None, None]).sqrt().float()
+        frames = (self.in_bins.double() / in_bin.clamp_min(1)[:, :, None]).float()[:, :, None]
+        layers, frames, sizes = narrowed(torch.stack([self.mean.float(), sd], dim=1), frames)
+        return layers, frames, in_bin > 0, sizes
 
 
 def _pool_batch(
     spec: EncoderSpec,
-    ids: np.ndarray,
-    members: np.ndarray,
+    ids: NDArray[np.int64],
+    bins: NDArray[np.int64],
     states: Callable[[Tensor, Tensor], Iterable[Tensor]],
     device: torch.device,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Statistics over the pooled tokens of each sequence, float32.
-
-    Returns mean and summed squared deviation of every state, (B, 2, state, D), and the average of the chosen states
-    summed over the pooled tokens of each bin, (B, n_bins, D).
-    """
-    moments: list[Tensor] = []
+) -> _Pooled:
+    means: list[Tensor] = []
+    squares: list[Tensor] = []
     chosen: Tensor | None = None
     with torch.inference_mode():
-        members_BxNxL = torch.from_numpy(members).to(device)
-        present_Bx1xL = members_BxNxL[:, -1:]
-        share_Bx1xL = present_Bx1xL / present_Bx1xL.sum(2, keepdim=True).clamp_min(1)
-        for index, state in enumerate(states(torch.from_numpy(ids).to(device), present_Bx1xL[:, 0] > 0)):
+        bins_BxL = to_device(bins, device)
+        present_Bx1xL = (bins_BxL >= 0).float()[:, None]
+        count_Bx1 = present_Bx1xL.sum(2)
+        share_Bx1xL = present_Bx1xL / count_Bx1[:, :, None].clamp_min(1)
+        for index, state in enumerate(states(to_device(ids, device), bins_BxL >= 0)):
             state_BxLxD = state.float()
             mean_Bx1xD = share_Bx1xL @ state_BxLxD
-            moments.append(torch.cat([mean_Bx1xD, present_Bx1xL @ (state_BxLxD - mean_Bx1xD).square()], dim=1))
+            means.append(mean_Bx1xD)
+            squares.append(present_Bx1xL @ (state_BxLxD - mean_Bx1xD).square())
             if index in spec.frame_states:
                 chosen = state_BxLxD if chosen is None else chosen + state_BxLxD
         assert chosen is not None
-        in_bins = members_BxNxL[:, :-1] @ (chosen / len(spec.frame_states))
-        return torch.stack(moments, dim=2).cpu().numpy(), in_bins.cpu().numpy()
+        members_BxNxL = (bins_BxL[:, None] == torch.arange(spec.n_bins, device=device)[:, None]).float()
+        in_bins = members_BxNxL @ (chosen / len(spec.frame_states))
+        counts = torch.cat([members_BxNxL.sum(2), count_Bx1], dim=1).double()
+        return _Pooled(torch.cat(means, dim=1), torch.cat(squares, dim=1), in_bins, counts)
 
 
 class _Sums:
-    """Running sums over the sequences of each row; `finish` turns them into means and standard deviations."""
+    """Running sums, in float64, over the sequences of one row that has several."""
 
-    def __init__(self, spec: EncoderSpec, n_rows: int) -> None:
-        self._name = spec.name
-        self._mean = np.zeros((n_rows, spec.n_states, spec.width))
+    def __init__(self, spec: EncoderSpec) -> None:
+        self._mean = np.zeros((spec.n_states, spec.width))
         self._squares = np.zeros_like(self._mean)
-        self._in_bins = np.zeros((n_rows, spec.n_bins, spec.width))
-        self._counts = np.zeros((n_rows, spec.n_bins + 1))
+        self._in_bins = np.zeros((spec.n_bins, spec.width))
+        self._counts = np.zeros(spec.n_bins + 1)
+        self._device = torch.device("cpu")
 
-    def add(self, row: int, moments: np.ndarray, in_bins: np.ndarray, counts: np.ndarray) -> None:
-        """Add one sequence of a row. Means and squared deviations are combined as in Chan, Golub and LeVeque (1979)."""
-        mean, squares = moments.astype(np.float64)
-        before, more = self._counts[row, -1], counts[-1]
+    def add(self, pooled: _Pooled, index: int) -> None:
+        """Add one sequence of a batch. Means and squared deviations are combined as in Chan, Golub and LeVeque (1979)."""
+        self._device = pooled.mean.device
+        mean, squares, in_bins, counts = (values[index].double().cpu().numpy() for values in pooled)
+        before, more = self._counts[-1], counts[-1]
         if more > 0:
-            difference = mean - self._mean[row]
-            self._mean[row] += difference * (more / (before + more))
-            self._squares[row] += squares + difference**2 * (before * more / (before + more))
-        self._in_bins[row] += in_bins
-        self._counts[row] += counts
+            difference = mean - self._mean
+            self._mean += difference * (more / (before + more))
+            self._squares += squares + difference**2 * (before * more / (before + more))
+        self._in_bins += in_bins
+        self._counts += counts
 
-    def finish(self, failed: np.ndarray) -> Pooled:
-        """Means and standard deviations of all rows."""
-        in_bin, tokens = self._counts[:, :-1], np.maximum(self._counts[:, -1], 1)
-        layers = np.stack([self._mean, np.sqrt(self._squares / tokens[:, None, None])], axis=1)
-        frames = (self._in_bins / np.maximum(in_bin, 1)[:, :, None])[:, :, None]
-        return pooling.finish(self._name, layers.astype(np.float32), frames.astype(np.float32), in_bin > 0, failed)
+    def pooled(self) -> _Pooled:
+        """The same of the whole row, as a batch of one."""
+        arrays = (self._mean, self._squares, self._in_bins, self._counts)
+        return _Pooled(*(torch.from_numpy(values[None]).to(self._device) for values in arrays))

@@ -11,10 +11,10 @@ from torch import Tensor
 
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.audio_check import checked_waveform
-from keybed.extract.encoders.base import Clip, Pooled, failed_clips
+from keybed.extract.encoders.base import Clip, Pooled
 from keybed.extract.encoders.errors import EncoderError
 from keybed.extract.encoders.torch.device import pool_bins
-from keybed.extract.encoders.torch.transfer import Transfer
+from keybed.extract.encoders.torch.transfer import Transfer, fetch_later, narrow_dtype, narrowed
 from keybed.store.format.recipe import EncoderSpec
 
 
@@ -81,29 +81,31 @@ def pool_waveforms(
     rest of the last batch are blank clips. Raises EncoderError for a clip of another length than the recipe's window.
     """
     n_rows, batch_rows = len(clips), transfer.shape[0]
-    layers, frames, mask = pooling.zeros(spec, n_rows)
+    layers, frames, mask = pooling.zeros(spec, n_rows, narrow_dtype(transfer.device))
     mask[:] = True
-    failed = failed_clips(clips)
+    failed = np.zeros(n_rows, np.bool_)
 
-    def keep(start: int, fetch: Callable[[], list[NDArray[np.float32]]]) -> None:
+    def keep(start: int, fetch: Callable[[], list[NDArray]]) -> None:
         rows = slice(start, min(start + batch_rows, n_rows))
-        layers[rows], frames[rows] = (pooled[: rows.stop - start] for pooled in fetch())
+        layers[rows], frames[rows], sizes = (pooled[: rows.stop - start] for pooled in fetch())
         # Here and not for the whole shard at its end, where a GPU would wait.
-        pooling.check_range(spec.name, layers[rows], frames[rows], failed[rows], start)
+        pooling.check_sizes(spec.name, sizes, failed[rows], start)
 
-    before: tuple[int, Callable[[], list[NDArray[np.float32]]]] | None = None
+    before: tuple[int, Callable[[], list[NDArray]]] | None = None
     for start in range(0, n_rows, batch_rows):
         buffer_BxS = transfer.next_buffer()
         buffer_BxS[:] = 0
         for index, clip in enumerate(clips[start : start + batch_rows]):
-            if clip is not None:
+            if clip is None:
+                failed[start + index] = True
+            else:
                 waveform = checked_waveform(spec, clip, start + index)
                 buffer_BxS[index] = waveform if prepare is None else prepare(waveform)
-        pooled = pool_batch(transfer.send())
+        pooled = narrowed(*pool_batch(transfer.send()))
         # The call above only queues the batch on a GPU; the results of the previous batch are fetched meanwhile.
         if before is not None:
             keep(*before)
-        before = start, transfer.fetch_later(pooled)
+        before = start, fetch_later(pooled)
     if before is not None:
         keep(*before)
     return pooling.blank_failed(layers, frames, mask, failed)

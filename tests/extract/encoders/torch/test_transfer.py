@@ -6,7 +6,7 @@ import torch
 
 from keybed.extract.encoders import describe
 from keybed.extract.encoders.mert.model import Mert
-from keybed.extract.encoders.torch.transfer import Transfer
+from keybed.extract.encoders.torch.transfer import Transfer, fetch_later
 
 
 def test_a_batch_keeps_its_buffer_while_the_next_is_filled() -> None:
@@ -17,7 +17,7 @@ def test_a_batch_keeps_its_buffer_while_the_next_is_filled() -> None:
         sent = transfer.send()
         if fetches:
             np.testing.assert_array_equal(fetches[-1]()[0], batch - 1)
-        fetches.append(transfer.fetch_later([sent * 1.0]))
+        fetches.append(fetch_later([sent * 1.0]))
     np.testing.assert_array_equal(fetches[-1]()[0], 4)
 
 
