@@ -127,4 +127,6 @@ def _recent_work(layout: Layout, done: Iterable[int]) -> tuple[float | None, str
     seconds = last - max(min(log.began for log in recent), last - RATE_WINDOW_S)
     rate = sum(log.rows for log in recent) / seconds if seconds > 0 else None
     time = sum((log.work_time for log in recent if log.work_time is not None), WorkTime())
-    return rate, time.line(gpu=any(log.machine is not None and log.machine.get("gpu", "none") != "none" for log in recent))
+    return rate, time.line(
+        gpu=any(log.machine is not None and log.machine.get("gpu", "none") != "none" for log in recent)
+    )
