@@ -2,7 +2,7 @@
 
 A key's sound is that of a note held for the whole length, at REFERENCE_VELOCITY, mono at 24 kHz. Another velocity is a
 gain. A release multiplies the sound by a falling ramp: `lift` times the product of `falls` since the release. All of them are
-measured on FluidSynth's output; nothing is read from the soundfont. A file holds five .npy arrays one after the other.
+measured on FluidSynth's output; nothing is read from the soundfont. A file holds six .npy arrays one after the other.
 """
 
 from __future__ import annotations
@@ -19,12 +19,16 @@ from keybed.extract.music.performance import HIGHEST_PITCH, LOWEST_PITCH
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
 
-VERSION = 1
+VERSION = 2
 """Raise it whenever the same soundfont and synthesiser would give another bank."""
 REFERENCE_VELOCITY = 100
 MIN_NOTE_BLOCKS = 4
 """FluidSynth holds every note for 10 ms (its setting synth.min-note-length); a release before that waits."""
 
+RELEASED_DB = 60.0
+"""A released note ends where its ramp has fallen this far."""
+LONGEST_RELEASE_BLOCKS = 3000
+"""A release is cut off after 8 s."""
 KEYS = range(LOWEST_PITCH, HIGHEST_PITCH + 1)
 _GAIN_KEY, _GAIN_BLOCKS = 60, 16
 RAMP_BLOCKS, _RAMP_STEPS = 376, 4
@@ -45,7 +49,8 @@ class NoteBank:
     gain: float64 (128,), by velocity, relative to REFERENCE_VELOCITY. falls: float32 (88, blocks), at most 1: by how much a
     released note falls within each block after its strike. lift: float64 (88, 4), correction of a release in each second
     (RAMP_BLOCKS) after the strike, the last for all later: FluidSynth rounds amplitudes up to steps of 0.1 dB, which a held
-    note's constant envelope does not show.
+    note's constant envelope does not show. tail: int16 (88, blocks), how many blocks a note released at each block takes to
+    fall to RELEASED, 8 s at most.
     """
 
     samples: NDArray[np.float32]
@@ -53,6 +58,7 @@ class NoteBank:
     gain: NDArray[np.float64]
     falls: NDArray[np.float32]
     lift: NDArray[np.float64]
+    tail: NDArray[np.int16]
 
     def key(self, key: int) -> NDArray[np.float32]:
         """The sound of one MIDI key, float32, whole blocks; shorter than the bank where it dies away before."""
@@ -66,15 +72,16 @@ def make_bank(soundfont: Soundfont, n_samples: int) -> NoteBank:
     sounds = [_trimmed(held_note(soundfont, key, REFERENCE_VELOCITY, blocks)) for key in KEYS]
     starts = np.cumsum([0, *(sound.size for sound in sounds)])
     ramps = [_ramp_db(soundfont, key, sound, blocks) for key, sound in zip(KEYS, sounds, strict=True)]
-    falls = 10 ** (-np.diff(np.stack([decay for decay, _ in ramps]), axis=1) / 20)
+    decay = np.stack([decay for decay, _ in ramps])
+    falls = 10 ** (-np.diff(decay, axis=1) / 20)
     lift = 10 ** (np.stack([lift for _, lift in ramps]) / 20)
-    return NoteBank(np.concatenate(sounds), starts, _gains(soundfont), falls.astype(np.float32), lift)
+    return NoteBank(np.concatenate(sounds), starts, _gains(soundfont), falls.astype(np.float32), lift, _tails(decay))
 
 
 def save_bank(bank: NoteBank, path: Path) -> None:
     """Write a bank; a crash leaves the whole file or none. Raises OSError."""
     with replace_file(path) as file:
-        for array in (bank.gain, bank.starts, bank.falls, bank.lift, bank.samples):
+        for array in (bank.gain, bank.starts, bank.falls, bank.lift, bank.tail, bank.samples):
             np.save(file, array, allow_pickle=False)
 
 
@@ -82,7 +89,7 @@ def load_bank(path: Path) -> NoteBank:
     """The bank in a file, its samples mapped into memory. Raises BadNoteBank where the file is absent, cut short or no bank."""
     try:
         with path.open("rb") as file:
-            gain, starts, falls, lift = (np.load(file, allow_pickle=False) for _ in range(4))
+            gain, starts, falls, lift, tail = (np.load(file, allow_pickle=False) for _ in range(5))
             version = np.lib.format.read_magic(file)
             shape, _, dtype = np.lib.format.read_array_header_1_0(file)
             if version != (1, 0) or dtype != np.float32 or shape != (int(starts[-1]),):
@@ -90,7 +97,7 @@ def load_bank(path: Path) -> NoteBank:
             samples = np.memmap(file, np.float32, "r", file.tell(), shape)
     except (OSError, ValueError, EOFError, IndexError) as error:
         raise BadNoteBank(f"{path} is not a whole note bank ({error}); remove it: it is made again") from error
-    return NoteBank(np.asarray(samples), starts, gain, falls, lift)
+    return NoteBank(np.asarray(samples), starts, gain, falls, lift, tail)
 
 
 def held_note(
@@ -154,6 +161,13 @@ def _ramp_db(
     left = max(blocks + 1 - curve.size, 0)
     slope = (curve[-1] - curve[-1 - _SMOOTH_BLOCKS]) / _SMOOTH_BLOCKS if curve.size > _SMOOTH_BLOCKS else 1.0
     return np.concatenate([curve, curve[-1] + slope * np.arange(1, left + 1)])[: blocks + 1], lift
+
+
+def _tails(decay_db: NDArray[np.float64]) -> NDArray[np.int16]:
+    """Blocks from each block to the first whose ramp is RELEASED_DB lower."""
+    ends = [np.searchsorted(curve, curve[:-1] + RELEASED_DB) for curve in decay_db]
+    blocks = np.stack(ends) - np.arange(decay_db.shape[1] - 1)
+    return np.minimum(blocks, LONGEST_RELEASE_BLOCKS).astype(np.int16)
 
 
 def _boundaries(fallen_db: NDArray[np.float64], n: int) -> NDArray[np.float64]:

@@ -15,12 +15,7 @@ from keybed.extract.music.performance import LOWEST_PITCH, SUSTAIN_ON
 
 VERSION = 1
 """Raise it whenever the same notes and bank would give another sum."""
-RELEASED = 1e-3
-"""A released note ends where its ramp has fallen to this (60 dB)."""
-LONGEST_RELEASE_BLOCKS = 3000
-"""A release is cut off after 8 s."""
 _WITHIN_BLOCK = (np.arange(1, BLOCK_SAMPLES + 1) / BLOCK_SAMPLES).astype(np.float32)
-_ONE = np.ones(1)
 
 
 class Voice(NamedTuple):
@@ -78,30 +73,43 @@ def sum_of_notes(voices: Sequence[Voice], bank: NoteBank, n_samples: int) -> NDA
         sound, gain = bank.key(key), bank.gain[velocity]
         length = min(sound.size // BLOCK_SAMPLES, blocks - struck)
         held = length if released is None else min(released - struck, length)
-        start, middle = struck * BLOCK_SAMPLES, held * BLOCK_SAMPLES
-        here = total[start : start + middle]
-        here += np.multiply(sound[:middle], np.float32(gain), out=scratch[:middle])
+        here = total[struck * BLOCK_SAMPLES :]
+        _add(here, sound, held * BLOCK_SAMPLES, np.float32(gain), scratch)
         if held < length:
             number = key - LOWEST_PITCH
-            edge = _ramp_edges(bank.falls[number, held : min(length, held + LONGEST_RELEASE_BLOCKS)])
-            edge[1:] *= bank.lift[number, min(held // RAMP_BLOCKS, bank.lift.shape[1] - 1)]
-            edge *= gain
-            end = middle + (edge.size - 1) * BLOCK_SAMPLES
-            here = total[start + middle : start + end]
-            here += _ramped(sound[middle:end], edge.astype(np.float32))
+            n = min(int(bank.tail[number, held]), length - held)
+            edge = np.empty(n + 1)
+            edge[0] = gain
+            np.multiply.accumulate(bank.falls[number, held : held + n], dtype=np.float64, out=edge[1:])
+            edge[1:] *= gain * bank.lift[number, min(held // RAMP_BLOCKS, bank.lift.shape[1] - 1)]
+            _add_ramped(here, sound, held * BLOCK_SAMPLES, edge.astype(np.float32), scratch)
     return total[:n_samples]
 
 
-def _ramp_edges(falls: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Amplitude of a released note at the boundaries of its blocks, from 1 down to RELEASED."""
-    edge = np.multiply.accumulate(np.concatenate([_ONE, falls]))
-    return edge[: edge.size - int(np.searchsorted(edge[::-1], RELEASED)) + 1]
+def _add(
+    total: NDArray[np.float32], sound: NDArray[np.float32], n: int, gain: np.float32, scratch: NDArray[np.float32]
+) -> None:
+    """Add the first n samples of a sound."""
+    here = total[:n]
+    here += np.multiply(sound[:n], gain, out=scratch[:n])
 
 
-def _ramped(sound: NDArray[np.float32], edge: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The sound times a ramp that is linear within each block, as FluidSynth's is."""
-    ramp = np.multiply(np.diff(edge)[:, None], _WITHIN_BLOCK)
+def _add_ramped(
+    total: NDArray[np.float32],
+    sound: NDArray[np.float32],
+    start: int,
+    edge: NDArray[np.float32],
+    scratch: NDArray[np.float32],
+) -> None:
+    """Add a sound from sample `start` on, times a ramp that is linear within each block, as FluidSynth's is.
+
+    edge: the ramp at the boundaries of blocks.
+    """
+    part = slice(start, start + (edge.size - 1) * BLOCK_SAMPLES)
+    flat = scratch[: part.stop - start]
+    ramp = flat.reshape(-1, BLOCK_SAMPLES)
+    np.multiply((edge[1:] - edge[:-1])[:, None], _WITHIN_BLOCK, out=ramp)
     ramp += edge[:-1, None]
-    flat = ramp.ravel()
-    flat *= sound
-    return flat
+    flat *= sound[part]
+    here = total[part]
+    here += flat

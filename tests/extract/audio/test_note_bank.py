@@ -123,7 +123,7 @@ import hashlib, numpy as np
 from keybed.extract.audio.note_bank import NoteBank
 from keybed.extract.audio.note_sum import Voice, sum_of_notes
 rng = np.random.default_rng(0)
-bank = NoteBank(rng.standard_normal(88 * 6400).astype(np.float32), np.arange(89) * 6400, rng.random(128), np.full((88, 100), 0.97, np.float32), np.full((88, 4), 1.001))
+bank = NoteBank(rng.standard_normal(88 * 6400).astype(np.float32), np.arange(89) * 6400, rng.random(128), np.full((88, 100), 0.97, np.float32), np.full((88, 4), 1.001), np.full((88, 100), 70, np.int16))
 voices = [Voice(int(k), int(v), int(s), int(s) + 20) for k, v, s in zip(rng.integers(21, 109, 200), rng.integers(1, 128, 200), rng.integers(0, 400, 200))]
 print(hashlib.sha256(sum_of_notes(voices, bank, 32000).tobytes()).hexdigest())
 """
