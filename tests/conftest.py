@@ -34,8 +34,8 @@ def _seed(config: pytest.Config) -> str:
     given: str | None = config.getoption("--slow-seed")
     if given is None:
         command = ["git", "-C", str(ROOT), "rev-parse", "--short=12", "HEAD"]
-        there = shutil.which("git") is not None
-        given = subprocess.run(command, capture_output=True, text=True).stdout.strip() if there else ""
+        has_git = shutil.which("git") is not None
+        given = subprocess.run(command, capture_output=True, text=True).stdout.strip() if has_git else ""
     return given or "0"
 
 
@@ -187,11 +187,13 @@ def differing() -> Callable[[Path, Path], dict[str, str]]:
 
     def compare(store: Path, reference: Path) -> dict[str, str]:
         ours, theirs = contents(store), contents(reference)
-        found = {}
+        differences = {}
         for name in sorted(ours.keys() | theirs.keys()):
             if ours.get(name) != theirs.get(name):
-                found[name] = "differs" if name in ours and name in theirs else "extra" if name in ours else "missing"
-        return found
+                differences[name] = (
+                    "differs" if name in ours and name in theirs else "extra" if name in ours else "missing"
+                )
+        return differences
 
     return compare
 
@@ -201,10 +203,10 @@ def commits_of() -> Callable[[Path], dict[int, tuple[int, int]]]:
     """A function of a store: shard -> (inode, time) of its commit, which show whether one was ever written again."""
 
     def look(store: Path) -> dict[int, tuple[int, int]]:
-        found = {}
+        inodes = {}
         for path in (store / "commits").glob("[0-9]*.json"):
             status = path.stat()
-            found[int(path.stem)] = (status.st_ino, status.st_mtime_ns)
-        return found
+            inodes[int(path.stem)] = (status.st_ino, status.st_mtime_ns)
+        return inodes
 
     return look

@@ -20,7 +20,7 @@ def test_a_corpus_becomes_a_verdict(keybed, finished_placeholder_store, tmp_path
     keybed("verify", path)
     asked = ("--audio", "placeholder-audio", "--midi", "placeholder-midi")
     small = ("--epochs", "1", "--seeds", "1", "--hidden", "8", "--folds", "3")
-    said = keybed("phase2", path, "--out", run, *asked, *small).stdout
+    printed = keybed("phase2", path, "--out", run, *asked, *small).stdout
     results, gate = (json.loads((run / name).read_text()) for name in ("results.json", "gate.json"))
 
     store = stores.open(path)
@@ -37,7 +37,7 @@ def test_a_corpus_becomes_a_verdict(keybed, finished_placeholder_store, tmp_path
     page = (run / "report.html").read_text()
     assert gate["verdict"] in page
     assert "note accuracy" in page
-    assert f"report: {run / 'report.html'}" in said.replace("\n", "")
+    assert f"report: {run / 'report.html'}" in printed.replace("\n", "")
 
     if gate["verdict"] != "GO":
         refused = keybed("phase3", path, "--after", run, "--out", tmp_path / "three", status=1)

@@ -123,7 +123,7 @@ def against(edges: dict[str, set[str]], folder: str, order: tuple[str, ...]) -> 
         f"{module} imports {target}"
         for module, targets in sorted(edges.items())
         for target in sorted(targets)
-        if (here := position(module)) is not None and (there := position(target)) is not None and there > here
+        if (own := position(module)) is not None and (imported := position(target)) is not None and imported > own
     ]
 
 

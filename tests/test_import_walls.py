@@ -55,26 +55,26 @@ def imported(tree: ast.AST, package: str) -> Iterator[tuple[str, int]]:
 
 
 def breaches(room: str, source: str, *, benchmark: bool = False) -> list[str]:
-    found = []
+    lines = []
     for name, line in imported(ast.parse(source), room):
         top, _, below = name.partition(".")
         folder = below.partition(".")[0] if top == "keybed" else top
         if folder in ROOMS and (top != "keybed" or (folder != room and folder not in SIBLINGS[room])):
-            found.append(f"line {line}: {room} imports {name}")
+            lines.append(f"line {line}: {room} imports {name}")
         for family, members in FAMILIES.items():
             if top in members and room not in HOMES[family] and not benchmark:
-                found.append(f"line {line}: {room} imports {name}, which belongs to {sorted(HOMES[family])}")
-    return found
+                lines.append(f"line {line}: {room} imports {name}, which belongs to {sorted(HOMES[family])}")
+    return lines
 
 
 @pytest.mark.parametrize("room", ROOMS)
 def test_walls_in_the_source(room):
-    found = {
+    walls = {
         str(path.relative_to(ROOT)): bad
         for path in modules(room)
         if (bad := breaches(room, path.read_text(), benchmark=BENCHMARKS in path.parents))
     }
-    assert not found
+    assert not walls
 
 
 @pytest.mark.parametrize(

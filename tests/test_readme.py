@@ -44,14 +44,14 @@ def _blocks(page: Path, *languages: str) -> list[str]:
 
 
 def _commands(program: str) -> list[tuple[str, str]]:
-    found = []
+    commands = []
     for page in PAGES:
         for block in _blocks(page, "", "bash"):
             for line in block.replace("\\\n", " ").splitlines():
                 command = line.split(" #")[0].strip()
                 if command.startswith(program + " "):
-                    found.append((str(page.relative_to(ROOT)), command))
-    return found
+                    commands.append((str(page.relative_to(ROOT)), command))
+    return commands
 
 
 def _prose(page: Path) -> Iterator[tuple[int, str]]:
@@ -76,8 +76,8 @@ def test_every_keybed_command_parses(page, command):
 
 
 def test_the_way_through_is_told_in_full():
-    told = {shlex.split(command)[1] for page, command in _commands("keybed") if page in ("README.md", "docs/store.md")}
-    assert {"plan", "extract", "status", "verify", "sensitivity", "phase2"} <= told
+    shown = {shlex.split(command)[1] for page, command in _commands("keybed") if page in ("README.md", "docs/store.md")}
+    assert {"plan", "extract", "status", "verify", "sensitivity", "phase2"} <= shown
     short = {shlex.split(command)[1] for page, command in _commands("keybed") if page == "README.md"}
     assert {"plan", "extract", "verify", "phase2"} <= short
 
@@ -134,8 +134,8 @@ def test_the_table_of_folders_lists_the_rooms_in_order(folder):
 
 def test_every_extra_that_pip_is_told_of_exists():
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    told = {name for page in PAGES for name in re.findall(r"'\.\[(\w+)\]'", _text(page))}
-    assert {"extract", "heads", "all"} <= told <= set(extras)
+    named = {name for page in PAGES for name in re.findall(r"'\.\[(\w+)\]'", _text(page))}
+    assert {"extract", "heads", "all"} <= named <= set(extras)
 
 
 @every_page

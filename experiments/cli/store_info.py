@@ -41,7 +41,7 @@ def describe_store(store: Store, console: Console) -> None:
     if traces := traces_of(degradation.get("code_version")):
         console.print(f"[bold red]{traces}[/]")
     if "audible" in audio:
-        console.print(f"what can be heard: {audio['audible']}")
+        console.print(f"in the audio: {audio['audible']}")
     _print_rows(store, console)
     _print_encoders(store, console)
     _print_curves(degradation, console)

@@ -1,7 +1,7 @@
 """Gates: each criterion with value, interval, threshold, outcome and arithmetic, and the hashes of the files under it.
 
-`gate.json` holds the sha256 of the files that its numbers came from. Whoever reads a gate computes its outcomes and verdict
-again from its criteria. A later phase also checks the hashes, and compares the criteria with those that follow from
+`gate.json` holds the sha256 of the files that its numbers came from. `read_gate` computes its outcomes and
+verdict again from its criteria. A later phase also checks the hashes, and compares the criteria with those that follow from
 results.json. It goes on only after GO, or with an override: a reason that every later report shows.
 """
 

@@ -163,9 +163,9 @@ def player_means(ratings: Ratings, target: Floats, *, by_composition: bool) -> M
 
 PLAIN_TREES = "plain trees"
 BLEND = "comparative ridge + trees"
-CHOSEN = "chosen inside the folds"
-TABLE = "player × composition table (hears nothing)"
-PLAYER_TABLE = "player table (hears nothing)"
+CHOSEN = "chosen in the folds"
+TABLE = "player × composition table (uses no music)"
+PLAYER_TABLE = "player table (uses no music)"
 
 
 def all_models(inputs: Inputs, candidates: Mapping[str, Model] | None = None) -> dict[str, Model]:
@@ -203,7 +203,7 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
     grown = cached(trees(relative, target, human))
     models = {
         "comparative ridge": own,
-        "comparative ridge, with departures": ridge(
+        "comparative ridge, with deviations": ridge(
             np.hstack([inputs.standardised, standardise_by_passage(inputs.deviations, inputs.ratings)]), target, human
         ),
         "comparative trees": grown,

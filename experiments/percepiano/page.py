@@ -108,19 +108,10 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
     ]
 
 
-def _shown(model: str) -> str:
-    """A model's name for readers; results.json keeps its older spelling."""
-    return (
-        model.replace("(hears nothing)", "(uses no music)")
-        .replace("departures", "deviations")
-        .replace("inside the", "in the")
-    )
-
-
 def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
     rows: list[list[Cell]] = [
         [
-            _shown(model),
+            model,
             number(m.r2, 3),
             number(m.r, 2),
             with_interval(m.within_r, 3),
@@ -136,7 +127,7 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
     if of_protocol.choices:
         text.append(f"Chosen in each fold: {'; '.join(of_protocol.choices)}.")
     picture = forest(
-        [(_shown(model), m.within_r) for model, m in of_protocol.models.items()],
+        [(model, m.within_r) for model, m in of_protocol.models.items()],
         f"{name}: within-passage r, human performances only",
         "mean r over 19 scales",
     )

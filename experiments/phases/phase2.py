@@ -1,4 +1,4 @@
-"""Phase 2: is fusion of audio and MIDI better than either alone, and do heads measure quality and not difficulty?
+"""Phase 2: compare fusion of audio and MIDI with either alone, and test that heads measure quality and not difficulty.
 
     keybed phase2 STORE --out RUN
 

@@ -1,4 +1,4 @@
-"""Phase 3: do audio and MIDI align in one space (InfoNCE), and does fusion gain more on the aligned features?
+"""Phase 3: align audio and MIDI in one space (InfoNCE), and measure the gain of fusion on the aligned features.
 
     keybed phase3 STORE --after RUN2 --out RUN
 

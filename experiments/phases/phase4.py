@@ -1,4 +1,4 @@
-"""Phase 4: full training. Does the best fusion reach the plan's targets for asking experts?
+"""Phase 4: train the best fusion in full, and compare it with the plan's targets for asking experts.
 
     keybed phase4 STORE --after RUN3 --out RUN
 

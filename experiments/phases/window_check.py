@@ -1,4 +1,4 @@
-"""Window check: is a window of 10 s too short? The same heads on one corpus cut into windows of several lengths.
+"""Window check: test whether windows of 10 s are too short, with the same heads on one corpus cut to several lengths.
 
     keybed plan MAESTRO STORE5  --window 5  --bins 10 --limit 500
     keybed plan MAESTRO STORE10 --window 10 --bins 20 --limit 500

@@ -18,8 +18,8 @@ from keybed.store.write.claims import claim
 from keybed.store.write.commit import commit_shard
 
 N_BINS = 4
-AUDIO_HEARS = {"tone": 1.0, "dynamics": 0.7, "pedal": 0.8, "expression": 0.6, "timing": 0.3}
-MIDI_SEES = {"notes": 1.0, "timing": 0.8, "articulation": 0.9, "dynamics": 0.7, "expression": 0.5}
+AUDIO_CARRIES = {"tone": 1.0, "dynamics": 0.7, "pedal": 0.8, "expression": 0.6, "timing": 0.3}
+MIDI_CARRIES = {"notes": 1.0, "timing": 0.8, "articulation": 0.9, "dynamics": 0.7, "expression": 0.5}
 AXES = ("notes", "timing", "articulation", "pedal", "tone", "dynamics", "expression")
 
 
@@ -74,7 +74,7 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
         segment = np.repeat(np.arange(n_segments), 4)
         piece = piece_of[segment]
         tier = np.tile(np.arange(4), n_segments)
-        encoders = (_encoder("ear", "audio", source), _encoder("eye", "midi", "none"))
+        encoders = (_encoder("test-audio", "audio", source), _encoder("test-midi", "midi", "none"))
         recipe = Recipe(
             corpus={"sha256": "0", "n_recordings": n_pieces},
             segments={"window_s": window_s, "hop_s": 6.2, "limit": None, "n_segments": n_segments, "split_repair": 1},
@@ -126,11 +126,11 @@ def make_store(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
             "row/level": level,
             "row/difficulty": difficulty,
             "row/waveform": rng.normal(size=(n_rows, 3)).astype(np.float32),
-            "midi/eye/mask": np.ones((n_rows, N_BINS), bool),
+            "midi/test-midi/mask": np.ones((n_rows, N_BINS), bool),
         }
-        for group, hears in (("audio/ear", AUDIO_HEARS), ("midi/eye", MIDI_SEES)):
+        for group, carried in (("audio/test-audio", AUDIO_CARRIES), ("midi/test-midi", MIDI_CARRIES)):
             clean = np.zeros((n_rows, 10))
-            for i, (axis, strength) in enumerate(hears.items()):
+            for i, (axis, strength) in enumerate(carried.items()):
                 clean[:, i] = strength * z[:, AXES.index(axis)]
             clean[:, 8] = 0.5 * difficulty[:, 0]
             wobble = rng.normal(size=(n_rows, 10)) * noise

@@ -20,9 +20,9 @@ def synthetic(tmp_path_factory):
 def test_the_script_is_short_and_finds_what_is_known(synthetic):
     """The store's best possible r from both modalities is 0.80; 1,284 training rows come near it."""
     assert len(SOURCE.read_text().splitlines()) <= 60
-    found = probe(synthetic.path, epochs=6, seeds=(0,))
-    assert list(found) == ["my head", "concat", "ridge"]
-    for name, r in found.items():
+    r_by_model = probe(synthetic.path, epochs=6, seeds=(0,))
+    assert list(r_by_model) == ["my head", "concat", "ridge"]
+    for name, r in r_by_model.items():
         assert len(r) == len(DIMENSIONS)
         mean = sum(r) / len(r)
         assert 0.55 < mean < 0.86, (name, mean)

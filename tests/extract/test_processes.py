@@ -130,7 +130,7 @@ def test_workers_end_soon_after_sigterm_from_their_pool() -> None:
         pid = pool.submit(os.getpid).result()
         began = time.monotonic()
         os.kill(pid, signal.SIGTERM)
-        assert pool.submit(os.getpid).result() == pid  # deaf for a while
+        assert pool.submit(os.getpid).result() == pid  # it ignores signals for a while
         with pytest.raises(BrokenProcessPool):  # not after the two minutes that the work would take
             pool.submit(time.sleep, 120).result()
         assert time.monotonic() - began > 9

@@ -52,8 +52,8 @@ def test_pairs_find_each_other(data, loss, dtype):
     assert alignment(audio, midi) > 0.6
     apart = np.mean([alignment(audio, np.roll(midi, shift, axis=0)) for shift in (4, 8, 20)])
     assert apart < alignment(audio, midi) - 0.4
-    found = (audio @ midi.T).argmax(axis=1)
-    assert np.mean(found == np.arange(96)) > 0.5  # its own variant among 96, three of them of its segment
+    nearest = (audio @ midi.T).argmax(axis=1)
+    assert np.mean(nearest == np.arange(96)) > 0.5  # its own variant among 96, three of them of its segment
     assert 0.01 <= result.temperature() <= 1.0
 
 

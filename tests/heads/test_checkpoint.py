@@ -24,8 +24,8 @@ def test_round_trip_and_only_the_last_is_kept(tmp_path):
     for count in (1, 2):
         tree = {**TREE, "b": (np.int32(count), TREE["b"][1])}
         checkpoint.save(tmp_path, tree, {"epoch": count}, config={"seeds": (1, 2)}, store="s", count=count)
-    tree, about = checkpoint.load(tmp_path, TREE, config={"seeds": [1, 2]}, store="s")
-    assert about == {"epoch": 2}
+    tree, state = checkpoint.load(tmp_path, TREE, config={"seeds": [1, 2]}, store="s")
+    assert state == {"epoch": 2}
     assert tree["b"][0] == 2
     np.testing.assert_array_equal(tree["a"]["kernel"], TREE["a"]["kernel"])
     assert sorted(p.name for p in tmp_path.iterdir()) == ["checkpoint.json", "state-000002.npz"]
@@ -54,8 +54,8 @@ def test_a_kill_between_files_leaves_the_earlier_state(tmp_path):
 def test_trees_as_one_file(tmp_path):
     tree = {"head": {"kernel": np.eye(2), "inner": {"bias": np.zeros(3)}}}
     checkpoint.save_tree(tmp_path / "x.npz", tree, {"n": 1})
-    back, about = checkpoint.load_tree(tmp_path / "x.npz")
-    assert about == {"n": 1}
+    back, facts = checkpoint.load_tree(tmp_path / "x.npz")
+    assert facts == {"n": 1}
     np.testing.assert_array_equal(back["head"]["inner"]["bias"], np.zeros(3))
     with pytest.raises(ValueError, match="no slash"):
         checkpoint.save_tree(tmp_path / "y.npz", {"a/b": np.zeros(1)}, {})
@@ -77,9 +77,9 @@ def fitted(make_world) -> FitResult:
 
 def rewritten(path, change):
     """The file with its tree and description changed."""
-    tree, about = checkpoint.load_tree(path)
-    change(tree["params"], about)
-    checkpoint.save_tree(path, tree, about)
+    tree, facts = checkpoint.load_tree(path)
+    change(tree["params"], facts)
+    checkpoint.save_tree(path, tree, facts)
     return path
 
 
@@ -99,15 +99,15 @@ def test_other_names_are_named_on_both_sides(fitted, tmp_path):
 
     with pytest.raises(CheckpointMismatch) as refused:
         load(rewritten(tmp_path / "heads.npz", older))
-    said = str(refused.value)
-    missing, unexpected = said.split("missing: ")[1].split("; unexpected: ")
+    message = str(refused.value)
+    missing, unexpected = message.split("missing: ")[1].split("; unexpected: ")
     assert missing.split(", ") == [
         f"cross/body/attention/{name}"
         for name in ("audio/kernel", "audio_to_midi_offset", "midi/kernel", "midi_to_audio_offset")
     ]
     assert unexpected.startswith("cross/body/audio_to_midi/offset)")
-    assert "heads.npz" in said
-    assert "run the phase that wrote this file again" in said
+    assert "heads.npz" in message
+    assert "run the phase that wrote this file again" in message
 
 
 def test_another_shape_is_named_and_the_number_of_bins_is_free(fitted, tmp_path):
@@ -130,8 +130,8 @@ def test_another_shape_is_named_and_the_number_of_bins_is_free(fitted, tmp_path)
 def test_settings_of_another_version_are_named(fitted, tmp_path):
     save(tmp_path / "heads.npz", fitted)
 
-    def older(_, about):
-        about["heads"]["gated"]["n_layers"] = 3
+    def older(_, facts):
+        facts["heads"]["gated"]["n_layers"] = 3
 
     with pytest.raises(CheckpointMismatch, match=r"another version of Keybed.*'n_layers'"):
         load(rewritten(tmp_path / "heads.npz", older))
@@ -142,6 +142,6 @@ def test_projections_are_held_against_this_versions_too(make_world, tmp_path):
     config = align.AlignConfig(hidden=6, width=4)
     layer = {"kernel": np.zeros((1, 12, 6)), "bias": np.zeros((1, 6))}
     params = {"audio": {"hidden": layer}, "log_temperature": np.zeros(1)}
-    found = align.AlignResult(config, params, measure([rows], batch_rows=32, max_rows=None), [], [0], "a1")
+    result = align.AlignResult(config, params, measure([rows], batch_rows=32, max_rows=None), [], [0], "a1")
     with pytest.raises(CheckpointMismatch, match=r"missing: audio/bend/bias.* and 3 more"):
-        align.check(tmp_path / "projection.npz", found)
+        align.check(tmp_path / "projection.npz", result)

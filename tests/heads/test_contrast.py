@@ -47,18 +47,18 @@ def test_contrastive_losses_against_plain_loops_and_optax():
     weight[10:] = 0
     log_t = jnp.log(jnp.float32(0.2))
     arrays = [jnp.asarray(x) for x in (a, m)]
-    found = contrast.info_nce(*arrays, log_t, jnp.asarray(excluded), jnp.asarray(weight))
-    assert found == pytest.approx(slow_info_nce(a, m, 0.2, excluded, weight), rel=1e-5)
-    found = contrast.siglip(*arrays, log_t, jnp.float32(-2), jnp.asarray(excluded), jnp.asarray(weight))
-    assert found == pytest.approx(slow_siglip(a, m, 0.2, -2, excluded, weight), rel=1e-5)
+    loss = contrast.info_nce(*arrays, log_t, jnp.asarray(excluded), jnp.asarray(weight))
+    assert loss == pytest.approx(slow_info_nce(a, m, 0.2, excluded, weight), rel=1e-5)
+    loss = contrast.siglip(*arrays, log_t, jnp.float32(-2), jnp.asarray(excluded), jnp.asarray(weight))
+    assert loss == pytest.approx(slow_siglip(a, m, 0.2, -2, excluded, weight), rel=1e-5)
 
     nothing, ones = jnp.zeros((12, 12), bool), jnp.ones(12)
     logits = arrays[0] @ arrays[1].T / 0.2
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
-        there = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(12)).mean()
+        backward = optax.softmax_cross_entropy_with_integer_labels(logits, jnp.arange(12)).mean()
         back = optax.softmax_cross_entropy_with_integer_labels(logits.T, jnp.arange(12)).mean()
         pairs = optax.sigmoid_binary_cross_entropy(logits - 2, jnp.eye(12)).sum() / 12
-    assert contrast.info_nce(*arrays, log_t, nothing, ones) == pytest.approx(float((there + back) / 2), rel=1e-5)
+    assert contrast.info_nce(*arrays, log_t, nothing, ones) == pytest.approx(float((backward + back) / 2), rel=1e-5)
     assert contrast.siglip(*arrays, log_t, jnp.float32(-2), nothing, ones) == pytest.approx(float(pairs), rel=1e-5)
 
 

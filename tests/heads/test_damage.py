@@ -28,8 +28,8 @@ DAMAGE = {
 
 
 def saved(folder: Path, tree=TREE, count: int = 3) -> Path:
-    about = {"history": [{"loss": 0.25}], "best_epoch": {"head": [2]}}
-    checkpoint.save(folder, tree, about, config={"epochs": 5}, store="s", count=count)
+    facts = {"history": [{"loss": 0.25}], "best_epoch": {"head": [2]}}
+    checkpoint.save(folder, tree, facts, config={"epochs": 5}, store="s", count=count)
     return folder
 
 
@@ -44,9 +44,9 @@ def test_a_damaged_checkpoint_says_which_folder_to_delete(tmp_path, name, damage
     path.write_bytes(DAMAGE[damage](path.read_bytes()))
     with pytest.raises(FileDamaged) as refused:
         read(path.parent)
-    said = str(refused.value)
-    assert said.startswith(f"{path} is damaged")
-    assert f"delete the folder {path.parent} and run the same command again" in said
+    message = str(refused.value)
+    assert message.startswith(f"{path} is damaged")
+    assert f"delete the folder {path.parent} and run the same command again" in message
 
 
 def test_an_arrays_file_that_is_gone_is_named(tmp_path):
@@ -67,7 +67,7 @@ def test_the_arrays_of_another_fold_are_refused(tmp_path):
 @pytest.mark.parametrize("name", FILES)
 def test_no_flipped_bit_changes_a_number_in_silence(tmp_path, name):
     path = saved(tmp_path) / name
-    whole, (tree, about) = path.read_bytes(), read(tmp_path)
+    whole, (tree, facts) = path.read_bytes(), read(tmp_path)
     draw, refused = np.random.default_rng(0), 0
     for at, bit in zip(draw.integers(0, len(whole), 150), draw.integers(0, 8, 150), strict=True):
         flipped = bytearray(whole)
@@ -79,7 +79,7 @@ def test_no_flipped_bit_changes_a_number_in_silence(tmp_path, name):
             refused += 1
             continue
         np.testing.assert_array_equal(again["a"]["kernel"], tree["a"]["kernel"])
-        assert about_again == about
+        assert about_again == facts
     assert refused >= 140  # a flip in JSON's white space changes nothing
 
 

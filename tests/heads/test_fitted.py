@@ -26,10 +26,10 @@ class Line(nn.Module):
 
 def test_a_module_of_ones_own(small_data, tmp_path):
     heads = {"line": Line(), "audio": SMALL["audio"]}
-    found = fit(heads, small_data, replace(SHORT, epochs=8, learning_rate=5e-2))
-    prediction = predict(found, small_data.validation())
+    fitted = fit(heads, small_data, replace(SHORT, epochs=8, learning_rate=5e-2))
+    prediction = predict(fitted, small_data.validation())
     assert mean_r(prediction["line"][0], small_data.validation_rows) > 0.6
-    save(tmp_path / "heads.npz", found)
+    save(tmp_path / "heads.npz", fitted)
     with pytest.raises(BadInput, match="'line' is a module of its own"):
         load(tmp_path / "heads.npz")
     again = predict(load(tmp_path / "heads.npz", {"line": Line()}), small_data.validation())
@@ -56,12 +56,12 @@ def test_saved_heads_predict_the_same(result, small_data, tmp_path):
 
 def test_looking_inside(small_data):
     heads = {"cross": HeadConfig("cross", 8, 2, inputs="both"), "gated": HeadConfig("gated", 8, 2)}
-    found = fit(heads, small_data, replace(SHORT, epochs=1))
-    cross = attend(found, "cross", small_data.validation(), seed=1)
+    fitted = fit(heads, small_data, replace(SHORT, epochs=1))
+    cross = attend(fitted, "cross", small_data.validation(), seed=1)
     assert cross.output.audio_to_midi_BxHxTxT.shape == (100, 2, 6, 6)
     assert cross.output.audio_mix_S.shape == (3,)
     np.testing.assert_array_equal(cross.row_N, np.arange(100))
-    prediction = predict(found, small_data.validation())
+    prediction = predict(fitted, small_data.validation())
     np.testing.assert_allclose(cross.output.score_BxK, prediction["cross"][1], rtol=1e-5)
-    gate = attend(found, "gated", small_data.validation()).output.gate_BxMxK
+    gate = attend(fitted, "gated", small_data.validation()).output.gate_BxMxK
     np.testing.assert_allclose(gate.sum(axis=1), np.ones((100, 8)), rtol=1e-5)

@@ -18,14 +18,14 @@ SEGMENT = (np.arange(N) // 4).astype(np.int32)
 def test_huber_is_optax_and_the_plain_formula():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
         each = np.asarray(optax.huber_loss(2 * P, S, delta=0.7))
-    found = losses.huber(2 * P, S, jnp.asarray(W), 0.7)
-    assert found == pytest.approx(float((W * each).sum() / W.sum()), rel=1e-5)
+    loss = losses.huber(2 * P, S, jnp.asarray(W), 0.7)
+    assert loss == pytest.approx(float((W * each).sum() / W.sum()), rel=1e-5)
     total = 0.0
     for i in range(N):
         for k in range(K):
             e = abs(2 * P[i, k] - S[i, k])
             total += W[i, k] * (0.5 * e * e if e <= 0.7 else 0.7 * (e - 0.35))
-    assert found == pytest.approx(total / W.sum(), rel=1e-5)
+    assert loss == pytest.approx(total / W.sum(), rel=1e-5)
 
 
 def slow_ccc(p, s, w):
@@ -39,8 +39,8 @@ def test_ccc_loss_is_the_plain_formula():
     assert losses.ccc_loss(jnp.asarray(P), jnp.asarray(S), jnp.asarray(W)) == pytest.approx(expected, rel=1e-4)
     only = W.copy()
     only[:, 1:] = 0  # one dimension has labels
-    found = losses.ccc_loss(jnp.asarray(P), jnp.asarray(S), jnp.asarray(only))
-    assert found == pytest.approx(1 - slow_ccc(P[:, 0], S[:, 0], W[:, 0]), rel=1e-4)
+    loss = losses.ccc_loss(jnp.asarray(P), jnp.asarray(S), jnp.asarray(only))
+    assert loss == pytest.approx(1 - slow_ccc(P[:, 0], S[:, 0], W[:, 0]), rel=1e-4)
 
 
 def slow_ranking(p, s, w, segment):

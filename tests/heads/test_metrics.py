@@ -77,11 +77,11 @@ def slow_partial(x, y, controls):
 def test_specific_r_is_the_partial_correlation():
     score, rng = axis_world()
     prediction = score + 10 * rng.normal(size=score.shape)
-    found = metrics.specific_r(prediction, score, np.ones_like(score, bool))
+    r = metrics.specific_r(prediction, score, np.ones_like(score, bool))
     for k in range(7):
         others = np.delete(score[:, :7], k, axis=1)
-        assert found[k] == pytest.approx(slow_partial(prediction[:, k], score[:, k], others), abs=1e-9)
-    assert found[7] is None
+        assert r[k] == pytest.approx(slow_partial(prediction[:, k], score[:, k], others), abs=1e-9)
+    assert r[7] is None
 
 
 def test_specific_r_sees_through_a_shortcut():
@@ -103,13 +103,13 @@ def test_specific_r_with_invalid_rows():
     prediction, valid = score + 5 * rng.normal(size=score.shape), np.ones_like(score, bool)
     valid[:, 3] = rng.random(len(score)) > 0.4
     hidden = np.where(valid, score, np.nan)
-    found = metrics.specific_r(prediction, hidden, valid)
+    r = metrics.specific_r(prediction, hidden, valid)
     keep = valid[:, 3]
     others = np.delete(score[:, :7], 3, axis=1)
-    assert found[3] == pytest.approx(slow_partial(prediction[keep, 3], score[keep, 3], others[keep]), abs=1e-9)
+    assert r[3] == pytest.approx(slow_partial(prediction[keep, 3], score[keep, 3], others[keep]), abs=1e-9)
     filled = np.where(keep, score[:, 3], score[keep, 3].mean())
     controls = np.column_stack([np.delete(score[:, :7], [0, 3], axis=1), filled, ~keep])
-    assert found[0] == pytest.approx(slow_partial(prediction[:, 0], score[:, 0], controls), abs=1e-9)
+    assert r[0] == pytest.approx(slow_partial(prediction[:, 0], score[:, 0], controls), abs=1e-9)
     times = rng.integers(1, 3, len(score))
     repeated = metrics.specific_r(*(np.repeat(a, times, axis=0) for a in (prediction, hidden, valid)))
     assert metrics.specific_r(prediction, hidden, valid, times)[:7] == pytest.approx(repeated[:7], abs=1e-9)

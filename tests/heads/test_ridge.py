@@ -61,10 +61,10 @@ def test_every_cell_is_the_plain_ridge_on_its_own_rows(statistic, pick):
         x = LAYERS[:, pick, state].reshape(300, -1).astype(np.float64)
         table = result.r[f"mert[{state}]", statistic]
         for k in range(7):
-            rows, judged = TRAIN & VALID[:, k], ~TRAIN & VALID[:, k]
+            rows, validation = TRAIN & VALID[:, k], ~TRAIN & VALID[:, k]
             for i, penalty in enumerate(PENALTIES):
                 line = plain_ridge(x[rows], SCORE[rows, k], WEIGHT[rows], penalty)
-                p, s, w = line(x[judged]), SCORE[judged, k], WEIGHT[judged]
+                p, s, w = line(x[validation]), SCORE[validation, k], WEIGHT[validation]
                 p, s = p - np.average(p, weights=w), s - np.average(s, weights=w)
                 expected = (w * p * s).sum() / np.sqrt((w * p * p).sum() * (w * s * s).sum())
                 assert table[i, k] == pytest.approx(expected, abs=2e-4)

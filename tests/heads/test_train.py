@@ -22,16 +22,16 @@ from tests.heads.small_heads import CONFIG, SHORT, SMALL, mean_r
 
 def test_heads_learn_what_is_there_to_learn(result, small_data):
     """Half of the variance is in each modality: r is at most √½ for one and 1 for both."""
-    found = predict(result, small_data.validation())
-    assert {n: p.shape for n, p in found.items()} == dict.fromkeys(SMALL, (2, 100, 8))
-    assert found["concat"].dtype == np.float32
+    predicted = predict(result, small_data.validation())
+    assert {n: p.shape for n, p in predicted.items()} == dict.fromkeys(SMALL, (2, 100, 8))
+    assert predicted["concat"].dtype == np.float32
     rows = small_data.validation_rows
     for seed in range(2):
-        assert 0.55 < mean_r(found["audio"][seed], rows) < 0.8
-        assert 0.55 < mean_r(found["midi"][seed], rows) < 0.8
-        assert mean_r(found["concat"][seed], rows) > 0.9
-    assert 60 < found["concat"].mean() < 90  # in score units
-    assert not np.array_equal(found["concat"][0], found["concat"][1])
+        assert 0.55 < mean_r(predicted["audio"][seed], rows) < 0.8
+        assert 0.55 < mean_r(predicted["midi"][seed], rows) < 0.8
+        assert mean_r(predicted["concat"][seed], rows) > 0.9
+    assert 60 < predicted["concat"].mean() < 90  # in score units
+    assert not np.array_equal(predicted["concat"][0], predicted["concat"][1])
 
 
 def test_history_is_readable(result):
@@ -47,8 +47,8 @@ def test_shuffled_pairs_lose_the_gain(make_world):
     """With MIDI of other rows no fusion has anything over audio alone."""
     data = ArrayData(make_world(60, 1, shuffled=True), make_world(25, 2, shuffled=True), batch_rows=32)
     five = {kind: HeadConfig(kind, hidden=16, n_attention_heads=2, dropout=0.02) for kind in HEADS}
-    found = predict(fit(five, data, CONFIG), data.validation())
-    r = {n: mean_r(p[0], data.validation_rows) for n, p in found.items()}
+    predicted = predict(fit(five, data, CONFIG), data.validation())
+    r = {n: mean_r(p[0], data.validation_rows) for n, p in predicted.items()}
     assert r["audio"] > 0.55
     assert r["midi"] < 0.25
     assert max(r[fusion] for fusion in ("concat", "cross", "gated")) < r["audio"] + 0.02
@@ -108,9 +108,9 @@ def test_killed_and_resumed_is_the_same(small_data, tmp_path, monkeypatch):
 
 
 def test_resident_epochs_learn_too(small_data):
-    found = fit(SMALL, small_data, replace(CONFIG, epochs=8, resident_bytes=10**8))
-    assert found.history[-1]["validation"]["concat"][0] > 0.85
-    assert len(found.history) == 8
+    fitted_heads = fit(SMALL, small_data, replace(CONFIG, epochs=8, resident_bytes=10**8))
+    assert fitted_heads.history[-1]["validation"]["concat"][0] > 0.85
+    assert len(fitted_heads.history) == 8
 
 
 def test_early_stopping_keeps_the_best(small_data):
@@ -119,16 +119,16 @@ def test_early_stopping_keeps_the_best(small_data):
     rows = small_data.validation_rows
     rows = rows._replace(score_BxK=rows.score_BxK[order], valid_BxK=rows.valid_BxK[order])
     data = ArrayData(small_data.train_rows, rows, 32)
-    found = fit(SMALL, data, replace(CONFIG, epochs=60, patience=2))
-    last = len(found.history) - 1
+    fitted_heads = fit(SMALL, data, replace(CONFIG, epochs=60, patience=2))
+    last = len(fitted_heads.history) - 1
     assert last < 59
-    assert max(e for row in found.best_epoch.values() for e in row) == last - 2
-    for name, row in found.best_epoch.items():
+    assert max(e for row in fitted_heads.best_epoch.values() for e in row) == last - 2
+    for name, row in fitted_heads.best_epoch.items():
         for s, epoch in enumerate(row):
-            assert epoch == int(np.argmax([h["validation"][name][s] for h in found.history]))
-    prediction = predict(found, data.validation())["concat"][1]
+            assert epoch == int(np.argmax([h["validation"][name][s] for h in fitted_heads.history]))
+    prediction = predict(fitted_heads, data.validation())["concat"][1]
     best = np.mean(metrics.per_dimension("ccc", prediction, rows.score_BxK, rows.valid_BxK))
-    assert best == pytest.approx(max(h["validation"]["concat"][1] for h in found.history), abs=1e-5)
+    assert best == pytest.approx(max(h["validation"]["concat"][1] for h in fitted_heads.history), abs=1e-5)
 
 
 def test_a_nan_is_named(small_data):
@@ -179,9 +179,9 @@ def test_bad_input_is_refused(small_data, make_world):
         fit(SMALL, ArrayData(small_data.train_rows, nothing, 32), SHORT)
     with pytest.raises(BadInput, match="no head"):
         fit({}, small_data, SHORT)
-    deaf = ArrayData(make_world(8, 0)._replace(midi_BxTxC=None), make_world(8, 0), 32)
+    without_midi = ArrayData(make_world(8, 0)._replace(midi_BxTxC=None), make_world(8, 0), 32)
     with pytest.raises(BadInput, match="needs midi_BxTxC"):
-        fit({"midi": SMALL["midi"]}, deaf, SHORT)
+        fit({"midi": SMALL["midi"]}, without_midi, SHORT)
     for change in ({"epochs": 0}, {"seeds": ()}, {"seeds": (1, 1)}, {"compute_dtype": "float16"}):
         with pytest.raises(BadInput):
             replace(CONFIG, **change)
@@ -196,8 +196,8 @@ def test_a_dimension_with_constant_labels_trains_and_stays_undefined(small_data)
         return rows._replace(score_BxK=score)
 
     data = ArrayData(flat(small_data.train_rows), flat(small_data.validation_rows), 32)
-    found = fit(SMALL, data, SHORT)
-    prediction = predict(found, data.validation())["concat"][0]
+    fitted_heads = fit(SMALL, data, SHORT)
+    prediction = predict(fitted_heads, data.validation())["concat"][0]
     assert np.isfinite(prediction).all()
     rows = data.validation_rows
     r = metrics.per_dimension("pearson", prediction, rows.score_BxK, rows.valid_BxK)

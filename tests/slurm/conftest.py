@@ -83,12 +83,12 @@ class OneBox:
     def elements(self, job: str) -> dict[str, Element]:
         """Every element of the job that Slurm still knows, by its index (the empty string outside an array)."""
         text = self.call("scontrol", "show", "job", job, "--oneliner", check=False)
-        found = {}
+        by_index = {}
         for line in text.splitlines():
             values = dict(re.findall(r"(\S+?)=(\S*)", line))
             index = values.get("ArrayTaskId", "")
-            found[index] = Element(values["JobState"], int(values["Restarts"]), values["Reason"])
-        return found
+            by_index[index] = Element(values["JobState"], int(values["Restarts"]), values["Reason"])
+        return by_index
 
     def wait_for(self, what: str, condition: Callable[[], bool], limit_s: float = 240) -> None:
         """Poll until the condition holds; the failure shows the queue and the node's log."""
@@ -103,16 +103,16 @@ class OneBox:
     def wait_until_done(self, job: str, limit_s: float = 600) -> dict[str, Element]:
         """Wait until no element runs or pends, and return them."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL")
-        found: dict[str, Element] = {}
+        elements_now: dict[str, Element] = {}
 
         def all_over() -> bool:
             # A controller that is too busy to answer tells of no element at all.
-            found.clear()
-            found.update(self.elements(job))
-            return bool(found) and all(element.state in over for element in found.values())
+            elements_now.clear()
+            elements_now.update(self.elements(job))
+            return bool(elements_now) and all(element.state in over for element in elements_now.values())
 
         self.wait_for(f"job {job} is over", all_over, limit_s)
-        return found
+        return elements_now
 
     def start_now(self, element: str, restarts: int) -> None:
         """Skip the two minutes that Slurm keeps a requeued element waiting."""

@@ -61,8 +61,8 @@ def test_an_array_that_is_hit_by_everything_ends_equal_to_one_quiet_process(
     before = commits_of(store)
     assert {shard for shard in range(15) if shard % 4 in (1, 3)} <= before.keys()
     assert len(before) < 15
-    told = keybed("verify", store, "--tasks", "4", "--script", EXTRACT, status=1).stdout
-    (line,) = re.findall(r"sbatch .*", told)
+    printed = keybed("verify", store, "--tasks", "4", "--script", EXTRACT, status=1).stdout
+    (line,) = re.findall(r"sbatch .*", printed)
     assert shlex.split(line) == ["sbatch", "--array=0,2", str(EXTRACT), str(store), "4"]
     redo = slurm.sbatch(*shlex.split(line)[1:], "--workers", "0", cwd=tmp_path)
     assert {element.state for element in slurm.wait_until_done(redo).values()} == {"COMPLETED"}

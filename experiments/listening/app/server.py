@@ -72,7 +72,7 @@ def build_app(
                 return await endpoint(request, rater)
             except DatabaseUnusable as error:
                 logging.getLogger("uvicorn.error").error(str(error))
-                return PlainTextResponse("Ratings cannot be stored now; tell whoever sent you the link.", 503)
+                return PlainTextResponse("Ratings cannot be stored now; tell the person who sent you the link.", 503)
 
         return checked
 

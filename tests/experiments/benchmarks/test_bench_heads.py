@@ -19,9 +19,9 @@ def synthetic(tmp_path_factory):
 
 def test_what_does_not_grow_is_counted_once():
     """Two seconds of start-up and three epochs of 10 + 1 s, of a sixteenth of the rows: 2 + 3 · 16 · 11."""
-    found = {"seconds": 35.0, "epoch_s": [12.0, 10.0, 10.0], "validation_s": [1.0, 1.0, 1.0]}
-    assert at_full_size(found, 1 / 16) == pytest.approx(2 + 3 * 16 * 11)
-    assert at_full_size(found, 1.0) == pytest.approx(35.0)
+    measured = {"seconds": 35.0, "epoch_s": [12.0, 10.0, 10.0], "validation_s": [1.0, 1.0, 1.0]}
+    assert at_full_size(measured, 1 / 16) == pytest.approx(2 + 3 * 16 * 11)
+    assert at_full_size(measured, 1.0) == pytest.approx(35.0)
 
 
 def test_heads_learn_from_the_pooled_view(synthetic, tmp_path):

@@ -23,16 +23,16 @@ def test_int8_costs_next_to_nothing_and_too_few_components_cost_much(
     for components in (1, 10):
         derive(DeriveConfig(path, pca=components, threads=1))
     opened = stores.open(path)
-    assert set(views_of(opened, opened.recipe.encoder("ear"))) == {"frames", "int8", "pca1", "pca10"}
-    found = {(c.encoder, c.view): c for c in costs(Config(path))}
-    assert len(found) == 8
-    for encoder in ("ear", "eye"):
-        raw, int8, one, ten = (found[encoder, view] for view in ("frames", "int8", "pca1", "pca10"))
+    assert set(views_of(opened, opened.recipe.encoder("test-audio"))) == {"frames", "int8", "pca1", "pca10"}
+    cost = {(c.encoder, c.view): c for c in costs(Config(path))}
+    assert len(cost) == 8
+    for encoder in ("test-audio", "test-midi"):
+        raw, int8, one, ten = (cost[encoder, view] for view in ("frames", "int8", "pca1", "pca10"))
         assert raw.r > 0.3
         assert abs(raw.r - int8.r) < 0.02
         assert abs(raw.r - ten.r) < 0.02, "ten components of ten channels lose nothing but float16"
         assert one.r < raw.r - 0.1
         assert int8.bytes_per_row < 0.75 * raw.bytes_per_row
         assert one.bytes_per_row < raw.bytes_per_row
-    assert table(list(found.values())).row_count == 8
+    assert table(list(cost.values())).row_count == 8
     assert len(costs(Config(path, rows=200))) == 8

@@ -54,11 +54,11 @@ def test_the_error_is_that_of_the_row_and_of_the_state_that_are_worst() -> None:
     exact = Pooled(layers, frames, np.ones((3, 4), bool))
     off = layers.copy()
     off[1, 0, 1, 0] += 0.025  # of a row whose norm is 5
-    said = list(bfloat16_error("it", exact, Pooled(off, frames * 1.02, np.ones((3, 4), bool))))
-    assert "layers, mean: error against float32 mean 0.167%, max 0.500%, worst state (1)" in said[0]
-    assert said[1] == "GOAL it_layers_mean_error measured=0.005 target=0.01 PASS"
-    assert said[5] == "GOAL it_frames_mean_error measured=0.02 target=0.01 FAIL"
-    assert len(said) == 8
+    lines = list(bfloat16_error("it", exact, Pooled(off, frames * 1.02, np.ones((3, 4), bool))))
+    assert "layers, mean: error against float32 mean 0.167%, max 0.500%, worst state (1)" in lines[0]
+    assert lines[1] == "GOAL it_layers_mean_error measured=0.005 target=0.01 PASS"
+    assert lines[5] == "GOAL it_frames_mean_error measured=0.02 target=0.01 FAIL"
+    assert len(lines) == 8
 
 
 def test_without_a_gpu_it_says_so(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

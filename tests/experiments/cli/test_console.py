@@ -24,10 +24,10 @@ def test_the_console_prints_what_it_is_given(capsys):
     console.print(HOSTILE)
     console.print(table)
     console.rule("[i]rule[/i]")
-    said = capsys.readouterr().out
-    assert HOSTILE in said.splitlines()[0], "in one line, so that it can be copied"
+    printed = capsys.readouterr().out
+    assert HOSTILE in printed.splitlines()[0], "in one line, so that it can be copied"
     for part in ("[red]cell[/red]", "[i]rule[/i]", "[bold]x[/bold]", ":smile:"):
-        assert part in said.replace("\n", " ")
+        assert part in printed.replace("\n", " ")
 
 
 @pytest.mark.parametrize("command", ["status", "info", "verify"])
@@ -35,10 +35,10 @@ def test_a_store_in_a_folder_with_markup_in_its_name(command, planned_placeholde
     store = tmp_path / "[bold]x[" / "bold] :smile:"
     shutil.copytree(planned_placeholder_store, store)
     main([command, str(store)])
-    said = capsys.readouterr().out
-    assert str(store) in said
+    printed = capsys.readouterr().out
+    assert str(store) in printed
     if command != "info":
-        assert f"keybed extract '{store}' --shards 0-14" in said
+        assert f"keybed extract '{store}' --shards 0-14" in printed
 
 
 def test_a_plan_into_a_folder_with_markup_in_its_name(tiny_maestro, tmp_path, capsys):
@@ -53,7 +53,7 @@ def test_a_plan_into_a_folder_with_markup_in_its_name(tiny_maestro, tmp_path, ca
 
 def test_every_console_is_without_markup():
     """Benchmarks print no path."""
-    found, tags = [], re.compile(r"\[/?(bold|dim|italic|red|green|yellow|blue|cyan)?[a-z ]*\]\S")
+    marked_up, tags = [], re.compile(r"\[/?(bold|dim|italic|red|green|yellow|blue|cyan)?[a-z ]*\]\S")
     for path in sorted((ROOT / "experiments").rglob("*.py")):
         if "benchmarks" in path.parts:
             continue
@@ -62,8 +62,8 @@ def test_every_console_is_without_markup():
                 continue
             called = ast.unparse(node.func)
             if called == "Console" and "markup=False" not in ast.unparse(node):
-                found.append(f"{path}:{node.lineno}: a console with markup")
+                marked_up.append(f"{path}:{node.lineno}: a console with markup")
             if called.endswith("console.print"):
                 literals = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-                found += [f"{path}:{node.lineno}: {text}" for text in map(str, literals) if tags.search(text)]
-    assert found == []
+                marked_up += [f"{path}:{node.lineno}: {text}" for text in map(str, literals) if tags.search(text)]
+    assert marked_up == []

@@ -88,12 +88,12 @@ def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):
         process = subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         time.sleep(draw.uniform(1, 0.8 * whole_s))
         process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=300)
-        assert process.returncode in (0, 130), said
+        _, printed = process.communicate(timeout=300)
+        assert process.returncode in (0, 130), printed
         if process.returncode:
             stopped += 1
             again = f"keybed: stopped; to go on: keybed phase2 {store} --out '{tmp_path / 'my run'}' --seeds 2\n"
-            assert said in (again, "keybed: stopped\n")
+            assert printed in (again, "keybed: stopped\n")
     assert stopped >= 3
     assert subprocess.run(call, cwd=ROOT, capture_output=True).returncode == 0
 
@@ -139,10 +139,10 @@ def test_an_error_of_the_system_is_one_line_with_advice(error, line, monkeypatch
 
     monkeypatch.setattr("keybed.experiments.cli.stores._status", fail)
     assert main(["status", "store"]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("keybed: ")
-    assert line in said
-    assert said.count("\n") == 1
+    printed = capsys.readouterr().err
+    assert printed.startswith("keybed: ")
+    assert line in printed
+    assert printed.count("\n") == 1
 
 
 @pytest.mark.parametrize(
@@ -187,10 +187,10 @@ def test_names_and_counts():
 
 def test_an_error_is_one_line_that_says_what_and_where(tmp_path, capsys):
     assert main(["status", str(tmp_path / "nothing")]) == 1
-    said = capsys.readouterr().err
-    assert said.startswith("keybed: ")
-    assert str(tmp_path / "nothing") in said
-    assert "Traceback" not in said
+    printed = capsys.readouterr().err
+    assert printed.startswith("keybed: ")
+    assert str(tmp_path / "nothing") in printed
+    assert "Traceback" not in printed
 
 
 def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
@@ -218,13 +218,13 @@ def test_a_library_that_is_not_installed_is_named_with_its_extra(
     library, extra, arguments, planned_placeholder_store, tiny_maestro, tmp_path
 ):
     store = shutil.copytree(planned_placeholder_store, tmp_path / "store")
-    places = {
+    import_lines = {
         "STORE": str(store),
         "MAESTRO": str(tiny_maestro),
         "OUT": str(tmp_path / "out"),
         "ARCHIVE": str(tmp_path / "out.tgz"),
     }
-    given = [places.get(part, part) for part in arguments]
+    given = [import_lines.get(part, part) for part in arguments]
     # As `find_spec` and `import` behave where there is no such library.
     script = (
         "import sys\n"
@@ -245,9 +245,9 @@ def test_every_library_of_an_extra_is_known_by_it():
     for extra in ("extract", "heads", "rate"):
         for wanted in extras[extra]:
             library = wanted.partition(">")[0]
-            said = what_to_install(ModuleNotFoundError(name=called.get(library, library)))
-            assert said is not None
-            assert f"'.[{extra}]'" in said or library == "soundfile"
+            advice = what_to_install(ModuleNotFoundError(name=called.get(library, library)))
+            assert advice is not None
+            assert f"'.[{extra}]'" in advice or library == "soundfile"
     assert what_to_install(ModuleNotFoundError(name="experiments.misspelt")) is None
 
 
@@ -261,10 +261,10 @@ def test_a_run_that_cannot_be_written_is_one_line(tmp_path):
 def test_a_csv_without_its_columns_is_named(tmp_path, capsys):
     (tmp_path / "maestro-v3.0.0.csv").write_text("split,duration\ntrain,12.0\n")
     assert main(["plan", str(tmp_path), str(tmp_path / "store")]) == 1
-    said = capsys.readouterr().err
-    assert "no column canonical_composer, canonical_title, year, midi_filename, audio_filename; " in said
-    assert "its columns are split, duration." in said
-    assert "maestro-v3.0.0.csv" in said
+    printed = capsys.readouterr().err
+    assert "no column canonical_composer, canonical_title, year, midi_filename, audio_filename; " in printed
+    assert "its columns are split, duration." in printed
+    assert "maestro-v3.0.0.csv" in printed
     assert not (tmp_path / "store").exists()
 
 
@@ -275,11 +275,11 @@ def test_a_path_that_cannot_be_opened_is_one_line(tmp_path, capsys):
         ["plan", "n" * 306, str(tmp_path / "s")],
     ):
         assert main(command) == 1
-        said = capsys.readouterr().err
-        assert said.startswith("keybed: ")
-        assert "n" * 306 in said
-        assert "File name too long" in said
-        assert len(said.splitlines()) == 1
+        printed = capsys.readouterr().err
+        assert printed.startswith("keybed: ")
+        assert "n" * 306 in printed
+        assert "File name too long" in printed
+        assert len(printed.splitlines()) == 1
 
 
 def test_a_limit_that_is_no_number_says_what_it_may_be(capsys):
@@ -287,9 +287,9 @@ def test_a_limit_that_is_no_number_says_what_it_may_be(capsys):
         with pytest.raises(SystemExit) as stopped:
             main(["plan", "corpus", "store", "--limit", wrong])
         assert stopped.value.code == 2
-        said = capsys.readouterr().err
-        assert f"argument --limit: {wrong}: a whole number from 1 on" in said
-        assert "invalid positive value" not in said
+        printed = capsys.readouterr().err
+        assert f"argument --limit: {wrong}: a whole number from 1 on" in printed
+        assert "invalid positive value" not in printed
 
 
 def test_wrong_usage_is_refused_before_any_work():

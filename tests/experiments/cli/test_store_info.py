@@ -15,35 +15,38 @@ from keybed.extract.degrade import explain
 from keybed.store.format.vocabulary import LEVELS
 
 
-def said_of(path: Path) -> str:
+def printed_of(path: Path) -> str:
     written = io.StringIO()
     describe_store(stores.open(path), Console(file=written, width=400, soft_wrap=True))
     return written.getvalue()
 
 
 def test_every_number_of_the_degradation_is_printed_with_its_words(planned_placeholder_store: Path) -> None:
-    said, degradation = said_of(planned_placeholder_store), stores.open(planned_placeholder_store).recipe.degradation
+    printed, degradation = (
+        printed_of(planned_placeholder_store),
+        stores.open(planned_placeholder_store).recipe.degradation,
+    )
     for axis in LEVELS:
         curve = degradation["curves"][axis]
-        (line,) = [line for line in said.splitlines() if line.split()[:1] == [axis] and curve["unit"] in line]
+        (line,) = [line for line in printed.splitlines() if line.split()[:1] == [axis] and curve["unit"] in line]
         assert [float(level) for level in line.split()[1:5]] == pytest.approx(curve["levels"], rel=0.01)
         assert curve["source"] in line
     for name, value in degradation.items():
         if name != "curves":
             inner = value if isinstance(value, dict) else {name: value}
-            assert [key for key, v in inner.items() if not isinstance(v, dict) and f"{key} = {v}" not in said] == []
-    assert [words for name, words in explain().items() if "." in name and words not in said] == []
-    assert "own_share = 0.5   (sd of a note's own shift" in said
-    assert "what can be heard: every axis is audible" in said
+            assert [key for key, v in inner.items() if not isinstance(v, dict) and f"{key} = {v}" not in printed] == []
+    assert [words for name, words in explain().items() if "." in name and words not in printed] == []
+    assert "own_share = 0.5   (sd of a note's own shift" in printed
+    assert "in the audio: every axis is audible" in printed
 
 
 def test_words_of_other_code_are_not_put_beside_a_stores_numbers(
     planned_placeholder_store: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
-    said = said_of(planned_placeholder_store)
-    assert "without words: version 2 of the degradation made this store, 99 is here" in said
-    assert "own_share = 0.5\n" in said
+    printed = printed_of(planned_placeholder_store)
+    assert "without words: version 2 of the degradation made this store, 99 is here" in printed
+    assert "own_share = 0.5\n" in printed
 
 
 def test_the_first_version_of_the_degradation_is_said_to_leave_traces() -> None:

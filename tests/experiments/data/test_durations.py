@@ -32,14 +32,14 @@ def test_seconds_that_sound_against_small_steps() -> None:
 def test_a_segment_s_variants_share_the_duration_of_the_untouched_notes(make_store: Callable[..., Path]) -> None:
     opened = stores.open(make_store(3, 4))
     rows = opened.rows()
-    found = durations(opened, rows)
+    duration_s = durations(opened, rows)
     for segment in np.unique(rows.segment):
         mine = np.flatnonzero(rows.segment == segment)
         notes = load_notes(opened.notes_path(int(rows.recording[mine[0]])))
         start_s = rows.start_s[mine[0]]
         expected = of_notes(notes.onset_s - start_s, notes.offset_s - start_s, 10.0)
-        assert (found[mine] == expected).all()
-    assert columns(rows, found)["duration"].shape == (len(rows), 2)
+        assert (duration_s[mine] == expected).all()
+    assert columns(rows, duration_s)["duration"].shape == (len(rows), 2)
 
 
 @pytest.mark.slow
@@ -49,11 +49,13 @@ def test_the_expressive_encoder_tells_them_of_every_variant(keybed, tiny_maestro
     keybed("extract", path, "--workers", "0")
     opened = stores.open(path)
     rows = opened.rows()
-    found = durations(opened, rows)
+    duration_s = durations(opened, rows)
     poor = rows.tier == TIERS.index("poor")
     for i in np.flatnonzero(rows.tier == TIERS.index("pristine")):
         notes = load_notes(opened.notes_path(int(rows.recording[i])))
         share, length = of_notes(notes.onset_s - rows.start_s[i], notes.offset_s - rows.start_s[i], 10.0)
-        assert found[i, 1] == pytest.approx(length, abs=5e-3)
-        assert share - 0.01 <= found[i, 0] <= 1, "the pedal only adds"
-        assert (found[poor & (rows.segment == rows.segment[i])] != found[i]).any(), "a variant has durations of its own"
+        assert duration_s[i, 1] == pytest.approx(length, abs=5e-3)
+        assert share - 0.01 <= duration_s[i, 0] <= 1, "the pedal only adds"
+        assert (duration_s[poor & (rows.segment == rows.segment[i])] != duration_s[i]).any(), (
+            "a variant has durations of its own"
+        )

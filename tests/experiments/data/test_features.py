@@ -63,7 +63,7 @@ def test_the_other_variant_is_of_the_same_segment_and_never_the_same_row(filled:
 @pytest.mark.parametrize("memory_gib", [4.0, 0.0])
 def test_an_epoch_holds_every_row_once_segments_together(filled: stores.Store, memory_gib: float) -> None:
     rows = filled.rows()
-    features = Features(filled, View("ear", "eye"), rows, memory_gib=memory_gib)
+    features = Features(filled, View("test-audio", "test-midi"), rows, memory_gib=memory_gib)
     assert features.in_memory == (memory_gib > 0)
     train = np.arange(96)
     data = FoldData(features, train, np.arange(96, 120), 16, 100)
@@ -79,13 +79,13 @@ def test_an_epoch_holds_every_row_once_segments_together(filled: stores.Store, m
     assert not np.array_equal(seen, np.concatenate([b.row_B for b in data.train(1)]))
     whole = np.concatenate([np.asarray(b.audio_BxTxC) for b in batches])[:96]
     np.testing.assert_array_equal(
-        whole[np.argsort(seen[:96])], filled.read("audio/ear/frames", rows.index[train])[:, :, 0]
+        whole[np.argsort(seen[:96])], filled.read("audio/test-audio/frames", rows.index[train])[:, :, 0]
     )
 
 
 def test_a_swap_changes_one_modality_alone(filled: stores.Store) -> None:
     rows = filled.rows()
-    features = Features(filled, View("ear", "eye"), rows)
+    features = Features(filled, View("test-audio", "test-midi"), rows)
     positions = np.arange(8)
     other = other_variant(rows, positions)
     plain, swapped = features.batch(positions), features.batch(positions, audio_from=other)
@@ -95,19 +95,19 @@ def test_a_swap_changes_one_modality_alone(filled: stores.Store) -> None:
 
 
 def test_pairs_of_encoders(filled: stores.Store) -> None:
-    assert pair_of(filled, None, None) == ("ear", "eye")
-    with pytest.raises(NoSuchFeature, match="it has ear"):
+    assert pair_of(filled, None, None) == ("test-audio", "test-midi")
+    with pytest.raises(NoSuchFeature, match="it has test-audio"):
         pair_of(filled, "mert", None)
     with pytest.raises(NoSuchFeature, match="keybed derive"):
-        Features(filled, View("ear", "eye", "pca8"), filled.rows())
+        Features(filled, View("test-audio", "test-midi", "pca8"), filled.rows())
     with pytest.raises(NoSuchFeature, match="no view"):
-        View("ear", "eye", "waves")
+        View("test-audio", "test-midi", "waves")
 
 
 def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Store) -> None:
     """`phase2 --view layers` and `--view pooled`: each modality is one token, and the report leaves the section out."""
     heads = head_configs(("cross",), 8, "layers")
-    features = Features(filled, View("ear", "eye", "layers"), filled.rows())
+    features = Features(filled, View("test-audio", "test-midi", "layers"), filled.rows())
     data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
     fitted = train.fit(heads, data, FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
     assert inspection.attention(fitted, "cross", features, np.arange(8)) is None
@@ -120,9 +120,9 @@ def test_batches_grow_with_the_training_rows() -> None:
 def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
     rows = filled.rows()
     rng = np.random.default_rng(0)
-    said = (np.nan_to_num(rows.score) + rng.normal(0, 20, (2, len(rows), 8))).round(-1).astype(np.float32)
-    predictions = scored_rows(rows, {"model": said})
-    found = ordering(predictions, "model")
+    predicted = (np.nan_to_num(rows.score) + rng.normal(0, 20, (2, len(rows), 8))).round(-1).astype(np.float32)
+    predictions = scored_rows(rows, {"model": predicted})
+    accuracy = ordering(predictions, "model")
     for a in range(4):
         for b in range(a + 1, 4):
             points = []
@@ -130,8 +130,8 @@ def test_ordering_against_the_slow_count(filled: stores.Store) -> None:
                 i, j = (np.flatnonzero((rows.segment == s) & (rows.tier == t))[0] for t in (a, b))
                 sign = np.sign(rows.score[i, 7] - rows.score[j, 7])
                 if sign != 0:
-                    points += ((sign * np.sign(said[:, i, 7] - said[:, j, 7]) + 1) / 2).tolist()
-            assert found[f"{TIERS[a]}>{TIERS[b]}"].value == pytest.approx(np.mean(points))
+                    points += ((sign * np.sign(predicted[:, i, 7] - predicted[:, j, 7]) + 1) / 2).tolist()
+            assert accuracy[f"{TIERS[a]}>{TIERS[b]}"].value == pytest.approx(np.mean(points))
     assert sum(d.pairs for d in ordering_by_difficulty(predictions, "model")) == len(np.unique(rows.segment))
     assert len(pairs_within_segments(predictions).better) == 6 * len(np.unique(rows.segment))
 
@@ -140,10 +140,10 @@ def test_a_model_that_predicts_difficulty_alone_has_its_slope(filled: stores.Sto
     rows = filled.rows()
     pristine = rows.tier == 0
     z = (rows.difficulty[:, 1] - rows.difficulty[pristine, 1].mean()) / rows.difficulty[pristine, 1].std()
-    said = np.zeros((1, len(rows), 8), np.float32)
-    said[0, :, 7] = np.where(rows.tier == 3, 60.0, 90.0) - 6.0 * z
-    slopes = difficulty_slopes(scored_rows(rows, {"model": said}), "model")
-    gap = said[0, pristine, 7].mean() - said[0, rows.tier == 3, 7].mean()
+    predicted = np.zeros((1, len(rows), 8), np.float32)
+    predicted[0, :, 7] = np.where(rows.tier == 3, 60.0, 90.0) - 6.0 * z
+    slopes = difficulty_slopes(scored_rows(rows, {"model": predicted}), "model")
+    gap = predicted[0, pristine, 7].mean() - predicted[0, rows.tier == 3, 7].mean()
     assert slopes["polyphony"].value == pytest.approx(-6.0 / gap, rel=1e-4)
 
 
@@ -151,5 +151,5 @@ def test_a_shortcut_reads_what_it_sees() -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400, 1))
     score = np.repeat(70 + 5 * x + 2 * x**2, 8, axis=1)
-    said = fit_predict(x[:300], x[300:], score[:300], np.ones((300, 8), bool), np.ones(300))
-    assert np.corrcoef(said[:, 0], score[300:, 0])[0, 1] > 0.999
+    predicted = fit_predict(x[:300], x[300:], score[:300], np.ones((300, 8), bool), np.ones(300))
+    assert np.corrcoef(predicted[:, 0], score[300:, 0])[0, 1] > 0.999

@@ -33,17 +33,17 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
     audio = midi + rng.normal(size=(48, 6))
     embeddings = alignment.Embeddings(np.arange(8, 56), audio, midi)
     monkeypatch.setattr(alignment_measures, "_QUERIES_AT_ONCE", 7)
-    found = plain(alignment_measures.retrieval(embeddings, rows))
-    assert found["rows"] == 48
+    recall = plain(alignment_measures.retrieval(embeddings, rows))
+    assert recall["rows"] == 48
     piece = rows.piece[8:56]
     for name, asking, answers in (("audio_to_midi", audio, midi), ("midi_to_audio", midi, audio)):
         for extra, near in (("", False), (", same piece", True)):
-            place = []
+            ranks = []
             for i in range(48):
                 rivals = [j for j in range(48) if not near or piece[j] == piece[i]]
-                place.append(sum(asking[i] @ answers[j] > asking[i] @ answers[i] for j in rivals))
-            expected = {f"R@{r}": float(np.mean(np.array(place) < r)) for r in (1, 5, 10)}
-            assert found[name + extra] == pytest.approx(expected)
+                ranks.append(sum(asking[i] @ answers[j] > asking[i] @ answers[i] for j in rivals))
+            expected = {f"R@{r}": float(np.mean(np.array(ranks) < r)) for r in (1, 5, 10)}
+            assert recall[name + extra] == pytest.approx(expected)
 
 
 def test_alignment_with_an_interval_is_the_alignment_of_the_feature_spaces(make_store: Callable[..., Path]) -> None:
@@ -53,8 +53,8 @@ def test_alignment_with_an_interval_is_the_alignment_of_the_feature_spaces(make_
     midi = rng.normal(size=(48, 6))
     audio = midi + rng.normal(size=(48, 6))
     embeddings = alignment.Embeddings(np.arange(8, 56), diagnostics.unit(audio), diagnostics.unit(midi))
-    found = alignment_measures.alignment_interval([embeddings], rows)
-    assert found.value == pytest.approx(diagnostics.alignment(audio, midi), abs=1e-12)
+    interval = alignment_measures.alignment_interval([embeddings], rows)
+    assert interval.value == pytest.approx(diagnostics.alignment(audio, midi), abs=1e-12)
 
 
 def test_alignment_of_a_resample_against_the_plain_count(
@@ -79,8 +79,8 @@ def test_alignment_of_a_resample_against_the_plain_count(
         for j in theirs
         if (a == b and i != j) or (a != b and mine[0] != theirs[0])
     ]
-    found = seen[0](np.array([[2.0, 1.0, 0.0]]), np.ones((1, 1)))
-    assert found[0, 0] == pytest.approx(np.mean(paired) - np.mean(unpaired))
+    resampled = seen[0](np.array([[2.0, 1.0, 0.0]]), np.ones((1, 1)))
+    assert resampled[0, 0] == pytest.approx(np.mean(paired) - np.mean(unpaired))
 
 
 @pytest.mark.slow
@@ -88,31 +88,31 @@ def test_aligned_features_are_the_same_in_memory_and_on_disk(
     make_store: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opened = stores.open(make_store(6, 4))
-    features = Features(opened, View("ear", "eye"), opened.rows())
+    features = Features(opened, View("test-audio", "test-midi"), opened.rows())
     fold = split_fold(features.rows)
     config = AlignConfig("infonce", 16, 8, 0.07, 10.0, FitConfig(epochs=1, batch_rows=32, seeds=(0,), patience=0))
     result = alignment.fit_projections(features, fold, config, opened.fingerprint, tmp_path, None)
-    said: list[str] = []
-    here, there = (
-        alignment.aligned_features(result, features, memory_gib=gib, folder=tmp_path, say=said.append)
+    messages: list[str] = []
+    in_memory, on_disk = (
+        alignment.aligned_features(result, features, memory_gib=gib, folder=tmp_path, say=messages.append)
         for gib in (4.0, 0.0)
     )
-    assert len(said) == 1
-    assert "on the disk of" in said[0]
-    assert isinstance(there.array("audio_frames", np.arange(2)), np.ndarray)
+    assert len(messages) == 1
+    assert "on the disk of" in messages[0]
+    assert isinstance(on_disk.array("audio_frames", np.arange(2)), np.ndarray)
     assert [p.name for p in tmp_path.iterdir()] == ["projection-test-split.npz"]
     positions = np.random.default_rng(0).permutation(len(features.rows))[:40]
     for name in ("audio_BxTxC", "midi_BxTxC", "midi_mask_BxT"):
-        mine, theirs = (getattr(f.batch(positions), name) for f in (here, there))
+        mine, theirs = (getattr(f.batch(positions), name) for f in (in_memory, on_disk))
         np.testing.assert_array_equal(mine, theirs)
-    assert here.batch(positions).audio_BxTxC.shape == (40, 4, 8)
+    assert in_memory.batch(positions).audio_BxTxC.shape == (40, 4, 8)
 
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(NoDiskSpace, match="no disk space left"):
-        alignment.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=said.append)
+        alignment.aligned_features(result, features, memory_gib=0.0, folder=tmp_path, say=messages.append)
 
 
 def test_projections_of_another_fold_or_another_setting_are_not_taken_up(
@@ -120,7 +120,7 @@ def test_projections_of_another_fold_or_another_setting_are_not_taken_up(
 ) -> None:
     """Another fold's projections have seen this fold's test rows."""
     store = stores.open(make_store(6, 3))
-    features = Features(store, View("ear", "eye"), store.rows())
+    features = Features(store, View("test-audio", "test-midi"), store.rows())
     folds = out_of_fold(features.rows, 3, seed=0)
     config = AlignConfig(hidden=6, width=4, fit=FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
 

@@ -20,14 +20,14 @@ def simulate(
     piece = np.repeat(np.arange(n_pieces), rows).astype(np.int32)
     score = rng.normal(75, 12, (n, 8))
     z = (score - 75) / 12
-    said = {}
+    by_model = {}
     for name, knows in (("first", edge), ("second", 0.5)):
         by_piece = 0.4 * rng.normal(size=(n_pieces, 8))[piece] + 0.3 * rng.normal(size=(n_pieces, 8))[piece] * z
         own = knows * z + by_piece + rng.normal(size=(n, 8))
         each = 0.5 * rng.normal(size=(n_seeds, n, 8)) + seed_sd * rng.normal(size=(n_seeds, 1, 1)) * z
-        said[name] = (own + each).astype(np.float32)
+        by_model[name] = (own + each).astype(np.float32)
     return Predictions(
-        said,
+        by_model,
         score.astype(np.float32),
         np.ones((n, 8), bool),
         np.tile([0, 1, 2, 3], n // 4).astype(np.uint8),
@@ -90,11 +90,11 @@ def test_plain_and_within_tier_r_equal_the_heads_own() -> None:
     predictions = simulate(np.random.default_rng(1), 6, 1)
     ones = np.ones((1, 6))
     plain, within = (Correlations(predictions, kind)(ones)[0, :, 0, 0] for kind in ("plain", "within_tier"))
-    said = predictions.by_model["first"][0]
+    first = predictions.by_model["first"][0]
     np.testing.assert_allclose(
-        plain, [metrics.pearson(said[:, k], predictions.score[:, k]) for k in range(8)], atol=1e-6
+        plain, [metrics.pearson(first[:, k], predictions.score[:, k]) for k in range(8)], atol=1e-6
     )
-    centred = [by_tier(x.astype(np.float64), predictions.tier) for x in (said, predictions.score)]
+    centred = [by_tier(x.astype(np.float64), predictions.tier) for x in (first, predictions.score)]
     expected = [metrics.pearson(centred[0][:, k], centred[1][:, k]) for k in range(8)]
     np.testing.assert_allclose(within, np.array(expected, float), atol=1e-6)
 
@@ -114,7 +114,7 @@ def test_within_tier_r_gives_nothing_to_the_tier() -> None:
     prediction = score + rng.normal(size=score.shape)
     models = {"tier only": tier_only, "the score": score, "near": prediction}
     predictions = Predictions(
-        {name: said[None].astype(np.float32) for name, said in models.items()},
+        {name: values[None].astype(np.float32) for name, values in models.items()},
         score.astype(np.float32),
         np.ones_like(score, bool),
         tier.astype(np.uint8),
@@ -122,13 +122,13 @@ def test_within_tier_r_gives_nothing_to_the_tier() -> None:
         np.repeat(np.arange(4), 100).astype(np.int32),
         np.zeros((400, 6), np.float32),
     )
-    found = Correlations(predictions, "within_tier")(np.ones((1, 4)))[0, :, :, 0]
-    assert np.isnan(found[:, 0]).all()
-    np.testing.assert_allclose(found[:, 1], 1.0)
+    r = Correlations(predictions, "within_tier")(np.ones((1, 4)))[0, :, :, 0]
+    assert np.isnan(r[:, 0]).all()
+    np.testing.assert_allclose(r[:, 1], 1.0)
     rows = tier > 0  # pristine labels are constant: these rows add nothing
     centred = [by_tier(v, tier)[:, 0] for v in (prediction, score)]
     expected = stats.pearsonr(centred[0][rows], centred[1][rows])[0]
-    assert found[0, 2] == pytest.approx(expected, abs=1e-6)
+    assert r[0, 2] == pytest.approx(expected, abs=1e-6)
 
 
 def test_weights_are_repetitions() -> None:
@@ -158,8 +158,8 @@ def coverage(n_pieces: int, runs: int, seed: int) -> np.ndarray:
     truth = _statistic(whole)(np.ones((1, 8000)), np.ones((1, 1)))[0]
     held = np.zeros((runs, 3), bool)
     for i in range(runs):
-        found = intervals(_statistic(simulate(rng, n_pieces, 5)), n_pieces, 5, replicates=800, seed=i)
-        held[i] = [v.low <= t <= v.high for v, t in zip(found, truth, strict=True)]
+        estimates = intervals(_statistic(simulate(rng, n_pieces, 5)), n_pieces, 5, replicates=800, seed=i)
+        held[i] = [v.low <= t <= v.high for v, t in zip(estimates, truth, strict=True)]
     return held.mean(0)
 
 
@@ -182,21 +182,21 @@ def test_intervals_cover_the_truth(n_pieces: int) -> None:
 def test_no_true_gain_seldom_says_go() -> None:
     """The first model is as good as the second: a gain of ten per cent with a lower bound above zero is chance."""
     rng = np.random.default_rng(5)
-    said_go = 0
+    n_go = 0
     for i in range(300):
-        found = gain(simulate(rng, 40, 5, edge=0.5), "first", "second", seed=i).relative
-        said_go += found.value >= 0.10 and found.above_zero
-    print(f"no true gain: GO in {said_go} of 300 runs")
-    assert said_go / 300 <= 0.05
+        relative = gain(simulate(rng, 40, 5, edge=0.5), "first", "second", seed=i).relative
+        n_go += relative.value >= 0.10 and relative.above_zero
+    print(f"no true gain: GO in {n_go} of 300 runs")
+    assert n_go / 300 <= 0.05
 
 
 def test_no_true_gain_says_go_at_most_once_in_twenty() -> None:
     rng = np.random.default_rng(6)
-    found = [
+    gains = [
         intervals(_statistic(simulate(rng, 40, 3, edge=0.5, rows=12)), 40, 3, replicates=300, seed=i)[2]
         for i in range(40)
     ]
-    assert np.mean([v.value >= 0.10 and v.above_zero for v in found]) <= 0.05
+    assert np.mean([v.value >= 0.10 and v.above_zero for v in gains]) <= 0.05
 
 
 def test_an_interval_needs_two_pieces() -> None:

@@ -11,21 +11,27 @@ from keybed.experiments.evaluation.predictions import Predictions
 
 def predicted(overall: list[float], segment: list[int], tier: list[int]) -> Predictions:
     """One model with these overall predictions; a segment is a piece, and each tier's score is lower than the one before."""
-    said = np.zeros((1, len(overall), 8), np.float32)
-    said[0, :, 7] = overall
+    prediction = np.zeros((1, len(overall), 8), np.float32)
+    prediction[0, :, 7] = overall
     score = np.repeat(97.5 - 10 * np.array(tier, np.float32)[:, None], 8, axis=1)
     numbers = np.array(segment, np.int32)
     valid = np.ones_like(score, bool)
     return Predictions(
-        {"model": said}, score, valid, np.array(tier, np.uint8), numbers, numbers, np.zeros((len(tier), 6), np.float32)
+        {"model": prediction},
+        score,
+        valid,
+        np.array(tier, np.uint8),
+        numbers,
+        numbers,
+        np.zeros((len(tier), 6), np.float32),
     )
 
 
 def test_ordering_counts_ties_half() -> None:
-    found = ordering(predicted([4.0, 3.0, 3.0, 1.0, 2.0, 5.0], [0, 0, 0, 0, 7, 7], [0, 1, 2, 3, 0, 3]), "model")
-    assert found["pristine>good"].value == 1.0
-    assert found["good>moderate"].value == 0.5
-    assert found["pristine>poor"].value == 0.5
+    accuracy = ordering(predicted([4.0, 3.0, 3.0, 1.0, 2.0, 5.0], [0, 0, 0, 0, 7, 7], [0, 1, 2, 3, 0, 3]), "model")
+    assert accuracy["pristine>good"].value == 1.0
+    assert accuracy["good>moderate"].value == 0.5
+    assert accuracy["pristine>poor"].value == 0.5
 
 
 def test_variants_of_different_segments_or_of_one_tier_are_no_pairs() -> None:

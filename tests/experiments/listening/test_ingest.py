@@ -34,10 +34,10 @@ def test_the_report_says_what_recorded_sound_can_show(simulated) -> None:
 
 
 def test_planted_correlations_come_back(simulated) -> None:
-    found = read(simulated, "results.json")["dimensions"]
-    intervals = [found[name]["labels"]["true_r"] for name in DIMENSIONS]
-    held = [i["low"] <= rho <= i["high"] for i, rho in zip(intervals, simulated.planted, strict=True)]
-    assert sum(held) >= 5  # the count itself is measured over fifty simulations below
+    dimensions = read(simulated, "results.json")["dimensions"]
+    intervals = [dimensions[name]["labels"]["true_r"] for name in DIMENSIONS]
+    covered = [i["low"] <= rho <= i["high"] for i, rho in zip(intervals, simulated.planted, strict=True)]
+    assert sum(covered) >= 5  # the count itself is measured over fifty simulations below
     assert np.corrcoef([i["value"] for i in intervals], simulated.planted)[0, 1] > 0.8
 
 
@@ -67,7 +67,7 @@ def test_the_gate_counts_dimensions_and_rests_on_the_ratings(simulated) -> None:
 
 
 def test_halo_passes_for_nothing(make_rows) -> None:
-    """A rater who hears only the overall impression has no specific r, though plain r may look well where labels correlate."""
+    """A rater who rates the overall impression alone has no specific r, though plain r may look well where labels correlate."""
     rows = make_rows(seed=3)
     rng = np.random.default_rng(0)
     pick = rng.choice(len(rows), 600, replace=False)
@@ -81,12 +81,12 @@ def test_halo_passes_for_nothing(make_rows) -> None:
         rows.piece[pick],
         rows.segment[pick],
     )
-    found = labels_against(experts, *columns, replicates=200)
+    of_halo = labels_against(experts, *columns, replicates=200)
     planted = rng.normal(0, 2, (600, 3, 8)) + rows.score[pick][:, None, :]
-    honest = labels_against(ExpertRatings(planted, centred_mean(planted)), *columns, replicates=200)
-    assert min(honest[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
-    assert max(found[d].r.value for d in AXIS_DIMENSIONS) > 0.4
-    assert all(found[d].specific.value < honest[d].specific.value for d in AXIS_DIMENSIONS)
+    of_labels = labels_against(ExpertRatings(planted, centred_mean(planted)), *columns, replicates=200)
+    assert min(of_labels[d].specific.value for d in AXIS_DIMENSIONS) > 0.9
+    assert max(of_halo[d].r.value for d in AXIS_DIMENSIONS) > 0.4
+    assert all(of_halo[d].specific.value < of_labels[d].specific.value for d in AXIS_DIMENSIONS)
 
 
 def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) -> None:
@@ -100,22 +100,22 @@ def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) 
     everything = np.ones((300, 8), bool)
     labels = labels_against(experts, score, everything, rows.tier[pick].astype(int), piece, segment, replicates=200)
     as_good = model_against(experts, score, piece, segment, replicates=200)
-    deaf = model_against(experts, rng.normal(size=score.shape), piece, segment, replicates=200)
+    of_noise = model_against(experts, rng.normal(size=score.shape), piece, segment, replicates=200)
     for name in DIMENSIONS:
         r, true_r = as_good[name]
         assert (r.value, r.low) == pytest.approx((labels[name].r.value, labels[name].r.low), abs=1e-5)
         assert r.value < 0.95
         assert true_r.value == pytest.approx(1, abs=0.07)  # raters' noise taken out, a perfect model is perfect
-        assert deaf[name][0].low < 0.15
-        assert abs(deaf[name][0].value) < 0.2
+        assert of_noise[name][0].low < 0.15
+        assert abs(of_noise[name][0].value) < 0.2
 
 
 def test_reliability_is_the_consistency_icc(simulated) -> None:
     answer_key = read_answer_key(simulated.folder)
     table = make_rating_table(simulated.rating_set, read_ratings(simulated.rating_set), answer_key.codes)
-    found = read(simulated, "results.json")["dimensions"]["tone_quality"]["labels"]["reliability"]
+    reliability = read(simulated, "results.json")["dimensions"]["tone_quality"]["labels"]["reliability"]
     known = answer_key.valid[:, DIMENSIONS.index("tone_quality")]
-    assert found == pytest.approx(intraclass(table.first[known, :, DIMENSIONS.index("tone_quality")]).consistency)
+    assert reliability == pytest.approx(intraclass(table.first[known, :, DIMENSIONS.index("tone_quality")]).consistency)
 
 
 def test_advice_follows_the_interval() -> None:
@@ -218,15 +218,15 @@ def test_unknown_and_doubled_ratings_are_refused(simulated, tmp_path) -> None:
 @pytest.mark.long
 @pytest.mark.slow
 def test_intervals_cover_what_was_planted_in_fifty_simulations(run_simulation, tmp_path) -> None:
-    held = np.zeros((50, 8), bool)
+    covered = np.zeros((50, 8), bool)
     for i in range(50):
         simulation = run_simulation(tmp_path / f"set-{i}", i)
         ingest(IngestConfig(simulation.folder, replicates=600), Console(quiet=True))
-        found = read(simulation, "results.json")["dimensions"]
+        dimensions = read(simulation, "results.json")["dimensions"]
         for k, (name, rho) in enumerate(zip(DIMENSIONS, simulation.planted, strict=True)):
-            interval = found[name]["labels"]["true_r"]
-            held[i, k] = interval["low"] <= rho <= interval["high"]
+            interval = dimensions[name]["labels"]["true_r"]
+            covered[i, k] = interval["low"] <= rho <= interval["high"]
         shutil.rmtree(simulation.folder)
-    print("coverage", held.mean(), dict(zip(DIMENSIONS, held.mean(axis=0), strict=True)))
-    assert held.mean() >= 0.90
-    assert held.mean(axis=0).min() >= 0.84  # 0.90 less two binomial standard errors of 50 trials
+    print("coverage", covered.mean(), dict(zip(DIMENSIONS, covered.mean(axis=0), strict=True)))
+    assert covered.mean() >= 0.90
+    assert covered.mean(axis=0).min() >= 0.84  # 0.90 less two binomial standard errors of 50 trials

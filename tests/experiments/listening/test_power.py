@@ -26,9 +26,9 @@ def test_power_is_what_a_simulation_finds() -> None:
     r = power(n).smallest_r
     x = random.normal(size=(4000, n))
     y = r * x + math.sqrt(1 - r**2) * random.normal(size=(4000, n))
-    found = [np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]
-    told = np.mean([fisher_interval(f, n)[0] > 0 for f in found])
-    assert told == pytest.approx(0.8, abs=0.02)
+    observed_r = [np.corrcoef(a, b)[0, 1] for a, b in zip(x, y, strict=True)]
+    share = np.mean([fisher_interval(f, n)[0] > 0 for f in observed_r])
+    assert share == pytest.approx(0.8, abs=0.02)
 
 
 def test_n_to_decide_is_where_the_interval_lets_go_of_the_threshold() -> None:

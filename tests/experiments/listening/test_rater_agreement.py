@@ -21,18 +21,18 @@ KRIPPENDORFF = np.array(
 
 
 def test_intraclass_correlations_are_those_that_shrout_and_fleiss_published() -> None:
-    found = intraclass(SHROUT_FLEISS)
-    assert found.single.value == pytest.approx(0.29, abs=0.005)
-    assert found.mean.value == pytest.approx(0.62, abs=0.005)
-    assert found.consistency == pytest.approx(0.91, abs=0.005)
-    assert found.n_clips == 6
+    icc = intraclass(SHROUT_FLEISS)
+    assert icc.single.value == pytest.approx(0.29, abs=0.005)
+    assert icc.mean.value == pytest.approx(0.62, abs=0.005)
+    assert icc.consistency == pytest.approx(0.91, abs=0.005)
+    assert icc.n_clips == 6
 
 
 def test_intraclass_interval_is_mcgraw_and_wongs() -> None:
     # R's psych::ICC on the same table: ICC2 0.019–0.761, ICC2k 0.071–0.927.
-    found = intraclass(SHROUT_FLEISS)
-    assert (found.single.low, found.single.high) == pytest.approx((0.019, 0.761), abs=0.001)
-    assert (found.mean.low, found.mean.high) == pytest.approx((0.071, 0.927), abs=0.001)
+    icc = intraclass(SHROUT_FLEISS)
+    assert (icc.single.low, icc.single.high) == pytest.approx((0.019, 0.761), abs=0.001)
+    assert (icc.mean.low, icc.mean.high) == pytest.approx((0.071, 0.927), abs=0.001)
 
 
 def test_clips_that_one_rater_skipped_are_left_out() -> None:
@@ -70,8 +70,8 @@ def test_alpha_is_one_in_full_agreement_and_near_zero_by_chance() -> None:
 def test_self_agreement_recovers_the_planted_error() -> None:
     random = np.random.default_rng(0)
     truth = random.normal(60, 20, 4000)
-    found = self_agreement(truth + random.normal(0, 6, 4000), truth + 3 + random.normal(0, 6, 4000))
-    assert found.sd == pytest.approx(6, abs=0.2)
-    assert found.shift == pytest.approx(3, abs=0.3)
-    assert found.r == pytest.approx(400 / 436, abs=0.01)
+    agreement = self_agreement(truth + random.normal(0, 6, 4000), truth + 3 + random.normal(0, 6, 4000))
+    assert agreement.sd == pytest.approx(6, abs=0.2)
+    assert agreement.shift == pytest.approx(3, abs=0.3)
+    assert agreement.r == pytest.approx(400 / 436, abs=0.01)
     assert np.isnan(self_agreement(np.array([1.0, _]), np.array([1.0, 2.0])).r)

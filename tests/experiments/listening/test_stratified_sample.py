@@ -71,10 +71,10 @@ def test_every_rater_hears_all_clips_once_and_repeats_late() -> None:
     for order in orders:
         assert order[0].role == "anchor"
         assert sorted(p.clip for p in order if p.role == "main") == clips
-        heard = [p.clip for p in order]
+        presented = [p.clip for p in order]
         repeats = [i for i, p in enumerate(order) if p.role == "repeat"]
         assert len(repeats) == 12
-        assert min(i - heard.index(order[i].clip) for i in repeats) >= 20
+        assert min(i - presented.index(order[i].clip) for i in repeats) >= 20
     assert len({tuple(p.clip for p in order) for order in orders}) == 3
     with pytest.raises(ValueError, match="at most 20"):
         presentations([], clips, 21, np.random.default_rng(0))

@@ -85,7 +85,7 @@ def write():
 
 @pytest.fixture
 def published(tmp_path) -> Path:
-    """A small folder in PercePiano's own layout, with its dirt."""
+    """A small folder in PercePiano's own layout, with its flaws."""
     (tmp_path / "labels").mkdir()
     (tmp_path / "midi").mkdir()
     rng = np.random.default_rng(0)

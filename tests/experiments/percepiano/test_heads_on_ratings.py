@@ -21,7 +21,7 @@ def specs():
 
 @pytest.fixture(scope="module")
 def windows(ratings) -> Windows:
-    """Two windows a performance; audio hears the loudness, MIDI the tempo, both among noise and the passage's own."""
+    """Two windows per performance; audio carries the loudness, MIDI the tempo, both among noise and the passage's own."""
     rng = np.random.default_rng(0)
     item = np.repeat(np.arange(len(ratings)), 2)
     loud = np.array([p.velocity.mean() for p in ratings.performances])[item] / 10
@@ -29,9 +29,9 @@ def windows(ratings) -> Windows:
     own = {name: rng.normal(0, 3) for name in np.unique(ratings.passage)}
     passage = np.array([own[p] for p in ratings.passage])[item]
     frames = {}
-    for name, heard in (("logmel", loud), ("expressive", tempo)):
+    for name, carried in (("logmel", loud), ("expressive", tempo)):
         made = rng.normal(0, 0.3, (item.size, 4, 2, 3))
-        made[..., 0, 0] += (heard + passage)[:, None]
+        made[..., 0, 0] += (carried + passage)[:, None]
         frames[name] = made.astype(np.float32)
     layers = {name: f.mean(axis=1)[:, :, None] for name, f in frames.items()}
     mask = {name: np.ones((item.size, 4), bool) for name in frames}
@@ -51,23 +51,23 @@ def test_a_head_that_needs_what_is_absent_is_left_out(windows, specs, ratings) -
     }
 
 
-def test_heads_learn_from_ratings_and_never_from_those_they_are_judged_on(windows, specs, ratings) -> None:
+def test_heads_learn_from_ratings_and_never_from_those_of_test_performances(windows, specs, ratings) -> None:
     inputs = make_inputs(ratings)
     folds = protocols(ratings)[ONE_COMPOSITION_OUT].folds
     heads = heads_on_ratings(windows, specs, inputs, PLAN)
     within = Within(ratings, ratings.human)
-    said = {name: out_of_fold(model, folds[:1], *ratings.rating.shape) for name, model in heads.items()}
-    train, judged = folds[0]
-    first = Within(ratings, ratings.human & np.isin(np.arange(len(ratings)), judged))
-    r = {name: float(first.r(p[first.kept]).mean()) for name, p in said.items()}
-    assert r["comparative head: gated"] > 0.6  # hears tempo and loudness
-    assert r["comparative head: gated"] > r["comparative head: audio"] + 0.05  # which hears loudness alone
+    predicted = {name: out_of_fold(model, folds[:1], *ratings.rating.shape) for name, model in heads.items()}
+    train, test = folds[0]
+    first = Within(ratings, ratings.human & np.isin(np.arange(len(ratings)), test))
+    r = {name: float(first.r(p[first.kept]).mean()) for name, p in predicted.items()}
+    assert r["comparative head: gated"] > 0.6  # has tempo and loudness
+    assert r["comparative head: gated"] > r["comparative head: audio"] + 0.05  # which has loudness alone
     assert within.kept.size > first.kept.size
 
     spoiled = ratings.rating.copy()
-    spoiled[judged] = np.random.default_rng(1).random(spoiled[judged].shape)
+    spoiled[test] = np.random.default_rng(1).random(spoiled[test].shape)
     other = make_inputs(dataclasses.replace(ratings, rating=spoiled))
     again = heads_on_ratings(windows, specs, other, PLAN)
-    shuffled = np.random.default_rng(2).permutation(judged)
+    shuffled = np.random.default_rng(2).permutation(test)
     for name, model in again.items():
-        assert model(train, shuffled) == pytest.approx(said[name][shuffled], abs=1e-5), name
+        assert model(train, shuffled) == pytest.approx(predicted[name][shuffled], abs=1e-5), name

@@ -32,9 +32,9 @@ def test_the_same_notes_match_one_to_one_whatever_the_tempo(piece) -> None:
 
 def test_missing_and_wrong_notes_stay_unmatched_and_disturb_no_others(piece) -> None:
     lacking = without(piece, [10, 31])
-    found = match_notes(piece, lacking)
-    assert np.flatnonzero(found < 0).tolist() == [10, 31]
-    assert (lacking.pitch[found[found >= 0]] == piece.pitch[found >= 0]).all()
+    matches = match_notes(piece, lacking)
+    assert np.flatnonzero(matches < 0).tolist() == [10, 31]
+    assert (lacking.pitch[matches[matches >= 0]] == piece.pitch[matches >= 0]).all()
     wrong = dataclasses.replace(piece, pitch=np.where(np.arange(piece.n_notes) == 20, 90, piece.pitch).astype(np.int16))
     assert np.flatnonzero(match_notes(piece, wrong) < 0).tolist() == [20]
 
@@ -61,7 +61,7 @@ def test_statistics_know_what_was_changed(piece) -> None:
         note_statistics(without(piece, np.arange(7, piece.n_notes)))
 
 
-def test_departures_are_against_the_others(piece) -> None:
+def test_deviations_are_from_the_others(piece) -> None:
     louder = dataclasses.replace(piece, velocity=(piece.velocity + 12).astype(np.int16))
     slower = stretched(piece, 1.25)
     same, loud, slow = passage_deviations([piece, louder, slower], 0)

@@ -29,16 +29,16 @@ def inputs(ratings):
     return make_inputs(ratings)
 
 
-def test_nothing_of_what_is_judged_is_in_training(ratings) -> None:
-    found = protocols(ratings)
+def test_no_test_performance_is_in_training(ratings) -> None:
+    by_name = protocols(ratings)
     group = {
         SEGMENT_GROUPED: ratings.passage,
         PERFORMER_DISJOINT: ratings.player,
         ONE_COMPOSITION_OUT: ratings.composition,
     }
-    for name, protocol in found.items():
-        judged = np.concatenate([j for _, j in protocol.folds])
-        assert sorted(judged) == list(range(len(ratings)))
+    for name, protocol in by_name.items():
+        tested = np.concatenate([j for _, j in protocol.folds])
+        assert sorted(tested) == list(range(len(ratings)))
         for train, test in protocol.folds:
             assert not set(group[name][train]) & set(group[name][test])
 
@@ -74,45 +74,45 @@ def test_doubling_a_player_is_weighting_him_twice(ratings) -> None:
     assert max(same) <= 1
 
 
-def test_no_model_learns_from_ratings_that_it_is_judged_on(inputs, ratings) -> None:
-    train, judged = protocols(ratings)[ONE_COMPOSITION_OUT].folds[0]
+def test_no_model_learns_from_ratings_of_test_performances(inputs, ratings) -> None:
+    train, test = protocols(ratings)[ONE_COMPOSITION_OUT].folds[0]
     spoiled = ratings.rating.copy()
-    spoiled[judged] = np.random.default_rng(1).random(spoiled[judged].shape)
+    spoiled[test] = np.random.default_rng(1).random(spoiled[test].shape)
     import dataclasses
 
     other = dataclasses.replace(inputs, ratings=dataclasses.replace(ratings, rating=spoiled))
     for name, model in all_models(inputs).items():
-        assert all_models(other)[name](train, judged) == pytest.approx(model(train, judged)), name
+        assert all_models(other)[name](train, test) == pytest.approx(model(train, test)), name
 
 
 def test_comparative_models_find_what_was_planted(inputs, ratings) -> None:
     protocol = protocols(ratings)[ONE_COMPOSITION_OUT]
     within = Within(ratings, ratings.human)
-    said = out_of_fold(comparative_models(inputs)[BLEND], protocol.folds, *ratings.rating.shape)
-    assert within.r(said[within.kept]).mean() > 0.75
+    blend = out_of_fold(comparative_models(inputs)[BLEND], protocol.folds, *ratings.rating.shape)
+    assert within.r(blend[within.kept]).mean() > 0.75
     plain = out_of_fold(all_models(inputs)[PLAIN_TREES], protocol.folds, *ratings.rating.shape)
-    assert within.r(said[within.kept]).mean() > within.r(plain[within.kept]).mean()
+    assert within.r(blend[within.kept]).mean() > within.r(plain[within.kept]).mean()
 
 
-def test_the_choice_never_sees_the_judged_composition(inputs, ratings) -> None:
+def test_the_choice_never_sees_the_test_composition(inputs, ratings) -> None:
     folds = protocols(ratings)[ONE_COMPOSITION_OUT].folds
     noise = np.random.default_rng(0).normal(size=(len(ratings), 30))
     candidates = {
         "noise": ridge(noise, inputs.target, ratings.human),
         "statistics": ridge(inputs.standardised, inputs.target, ratings.human),
     }
-    said, names = choose_in_folds(candidates, ratings, folds)
+    predicted, names = choose_in_folds(candidates, ratings, folds)
     assert names == ["statistics"] * 3
-    assert np.isfinite(said).all()
+    assert np.isfinite(predicted).all()
 
 
-def test_the_table_hears_nothing(ratings) -> None:
+def test_the_table_uses_no_music(ratings) -> None:
     table = player_means(ratings, ratings.rating, by_composition=True)
-    train, judged = protocols(ratings)[SEGMENT_GROUPED].folds[0]
-    said = table(train, judged)
-    i = judged[0]
+    train, test = protocols(ratings)[SEGMENT_GROUPED].folds[0]
+    predicted = table(train, test)
+    i = test[0]
     known = train[(ratings.player[train] == ratings.player[i]) & (ratings.composition[train] == ratings.composition[i])]
-    assert said[0] == pytest.approx(ratings.rating[known].mean(axis=0))
+    assert predicted[0] == pytest.approx(ratings.rating[known].mean(axis=0))
 
 
 def test_r2_is_one_for_truth_and_zero_for_the_mean(ratings) -> None:
@@ -131,13 +131,15 @@ def test_zero_shot_has_the_signs_that_were_fixed_beforehand(ratings) -> None:
     rating = rng.random(ratings.rating.shape)
     import dataclasses
 
-    heard = dataclasses.replace(ratings, rating=rating)
-    said = rng.normal(0, 0.05, (len(ratings), 8))
-    said[:, DIMENSIONS.index("rhythmic_stability")] -= rating[:, 0]  # high where ears say stable
-    said[:, DIMENSIONS.index("dynamic_range")] -= rating[:, 10]  # the wrong way round
-    found = {a.question.dimension: a for a in answer_questions(heard, said, replicates=200) if a.confirmatory}
-    assert found["rhythmic_stability"].r.low > 0.9
-    assert found["rhythmic_stability"].p < 0.05
-    assert found["dynamic_range"].r.high < -0.9
-    assert found["dynamic_range"].p > 0.9
-    assert abs(found["pedal_technique"].r.value) < 0.4
+    random_ratings = dataclasses.replace(ratings, rating=rating)
+    predicted = rng.normal(0, 0.05, (len(ratings), 8))
+    predicted[:, DIMENSIONS.index("rhythmic_stability")] -= rating[:, 0]  # high where raters say stable
+    predicted[:, DIMENSIONS.index("dynamic_range")] -= rating[:, 10]  # the wrong way round
+    answers = {
+        a.question.dimension: a for a in answer_questions(random_ratings, predicted, replicates=200) if a.confirmatory
+    }
+    assert answers["rhythmic_stability"].r.low > 0.9
+    assert answers["rhythmic_stability"].p < 0.05
+    assert answers["dynamic_range"].r.high < -0.9
+    assert answers["dynamic_range"].p > 0.9
+    assert abs(answers["pedal_technique"].r.value) < 0.4

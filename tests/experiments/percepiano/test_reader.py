@@ -5,13 +5,13 @@ from keybed.experiments.percepiano.ceiling import ceilings
 from keybed.experiments.percepiano.reader import NotPercePiano, read
 
 
-def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
-    found = read(published)
-    assert len(found) == 4
-    assert "Mozart_K331_4bars_1_01" in found.names  # read without the space around its name
-    assert set(found.composition) == {"Mozart_K331"}
-    assert found.human.sum() == 2
-    told = "\n".join(found.problems)
+def test_flaws_of_files_are_reported_and_the_rest_is_read(published) -> None:
+    ratings = read(published)
+    assert len(ratings) == 4
+    assert "Mozart_K331_4bars_1_01" in ratings.names  # read without the space around its name
+    assert set(ratings.composition) == {"Mozart_K331"}
+    assert ratings.human.sum() == 2
+    remarks = "\n".join(ratings.problems)
     for words in (
         "without the space",
         "label without MIDI",
@@ -19,9 +19,9 @@ def test_dirt_is_reported_and_the_rest_is_read(published) -> None:
         "has fewer than 19 numbers",
         "cut short",
     ):
-        assert words in told
-    assert (found.rating.mean(), found.sd.mean()) == pytest.approx((0.5, 0.1))  # both files' names hold "std"
-    assert found.rating.shape == (4, 19)  # the performer index after the 19 ratings is dropped
+        assert words in remarks
+    assert (ratings.rating.mean(), ratings.sd.mean()) == pytest.approx((0.5, 0.1))  # both files' names hold "std"
+    assert ratings.rating.shape == (4, 19)  # the performer index after the 19 ratings is dropped
 
 
 def test_a_folder_without_anything_says_what_is_wanted(tmp_path) -> None:
@@ -30,16 +30,16 @@ def test_a_folder_without_anything_says_what_is_wanted(tmp_path) -> None:
 
 
 def test_the_published_data_reads_whole(shared_data) -> None:
-    found = read(shared_data / "percepiano")
-    assert len(found) == 964
-    assert np.unique(found.passage).size == 82
-    assert set(found.composition) == {"Schubert_D935_no.3", "Schubert_D960_mv2", "Schubert_D960_mv3"}
-    assert (~found.human).sum() == 95  # score renderings
-    assert found.rating.min() >= 0
-    assert found.rating.max() <= 1
-    assert 0.15 < found.sd.mean() < 0.19
-    assert 0.55 < np.mean(ceilings(found).within_r) < 0.8
-    assert any("space" in p for p in found.problems)
+    ratings = read(shared_data / "percepiano")
+    assert len(ratings) == 964
+    assert np.unique(ratings.passage).size == 82
+    assert set(ratings.composition) == {"Schubert_D935_no.3", "Schubert_D960_mv2", "Schubert_D960_mv3"}
+    assert (~ratings.human).sum() == 95  # score renderings
+    assert ratings.rating.min() >= 0
+    assert ratings.rating.max() <= 1
+    assert 0.15 < ratings.sd.mean() < 0.19
+    assert 0.55 < np.mean(ceilings(ratings).within_r) < 0.8
+    assert any("space" in p for p in ratings.problems)
 
 
 def test_ceilings_are_those_of_the_arithmetic(ratings) -> None:

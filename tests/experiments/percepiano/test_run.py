@@ -22,7 +22,7 @@ PLAYERS = ("score", "u", "v", "w", "x")
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch) -> None:
-    """These tests ask what is judged, not how well: few trees, and one compiled step for folds of every size."""
+    """These tests ask which models are tested, not how well they do: few trees, and one compiled step for folds of every size."""
     monkeypatch.setattr(models, "N_TREES", 3)
     monkeypatch.setattr(feed, "_resident_limit", lambda: 0)  # batches are streamed, so that only their size is compiled
 
@@ -73,7 +73,7 @@ def test_heads_baselines_and_marked_noise_stand_in_every_protocol(folder, tmp_pa
                 assert np.isfinite(rows[f"{kind} {on}"]["within_r"]["value"]), (kind, on)
             assert np.isfinite(rows[f"ridge on {on}"]["r2"])
         assert np.isfinite(rows["head: gated"]["r2"])
-        assert rows["comparative head: gated"]["r2"] is None  # departures have no level
+        assert rows["comparative head: gated"]["r2"] is None  # deviations have no level
         assert -1 <= rows["comparative head: gated"]["within_r"]["value"] <= 1
     page = (run / "report.html").read_text()
     assert "midibert (random weights)" in page
@@ -99,11 +99,11 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     for seed, path in enumerate(paths):
         plan(PlanConfig(tiny_maestro, path, encoders=("logmel", "expressive"), jobs=1, seed=seed))
     store = open_store(paths[0])  # planned and empty: its recipe says how to encode
-    ear, eye = (store.recipe.encoder(name) for name in ("logmel", "expressive"))
+    audio, midi = (store.recipe.encoder(name) for name in ("logmel", "expressive"))
     rng, n = np.random.default_rng(0), 16
     rows = from_arrays(
-        audio_frames=rng.normal(size=(n, ear.n_bins, len(ear.frame_stats) * ear.width)),
-        midi_frames=rng.normal(size=(n, eye.n_bins, len(eye.frame_stats) * eye.width)),
+        audio_frames=rng.normal(size=(n, audio.n_bins, len(audio.frame_stats) * audio.width)),
+        midi_frames=rng.normal(size=(n, midi.n_bins, len(midi.frame_stats) * midi.width)),
         score=rng.uniform(50, 100, (n, len(DIMENSIONS))),
         valid=np.ones((n, len(DIMENSIONS)), bool),
         segment=np.arange(n) // 4,

@@ -31,11 +31,11 @@ def test_windows_in_which_nothing_begins_are_left_out_and_each_encoder_is_kept_b
         build(*describe(n, weights="random:tiny" if n == "midibert" else None, n_bins=4, window_s=10.0)) for n in names
     ]
     settings = {"window_s": 10.0, "hop_s": 6.2, "cache": tmp_path, "console": QUIET}
-    found = encode([performance, performance], encoders[:1], None, **settings)
-    assert found.item.tolist() == [0, 1]
+    windows = encode([performance, performance], encoders[:1], None, **settings)
+    assert windows.item.tolist() == [0, 1]
     (first,) = tmp_path.glob("windows-*.npz")
     made = first.stat().st_mtime_ns
     both = encode([performance, performance], encoders, None, **settings)  # midibert refuses a window without notes
     assert first.stat().st_mtime_ns == made
     assert set(both.frames) == set(names)
-    assert np.array_equal(both.frames["placeholder-audio"], found.frames["placeholder-audio"])
+    assert np.array_equal(both.frames["placeholder-audio"], windows.frames["placeholder-audio"])

@@ -88,7 +88,7 @@ def _write(store_path: Path, out: Path, seeds: int, knows: dict[str, float]) -> 
     results = Phase2Results(
         phase=2,
         store=store_facts(store),
-        pair=Pair("ear", "eye", "frames"),
+        pair=Pair("test-audio", "test-midi", "frames"),
         budget=Budget(seeds=seeds).fit_config(100).to_json(),
         evaluation=evaluate(result),
         test_split=None,

@@ -57,9 +57,9 @@ def test_results_on_disk_are_read_and_written_again_byte_for_byte(runs: dict[str
 
 
 def test_alignment_rises_with_training(runs: dict[str, Path]) -> None:
-    found = json.loads((runs["three"] / "results.json").read_text())["alignment"]
-    assert found["after"]["value"] > found["before"]["value"]
-    assert -0.1 < found["before"]["value"] < 0.6
+    alignment = json.loads((runs["three"] / "results.json").read_text())["alignment"]
+    assert alignment["after"]["value"] > alignment["before"]["value"]
+    assert -0.1 < alignment["before"]["value"] < 0.6
 
 
 def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Path]) -> None:
@@ -72,8 +72,8 @@ def test_a_run_compared_with_itself_differs_by_nothing(runs: dict[str, Path]) ->
 
 
 def test_uncertainty_covers_about_what_it_asks(runs: dict[str, Path]) -> None:
-    found = json.loads((runs["four"] / "results.json").read_text())["uncertainty"]["dimensions"]
-    assert all(0.75 <= u["coverage"] <= 1.0 for u in found.values())
+    dimensions = json.loads((runs["four"] / "results.json").read_text())["uncertainty"]["dimensions"]
+    assert all(0.75 <= u["coverage"] <= 1.0 for u in dimensions.values())
 
 
 def test_a_wrong_option_of_phase_4_leaves_no_folder(runs: dict[str, Path], tmp_path: Path) -> None:

@@ -40,25 +40,25 @@ def test_seeds_rows_and_models_that_are_left_out_are_named(made_run: Made, tmp_p
         return values[:, 4:] if name.startswith("said/") else values[4:]
 
     without(two, smaller)
-    found = compare([three, two])
-    assert (found.seeds, found.rows) == (2, 68)
-    assert found.left_out == (
+    comparison = compare([three, two])
+    assert (comparison.seeds, comparison.rows) == (2, 68)
+    assert comparison.left_out == (
         "1 of the 3 seeds of phase2-3-seeds; the first 2 are compared",
         "4 of the 72 rows of phase2-3-seeds, which another run did not predict",
         "fusion: gated, which only phase2-3-seeds has",
     )
     written = io.StringIO()
     run_compare(CompareConfig((three, two), tmp_path / "out.json"), Console(file=written, width=200))
-    for words in found.left_out:
+    for words in comparison.left_out:
         assert words in written.getvalue()
-    assert json.loads((tmp_path / "out.json").read_text())["left_out"] == list(found.left_out)
+    assert json.loads((tmp_path / "out.json").read_text())["left_out"] == list(comparison.left_out)
 
 
 def test_nothing_is_left_out_of_equal_runs(made_run: Made) -> None:
     _, run = made_run()
-    found = compare([run, run])
-    assert found.left_out == ()
-    assert all(rows[1].difference is not None and rows[1].difference.value == 0 for rows in found.models.values())
+    comparison = compare([run, run])
+    assert comparison.left_out == ()
+    assert all(rows[1].difference is not None and rows[1].difference.value == 0 for rows in comparison.models.values())
 
 
 def test_predictions_of_another_run_are_refused(made_run: Made) -> None:

@@ -132,7 +132,7 @@ WRONG: dict[str, dict[str, Any]] = {
     "view": {"view": "pca128"},
     "no such view": {"view": "framez"},
     "encoder": {"audio": "mert"},
-    "modality": {"midi": "ear"},
+    "modality": {"midi": "test-audio"},
     "hidden": {"hidden": 6},
     "epochs": {"epochs": 0},
     "seeds": {"seeds": 0},

@@ -67,12 +67,12 @@ def test_rendering_again_gives_the_same_bytes(run: Path) -> None:
 
 
 def test_the_same_seed_gives_the_same_numbers(make_store: Callable[..., Path], tmp_path: Path) -> None:
-    store, found = make_store(6, 3), []
+    store, numbers = make_store(6, 3), []
     for name in ("first", "second"):
         config = Phase2Config(store=store, out=tmp_path / name, epochs=1, seeds=2, hidden=8, folds=3)
         run_phase2(config, Console(quiet=True))
-        found.append(_without_clocks(json.loads((tmp_path / name / "results.json").read_text())))
-    assert found[0] == found[1]
+        numbers.append(_without_clocks(json.loads((tmp_path / name / "results.json").read_text())))
+    assert numbers[0] == numbers[1]
     first, second = (np.load(tmp_path / name / PREDICTIONS) for name in ("first", "second"))
     assert set(first.files) == set(second.files)
     for array in first.files:

@@ -95,7 +95,7 @@ def test_the_documented_commands_lead_to_a_page(keybed, tiny_maestro: Path, tmp_
         keybed("plan", tiny_maestro, path, *encoders, *shape, "--jobs", "1")
         keybed("extract", path, "--workers", "0")
         paths.append(path)
-    said = keybed("window-check", *paths, "--out", tmp_path / "run", "--epochs", "1", "--seeds", "2").stdout
-    assert "20 s" in said
+    printed = keybed("window-check", *paths, "--out", tmp_path / "run", "--epochs", "1", "--seeds", "2").stdout
+    assert "20 s" in printed
     assert (tmp_path / "run" / "report.html").is_file()
     assert "report" in keybed("report", tmp_path / "run").stdout

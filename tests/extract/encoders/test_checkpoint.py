@@ -34,11 +34,11 @@ def _loaded(folder: Path) -> dict[str, torch.Tensor]:
     return {**hubert.state_dict(), "position": position.detach()}
 
 
-def _assert_equal(found: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
-    assert found.keys() == expected.keys()
+def _assert_equal(loaded: dict[str, torch.Tensor], expected: dict[str, torch.Tensor]) -> None:
+    assert loaded.keys() == expected.keys()
     for name, tensor in expected.items():
-        assert found[name].dtype == torch.float32
-        assert torch.equal(found[name], tensor), name
+        assert loaded[name].dtype == torch.float32
+        assert torch.equal(loaded[name], tensor), name
 
 
 @pytest.mark.parametrize("name", PRETRAINED)
@@ -170,8 +170,8 @@ def test_weights_saved_in_another_precision_are_the_same_numbers(
 ) -> None:
     rounded = {key: tensor.to(dtype) for key, tensor in mert_state().items()}
     widened = {key: tensor.float() for key, tensor in rounded.items()}
-    found = _loaded(write_mert(tmp_path / "rounded", rounded, format))
-    _assert_equal(found, _loaded(write_mert(tmp_path / "widened", widened, format)))
+    loaded = _loaded(write_mert(tmp_path / "rounded", rounded, format))
+    _assert_equal(loaded, _loaded(write_mert(tmp_path / "widened", widened, format)))
 
 
 def _shard(folder: Path, format: str) -> Path:

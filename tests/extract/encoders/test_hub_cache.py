@@ -56,9 +56,9 @@ def test_what_is_planned_from_the_cache_is_found_again(offline: Path, checkpoint
     link.symlink_to(snapshot)
     for given in (path, HUB_ID, str(snapshot), str(link)):
         where = on_this_machine("mert", given, spec.source, spec.revision)
-        found = _check_encoder(spec, where)
-        assert found is not None
-        assert Path(found).samefile(path)
+        path_here = _check_encoder(spec, where)
+        assert path_here is not None
+        assert Path(path_here).samefile(path)
 
 
 def test_a_folder_whose_checkpoint_is_a_link_is_planned(tmp_path: Path) -> None:

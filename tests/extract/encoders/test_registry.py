@@ -33,10 +33,10 @@ def test_describing_needs_no_torch() -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_every_encoder_keeps_the_contract(name: str, make_clip) -> None:  # type: ignore[no-untyped-def]
-    spec, place = _describe(name)
+    spec, path = _describe(name)
     assert spec.name == name
     clips = [make_clip(0), None, make_clip(1, n_notes=3), make_clip(2, n_notes=1)]
-    pooled = build(spec, place).encode(clips)
+    pooled = build(spec, path).encode(clips)
     assert pooled.layers.shape == (4, len(spec.layer_stats), spec.n_states, spec.width)
     assert pooled.frames.shape == (4, spec.n_bins, len(spec.frame_stats), spec.width)
     assert pooled.mask.shape == (4, spec.n_bins)
@@ -55,15 +55,15 @@ def test_every_encoder_keeps_the_contract(name: str, make_clip) -> None:  # type
         assert (pooled.layers[sound][:, spec.layer_stats.index("sd")] >= 0).all()
     # Another clip says something else, and the same clip the same thing.
     assert not np.array_equal(pooled.layers[0], pooled.layers[2])
-    again = build(spec, place).encode(clips)
+    again = build(spec, path).encode(clips)
     assert again.layers.tobytes() == pooled.layers.tobytes()
     assert again.frames.tobytes() == pooled.frames.tobytes()
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_empty_shard(name: str) -> None:
-    spec, place = _describe(name)
-    pooled = build(spec, place).encode([])
+    spec, path = _describe(name)
+    pooled = build(spec, path).encode([])
     assert pooled.layers.shape == (0, len(spec.layer_stats), spec.n_states, spec.width)
 
 

@@ -57,9 +57,9 @@ def test_a_cached_snapshot_serves_where_the_hub_does_not(
         return str(snapshot)
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", cached)
-    spec, place = describe("mert", weights="m-a-p/MERT-v1-95M", **GRID)
+    spec, path = describe("mert", weights="m-a-p/MERT-v1-95M", **GRID)
     assert (spec.source, spec.revision) == ("m-a-p/MERT-v1-95M", "12ab34")
-    assert place == str(snapshot / "pytorch_model.bin")
+    assert path == str(snapshot / "pytorch_model.bin")
     monkeypatch.undo()
     local, _ = describe("mert", weights=str(snapshot), **GRID)
     assert local.weights_sha256 == spec.weights_sha256
@@ -125,21 +125,21 @@ def test_a_zip_with_its_directory_but_damaged_inside_is_refused_at_building(gold
     whole = bytearray(file.read_bytes())
     whole[:2000] = b"PK\x03\x04" + bytes(1996)
     file.write_bytes(whole)
-    spec, place = describe("mert", weights=str(folder), **GRID)
+    spec, path = describe("mert", weights=str(folder), **GRID)
     with pytest.raises(WeightsRefused, match="cannot be read as a checkpoint"):
-        build(spec, place)
+        build(spec, path)
 
 
 def test_weights_exchanged_after_planning_are_refused(goldens: Path, tmp_path: Path) -> None:
     folder = _folder(goldens, tmp_path)
-    spec, place = describe("mert", weights=str(folder), **GRID)
+    spec, path = describe("mert", weights=str(folder), **GRID)
     state = torch.load(folder / "pytorch_model.bin", weights_only=True)
     torch.save({name: tensor + 1 for name, tensor in state.items()}, folder / "pytorch_model.bin")
     with pytest.raises(WeightsRefused, match="the store was planned with"):
-        build(spec, place)
+        build(spec, path)
     (folder / "pytorch_model.bin").unlink()
     with pytest.raises(WeightsRefused, match=r"is gone.*places.json"):
-        build(spec, place)
+        build(spec, path)
 
 
 def test_a_place_that_the_store_does_not_know() -> None:
@@ -188,9 +188,9 @@ def test_random_norms_change_nothing_and_convolutions_keep_the_size_of_their_inp
 
 def test_random_weights_say_so() -> None:
     for name in ("mert", "midibert"):
-        spec, place = describe(name, weights="random", **GRID)
+        spec, path = describe(name, weights="random", **GRID)
         assert spec.random_weights
-        assert place is None
+        assert path is None
         assert (spec.n_states, spec.width) == (13, 768)
     with pytest.raises(WeightsUnreachable, match="there are 95M, 330M, tiny"):
         describe("mert", weights="random:7B", **GRID)
@@ -198,8 +198,8 @@ def test_random_weights_say_so() -> None:
 
 def test_the_path_of_one_machine_is_in_no_spec(goldens: Path, tmp_path: Path) -> None:
     here, place_here = describe("mert", weights=str(goldens / STYLE), **GRID)
-    there, place_there = describe("mert", weights=str(_folder(goldens, tmp_path)), **GRID)
-    assert here == there
+    copied, place_there = describe("mert", weights=str(_folder(goldens, tmp_path)), **GRID)
+    assert here == copied
     assert here.source == "local"
     assert place_here != place_there
 

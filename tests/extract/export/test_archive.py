@@ -61,15 +61,15 @@ def test_round_trip_without_path_fixing(unpacked: Unpacked, planned_store: Path)
 def test_every_file_is_summed_named_safely_and_labelled(unpacked: Unpacked) -> None:
     folder, labels = unpacked
     sums = dict(reversed(line.split("  ")) for line in (folder / "SHA256SUMS").read_text().splitlines())
-    found = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
-    assert set(sums) == set(found) - {"SHA256SUMS"}
-    for name, path in found.items():
+    by_name = {p.relative_to(folder).as_posix(): p for p in folder.rglob("*") if p.is_file()}
+    assert set(sums) == set(by_name) - {"SHA256SUMS"}
+    for name, path in by_name.items():
         assert name == "SHA256SUMS" or hashlib.sha256(path.read_bytes()).hexdigest() == sums[name]
         assert name.isascii()
         assert ".." not in PurePosixPath(name).parts
     files = [label[kind] for label in labels for kind in ("midi", "audio")]
     assert len(set(files)) == 80
-    assert {name for name in found if name.startswith(("midi/", "audio/"))} == set(files)
+    assert {name for name in by_name if name.startswith(("midi/", "audio/"))} == set(files)
     assert {label["tier"] for label in labels} == set(TIERS)
     split_of = {}
     for label in labels:

@@ -33,12 +33,12 @@ def test_planning_bfloat16_measures_its_error_on_eight_rows(
 ) -> None:
     monkeypatch.setattr("keybed.extract.encoders.torch.device.fast_bfloat16", lambda: True)
     lines = _plan(tiny_corpus, tmp_path, "bfloat16")
-    found = re.search(
+    match = re.search(
         r"mert in bfloat16 is ([\d.]+) % \(layers\) and ([\d.]+) % \(frames\) off float32, measured on 8 rows", lines
     )
-    assert found, lines
+    assert match, lines
     # bfloat16 has 8 bits of precision: rounding once is 0.4 % at most, and errors add up over the layers.
-    assert all(0.01 < float(error) < 3 for error in found.groups())
+    assert all(0.01 < float(error) < 3 for error in match.groups())
 
 
 def test_where_it_cannot_be_measured_a_sentence_says_so(

@@ -72,8 +72,8 @@ def test_a_limit_is_kept_exactly_and_spread(mini: Segments, limit: int) -> None:
     for split in range(3):
         pieces = few.piece[few.split == split]
         counts = np.bincount(pieces)[np.unique(pieces)] if pieces.size else np.array([0])
-        there = np.unique(mini.piece[mini.split == split]).size
-        assert np.unique(pieces).size == min(pieces.size, there)
+        n_pieces = np.unique(mini.piece[mini.split == split]).size
+        assert np.unique(pieces).size == min(pieces.size, n_pieces)
         assert counts.max() - counts.min() <= 1 or limit == 500  # short pieces run out
     if limit >= 60:
         assert np.all(np.bincount(few.split, minlength=3) >= 0.15 * limit - 1)

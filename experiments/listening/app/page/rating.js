@@ -290,7 +290,7 @@ audio.addEventListener("ended", () => {
   }
   lastTime = 0;
 });
-audio.addEventListener("error", () => audio.getAttribute("src") && notice("This clip cannot be loaded. Reload the page; if that does not help, tell whoever sent you the link."));
+audio.addEventListener("error", () => audio.getAttribute("src") && notice("This clip cannot be loaded. Reload the page; if that does not help, tell the person who sent you the link."));
 for (const event of ["play", "pause"]) {
   audio.addEventListener(event, () => {
     find("play").setAttribute("aria-label", audio.paused ? "Play" : "Pause");

@@ -81,8 +81,8 @@ def chromium():
     Closed after a module's tests: while it is open, Playwright keeps an event loop running in this thread, and other
     tests could run none.
     """
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
+    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if program is None:
         if os.environ.get("CI") == "true":
             pytest.fail("chromium is absent in CI")
         pytest.skip("chromium is absent")
@@ -90,7 +90,7 @@ def chromium():
 
     with sync_playwright() as play:
         browser = play.chromium.launch(
-            executable_path=found,
+            executable_path=program,
             args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
             timeout=1_800_000,  # ms
         )

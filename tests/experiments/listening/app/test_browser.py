@@ -51,14 +51,14 @@ def where(page, words):
     until(page, f"document.getElementById('where').textContent === {words!r}")
 
 
-def heard(page):
-    """The page itself has counted the hearing; the audio element says `ended` a moment before that."""
+def wait_until_counted(page):
+    """Wait until the page has counted a play to the end; the audio element says `ended` a moment before that."""
     until(page, "document.getElementById('hint').textContent.startsWith('Heard')")
 
 
 def listen(page):
     page.keyboard.press("r")
-    heard(page)
+    wait_until_counted(page)
 
 
 def rate_by_keys(page, values):
@@ -230,7 +230,7 @@ def test_a_tap_in_the_middle_and_cannot_tell_on_a_phone(server, rating_set, data
     small = "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 44).length"
     assert page.evaluate(small) == 0
     page.locator("#play").tap()
-    heard(page)
+    wait_until_counted(page)
     for i in range(7):
         page.locator(".scale input[type=range]").nth(i).tap()
     page.locator(".scale .tell").nth(7).tap()
@@ -262,9 +262,9 @@ def test_the_page_tells_no_answer_and_no_repeat(server, rating_set, new_page):
     page = new_page()
     with page.expect_response("**/session.json") as answer:
         page.goto(link(server, rating_set, "ben"))
-    told = answer.value.text()
-    assert "repeat" not in told
-    assert not any(clip in told for clip in rating_set.seconds)
+    text = answer.value.text()
+    assert "repeat" not in text
+    assert not any(clip in text for clip in rating_set.seconds)
 
 
 def test_the_offline_folder_gives_one_file_that_reads_back(rating_set, new_page, tmp_path):

@@ -50,8 +50,8 @@ def test_tokens_are_long_and_their_own():
 
 
 def test_links_name_the_public_address(rating_set):
-    found = links(ServeConfig(rating_set.folder, public_url="https://ratings.example/x/"), rating_set)
-    assert found["ann"] == f"https://ratings.example/x/r/{rating_set.tokens['ann']}/"
+    addresses = links(ServeConfig(rating_set.folder, public_url="https://ratings.example/x/"), rating_set)
+    assert addresses["ann"] == f"https://ratings.example/x/r/{rating_set.tokens['ann']}/"
 
 
 def test_links_are_shown_whole_in_a_narrow_terminal(rating_set, database):

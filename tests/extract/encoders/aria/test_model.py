@@ -42,9 +42,13 @@ def _head(encoder: Aria, ids: np.ndarray) -> np.ndarray:
 
 def _windows(expected: Any) -> list[tuple[int, np.ndarray, slice]]:
     """Of each window with notes: its number, its ids, and where its golden positions stand."""
-    offsets, places = expected["id_offsets"], expected["position_offsets"]
+    offsets, position_offsets = expected["id_offsets"], expected["position_offsets"]
     windows = [
-        (i, expected["ids"][offsets[i] : offsets[i + 1]].astype(np.int64), slice(places[i], places[i + 1]))
+        (
+            i,
+            expected["ids"][offsets[i] : offsets[i + 1]].astype(np.int64),
+            slice(position_offsets[i], position_offsets[i + 1]),
+        )
         for i in range(len(offsets) - 1)
     ]
     return [window for window in windows if len(window[1])]
@@ -56,13 +60,13 @@ def test_every_state_and_the_heads_are_the_authors(goldens: Path) -> None:
     assert encoder.spec.n_states == len(expected["states"])
     largest = np.abs(expected["states"]).max((1, 2))
     largest_head = np.abs(expected["head"]).max()
-    for window, ids, places in _windows(expected):
-        at = expected["positions"][places]
+    for window, ids, rows in _windows(expected):
+        at = expected["positions"][rows]
         states, head = _states(encoder, ids), _head(encoder, ids)
         for state, (mine, top) in enumerate(zip(states, largest, strict=True)):
-            assert np.abs(mine[at] - expected["states"][state, places]).max() < 1e-4 * top
+            assert np.abs(mine[at] - expected["states"][state, rows]).max() < 1e-4 * top
             assert np.abs(mine.mean(0) - expected["state_means"][window, state]).max() < 1e-4 * top
-        assert np.abs(head[at] - expected["head"][places]).max() < 1e-4 * largest_head
+        assert np.abs(head[at] - expected["head"][rows]).max() < 1e-4 * largest_head
         assert np.abs(head[-1] - expected["embedding"][window]).max() < 1e-4 * largest_head
 
 
@@ -78,8 +82,8 @@ def test_a_recordings_embedding_is_the_authors(goldens: Path) -> None:
             continue
         parts = tokens.slices(read_midi(goldens / STYLE / file["midi"]), 300)
         n_long += len(parts) > 1
-        found = np.mean([_head(encoder, tokens.tokenize(part).ids)[-1] for part in parts], axis=0)
-        assert np.abs(found - embedding).max() < 1e-4 * np.abs(expected["head"]).max()
+        mean = np.mean([_head(encoder, tokens.tokenize(part).ids)[-1] for part in parts], axis=0)
+        assert np.abs(mean - embedding).max() < 1e-4 * np.abs(expected["head"]).max()
     assert n_long > 0
 
 
@@ -96,12 +100,12 @@ def _one_by_one(encoder: Aria, clip: Clip) -> tuple[np.ndarray, np.ndarray, np.n
     """One row without batches, buckets or running sums."""
     spec = encoder.spec
     parts = tokens.slices(tokens.cut(clip.performance, clip.window_s), spec.preprocessing["max_notes"])
-    found = [tokens.tokenize(part) for part in parts]
+    tokenized = [tokens.tokenize(part) for part in parts]
     states = [
-        np.concatenate([_states(encoder, ids)[state][note_at] for ids, note_at, _ in found])
+        np.concatenate([_states(encoder, ids)[state][note_at] for ids, note_at, _ in tokenized])
         for state in range(spec.n_states)
     ]
-    bins = pooling.bins_of(np.concatenate([onset_s for _, _, onset_s in found]), spec.n_bins, clip.window_s)
+    bins = pooling.bins_of(np.concatenate([onset_s for _, _, onset_s in tokenized]), spec.n_bins, clip.window_s)
     frames, _, count = pooling.bin_stats(np.mean([states[s] for s in spec.frame_states], axis=0), bins, spec.n_bins)
     return np.stack([pooling.time_stats(state) for state in states], axis=1), frames[:, None], count > 0
 
@@ -191,8 +195,10 @@ def test_a_configuration_with_the_authors_own_names_is_the_same(goldens: Path, t
         "drop_p": 0.0,
     }
     (tmp_path / "config.json").write_text(json.dumps(own))
-    here, there = (describe("aria", weights=str(p), n_bins=20, window_s=10.0)[0] for p in (goldens / STYLE, tmp_path))
-    assert here == there
+    from_hub_names, from_own_names = (
+        describe("aria", weights=str(p), n_bins=20, window_s=10.0)[0] for p in (goldens / STYLE, tmp_path)
+    )
+    assert from_hub_names == from_own_names
 
 
 def test_an_embedding_size_that_lies_changes_nothing(goldens: Path, tmp_path: Path) -> None:

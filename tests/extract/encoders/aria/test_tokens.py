@@ -51,16 +51,16 @@ def test_tokens_from_seconds_are_the_authors_but_for_two_windows(goldens: Path) 
         if not file["notes"]:
             assert tokenize(Performance.empty()).ids.tolist() == file["tokens"] == []
             continue
-        found = tokenize(read_midi(goldens / STYLE / file["midi"]))
-        assert len(found.note_at) == len(found.onset_s) == file["notes"]
-        if found.ids.tolist() != file["tokens"]:
+        tokenized = tokenize(read_midi(goldens / STYLE / file["midi"]))
+        assert len(tokenized.note_at) == len(tokenized.onset_s) == file["notes"]
+        if tokenized.ids.tolist() != file["tokens"]:
             others.append(file)
             assert file["from_seconds"] != "equal", file["kind"]
             if file["from_seconds"].startswith("same tokens in another order"):
-                assert sorted(found.ids.tolist()) == sorted(file["tokens"])
+                assert sorted(tokenized.ids.tolist()) == sorted(file["tokens"])
             else:  # the authors' mistake with tempi lies in the durations alone
-                at = set(found.note_at.tolist())
-                pairs = zip(found.ids.tolist(), file["tokens"], strict=True)
+                at = set(tokenized.note_at.tolist())
+                pairs = zip(tokenized.ids.tolist(), file["tokens"], strict=True)
                 assert {i for i, (ours, theirs) in enumerate(pairs) if ours != theirs} <= at
     assert len(others) <= 2
 
@@ -88,16 +88,16 @@ def test_vocabulary_is_the_authors(goldens: Path) -> None:
     ("n_steps", "n_values"), [(13, 128), (500, 5000), (501, 5001)], ids=["velocity", "onset", "duration"]
 )
 def test_the_nearest_step_is_nearest(n_steps: int, n_values: int) -> None:
-    found = tokens._nearest(n_steps, 10, n_values)
+    nearest = tokens._nearest(n_steps, 10, n_values)
     values = np.arange(n_values)
-    distance = np.abs(found * 10 - values)
+    distance = np.abs(nearest * 10 - values)
     assert (distance == np.abs(np.arange(n_steps)[:, None] * 10 - values).min(0)).all()
 
 
 def test_ties_go_to_the_step_that_the_search_meets_first() -> None:
-    found = tokens._nearest(500, 10, 5000)
+    nearest = tokens._nearest(500, 10, 5000)
     # As the authors' tokenizer has them: neither half up, nor half down, nor half to even.
-    assert [int(found[ms]) * 10 for ms in (5, 15, 25, 35)] == [0, 20, 20, 40]
+    assert [int(nearest[ms]) * 10 for ms in (5, 15, 25, 35)] == [0, 20, 20, 40]
 
 
 def test_a_lone_late_note_begins_at_0() -> None:

@@ -23,13 +23,13 @@ def notes(*rows: tuple[float, float, int]) -> Performance:
 
 
 def read_window(file: Path) -> Performance:
-    found, sounding = [], {}
+    finished, sounding = [], {}
     for message_ticks, message in _messages(mido.MidiFile(file)):
         if message.type == "note_on" and message.velocity > 0:
             sounding[message.note] = message_ticks
         elif message.type in ("note_on", "note_off"):
-            found.append((sounding.pop(message.note), message_ticks, message.note))
-    return notes(*sorted(found, key=lambda note: (note[0], note[2])))
+            finished.append((sounding.pop(message.note), message_ticks, message.note))
+    return notes(*sorted(finished, key=lambda note: (note[0], note[2])))
 
 
 def _messages(midi: mido.MidiFile):  # type: ignore[no-untyped-def]

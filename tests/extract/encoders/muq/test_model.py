@@ -202,11 +202,11 @@ def test_entries_of_w2v2_config_that_the_authors_overwrite_change_nothing(
     goldens: Path, tmp_path: Path, key: str
 ) -> None:
     lying = _copy(goldens / STYLE, tmp_path, _set(f"w2v2_config.{key}", 24))
-    here, there = (
+    published, changed = (
         describe("muq", weights=str(folder), n_bins=4, window_s=2.0)[0] for folder in (goldens / STYLE, lying)
     )
-    assert here == there
-    assert here.n_states == json.loads((lying / "config.json").read_text())["encoder_depth"] + 1
+    assert published == changed
+    assert published.n_states == json.loads((lying / "config.json").read_text())["encoder_depth"] + 1
 
 
 @pytest.mark.parametrize(

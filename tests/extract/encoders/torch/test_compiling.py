@@ -25,8 +25,8 @@ def _forget() -> Any:
 
 
 def _tiny(weights: str = "random:tiny", **options: Any) -> Mert:
-    spec, place = describe("mert", weights=weights, n_bins=4, window_s=1.0)
-    return Mert(spec, None if place is None else Path(place), batch_rows=2, **options)
+    spec, path = describe("mert", weights=weights, n_bins=4, window_s=1.0)
+    return Mert(spec, None if path is None else Path(path), batch_rows=2, **options)
 
 
 class Counting:
@@ -153,14 +153,14 @@ def test_two_processes_that_compile_anew_say_the_same_bytes(tmp_path: Path) -> N
         "pooled = encoder.encode([Clip(a, none, 10.0) for a in audio])\n"
         "print(encoder.execution, hashlib.sha256(pooled.layers.tobytes() + pooled.frames.tobytes()).hexdigest())\n"
     )
-    said = []
+    digests = []
     for number in range(2):
         environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path / str(number))}
         environment["TRITON_CACHE_DIR"] = str(tmp_path / f"triton-{number}")
         command = [sys.executable, "-W", "ignore", "-c", script]
-        said.append(subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout)
-    assert said[0].startswith("compiled ")
-    assert said[0] == said[1]
+        digests.append(subprocess.run(command, capture_output=True, text=True, env=environment, check=True).stdout)
+    assert digests[0].startswith("compiled ")
+    assert digests[0] == digests[1]
 
 
 def test_running_out_of_memory_is_not_taken_for_a_missing_compiler() -> None:
