@@ -12,11 +12,12 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events
-from keybed.extract.music.loudness_trend import GRID_S
 from keybed.extract.music.performance import Performance
 
 TREND_WIDTHS_S = (0.25, 0.5, 1.0, 1.5, 3.0)
 """sd in seconds of the Gaussians that smooth velocity."""
+GRID_S = 0.1
+"""Grid in seconds on which the trends are computed."""
 FLOOR = 0.3
 """Added, in velocity steps, to sd and range before the logarithm."""
 ARCH_CHANNELS = tuple(f"arch_{width_s:g}s" for width_s in TREND_WIDTHS_S)

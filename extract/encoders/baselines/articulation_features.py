@@ -121,11 +121,10 @@ def audible_measures(n: Lengths) -> tuple[Events, NDArray[np.float64]]:
 
 def length_contexts(measured: Events, residual: NDArray[np.float64], contexts: Contexts) -> list[NDArray[np.float64]]:
     """LENGTH_CONTEXTS from what `length_measures` returned, tables of n_bins + 1 rows."""
-    jumps, residuals, alike = 0, 3, 4
+    names = ("length_roughness_log2", "length_residual_log2", "length_from_alike_log2")
+    columns = measured.values[:, [LENGTH_CHANNELS.index(name) for name in names]]
     return [
-        contexts.quantiles(
-            measured.values, [(jumps, 0.25), (jumps, 0.50), (residuals, 0.50), (alike, 0.25), (alike, 0.50)]
-        ),
+        contexts.quantiles(columns, [(0, 0.25), (0, 0.50), (1, 0.50), (2, 0.25), (2, 0.50)]),
         contexts.log_sd(residual[:, None], LOG_SD_FLOOR),
     ]
 
@@ -140,7 +139,7 @@ def voice_contexts(measured: Events, contexts: Contexts) -> list[NDArray[np.floa
 
 def audible_contexts(measured: Events, residual: NDArray[np.float64], contexts: Contexts) -> list[NDArray[np.float64]]:
     """AUDIBLE_CONTEXTS from what `audible_measures` returned, tables of n_bins + 1 rows."""
-    return [contexts.quantiles(measured.values, [(0, 0.50)]), contexts.log_sd(residual[:, None], LOG_SD_FLOOR)]
+    return [contexts.quantiles(measured.values[:, :1], [(0, 0.50)]), contexts.log_sd(residual[:, None], LOG_SD_FLOOR)]
 
 
 def _jumps(length: NDArray[np.float64]) -> NDArray[np.float64]:

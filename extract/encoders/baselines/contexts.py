@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,9 +21,8 @@ class Contexts:
     """
 
     def __init__(self, time_s: NDArray[np.float64], n_bins: int, window_s: float) -> None:
-        centre_s = (np.arange(n_bins) + 0.5) * (window_s / n_bins)
-        self._first = np.append(np.searchsorted(time_s, centre_s - CONTEXT_S), 0)
-        self._end = np.append(np.searchsorted(time_s, centre_s + CONTEXT_S, side="right"), time_s.size)
+        begin_s, end_s = _edges(n_bins, window_s)
+        self._first, self._end = time_s.searchsorted(begin_s), time_s.searchsorted(end_s, side="right")
         self._count = self._end - self._first
         self._few = self._count < FEWEST
 
@@ -33,9 +33,9 @@ class Contexts:
         place = np.arange(self._count.max())
         event = np.minimum(self._first[:, None] + place, len(values) - 1)
         beyond = place >= self._count[:, None]
-        chosen, columns = np.unique([column for column, _ in wanted], return_inverse=True)
-        ordered = np.sort(np.where(beyond, np.inf, values.T[chosen][:, event]), axis=2)
-        rows = np.arange(self._count.size)[:, None]
+        ordered = np.where(beyond, np.inf, values.T[:, event])
+        ordered.sort(axis=2)
+        rows, columns = np.arange(self._count.size)[:, None], [column for column, _ in wanted]
         rank = np.ceil(np.array([share for _, share in wanted]) * self._count[:, None] - 1e-9).astype(np.intp)
         return self._filled(ordered[columns, rows, np.maximum(rank, 1) - 1])
 
@@ -62,3 +62,10 @@ class Contexts:
         """The window's measure in place of that of contexts with too few events."""
         measure[self._few] = measure[-1]
         return measure
+
+
+@cache
+def _edges(n_bins: int, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Begin and end of each bin's context, then of the window's, which has none."""
+    centre_s = (np.arange(n_bins) + 0.5) * (window_s / n_bins)
+    return np.append(centre_s - CONTEXT_S, -np.inf), np.append(centre_s + CONTEXT_S, np.inf)

@@ -87,10 +87,9 @@ def harmony_measures(notes: Performance, window_s: float) -> Events:
 
 def harmony_contexts(measured: Events, contexts: Contexts) -> list[NDArray[np.float64]]:
     """HARMONY_CONTEXTS from what `harmony_measures` returned, tables of n_bins + 1 rows."""
-    surprise, support = (HARMONY_CHANNELS.index(name) for name in ("surprise_bits", "neighbour_support_log2"))
-    wanted = [(surprise, share) for share in (0.75, 0.90, 0.95, 1.0)]
-    wanted += [(support, 0.90), (support, 1.0)]
-    return [contexts.quantiles(measured.values, wanted)]
+    tailed = [HARMONY_CHANNELS.index(name) for name in ("surprise_bits", "neighbour_support_log2")]
+    wanted = [(0, 0.75), (0, 0.90), (0, 0.95), (0, 1.0), (1, 0.90), (1, 1.0)]
+    return [contexts.quantiles(measured.values[:, tailed], wanted)]
 
 
 def _surprise(profile: NDArray[np.float64], pitch: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -22,8 +22,8 @@ def window_of(notes: list[Note]) -> dict[str, float]:
 
 
 def test_trends_are_gaussian_means_of_velocity() -> None:
-    # Onsets in the middle of 50 ms cells, so that the grid adds nothing.
-    onset_s = np.sort(np.random.default_rng(0).choice(200, 60, replace=False)) * 0.05 + 0.025
+    # Onsets in the middle of cells of the grid, which then adds nothing.
+    onset_s = np.sort(np.random.default_rng(0).choice(100, 60, replace=False)) * 0.1 + 0.05
     velocity = np.random.default_rng(1).integers(30, 100, 60)
     notes = [(float(t), float(t) + 0.1, 60, int(v)) for t, v in zip(onset_s, velocity, strict=True)]
     values = trends_of(performance(notes), 10.0).values
