@@ -1,41 +1,49 @@
-"""Finished rows per second and core, against pretty_midi's own fluidsynth().
+"""CPU milliseconds per row of each step that makes a row, against the earlier ways and pretty_midi's own fluidsynth().
 
-    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini            2 min
-    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini --quick    15 s
+    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini            3 min
+    python -m keybed.experiments.benchmarks.bench_render ../shared/data/maestro-mini --quick    20 s
 
-A finished row is cut, degraded, rendered with 2 s of pre-roll by a fresh synthesiser, and gets its noise and loudness.
-The plain way is pretty_midi.PrettyMIDI.fluidsynth() on the same window at the same rate: it reads the
-soundfont for every row, renders 16-bit, and has neither pre-roll nor degradation nor loudness. CPU seconds of this
-process are counted, both ways by turns, so that a busy machine slows both. Goal: 12 rows per second.
-
-The `expressive` encoder runs in the same workers, so its cost is measured on the same rows: all of its channels, and by turns the
-28 of its code version 3 alone. Goal: the others take at most 4 ms.
+A finished row is cut, degraded, rendered with 2 s of pre-roll, gets its noise and loudness, is hashed and encoded by the two
+baselines. Before: beats tracked frame by frame, FluidSynth for every row, filtered noise, logmel step by step.
+pretty_midi.PrettyMIDI.fluidsynth() on the same window reads the soundfont for every row, and has neither pre-roll nor
+degradation nor loudness. CPU seconds of this process are counted, all ways by turns, so that a busy machine slows all.
+Goals: 450 rows/s on 14 cores, which is 32 rows per second and core, and a bank four times as fast as FluidSynth.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import time
 import warnings
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from keybed.experiments.benchmarks import render_before
 from keybed.experiments.goal import goal_line
-from keybed.extract.audio.render import Renderer
-from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.extract.audio.bank_files import bank_for
+from keybed.extract.audio.note_bank import NoteBank, load_bank
+from keybed.extract.audio.render import default_soundfont, opened_soundfont, sum_performance, synthesise
+from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, normalised_row
 from keybed.extract.degrade import PreparedRecording, Variant, draw_levels, make_variant, prepare
-from keybed.extract.encoders import build, describe, pooling
-from keybed.extract.encoders.base import Clip, Encoder
-from keybed.extract.encoders.baselines import note_features
+from keybed.extract.degrade.tone import add_noise
+from keybed.extract.encoders import blas, build, describe
+from keybed.extract.encoders.base import Clip
+from keybed.extract.music import beats
 from keybed.extract.music.midi import read_midi
+from keybed.extract.processes import keep_freed_memory
 from keybed.store.format.vocabulary import TIERS, Status
 
-GOAL_ROWS_PER_S = 12.0
-GOAL_NEW_CHANNELS_MS = 4.0
-WINDOW_S = 10.0
-N_BINS = 20
+GOAL_ROWS_PER_S = 32.0
+GOAL_BANK = 4.0
+WINDOW_S, N_BINS = 10.0, 20
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -49,79 +57,103 @@ class Config:
 
 @dataclass
 class Times:
-    """CPU seconds of each step, and the number of rows."""
+    """CPU seconds of each step now and before, of pretty_midi, and the number of rows."""
 
-    prepare_s: float = 0.0
-    degrade_s: float = 0.0
-    render_s: float = 0.0
-    plain_s: float = 0.0
-    expressive_s: float = 0.0
-    first_channels_s: float = 0.0
+    now: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    before: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    pretty_midi: float = 0.0
     rows: int = 0
 
 
+def _timed(times: dict[str, float], step: str, work: Callable[[], T]) -> T:
+    begun = time.process_time()
+    result = work()
+    times[step] += time.process_time() - begun
+    return result
+
+
+class Bench:
+    """Makes rows both ways and counts their time."""
+
+    def __init__(self) -> None:
+        soundfont = default_soundfont()
+        self.bank: NoteBank = load_bank(bank_for(soundfont, WINDOW_S).path)
+        self.soundfont = opened_soundfont(soundfont)
+        names = ("logmel", "expressive")
+        self.encoders = {name: build(*describe(name, n_bins=N_BINS, window_s=WINDOW_S, threads=1)) for name in names}
+
+    def segment(self, prepared: PreparedRecording, recording: int, start_s: float, times: Times) -> None:
+        """All tiers of one window."""
+        for way in (times.before, times.now):
+            with _slow_beats() if way is times.before else _nothing():
+                excerpt = prepare(prepared.performance)  # without the excerpt that the other way has cut
+                variants = _timed(way, "cut, degrade", lambda p=excerpt: self._variants(p, recording, start_s))  # type: ignore[misc]
+        for variant in variants:
+            if variant.status == Status.OK:
+                self._row(variant, times)
+                times.rows += 1
+
+    def _variants(self, prepared: PreparedRecording, recording: int, start_s: float) -> list[Variant]:
+        return [
+            make_variant(
+                prepared,
+                start_s,
+                WINDOW_S,
+                draw_levels(0, recording, start_s, tier, "mixed"),
+                seed=0,
+                recording_id=recording,
+                tier=tier,
+            )
+            for tier in range(len(TIERS))
+        ]
+
+    def _row(self, variant: Variant, times: Times) -> None:
+        now, before = times.now, times.before
+        played, lead = _timed(
+            before, "notes to sound", lambda: synthesise(variant.performance, WINDOW_S, self.soundfont)
+        )
+        sound, _ = _timed(now, "notes to sound", lambda: sum_performance(variant.performance, WINDOW_S, self.bank))
+        _timed(before, "tone", lambda: render_before.add_noise(played, lead, variant.noise, SAMPLE_RATE_HZ))
+        noisy = _timed(now, "tone", lambda: add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+        row = _timed(now, "normalise, hash", lambda: normalised_row(variant, noisy))
+        _timed(now, "normalise, hash", lambda: hashlib.sha256(row.audio.data).hexdigest())
+        clip = Clip(row.audio, variant.performance, WINDOW_S)
+        _timed(before, "logmel", lambda: render_before.logmel_features(row.audio, N_BINS, WINDOW_S))
+        for name, encoder in self.encoders.items():
+            _timed(now, name, lambda e=encoder: e.encode([clip]))  # type: ignore[misc]
+        begun = time.process_time()
+        _render_with_pretty_midi(variant)
+        times.pretty_midi += time.process_time() - begun
+
+
+@contextmanager
+def _slow_beats() -> Iterator[None]:
+    fast = beats._best_paths
+    beats._best_paths = render_before.best_paths
+    try:
+        yield
+    finally:
+        beats._best_paths = fast
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield
+
+
 def measure(config: Config) -> Times:
-    """Time both ways on the same rows."""
+    """Time all ways on the same rows."""
     files = sorted([*config.midi_dir.rglob("*.midi"), *config.midi_dir.rglob("*.mid")])
     chosen = files[:: max(len(files) // config.recordings, 1)][: config.recordings]
-    renderer, times = Renderer(), Times()
-    expressive = build(*describe("expressive", n_bins=N_BINS, window_s=WINDOW_S))
+    bench, times = Bench(), Times()
+    bench.segment(prepare(read_midi(chosen[0])), 0, 5.0, Times())  # warm up
     for recording, path in enumerate(chosen):
         performance = read_midi(path)
-        begun = time.process_time()
         prepared = prepare(performance)
-        times.prepare_s += time.process_time() - begun
         last = max(float(performance.offset_s[-1]) - WINDOW_S, 0.1)
-        clips: list[Clip] = []
         for start_s in np.random.default_rng(recording).uniform(0, last, config.segments):
-            clips += _one_segment(prepared, recording, float(start_s), renderer, times)
-        _encode(expressive, clips, times)
+            bench.segment(prepared, recording, float(start_s), times)
     return times
-
-
-def _encode(expressive: Encoder, clips: list[Clip], times: Times) -> None:
-    t0 = time.process_time()
-    expressive.encode(clips)
-    t1 = time.process_time()
-    for clip in clips:
-        _first_channels(clip)
-    times.first_channels_s += time.process_time() - t1
-    times.expressive_s += t1 - t0
-
-
-def _first_channels(clip: Clip) -> None:
-    """The 28 channels of code version 3, pooled as that version pooled them."""
-    for time_s, values in (
-        note_features.note_measures(clip.performance, WINDOW_S),
-        note_features.lift_measures(clip.performance, WINDOW_S),
-        note_features.step_measures(clip.performance, WINDOW_S),
-    ):
-        pooling.time_stats(values)
-        pooling.bin_stats(values, pooling.note_bins(time_s, N_BINS, WINDOW_S), N_BINS)
-    pooling.time_stats(note_features.bin_rates(clip.performance, N_BINS, WINDOW_S))
-
-
-def _one_segment(
-    prepared: PreparedRecording, recording: int, start_s: float, renderer: Renderer, times: Times
-) -> list[Clip]:
-    """Make, render and time the four variants of one window; returns them as clips."""
-    clips = []
-    for tier in range(len(TIERS)):
-        t0 = time.process_time()
-        level = draw_levels(0, recording, start_s, tier, "mixed")
-        variant = make_variant(prepared, start_s, WINDOW_S, level, seed=0, recording_id=recording, tier=tier)
-        if variant.status != Status.OK:
-            continue
-        t1 = time.process_time()
-        renderer.render(variant, WINDOW_S)
-        t2 = time.process_time()
-        _render_with_pretty_midi(variant)
-        times.degrade_s += t1 - t0
-        times.render_s += t2 - t1
-        times.plain_s += time.process_time() - t2
-        times.rows += 1
-        clips.append(Clip(np.zeros(0, np.float32), variant.performance, WINDOW_S))
-    return clips
 
 
 def _render_with_pretty_midi(variant: Variant) -> None:
@@ -145,31 +177,25 @@ def _render_with_pretty_midi(variant: Variant) -> None:
 
 
 def main() -> None:
-    """Print the rates."""
+    """Print the times and the goals."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("midi_dir", type=Path)
     parser.add_argument("--quick", action="store_true", help="a few rows, to see that it runs")
     given = parser.parse_args()
-    config = Config(given.midi_dir, 4, 1) if given.quick else Config(given.midi_dir)
-    _one_segment(prepare(read_midi(next(given.midi_dir.rglob("*.mid*")))), 0, 5.0, Renderer(), Times())
-    t = measure(config)
-    ours = t.prepare_s + t.degrade_s + t.render_s
-    milliseconds = {
-        "prepare": t.prepare_s,
-        "degrade": t.degrade_s,
-        "render": t.render_s,
-        "pretty_midi": t.plain_s,
-        "expressive": t.expressive_s,
-        "its first 28 channels": t.first_channels_s,
-    }
-    print(
-        f"{t.rows} rows; CPU ms per row: " + ", ".join(f"{k} {1000 * v / t.rows:.1f}" for k, v in milliseconds.items())
-    )
-    print(f"{t.rows / ours:.1f} finished rows/s/core; pretty_midi.fluidsynth {t.rows / t.plain_s:.1f} rows/s/core")
-    print(f"ratio to pretty_midi.fluidsynth: {t.plain_s / ours:.2f}")
-    print(goal_line("finished rows per second and core", t.rows / ours, GOAL_ROWS_PER_S, "at least"))
-    new_ms = 1000 * (t.expressive_s - t.first_channels_s) / t.rows
-    print(goal_line("ms per row of the later channels of expressive", new_ms, GOAL_NEW_CHANNELS_MS, "at most"))
+    keep_freed_memory()
+    with blas.one_thread():
+        t = measure(Config(given.midi_dir, 4, 1) if given.quick else Config(given.midi_dir))
+    print(f"{t.rows} rows; CPU ms per row: now, and before where it was another way")
+    for step, seconds in t.now.items():
+        earlier = f"{1000 * t.before[step] / t.rows:8.2f}" if step in t.before else ""
+        print(f"  {step:16s}{1000 * seconds / t.rows:8.2f}{earlier}")
+    total = sum(t.now.values())
+    total_before = sum(t.before.get(step, seconds) for step, seconds in t.now.items())
+    print(f"  {'all':16s}{1000 * total / t.rows:8.2f}{1000 * total_before / t.rows:8.2f}")
+    print(f"pretty_midi.fluidsynth alone: {1000 * t.pretty_midi / t.rows:.1f} ms per row")
+    faster = t.before["notes to sound"] / t.now["notes to sound"]
+    print(goal_line("note bank over FluidSynth", faster, GOAL_BANK, "at least"))
+    print(goal_line("finished and encoded rows per second and core", t.rows / total, GOAL_ROWS_PER_S, "at least"))
 
 
 if __name__ == "__main__":
