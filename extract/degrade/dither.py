@@ -14,6 +14,8 @@ from keybed.extract.music.performance import Performance
 
 DITHER_S = 0.0013
 """sd in seconds of the dither of each onset, length and pedal event: a tick at 768 Hz, MAESTRO's coarser clock."""
+VELOCITY_DITHER = 1.0
+"""Largest change of each velocity by the dither, in steps, drawn evenly and rounded."""
 LARGEST_DITHER = 3.5
 """Larger draws, in sd, are limited to this."""
 SHORTEST_S = 0.0004
@@ -48,7 +50,9 @@ def dithered(
     free = p.pedal_s.size - fixed_pedal
     noise = DITHER_S * np.clip(rng.standard_normal(free), -LARGEST_DITHER, LARGEST_DITHER)
     pedal_s[fixed_pedal:] = on_ticks(pedal_s[fixed_pedal:] + noise)
-    return Performance(onset_s, offset_s, pitch, p.velocity[order], in_order(pedal_s), p.pedal_value), order
+    steps = np.round(rng.uniform(-VELOCITY_DITHER, VELOCITY_DITHER, p.n_notes))
+    velocity = np.clip(p.velocity[order] + steps, 1, 127).astype(np.int16)
+    return Performance(onset_s, offset_s, pitch, velocity, in_order(pedal_s), p.pedal_value), order
 
 
 def _place(onset_s: NDArray[np.float64], window_s: float) -> NDArray[np.int64]:

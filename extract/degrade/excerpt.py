@@ -45,6 +45,8 @@ class PreparedRecording:
 
     performance: Performance
     trend: NDArray[np.float64]
+    deviation: NDArray[np.float64]
+    """Velocity less the trend (n,): accents, voicing and unevenness."""
     silent_s: NDArray[np.float64]
     """When each note (n,) stops sounding: its release, or the next pedal lift after it."""
     texture: Texture
@@ -67,7 +69,8 @@ def prepare(performance: Performance) -> PreparedRecording:
     held = pedal_at(p.pedal_s, p.pedal_value, p.offset_s) >= SUSTAIN_ON
     lift_s = up_s[np.searchsorted(up_s, p.offset_s, side="right").clip(max=up_s.size - 1)]
     silent_s = np.where(held, lift_s, p.offset_s)
-    return PreparedRecording(p, loudness_trend(p.onset_s, p.velocity), silent_s, texture_of(p))
+    trend = loudness_trend(p.onset_s, p.velocity)
+    return PreparedRecording(p, trend, p.velocity - trend, silent_s, texture_of(p))
 
 
 def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float, rng: np.random.Generator) -> Excerpt:

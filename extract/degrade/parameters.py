@@ -13,10 +13,12 @@ from keybed.extract.degrade import (
     curves,
     dither,
     draw,
+    dynamics,
     excerpt,
     labels,
     pedal,
     pedal_runs,
+    pedal_swaps,
     texture,
     ticks,
     timing,
@@ -28,7 +30,7 @@ from keybed.extract.degrade import row_key as keys
 from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
-CODE_VERSION = 2
+CODE_VERSION = 3
 """Raise it whenever equal parameters would give other notes or labels."""
 TRACES = {
     1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
@@ -96,6 +98,8 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
             "stutter_min_length_s",
             "stutter_place",
             "stutter_loudness",
+            "softest_share",
+            "softer_allowed_after",
             "chord_s",
         ),
     ),
@@ -104,16 +108,18 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
         (
             "chord_s",
             "note_to_note_correlation",
-            "own_share",
+            "lags_redrawn_at_ms",
             "interval_exponent",
             "interval_reference_s",
             "interval_factors",
         ),
     ),
-    "articulation": (articulation, ("note_to_note_correlation",)),
+    "articulation": (articulation, ("note_to_note_correlation", "least_variety", "tied_s", "tied_again")),
     "pedal": (pedal, ("full_shift_s", "longest_shift_s", "smallest_depth", "kinds", "kind_weights")),
-    "pedal_runs": (pedal_runs, ("least_above", "shallow_share", "fewest_to_fill", "longest_run_s")),
-    "dither": (dither, ("dither_s", "largest_dither", "shortest_s", "least_pedal_step_s")),
+    "pedal_runs": (pedal_runs, ("fewest_to_fill", "longest_run_s")),
+    "pedal_swaps": (pedal_swaps, ("least_swap_s", "farthest_swap")),
+    "dynamics": (dynamics, ("smoothed_notes", "fewest_notes")),
+    "dither": (dither, ("dither_s", "velocity_dither", "largest_dither", "shortest_s", "least_pedal_step_s")),
     "texture": (
         texture,
         (
@@ -193,7 +199,7 @@ def parameters() -> dict[str, Any]:
 
 
 def explain() -> dict[str, str]:
-    """What each number of `parameters()` means: key such as "timing.own_share" → one sentence. Not in the recipe."""
+    """What each number of `parameters()` means: key such as "timing.interval_exponent" → one sentence. Not in the recipe."""
     sentences = {f"curves.{name}": f"{curve.unit} ({curve.source})" for name, curve in curves.CURVES.items()}
     for group, (module, names) in _NUMBERS.items():
         sentences[group] = (module.__doc__ or "").strip().splitlines()[0]

@@ -1,8 +1,8 @@
-"""Pedal: some pedal changes come too late, too early, or do not clear the sound.
+"""Pedal: some pedal changes come too late or too early, so that they do not clear the sound where the harmony changes.
 
 A pedal change is a lift (the value falls below 64) and the press that follows it. The synthesiser knows only on (64 or
-more) and off, so half-pedalling is modelled as crossing 64 too early or too late. Each movement of the pedal keeps its shape and
-moves by whole sampling periods of the recording; a change that never clears keeps its shape and stays above 64.
+more) and off, so half-pedalling is modelled as crossing 64 too early or too late. First, stretches of the pedal change places
+(`pedal_swaps`); what is still missing, single changes make up: each movement keeps its shape and moves by whole sampling periods.
 """
 
 from __future__ import annotations
@@ -13,18 +13,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.degrade.pedal_runs import moved_runs
+from keybed.extract.degrade.pedal_swaps import swapped_stretches
 from keybed.extract.degrade.texture import PEDAL_PERIOD_S
 from keybed.extract.music.pedal import crossings
 
 FULL_SHIFT_S = 0.3
 """A change displaced by this many seconds or more counts as 1 spoiled change; less counts in proportion."""
-LONGEST_SHIFT_S = 0.5
-"""A fully spoiled change is displaced by FULL_SHIFT_S to this many seconds, drawn uniformly."""
+LONGEST_SHIFT_S = 0.8
+"""No change is displaced by more than this many seconds."""
 SMALLEST_DEPTH = 0.05
 """A remaining share of one change below this is not applied."""
-KINDS = ("late", "early", "late press", "never clears")
-"""Late or early lift, late press, or no lift at all."""
-KIND_WEIGHTS = (0.40, 0.20, 0.15, 0.25)
+KINDS = ("late", "early", "late press")
+"""Late or early lift, late press."""
+KIND_WEIGHTS = (0.5, 0.3, 0.2)
 """Probability that each kind is tried first; where it does not fit between its neighbours, the next kind is tried."""
 _CLEARANCE_S = 0.06
 """Least time between a moved crossing and its neighbour."""
@@ -63,25 +64,38 @@ def spoil_pedal(
     n = changes.size
     if n == 0 or (share == 0.0 and not follow.any()):
         return SpoiledPedal(pedal_s, pedal_value, 0.0, n)
-    depths = np.zeros(n)
-    whole = min(int(share * n), n)
-    drawn = rng.permutation(n)
-    depths[drawn[:whole]] = 1.0
-    rest = share * n - whole
-    if whole < n and rest >= SMALLEST_DEPTH:
-        depths[drawn[whole]] = rest
+    pedal_s, pedal_value = moved_runs(pedal_s, pedal_value, follow, period_s, rng)
+    pedal_s, pedal_value, swapped = swapped_stretches(
+        pedal_s, pedal_value, changes, share * n, FULL_SHIFT_S, LONGEST_SHIFT_S, rng
+    )
+    moved = swapped.copy()
+    left = share * n - _spoiled(moved, changes).sum()
+    index, _ = crossings(pedal_value)
+    now_s = pedal_s[index]
+    place = now_s.copy()
+    order = rng.permutation(n).tolist()
+    still = [change for change in order if not swapped[changes[change] : changes[change] + 2].any()]
+    for change in still + [change for change in order if change not in still]:
+        if left < SMALLEST_DEPTH:
+            break
+        both = slice(changes[change], changes[change] + 2)
+        was = place[both].copy()
+        _displace(place, changes[change], min(left, 1.0), period_s, rng)
+        moved[both] = swapped[both] + place[both] - now_s[both]
+        rest = share * n - _spoiled(moved, changes).sum()
+        if rest > left or rest < -SMALLEST_DEPTH:
+            place[both] = was
+            moved[both] = swapped[both] + was - now_s[both]
+        else:
+            left = rest
+    times, values = moved_runs(pedal_s, pedal_value, place - now_s, period_s, rng)
+    return SpoiledPedal(times, values, float(_spoiled(moved, changes).mean()), n)
 
-    moved = crossing_s.copy()
-    never = np.zeros(n, bool)
-    for change, depth in enumerate(depths):
-        if depth > 0:
-            never[change] = _displace(moved, changes[change], depth, period_s, rng)
-    displaced = np.abs(moved - crossing_s)
-    following = np.minimum(changes + 1, crossing_s.size - 1)
-    shift = np.maximum(displaced[changes], np.where(following > changes, displaced[following], 0.0))
-    done = np.where(never, 1.0, np.minimum(shift / FULL_SHIFT_S, 1.0))
-    times, values = moved_runs(pedal_s, pedal_value, moved - pedal_s[index], changes[never], period_s, rng)
-    return SpoiledPedal(times, values, float(done.mean()), n)
+
+def _spoiled(moved_s: NDArray[np.float64], changes: NDArray[np.int64]) -> NDArray[np.float64]:
+    """How much each change (n,) is spoiled, 0 to 1: its lift or its press has moved by so much of FULL_SHIFT_S."""
+    far = np.append(np.abs(moved_s), 0.0)
+    return np.asarray(np.minimum(np.maximum(far[changes], far[changes + 1]) / FULL_SHIFT_S, 1.0))
 
 
 def _whole(shift_s: NDArray[np.float64], period_s: float) -> NDArray[np.float64]:
@@ -89,31 +103,39 @@ def _whole(shift_s: NDArray[np.float64], period_s: float) -> NDArray[np.float64]
     return np.asarray(np.round(shift_s / period_s) * period_s)
 
 
-def _displace(moved: NDArray[np.float64], lift: int, depth: float, period_s: float, rng: np.random.Generator) -> bool:
-    """Displace one change in place, by the first kind of a drawn order that fits. True: the change never clears."""
+def _displace(moved: NDArray[np.float64], lift: int, depth: float, period_s: float, rng: np.random.Generator) -> None:
+    """Displace one change in place, by the first kind of a drawn order that fits; no stretch becomes longer than the longest."""
     shift = depth * FULL_SHIFT_S if depth < 1.0 else rng.uniform(FULL_SHIFT_S, LONGEST_SHIFT_S)
     periods = shift / period_s
     shift = float(np.floor(periods + rng.random()) if depth < 1.0 else np.ceil(periods)) * period_s
+    stretch = np.diff(moved)
+    longest = [stretch[(lift + 1) % 2 :: 2].max(initial=0.0), stretch[lift % 2 :: 2].max(initial=0.0)]
     before = moved[lift - 1] if lift else -np.inf
     press = moved[lift + 1] if lift + 1 < moved.size else np.inf
     after = moved[lift + 2] if lift + 2 < moved.size else np.inf
-    for kind in rng.choice(len(KINDS), len(KINDS), replace=False, p=KIND_WEIGHTS):
-        name = KINDS[kind]
-        if name == "late":
-            gap = min(press - moved[lift], max(np.round(0.1 / period_s), 1.0) * period_s)
-            later = max(np.ceil((moved[lift] + shift + gap - press) / period_s - 1e-9), 0.0) if press < np.inf else 0.0
-            new_press = press + later * period_s
-            if new_press < after - _CLEARANCE_S or np.isinf(press):
-                moved[lift] += shift
-                if not np.isinf(press):
-                    moved[lift + 1] = new_press
-                return False
-        elif name == "early" and moved[lift] - shift > before + _CLEARANCE_S:
-            moved[lift] -= shift
-            return False
-        elif name == "late press" and not np.isinf(press) and press + shift < after - _CLEARANCE_S:
-            moved[lift + 1] += shift
-            return False
-        elif name == "never clears" and depth == 1.0 and not np.isinf(press):
-            return True
-    return False
+    for strict in (True, False):
+        for kind in rng.choice(len(KINDS), len(KINDS), replace=False, p=KIND_WEIGHTS):
+            name = KINDS[kind]
+            if name == "late":
+                gap = min(press - moved[lift], max(np.round(0.1 / period_s), 1.0) * period_s)
+                later = (
+                    max(np.ceil((moved[lift] + shift + gap - press) / period_s - 1e-9), 0.0) if press < np.inf else 0.0
+                )
+                new_press = press + later * period_s
+                if strict and moved[lift] + shift - before > longest[0]:
+                    continue
+                if new_press < after - _CLEARANCE_S or np.isinf(press):
+                    moved[lift] += shift
+                    if not np.isinf(press):
+                        moved[lift + 1] = new_press
+                    return
+            elif name == "early" and moved[lift] - shift > before + _CLEARANCE_S:
+                if strict and press - moved[lift] + shift > longest[1]:
+                    continue
+                moved[lift] -= shift
+                return
+            elif name == "late press" and not np.isinf(press) and press + shift < after - _CLEARANCE_S:
+                if strict and press + shift - moved[lift] > longest[1]:
+                    continue
+                moved[lift + 1] += shift
+                return

@@ -14,10 +14,6 @@ from keybed.extract.degrade.ticks import on_ticks
 from keybed.extract.music.pedal import crossings
 from keybed.extract.music.performance import SUSTAIN_ON
 
-LEAST_ABOVE = 2
-"""A dip that does not clear stays at least this many values above the crossing at 64."""
-SHALLOW_SHARE = 0.3
-"""Probability that a change that never clears is a shallow dip; else the pedal is held where the dip was."""
 FEWEST_TO_FILL = 8
 """A plateau of fewer events than this is not repeated; it goes on without events."""
 LONGEST_RUN_S = 0.3
@@ -28,22 +24,17 @@ def moved_runs(
     pedal_s: NDArray[np.float64],
     pedal_value: NDArray[np.int16],
     shift_s: NDArray[np.float64],
-    dropped: NDArray[np.int64],
     period_s: float,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
-    """Times and values after each crossing's run has moved by shift_s (crossings,); the `dropped` lifts no longer reach 64.
+    """Times and values after each crossing's run has moved by shift_s (crossings,).
 
-    dropped: numbers of crossings that are lifts; the press that follows goes with each. Where runs would overlap, events
-    beside the crossings are left out.
+    Where runs would overlap, events beside the crossings are left out.
     """
-    if not shift_s.any() and not dropped.size:
+    if not shift_s.any():
         return pedal_s, pedal_value
-    if dropped.size:
-        pedal_s, pedal_value = _without_dips(pedal_s, pedal_value, dropped, period_s, rng)
-        shift_s = np.delete(shift_s, np.concatenate([dropped, dropped + 1]))
     index, _ = crossings(pedal_value)
-    first, last = _runs(pedal_s, pedal_value, index)
+    first, last = runs_of(pedal_s, pedal_value, index)
     curve = _Curve(period_s, rng)
     plateau, carried = 0, 0.0
     for k in range(index.size):
@@ -58,46 +49,7 @@ def moved_runs(
     return in_order(on_ticks(np.array(curve.time_s))), np.array(curve.value, np.int16)
 
 
-def _without_dips(
-    pedal_s: NDArray[np.float64],
-    pedal_value: NDArray[np.int16],
-    dropped: NDArray[np.int64],
-    period_s: float,
-    rng: np.random.Generator,
-) -> tuple[NDArray[np.float64], NDArray[np.int16]]:
-    """The pedal without these dips below 64: held as on the plateau before, or dipping less deep with the same events.
-
-    An event of a shallow dip that repeats the value before it, and did not so far, is left out.
-    """
-    index, _ = crossings(pedal_value)
-    first, last = _runs(pedal_s, pedal_value, index)
-    curve = _Curve(period_s, rng)
-    done = 0
-    for k in dropped.tolist():
-        a, b = int(first[k]), int(last[k + 1])
-        curve.extend(pedal_s[done:a], pedal_value[done:a], np.inf)
-        if rng.random() < SHALLOW_SHARE:
-            curve.extend(
-                pedal_s[a:b], _shallow(pedal_value[max(a - 1, 0) : b + 1], rng)[-1 - (b - a) : -1], np.inf, fresh=True
-            )
-        else:
-            plateau = a - (max(int(last[k - 1]) + 1, done) if k else done)
-            curve.fill(plateau, float(pedal_s[b]))
-        done = b
-    curve.extend(pedal_s[done:], pedal_value[done:], np.inf)
-    return np.array(curve.time_s), np.array(curve.value, np.int16)
-
-
-def _shallow(value: NDArray[np.int16], rng: np.random.Generator) -> NDArray[np.int16]:
-    """A dip between its first and last value, with the same shape but never below 64 + LEAST_ABOVE where they are above."""
-    high = np.interp(np.arange(value.size), [0, value.size - 1], value[[0, -1]])
-    depth, lowest = high - value, SUSTAIN_ON + LEAST_ABOVE
-    deepest = float(rng.uniform(lowest, max(high.min(), lowest + 1)))
-    share = max(high.min() - deepest, 0.0) / max(depth.max(), 1.0)
-    return np.maximum(np.round(high - share * depth), SUSTAIN_ON).astype(np.int16)
-
-
-def _runs(
+def runs_of(
     pedal_s: NDArray[np.float64], pedal_value: NDArray[np.int16], index: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """First and last event of each crossing's run; runs share no event."""

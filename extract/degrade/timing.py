@@ -1,4 +1,4 @@
-"""Timing: correlated random onset shifts, common within a chord, larger after longer inter-onset intervals."""
+"""Timing: correlated random onset shifts, one per chord, larger after longer inter-onset intervals; chords stay as ragged as they are."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ from numpy.typing import NDArray
 from scipy.optimize import isotonic_regression
 from scipy.signal import lfilter
 
+from keybed.extract.degrade.dither import DITHER_S
 from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture, drawn_by_note
 from keybed.extract.degrade.ticks import TICK_S, on_ticks
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 
 NOTE_TO_NOTE_CORRELATION = 0.5
 """Correlation of the shifts of neighbouring chords (an autoregressive process of order 1)."""
-OWN_SHARE = 0.5
-"""sd of a note's own shift as a share of the sd of its chord's shift."""
+LAGS_REDRAWN_AT_MS = 60.0
+"""At this sd all chords get other lags between their notes, drawn from the recording's own chords; at smaller ones fewer do."""
 INTERVAL_EXPONENT = 0.5
 """The sd of a shift is multiplied by (inter-onset interval / INTERVAL_REFERENCE_S) to this exponent."""
 INTERVAL_REFERENCE_S = 0.25
@@ -44,14 +45,15 @@ def jitter(
     counted = (onset_s >= 0) & (onset_s < window_s)
     if sd_ms == 0.0 or counted.sum() < 2:
         return onset_s, offset_s, 0.0
-    draw = _correlated_shifts(onset_s, rng)
+    draw, chord = _chord_shifts(onset_s, rng)
     draw -= draw[counted].mean()
-    draw /= draw[counted].std()
+    draw /= draw[counted].std() or 1.0
     target_s = sd_ms / 1000.0
+    own = _other_lags(onset_s, chord, min(sd_ms / LAGS_REDRAWN_AT_MS, 1.0), texture, rng)
     strokes = _Strokes.of(onset_s, offset_s, pitch, texture)
     scale = target_s
     for _ in range(_PASSES):
-        shift = _constrain(draw * scale, onset_s, strokes, window_s)
+        shift = _constrain(draw * scale + own, onset_s, strokes, window_s)
         realised = float(shift[counted].std())
         if realised <= 0.0 or abs(realised - target_s) < 1e-3 * target_s:
             break
@@ -59,8 +61,10 @@ def jitter(
     return onset_s + shift, offset_s + shift, 1000.0 * realised
 
 
-def _correlated_shifts(onset_s: NDArray[np.float64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Shifts (n,) in arbitrary units: one per chord plus one per note."""
+def _chord_shifts(
+    onset_s: NDArray[np.float64], rng: np.random.Generator
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Shifts (n,) in arbitrary units, one per chord, and the number of each note's chord (n,)."""
     starts = chord_starts(onset_s, max_gap_s=CHORD_GAP_S)
     chord = chord_numbers(starts)
     chord_s = onset_s[starts]
@@ -69,7 +73,31 @@ def _correlated_shifts(onset_s: NDArray[np.float64], rng: np.random.Generator) -
     rho = NOTE_TO_NOTE_CORRELATION
     fresh = rng.standard_normal(chord_s.size) * np.sqrt(1 - rho**2)
     common = lfilter([1.0], [1.0, -rho], fresh) * growth
-    return np.asarray(common[chord] + OWN_SHARE * growth[chord] * rng.standard_normal(onset_s.size))
+    return np.asarray(common[chord]), chord
+
+
+def _other_lags(
+    onset_s: NDArray[np.float64],
+    chord: NDArray[np.int64],
+    share: float,
+    texture: Texture,
+    rng: np.random.Generator,
+) -> NDArray[np.float64]:
+    """Shifts (n,) that give a share of the chords lags of the recording's other chords, in another order of the notes."""
+    n = onset_s.size
+    pool = texture.pairs[:, 0]
+    gap = np.abs(pool[rng.integers(pool.size, size=n)] + np.sqrt(2.0) * DITHER_S * rng.standard_normal(n))
+    order = np.lexsort((rng.random(n), chord))
+    redrawn = rng.random(n)[chord] < share
+    lag = np.empty(n)
+    lag[order] = np.cumsum(gap)
+    lag -= _mean_by(chord, lag)
+    alone = np.bincount(chord)[chord] == 1
+    return np.where(redrawn & ~alone, _mean_by(chord, onset_s) + lag - onset_s, 0.0)
+
+
+def _mean_by(chord: NDArray[np.int64], values: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray((np.bincount(chord, values) / np.bincount(chord))[chord])
 
 
 def _constrain(

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.curves import UNTOUCHED
-from keybed.extract.degrade.dynamics import flatten_arch, flatten_dynamics
+from keybed.extract.degrade.dynamics import flatten_loudness, touch_from_elsewhere
 from keybed.extract.degrade.excerpt import Excerpt, PreparedRecording
 from keybed.extract.degrade.finish import finished
 from keybed.extract.degrade.labels import scores
@@ -103,7 +103,7 @@ def make_variant(
         return _labelled(excerpt, untouched, tier, UNTOUCHED.copy(), Noise(floor=floor), False, window_s)
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
     key = RowKey(seed, recording_id, start_s, tier)
-    performance, level, tempo_applied = degrade(excerpt, prepared.texture, drawn, window_s, key)
+    performance, level, tempo_applied = degrade(excerpt, prepared.texture, prepared.deviation, drawn, window_s, key)
     noise = replace(plan_noise(drawn["tone"], key.number("tone")), floor=floor)
     level["tone"] = noise.ratio
     realised = np.array([level[name] for name in LEVELS], np.float32)
@@ -111,7 +111,12 @@ def make_variant(
 
 
 def degrade(
-    excerpt: Excerpt, texture: Texture, drawn: dict[str, float], window_s: float, key: RowKey
+    excerpt: Excerpt,
+    texture: Texture,
+    deviation: NDArray[np.float64],
+    drawn: dict[str, float],
+    window_s: float,
+    key: RowKey,
 ) -> tuple[Performance, dict[str, float], bool]:
     """Apply every axis except tone, in ORDER.
 
@@ -126,9 +131,16 @@ def degrade(
     if time_map is not None:
         onset, offset, follow_s = time_map(onset), time_map(offset), time_map(p.pedal_s)
 
-    velocity, level["expression"] = flatten_arch(p.velocity, excerpt.trend, drawn["expression"], in_window)
-    arch_change = velocity - p.velocity
-    velocity, level["dynamics"] = flatten_dynamics(velocity, excerpt.trend + arch_change, drawn["dynamics"], in_window)
+    rng = key.generator("loudness")
+    velocity, level["expression"], level["dynamics"] = flatten_loudness(
+        p.velocity,
+        excerpt.trend,
+        drawn["expression"],
+        drawn["dynamics"],
+        in_window,
+        np.stack([touch_from_elsewhere(deviation, p.n_notes, rng) for _ in range(2)]),
+        rng,
+    )
 
     audible = audible_releases(p, window_s)
     offset, level["articulation"] = vary_lengths(
@@ -139,6 +151,7 @@ def degrade(
         audible if audible.sum() > 1 else in_window,
         key.generator("articulation"),
         texture,
+        in_window,
     )
     onset, offset, level["timing"] = jitter(
         onset, offset, p.pitch, drawn["timing"], window_s, key.generator("timing"), texture

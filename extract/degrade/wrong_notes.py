@@ -60,6 +60,10 @@ STUTTER_PLACE = (0.4, 0.6)
 """Where in its length a note is struck again, drawn uniformly between these."""
 STUTTER_LOUDNESS = (0.75, 1.15)
 """Velocity of the second stroke relative to the first: a ratio of two notes of one chord of the recording, within these."""
+SOFTEST_SHARE = 0.1
+"""A wrong note is no softer than one drawn from this softest part of the window's notes."""
+SOFTER_ALLOWED_AFTER = 0.25
+"""A last graze may be softer once this share of the window's notes was too soft for it."""
 _TRIES = 12
 
 
@@ -103,6 +107,7 @@ class _ErrorMaker:
         texture: Texture,
     ) -> None:
         self.texture, self.key_return_s = texture, float(texture.returns_s[-1]) + SMEAR_S
+        self.quiet = np.sort(p.velocity[inside])[: max(int(SOFTEST_SHARE * inside.size), 1)]
         self.p, self.inside, self.window_s, self.rng = p, inside, window_s, rng
         self.onset, self.offset = p.onset_s.tolist(), p.offset_s.tolist()
         self.pitch, self.velocity = p.pitch.tolist(), p.velocity.tolist()
@@ -110,6 +115,7 @@ class _ErrorMaker:
         self.order = self._error_order()
         self.omitted: set[int] = set()
         self.errors: list[NoteError] = []
+        self.passed_over = 0
 
     def _error_order(self) -> list[int]:
         """The window's notes in random order, weighted by error rate (weighted sampling, Efraimidis & Spirakis 2006)."""
@@ -133,7 +139,7 @@ class _ErrorMaker:
             if left < LEFT_OVER:
                 break
             if left < smallest:
-                if not self.errors and self.rng.random() >= left / smallest:
+                if not self.errors and not self.passed_over and self.rng.random() >= left / smallest:
                     break
                 if self.errors and left < 0.5 * smallest:
                     break
@@ -150,11 +156,20 @@ class _ErrorMaker:
         if kind == "stutter" and _fits(STUTTER_WEIGHT, left) and self._stutter(note):
             return
         low, high = (INSERTION_WEIGHT * x for x in (GRAZE_LOUDNESS if kind == "graze" else INSERTION_LOUDNESS))
+        least = self._least_weight(note)
         if low <= left <= high or left < low + INSERTION_WEIGHT * GRAZE_LOUDNESS[0]:
-            self._insert(note, left)
+            if left < least and self.passed_over < SOFTER_ALLOWED_AFTER * self.inside.size:
+                self.passed_over += 1
+            else:
+                self._insert(note, left)
             return
         weight = INSERTION_WEIGHT * self._ratio(2, low / INSERTION_WEIGHT, high / INSERTION_WEIGHT)
-        self._insert(note, min(weight, left - INSERTION_WEIGHT * GRAZE_LOUDNESS[0]))
+        self._insert(note, min(max(weight, least), left - INSERTION_WEIGHT * GRAZE_LOUDNESS[0]))
+
+    def _least_weight(self, note: int) -> float:
+        """Weight of an insertion beside a note that is as soft as one of the window's own softest notes, or GRAZE_LOUDNESS[1]."""
+        softest = int(self.quiet[self.rng.integers(self.quiet.size)])
+        return INSERTION_WEIGHT * min(softest, int(GRAZE_LOUDNESS[1] * self.velocity[note])) / self.velocity[note]
 
     def _ratio(self, column: int, low: float, high: float) -> float:
         """Of two notes of one chord of the recording, the ratio of lengths (1) or of velocities (2), between two bounds."""

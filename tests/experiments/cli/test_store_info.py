@@ -36,7 +36,7 @@ def test_every_number_of_the_degradation_is_printed_with_its_words(planned_place
             inner = value if isinstance(value, dict) else {name: value}
             assert [key for key, v in inner.items() if not isinstance(v, dict) and f"{key} = {v}" not in printed] == []
     assert [words for name, words in explain().items() if "." in name and words not in printed] == []
-    assert "own_share = 0.5   (sd of a note's own shift" in printed
+    assert "lags_redrawn_at_ms = 60.0   (At this sd all chords get other lags" in printed
     assert "in the audio: every axis is audible" in printed
 
 
@@ -45,8 +45,8 @@ def test_words_of_other_code_are_not_put_beside_a_stores_numbers(
 ) -> None:
     monkeypatch.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
     printed = printed_of(planned_placeholder_store)
-    assert "without words: version 2 of the degradation made this store, 99 is here" in printed
-    assert "own_share = 0.5\n" in printed
+    assert "without words: version 3 of the degradation made this store, 99 is here" in printed
+    assert "lags_redrawn_at_ms = 60.0\n" in printed
 
 
 def test_the_first_version_of_the_degradation_is_said_to_leave_traces() -> None:

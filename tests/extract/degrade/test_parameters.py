@@ -20,7 +20,7 @@ def test_parameters_are_plain_json_with_every_curve() -> None:
     }
     assert numbers["wrong_notes"]["substitution_weight"] == 1.0
     assert numbers["labels"]["fewest_notes"] == 20
-    assert numbers["timing"]["own_share"] == 0.5
+    assert numbers["timing"]["lags_redrawn_at_ms"] == 60.0
 
 
 def test_parameters_are_explained_in_words() -> None:

@@ -51,7 +51,8 @@ def test_a_pristine_row_is_the_untouched_notes_but_for_dither() -> None:
     np.testing.assert_allclose(
         v.performance.onset_s[inside] + 6.2, p.onset_s[(p.onset_s >= 4.2) & kept], atol=LARGEST_DITHER * DITHER_S
     )
-    np.testing.assert_array_equal(v.performance.velocity[inside], p.velocity[(p.onset_s >= 4.2) & kept])
+    moved = v.performance.velocity[inside].astype(int) - p.velocity[(p.onset_s >= 4.2) & kept]
+    assert set(moved.tolist()) == {-1, 0, 1}
     np.testing.assert_array_equal(v.score, np.full(8, 97.5, np.float32))
     np.testing.assert_array_equal(v.level, UNTOUCHED)
     assert v.status == Status.OK
