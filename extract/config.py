@@ -179,5 +179,9 @@ class ExportConfig:
     ] = None
     tiers: Annotated[tuple[str, ...] | None, Option("only these tiers, such as pristine,poor", flag="--tier")] = None
     audio_format: Annotated[Literal["flac", "wav"], Option("format of the sound files")] = "flac"
+    renderer: Annotated[
+        Literal["planned", "both"],
+        Option("both: also what FluidSynth plays in place of the note bank, to compare by ear"),
+    ] = "planned"
     workers: Annotated[int | None, Option("processes that render; without it one per core, 0: none", least=0)] = None
     paths: MachinePaths = field(default_factory=dict)

@@ -17,6 +17,7 @@ import tempfile
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
@@ -25,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed import store as stores
+from keybed.extract.audio import render
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
 from keybed.extract.config import ExportConfig
 from keybed.extract.export.labels import label
@@ -34,7 +36,7 @@ from keybed.extract.music.midi_writer import midi_bytes
 from keybed.extract.music.performance import Performance
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, render_config
-from keybed.extract.run.row_maker import SegmentJob, segment_jobs
+from keybed.extract.run.row_maker import RenderConfig, SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.store import Store
 from keybed.store.command import shell_line
@@ -46,6 +48,8 @@ from keybed.store.format.vocabulary import TIERS, Status
 FOLDER = "maestro_with_variance"
 """The folder inside the archive that holds all its files."""
 SUFFIXES = (".tar.gz", ".tgz")
+PLAYED = "audio-fluidsynth"
+"""Folder, and field of a label, of what FluidSynth plays in place of the note bank."""
 _ROW_BYTES = {"flac": 330_000, "wav": 500_000}
 _SEGMENTS_PER_WORKER = 4
 """Segments submitted per worker at a time: enough to keep workers busy, few enough to keep memory constant."""
@@ -84,17 +88,29 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     check_same_code(store.recipe)
     jobs = _jobs(store, config)
     n_rows = sum(len(job.tiers) for _, job in jobs)
-    _check_out(config.out, n_rows, config.audio_format)
+    both = config.renderer == "both"
+    _check_out(config.out, n_rows * (1 + both), config.audio_format)
     rendering = render_config(store, {**store.machine_paths, **config.paths})
+    renderings = [rendering, _played(store, rendering)] if both else [rendering]
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
-    with replace_file(config.out) as raw, tempfile.TemporaryFile() as labels, RowPool(rendering, workers) as pool:
+    with ExitStack() as stack:
+        raw, labels = stack.enter_context(replace_file(config.out)), stack.enter_context(tempfile.TemporaryFile())
+        pools = [stack.enter_context(RowPool(each, workers)) for each in renderings]
         n_failed = _write(
-            raw, labels, store, jobs, pool, config, progress, n_rows, max(1, workers) * _SEGMENTS_PER_WORKER
+            raw, labels, store, jobs, pools, config, progress, n_rows, max(1, workers) * _SEGMENTS_PER_WORKER
         )
         raw.seek(0)
         digest = hashlib.file_digest(raw, "sha256").hexdigest()
     config.out.with_name(f"{config.out.name}.sha256").write_text(f"{digest}  {config.out.name}\n")
     return ExportReport(config.out, n_rows, n_failed, config.out.stat().st_size, digest)
+
+
+def _played(store: Store, rendering: RenderConfig) -> RenderConfig:
+    """The same rows, played by FluidSynth in place of the note bank."""
+    if rendering.bank is None:
+        raise ExportError(f"--renderer both: {store.path} was not planned with a note bank; its audio has one renderer")
+    render.check_soundfont(rendering.soundfont)
+    return replace(rendering, bank=None)
 
 
 def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:
@@ -143,13 +159,16 @@ def _write(
     labels: IO[bytes],
     store: Store,
     jobs: Sequence[tuple[int, SegmentJob]],
-    pool: RowPool,
+    pools: Sequence[RowPool],
     config: ExportConfig,
     progress: Progress,
     n_rows: int,
     ahead: int,
 ) -> int:
-    """Write the whole archive into `raw`; return the number of failed rows. labels: a temporary file for labels.jsonl."""
+    """Write the whole archive into `raw`; return the number of failed rows. labels: a temporary file for labels.jsonl.
+
+    pools: of the planned renderer, and of FluidSynth where both are asked for.
+    """
     recordings = store.recordings
     segments = store.columns(0, store.n_rows)["segment"]
     n_failed = done = 0
@@ -159,11 +178,12 @@ def _write(
     ):
         archive = ReproducibleTar(tar, FOLDER)
         window_s = store.recipe.segments["window_s"]
-        archive.add("README.md", readme(store.planned_recipe, config.audio_format).encode())
+        archive.add("README.md", readme(store.planned_recipe, config.audio_format, both=len(pools) > 1).encode())
         archive.add("recipe.json", json.dumps(store.planned_recipe.to_json(), indent=1, sort_keys=True).encode())
-        for first_row, job, rows in _in_order(pool, jobs, ahead):
+        made = zip(*(_in_order(pool, jobs, ahead) for pool in pools), strict=True)
+        for (first_row, job, rows), *played in made:
             recording = recordings[job.recording]
-            for level_drawn, row in zip(job.level_drawn, rows, strict=True):
+            for number, (level_drawn, row) in enumerate(zip(job.level_drawn, rows, strict=True)):
                 described = label(
                     recording,
                     segment=int(segments[first_row]),
@@ -177,6 +197,9 @@ def _write(
                     described["midi"], described["audio"] = f"midi/{stem}.mid", f"audio/{stem}.{config.audio_format}"
                     archive.add(described["midi"], midi_bytes(from_window_start(row.variant.performance)))
                     archive.add(described["audio"], _encoded_audio(row.audio, config.audio_format))
+                    for _, _, others in played:
+                        described[PLAYED] = f"{PLAYED}/{stem}.{config.audio_format}"
+                        archive.add(described[PLAYED], _encoded_audio(others[number].audio, config.audio_format))
                 else:
                     n_failed += 1
                 labels.write(json.dumps(described, ensure_ascii=False, allow_nan=False).encode() + b"\n")

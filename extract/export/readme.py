@@ -8,8 +8,8 @@ from keybed.store.format.recipe import Recipe
 from keybed.store.format.vocabulary import AXES, DIMENSIONS, TIER_SHARES, TIERS
 
 
-def readme(recipe: Recipe, audio_format: str) -> str:
-    """Markdown; depends on the recipe alone."""
+def readme(recipe: Recipe, audio_format: str, *, both: bool = False) -> str:
+    """Markdown. both: whether the archive also has what FluidSynth plays."""
     curves = recipe.degradation["curves"]
     anchors = ", ".join(f"{score:g}" for score in recipe.degradation["score_anchors"])
     rows = "\n".join(
@@ -17,6 +17,11 @@ def readme(recipe: Recipe, audio_format: str) -> str:
         for axis, dimension in zip(AXES, DIMENSIONS[:7], strict=True)
     )
     tiers = ", ".join(f"{tier} {share:.0%}" for tier, share in zip(TIERS, TIER_SHARES, strict=True))
+    played = (
+        f"\n- `audio-fluidsynth/SPLIT/SEGMENT_TIER.{audio_format}`: the same row played by FluidSynth; `audio/` sums its notes from a note bank."
+        if both
+        else ""
+    )
     in_step = ", in step with the MIDI" if recipe.audio["source"] == "rendered" else ""
     return f"""# MAESTRO with variance
 
@@ -30,7 +35,7 @@ The notes are MAESTRO's (CC BY-NC-SA 4.0, https://magenta.tensorflow.org/dataset
   begins at 0; a note may end after the window. Notes whose keys were let go before 0 and that only the pedal still holds are
   left out of the MIDI; the audio has them.
 - `audio/SPLIT/SEGMENT_TIER.{audio_format}`: 24 kHz, 16 bit, mono, {recipe.segments["window_s"]:g} s{in_step}.
-  Source: {recipe.audio["source"]}. {recipe.audio["audible"][0].upper()}{recipe.audio["audible"][1:]}.
+  Source: {recipe.audio["source"]}. {recipe.audio["audible"][0].upper()}{recipe.audio["audible"][1:]}.{played}
 - `recipe.json`: every number that shaped a row. `SHA256SUMS`: `sha256sum -c SHA256SUMS` in this folder.
 
 Splits never share a piece. Shares of the tiers, meant as weights in training: {tiers}.

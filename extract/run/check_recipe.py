@@ -59,6 +59,7 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         present = recorded.describe()
     elif render.planned_with_bank(planned):
         bank, present = _bank(planned, paths, window_s)
+        soundfont = Path(paths["soundfont"]) if "soundfont" in paths else None
     else:
         soundfont = Path(_path(paths, "soundfont"))
         present = render.describe(soundfont)

@@ -48,7 +48,7 @@ class RenderConfig:
     seed: int
     window_s: float
     soundfont: Path | None
-    """None where the store's audio is recorded."""
+    """None where the store's audio is recorded; not needed where there is a bank."""
     maestro: Path | None
     """The folder of the recorded audio; None where audio is rendered."""
     audio_files: tuple[str, ...]

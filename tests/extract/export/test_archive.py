@@ -12,13 +12,15 @@ import pytest
 import soundfile
 
 from keybed import store as stores
-from keybed.extract.config import ExportConfig
+from keybed.extract.config import ExportConfig, PlanConfig
 from keybed.extract.export.archive import FOLDER, ExportError, export, from_window_start
 from keybed.extract.music.performance import Performance
+from keybed.extract.planning.plan import plan
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.vocabulary import DIMENSIONS, TIERS
+from tests.extract.conftest import PLACEHOLDERS
 
 Unpacked = tuple[Path, list[dict]]
 
@@ -166,3 +168,23 @@ def test_refusals_leave_nothing_behind(planned_store: Path, tmp_path: Path, monk
     with pytest.raises(NoDiskSpace, match="40 rows may need"):
         export(ExportConfig(planned_store, tmp_path / "o.tar.gz"))
     assert [entry.name for entry in tmp_path.iterdir()] == ["there.tar.gz"]
+
+
+def test_both_renderers_can_be_compared_by_ear(planned_store: Path, tmp_path: Path) -> None:
+    export(ExportConfig(planned_store, tmp_path / "both.tar.gz", limit=4, renderer="both", workers=0))
+    with tarfile.open(tmp_path / "both.tar.gz") as tar:
+        tar.extractall(tmp_path, filter="data")
+    folder = tmp_path / FOLDER
+    labels = [json.loads(line) for line in (folder / "labels.jsonl").read_text().splitlines()]
+    assert len(labels) == 4
+    for label in labels:
+        bank, played = (soundfile.read(folder / label[name])[0] for name in ("audio", "audio-fluidsynth"))
+        assert 0 < np.linalg.norm(bank - played) < 0.02 * np.linalg.norm(played)
+    assert "audio-fluidsynth/" in (folder / "README.md").read_text()
+
+
+def test_both_renderers_need_a_note_bank(tiny_corpus: Path, tmp_path: Path) -> None:
+    played = tmp_path / "played"
+    plan(PlanConfig(tiny_corpus, played, limit=2, encoders=PLACEHOLDERS, jobs=1, renderer="fluidsynth"))
+    with pytest.raises(ExportError, match=r"--renderer both: .* was not planned with a note bank"):
+        export(ExportConfig(played, tmp_path / "out.tar.gz", renderer="both", workers=0))
