@@ -102,7 +102,7 @@ class PlanConfig:
     jobs: Annotated[int | None, Option("processes that read MIDI; without it one per core")] = None
     metadata_only: Annotated[bool, Option("with --dry-run: count from the CSV alone, without the files")] = False
     check_disk_space: Annotated[bool, Option("plan even where the disk looks too small", flag="--no-room-check")] = True
-    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 8
+    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 16
     task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
     rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
     """Rows per second that somebody measured, for the estimate: `render`, an encoder's name (both per core), `gpu:` before it."""
@@ -131,7 +131,7 @@ class ExtendConfig:
     check_disk_space: Annotated[bool, Option("extend even where the disk looks too small", flag="--no-room-check")] = (
         True
     )
-    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 8
+    cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 16
     task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
     rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
 

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
-from keybed.extract.encoders import NAMES, n_parameters
-from keybed.extract.encoders.errors import UnknownEncoder
+from keybed.extract.encoders import n_parameters, runs_in_renderer
+from keybed.extract.planning.speeds import Rates, TaskSpeed, speed
 from keybed.store.counted import counted
 from keybed.store.format import shards
 from keybed.store.format.array_specs import ArraySpec, array_specs
@@ -36,56 +36,6 @@ _GB = 1e9
 
 
 @dataclass(frozen=True)
-class Rates:
-    """Measured speeds in rows per second; every estimate prints them."""
-
-    machine: str
-    render_rows_per_core_s: float
-    """One finished row (degraded, rendered with pre-roll, normalised) per second and core."""
-    cpu_encoder_rows_per_core_s: Mapping[str, float]
-    gpu_encoder_rows_per_s: Mapping[str, float]
-    """Encoders that are not named here run on the CPU, at their CPU rate."""
-
-    def with_measured(self, rates: Mapping[str, float]) -> Rates:
-        """These rates with some replaced: key `render` or an encoder's name (per core), or `gpu:` and an encoder's name.
-
-        UnknownEncoder for any other key.
-        """
-        for name in rates:
-            if name != "render" and name.removeprefix("gpu:") not in NAMES:
-                raise UnknownEncoder(
-                    f"no rate {name!r}; there are render, {', '.join(NAMES)} and gpu: before an encoder"
-                )
-        if not rates:
-            return self
-        on_gpu = {name.removeprefix("gpu:"): rate for name, rate in rates.items() if name.startswith("gpu:")}
-        on_cpu = {n: r for n, r in rates.items() if not n.startswith("gpu:") and n != "render"}
-        return Rates(
-            machine=f"given: {', '.join(f'{name} {rate:g}' for name, rate in rates.items())}; the rest: {self.machine}",
-            render_rows_per_core_s=rates.get("render", self.render_rows_per_core_s),
-            cpu_encoder_rows_per_core_s={**self.cpu_encoder_rows_per_core_s, **on_cpu},
-            gpu_encoder_rows_per_s={**self.gpu_encoder_rows_per_s, **on_gpu},
-        )
-
-
-MEASURED_RATES = Rates(
-    machine="CPU: measured on 2 cores of an AMD EPYC, float32; GPU: calculated at 14 TFLOP/s float32, per row 230 GFLOP of MERT, 421 of MuQ, 400 of Aria, 310 of Transkun",
-    render_rows_per_core_s=12.5,
-    cpu_encoder_rows_per_core_s={
-        "mert": 0.24,
-        "midibert": 0.85,
-        "muq": 0.165,
-        "aria": 0.14,
-        "transkun": 0.2,
-        "logmel": 42.0,
-        "expressive": 200.0,
-    },
-    gpu_encoder_rows_per_s={"mert": 60.0, "midibert": 500.0, "muq": 33.0, "aria": 35.0, "transkun": 45.0},
-)
-_CHEAP_ENCODER_ROWS_PER_CORE_S = 500.0
-
-
-@dataclass(frozen=True)
 class Estimate:
     """The estimated cost: bytes before compression, hours at `rates`."""
 
@@ -94,9 +44,12 @@ class Estimate:
     n_shards: int
     n_files: int
     ram_bytes: int
+    with_gpu: TaskSpeed
+    without_gpu: TaskSpeed
     cpu_hours: float
     """Core hours of rendering and of the encoders that run on the CPU even with a GPU."""
     gpu_hours: float
+    """Hours that GPUs are held, waiting included."""
     cpu_only_hours: float
     """Core hours without a GPU."""
     minutes_per_shard_gpu: float
@@ -130,17 +83,22 @@ class Estimate:
             "(less with --scratch on a disk)",
             f"time per shard (the most work that a killed task loses): {self.minutes_per_shard_gpu:.1f} min with a GPU, "
             f"{self.minutes_per_shard_cpu:.1f} min on {counted(self.cores_per_task, 'core')} without",
-            f"with GPUs: {self.gpu_hours:.1f} GPU-hours and {self.cpu_hours:.1f} CPU-core-hours; "
-            f"without: {self.cpu_only_hours:.0f} CPU-core-hours",
+            *self.time_lines(),
             f"tasks that end in time: {self.tasks} with a GPU each, {self.tasks_cpu} with {counted(self.cores_per_task, 'core')} each "
             f"(at most {MOST_TASKS})",
-            f"at these rates: rendering {self.rates.render_rows_per_core_s:g} rows/s per core; "
-            + ", ".join(
-                f"{name} {rate:g} rows/s per core" for name, rate in self.rates.cpu_encoder_rows_per_core_s.items()
-            )
-            + "; with a GPU "
-            + ", ".join(f"{name} {rate:g} rows/s" for name, rate in self.rates.gpu_encoder_rows_per_s.items())
-            + f" ({self.rates.machine})",
+            self.rates.line(),
+        ]
+
+    def time_lines(self) -> list[str]:
+        """Rows per second with and without a GPU and what binds them, and hours in all."""
+        without = f"{self.cpu_only_hours:,.1f} CPU-core-hours"
+        if not self.with_gpu.gpu_s:
+            return [self.without_gpu.line(), f"in all: {without}; no encoder uses a GPU"]
+        return [
+            self.with_gpu.line(),
+            self.without_gpu.line(),
+            f"in all: {self.gpu_hours:.1f} GPU-hours (waiting counted) and {self.cpu_hours:.1f} CPU-core-hours; without GPUs "
+            f"{without}",
         ]
 
 
@@ -163,16 +121,7 @@ def estimate(
     """
     specs = array_specs(recipe)
     n_shards = shards.count(recipe.n_rows, recipe.shard_rows)
-    render_s = 1.0 / rates.render_rows_per_core_s
-    cpu_s = {
-        encoder.name: 1.0 / rates.cpu_encoder_rows_per_core_s.get(encoder.name, _CHEAP_ENCODER_ROWS_PER_CORE_S)
-        for encoder in recipe.encoders
-    }
-    gpu_s = {name: 1.0 / rates.gpu_encoder_rows_per_s[name] for name in cpu_s if name in rates.gpu_encoder_rows_per_s}
-    cpu_only_s = sum(seconds for name, seconds in cpu_s.items() if name not in gpu_s)
-    core_s, gpu_row_s = render_s + cpu_only_s, sum(gpu_s.values())
-    row_s_gpu = max(core_s / cores_per_task, gpu_row_s)
-    row_s_cpu = (render_s + sum(cpu_s.values())) / cores_per_task
+    with_gpu, without_gpu = (speed(recipe, rates, cores_per_task, gpu=gpu) for gpu in (True, False))
     shard_rows = min(recipe.shard_rows, recipe.n_rows)
 
     def tasks(row_s: float) -> int:
@@ -184,13 +133,15 @@ def estimate(
         n_shards=n_shards,
         n_files=_files(specs, n_shards) + n_notes_files,
         ram_bytes=_ram(recipe, specs, shard_rows, cores_per_task),
-        cpu_hours=recipe.n_rows * core_s / 3600,
-        gpu_hours=recipe.n_rows * gpu_row_s / 3600,
-        cpu_only_hours=recipe.n_rows * row_s_cpu * cores_per_task / 3600,
-        minutes_per_shard_gpu=shard_rows * row_s_gpu / 60,
-        minutes_per_shard_cpu=shard_rows * row_s_cpu / 60,
-        tasks=tasks(row_s_gpu),
-        tasks_cpu=tasks(row_s_cpu),
+        with_gpu=with_gpu,
+        without_gpu=without_gpu,
+        cpu_hours=recipe.n_rows * with_gpu.core_s / 3600,
+        gpu_hours=recipe.n_rows * with_gpu.row_s / 3600 if with_gpu.gpu_s else 0.0,
+        cpu_only_hours=recipe.n_rows * without_gpu.core_s / 3600,
+        minutes_per_shard_gpu=shard_rows * with_gpu.row_s / 60,
+        minutes_per_shard_cpu=shard_rows * without_gpu.row_s / 60,
+        tasks=tasks(with_gpu.row_s),
+        tasks_cpu=tasks(without_gpu.row_s),
         cores_per_task=cores_per_task,
         rates=rates,
     )
@@ -204,8 +155,12 @@ def _files(specs: tuple[ArraySpec, ...], n_shards: int) -> int:
 
 
 def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: int) -> int:
-    """Bytes of two shards' waveforms and features (one shard is rendered, one encoded), encoders and renderers."""
-    waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4
+    """Bytes of two shards' waveforms and features (one shard is rendered, one encoded), encoders and renderers.
+
+    Waveforms are kept for encoders that do not run in the processes that render.
+    """
+    kept = any(spec.modality == "audio" and not runs_in_renderer(spec) for spec in recipe.encoders)
+    waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4 if kept else 0
     task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
     features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
     return waveforms + features + PROCESS_BYTES + encoders_ram(recipe.encoders) + cores * RENDERER_BYTES

@@ -15,12 +15,13 @@ from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe
 from keybed.extract.planning.disk_space import check_disk_space
-from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, Rates, estimate
+from keybed.extract.planning.estimate import Estimate, estimate
 from keybed.extract.planning.measured_precision import planned_clips, precision_lines
 from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
+from keybed.extract.planning.speeds import MEASURED_RATES, Rates
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.recipe import EncoderSpec, Recipe
@@ -86,7 +87,8 @@ def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     if not config.metadata_only:
         with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
             parsed = _parse(config, row_plan, Path(folder), progress)
-    recipe = store_recipe(config, row_plan, specs, {"source": config.audio}, parsed)
+    audio = {"source": config.audio, "renderer": config.renderer}  # enough for an estimate
+    recipe = store_recipe(config, row_plan, specs, audio, parsed)
     costs = _estimate(config, row_plan, recipe, rates)
     return _report(
         config, row_plan, specs, parsed, costs, created=False, disk_space_problem=_disk_space_problem(config, costs)

@@ -10,8 +10,9 @@ from pathlib import Path
 from keybed import store as stores
 from keybed.extract.config import ExtendConfig
 from keybed.extract.planning.disk_space import FREE_SPACE_MARGIN
-from keybed.extract.planning.estimate import MEASURED_RATES, Estimate, estimate, human_size
+from keybed.extract.planning.estimate import Estimate, estimate, human_size
 from keybed.extract.planning.plan import checkpoint_remarks, encoder_specs
+from keybed.extract.planning.speeds import MEASURED_RATES
 from keybed.extract.run.check_recipe import check_same_code, check_same_midi_reading
 from keybed.store import Store
 from keybed.store.command import command
@@ -60,8 +61,7 @@ class ExtendReport:
             *(f"  {path:<{wide}}  {human_size(size):>12}" for path, size in self.array_bytes.items()),
             f"time per shard, rendering included: {costs.minutes_per_shard_gpu:.1f} min with a GPU, "
             f"{costs.minutes_per_shard_cpu:.1f} min on {counted(costs.cores_per_task, 'core')} without",
-            f"with GPUs: {costs.gpu_hours:.1f} GPU-hours and {costs.cpu_hours:.1f} CPU-core-hours; "
-            f"without: {costs.cpu_only_hours:.0f} CPU-core-hours",
+            *costs.time_lines(),
             f"added to {self.store}: {', '.join(self.added)}",
             f"{alone}   (or as an array: {array})" if tasks > 1 else alone,
         ]

@@ -3,8 +3,7 @@ from __future__ import annotations
 import pytest
 
 from keybed.extract.encoders import describe
-from keybed.extract.encoders.errors import UnknownEncoder
-from keybed.extract.planning.estimate import COMPUTING_BYTES, MEASURED_RATES, TORCH_BYTES, encoders_ram
+from keybed.extract.planning.estimate import COMPUTING_BYTES, TORCH_BYTES, encoders_ram
 from keybed.store.format.recipe import EncoderSpec
 
 WITHOUT_WEIGHTS = TORCH_BYTES + COMPUTING_BYTES
@@ -39,14 +38,3 @@ def test_bfloat16_keeps_half_but_passes_through_float32() -> None:
     assert encoders_ram(one) - TORCH_BYTES == pytest.approx(6 * 94_371_712, rel=0.02)
     # The second is loaded after the first has shed its float32.
     assert encoders_ram(both) - encoders_ram(one) == pytest.approx(2 * 94_371_712, rel=0.02)
-
-
-def test_rates_that_somebody_measured_replace_ours_and_are_named() -> None:
-    rates = MEASURED_RATES.with_measured({"render": 20.0, "gpu:mert": 900.0, "logmel": 50.0})
-    assert rates.render_rows_per_core_s == 20
-    assert rates.gpu_encoder_rows_per_s == {**MEASURED_RATES.gpu_encoder_rows_per_s, "mert": 900.0}
-    assert rates.cpu_encoder_rows_per_core_s == {**MEASURED_RATES.cpu_encoder_rows_per_core_s, "logmel": 50.0}
-    assert rates.machine.startswith("given: render 20, gpu:mert 900, logmel 50; the rest: CPU: measured")
-    assert MEASURED_RATES.with_measured({}) is MEASURED_RATES
-    with pytest.raises(UnknownEncoder, match="no rate 'gpu:mrt'"):
-        MEASURED_RATES.with_measured({"gpu:mrt": 900.0})
