@@ -15,6 +15,8 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.degrade import make_variant, prepare
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.music.performance import Performance
+from keybed.heads.errors import FileDamaged
+from keybed.heads.npz_file import read_npz
 from keybed.store.disk.durable import replace_file, sha256_of
 from keybed.store.format.recipe import fingerprint
 from keybed.store.format.vocabulary import LEVELS, Status
@@ -23,6 +25,7 @@ _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
 """A remainder of a performance this short gets no window of its own."""
 CODE_VERSION = 4
+_REMEDY = "delete it and run the same command again"
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +60,7 @@ def encode(
 ) -> Windows:
     """Render undegraded windows, with the note bank where one is given, and encode them.
 
-    `cache` keeps the features of each encoder under its fingerprint.
+    `cache` keeps the features of each encoder under its fingerprint. A damaged file of it is named and made again.
     """
     notes = [[p.n_notes, round(float(p.offset_s.max()), 6), int(p.velocity.sum())] for p in performances]
     source = bank or soundfont
@@ -67,17 +70,34 @@ def encode(
         / f"windows-{e.spec.name}-{fingerprint([asdict(e.spec), sound, window_s, hop_s, notes, CODE_VERSION])[:16]}.npz"
         for e in encoders
     }
-    missing = [e for e in encoders if not paths[e.spec.name].is_file()]
+    kept = {name: _kept(path, console) for name, path in paths.items()}
+    missing = [e for e in encoders if kept[e.spec.name] is None]
     if missing:
         _make(performances, missing, Renderer(soundfont, bank), paths, window_s=window_s, hop_s=hop_s, console=console)
     tables: dict[str, dict[str, NDArray]] = {part: {} for part in Pooled._fields}
     item = np.zeros(0, np.int64)
     for name, path in paths.items():
-        with np.load(path, allow_pickle=False) as kept:
-            item = kept["item"]
-            for part, table in tables.items():
-                table[name] = kept[part]
+        arrays = kept[name] or read_npz(path, _REMEDY)
+        item = arrays["item"]
+        for part, table in tables.items():
+            table[name] = arrays[part]
     return Windows(item, tables["layers"], tables["frames"], tables["mask"])
+
+
+def _kept(path: Path, console: Console) -> dict[str, NDArray] | None:
+    """The arrays of a file of the cache; None where it is absent or damaged."""
+    if not path.is_file():
+        return None
+    again = "its windows are rendered and encoded again"
+    try:
+        arrays = read_npz(path, again)
+    except FileDamaged as error:
+        console.print(str(error), markup=False)
+        return None
+    if absent := {"item", *Pooled._fields} - arrays.keys():
+        console.print(f"{path} lacks the arrays {', '.join(sorted(absent))}; {again}", markup=False)
+        return None
+    return arrays
 
 
 def _make(

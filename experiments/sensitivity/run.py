@@ -63,6 +63,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     check_same_code(store.recipe)
     table = _FeatureTable()
     segments = choose_segments(store, config.segments, config.seed)
+    _check_pieces(config, len({piece for _, piece, _ in segments}))
     families = [family(store, segment) for segment in segments]
     rendered = render_families(
         families,
@@ -82,10 +83,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
             block = []
     if block:
         table.add(block, views)
-    if table.n_pieces < config.folds:
-        raise KeybedError(
-            f"{config.store}: {counted(table.n_pieces, 'piece')} for {counted(config.folds, 'fold')} by piece; take more segments or fewer folds"
-        )
+    _check_pieces(config, table.n_pieces)  # segments without notes or sound are left out
     results = SensitivityResults(
         config=config,
         store_fingerprint=store.fingerprint,
@@ -106,6 +104,14 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     )
     console.print(f"report: {report}\nnext: {next_command(store)}")
     return report
+
+
+def _check_pieces(config: SensitivityConfig, n_pieces: int) -> None:
+    if n_pieces < config.folds:
+        raise KeybedError(
+            f"{config.store}: {counted(n_pieces, 'piece')} for {counted(config.folds, 'fold')} by piece; take more segments or "
+            "fewer folds"
+        )
 
 
 def next_command(store: Store) -> str:

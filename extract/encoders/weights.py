@@ -18,7 +18,7 @@ from keybed.extract.encoders.errors import WeightsRefused, WeightsUnreachable
 from keybed.store.command import shell_line
 from keybed.store.counted import counted
 
-_SUFFIXES = (".bin", ".safetensors", ".pt", ".pth", ".ckpt", ".json")
+_CHECKPOINT_SUFFIXES = (".bin", ".safetensors", ".pt", ".pth", ".ckpt")
 RANDOM = "random"
 RANDOM_VERSION = 1
 """Raised whenever the same seed would give other random weights."""
@@ -91,10 +91,8 @@ def on_this_machine(name: str, where: str, source: str, revision: str) -> str:
         return str(wheel.find(wheel.WHEELS[source]))
     if where != source:
         raise WeightsUnreachable(f"{name}: there is no folder or file {where}; give the planned weights, from {source}")
-    import huggingface_hub
-
     try:
-        return huggingface_hub.snapshot_download(source, revision=revision, local_files_only=True)
+        return str(_cached(repo_id=source, revision=revision))
     except Exception as error:
         raise WeightsUnreachable(
             f"{name}: this machine's cache does not hold {source} at {revision}; give the folder of the planned weights"
@@ -104,7 +102,11 @@ def on_this_machine(name: str, where: str, source: str, revision: str) -> str:
 def _is_hub_id(where: str) -> bool:
     """Whether a path that does not exist can be meant as owner/repository, and not as a file that is missing."""
     owner, _, repository = where.partition("/")
-    as_path = where.startswith((".", "/", "~")) or Path(where).suffix in _SUFFIXES or Path(owner).exists()
+    as_path = (
+        where.startswith((".", "/", "~"))
+        or Path(where).suffix in (*_CHECKPOINT_SUFFIXES, ".json")
+        or Path(owner).exists()
+    )
     return bool(owner and repository) and "/" not in repository and not as_path
 
 
@@ -139,7 +141,7 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
     ) as first:  # its own, OSError, and those of whatever HTTP library its version has (a proxy's refusal)
         # The cache holds whole snapshots under their commit hash, so the spec pins the same bytes.
         try:
-            return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
+            return _cached(**options)
         except Exception as second:
             download = shell_line("hf", "download", hub_id, *(["--revision", revision] if revision else []))
             raise WeightsUnreachable(
@@ -148,6 +150,20 @@ def _snapshot(name: str, hub_id: str, revision: str | None, patterns: Sequence[s
                 f"    {download} --local-dir WEIGHTS\n"
                 f"copy the folder WEIGHTS here and give its path in place of {hub_id}"
             ) from second
+
+
+def _cached(**options: Any) -> Path:
+    """A snapshot in this machine's cache. It may lack files: what is read of it is looked for by its own name."""
+    import huggingface_hub
+
+    try:
+        return Path(huggingface_hub.snapshot_download(**options, local_files_only=True))
+    except huggingface_hub.errors.LocalEntryNotFoundError as error:
+        # Of huggingface_hub 2: where files of the repository are missing, even if nobody asked for them.
+        folder = getattr(error, "snapshot_path", None)
+        if folder is None or not {file.suffix for file in Path(folder).iterdir()} & set(_CHECKPOINT_SUFFIXES):
+            raise
+        return Path(folder)
 
 
 def _first_line(error: Exception) -> str:
