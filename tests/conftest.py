@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
+import platform
 import random
 import shutil
 import subprocess
@@ -22,6 +23,27 @@ ROOT = Path(__file__).resolve().parents[1]
 # A clock in a test fails on a busy machine and says nothing of the code.
 hypothesis.settings.register_profile("keybed", deadline=None)
 hypothesis.settings.load_profile("keybed")
+
+
+def _processor() -> str:
+    """A name of this kind of processor: JAX does not notice that a program was compiled for another kind."""
+    cpu = Path("/proc/cpuinfo")
+    lines = cpu.read_text().splitlines() if cpu.exists() else []
+    features = [platform.machine(), *sorted({line for line in lines if line.startswith(("flags", "Features"))})]
+    return hashlib.sha256(" ".join(features).encode()).hexdigest()[:12]
+
+
+# The libraries of this process and of those that tests start read these when they are loaded. Threads of torch sleep while
+# they wait: the processes of the suite share the cores, and spinning took up to 20 times the processor time of the work. JAX
+# keeps compiled programs for the next run, 256 MB of them at most.
+SETTINGS = {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "d" / f"jax-{_processor()}"),
+    "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**28),
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
+}
+for name, value in SETTINGS.items():
+    os.environ.setdefault(name, value)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -47,10 +69,12 @@ def pytest_report_header(config: pytest.Config) -> str:
 def pytest_itemcollected(item: pytest.Item) -> None:
     """Keep a file's tests on one process of `-n 2 --dist loadgroup`, so that its module fixtures are made once.
 
-    All tests of Slurm share one process, because one machine runs one Slurm.
+    All tests of Slurm share one process, because one machine runs one Slurm. All tests of heads do, because they share
+    compiled programs.
     """
     file = Path(item.nodeid.partition("::")[0])
-    item.add_marker(pytest.mark.xdist_group("slurm" if "slurm" in file.parts else str(file)))
+    together = [name for name in ("slurm", "heads") if file.parts[:2] == ("tests", name)]
+    item.add_marker(pytest.mark.xdist_group(together[0] if together else str(file)))
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from keybed.heads.data import ArrayData
 from keybed.heads.fitted import FitResult
 from keybed.heads.inputs import HeadInput, from_arrays
+from keybed.heads.models import HeadConfig
 from keybed.heads.train import fit
 from tests.heads.small_heads import CONFIG, SMALL
 
@@ -67,6 +69,32 @@ def small_data() -> ArrayData:
     return ArrayData(world(60, 1), world(25, 2), batch_rows=32)
 
 
+@pytest.fixture(scope="session")
+def _fits() -> dict[str, FitResult]:
+    return {}
+
+
 @pytest.fixture(scope="module")
-def result(small_data: ArrayData) -> FitResult:
-    return fit(SMALL, small_data, CONFIG, store="a1")
+def result(strict_jax: None, small_data: ArrayData, _fits: dict[str, FitResult]) -> FitResult:
+    """The three heads, trained once per process. Of each module, because strict JAX is: a fit outside it is another program."""
+    if "small" not in _fits:
+        _fits["small"] = fit(SMALL, small_data, CONFIG, store="a1")
+    return _fits["small"]
+
+
+@pytest.fixture(scope="session")
+def shuffled_data() -> ArrayData:
+    """MIDI of other rows."""
+    return ArrayData(world(60, 1, shuffled=True), world(25, 2, shuffled=True), batch_rows=32)
+
+
+@pytest.fixture(scope="module")
+def shuffled(strict_jax: None, shuffled_data: ArrayData, _fits: dict[str, FitResult]) -> FitResult:
+    """All five kinds of heads, trained once per process on MIDI of other rows; `cross` gets layers, too."""
+    two = {"cross": HeadConfig("cross", 16, 2, dropout=0.02, inputs="both"), "gated": HeadConfig("gated", 16, 2)}
+    if "shuffled" not in _fits:
+        three, others = fit(SMALL, shuffled_data, CONFIG), fit(two, shuffled_data, CONFIG)
+        _fits["shuffled"] = replace(
+            three, heads={**three.heads, **others.heads}, params={**three.params, **others.params}
+        )
+    return _fits["shuffled"]

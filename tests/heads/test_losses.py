@@ -14,6 +14,10 @@ P, S = (RNG.normal(size=(N, K)).astype(np.float32) for _ in range(2))
 W = (RNG.uniform(0.5, 2, (N, 1)) * (RNG.random((N, K)) > 0.2)).astype(np.float32)
 SEGMENT = (np.arange(N) // 4).astype(np.int32)
 
+# Compiled as a whole: op by op, each of their slices is a program of its own.
+ranking_loss = jax.jit(losses.ranking_loss, static_argnames="reach")
+combined = jax.jit(losses.combined, static_argnums=5)
+
 
 def test_huber_is_optax_and_the_plain_formula():
     with jax.numpy_dtype_promotion("standard"), jax.numpy_rank_promotion("allow"):
@@ -58,12 +62,12 @@ def test_ranking_is_the_plain_double_loop():
     tied = np.round(S, 0)
     expected = slow_ranking(P, tied, W, SEGMENT)
     arrays = [jnp.asarray(a) for a in (P, tied, W, SEGMENT)]
-    assert losses.ranking_loss(*arrays, reach=len(P)) == pytest.approx(expected, rel=1e-5)
-    assert losses.ranking_loss(*arrays, reach=3) == pytest.approx(expected, rel=1e-5)
+    assert ranking_loss(*arrays, reach=len(P)) == pytest.approx(expected, rel=1e-5)
+    assert ranking_loss(*arrays, reach=3) == pytest.approx(expected, rel=1e-5)
     full = optax.losses.ranking_softmax_loss  # another library's has another form; the pair of two is the same
     pair = np.array([[0.3], [-0.4]], np.float32)
     listwise = full(jnp.asarray(pair[:, 0]), jnp.asarray([1.0, 0.0]), reduce_fn=jnp.sum)
-    ours = losses.ranking_loss(
+    ours = ranking_loss(
         jnp.asarray(pair), jnp.asarray([[1.0], [0.0]]), jnp.ones((2, 1)), jnp.zeros(2, jnp.int32), reach=1
     )
     assert ours == pytest.approx(float(listwise), rel=1e-5)
@@ -73,7 +77,7 @@ def test_padding_and_masked_nan_change_nothing_and_gradients_stay_finite():
     weights = losses.LossWeights()
     valid = W > 0
     args = (np.where(valid, S, np.nan).astype(np.float32), valid, W.max(1), SEGMENT)
-    plain = losses.combined(jnp.asarray(P), *map(jnp.asarray, args), weights)
+    plain = combined(jnp.asarray(P), *map(jnp.asarray, args), weights)
     grow = [
         np.concatenate([a, f])
         for a, f in zip(
@@ -88,7 +92,7 @@ def test_padding_and_masked_nan_change_nothing_and_gradients_stay_finite():
             strict=True,
         )
     ]
-    value, gradient = jax.value_and_grad(lambda p: losses.combined(p, *map(jnp.asarray, grow[1:]), weights))(
+    value, gradient = jax.value_and_grad(lambda p: combined(p, *map(jnp.asarray, grow[1:]), weights))(
         jnp.asarray(grow[0])
     )
     assert value == pytest.approx(float(plain), rel=1e-6)
@@ -99,6 +103,6 @@ def test_padding_and_masked_nan_change_nothing_and_gradients_stay_finite():
 
 def test_a_batch_without_labels_costs_nothing():
     nothing = (jnp.asarray(S), jnp.zeros((N, K), bool), jnp.ones(N), jnp.asarray(SEGMENT), losses.LossWeights())
-    value, gradient = jax.value_and_grad(lambda p: losses.combined(p, *nothing))(jnp.asarray(P))
+    value, gradient = jax.value_and_grad(lambda p: combined(p, *nothing))(jnp.asarray(P))
     assert value == 0
     assert (np.asarray(gradient) == 0).all()

@@ -1,25 +1,28 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from keybed.heads import step as steps
+from keybed.heads.data import Resident
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HEADS, HeadConfig
 from keybed.heads.normalisation import measure
 from keybed.heads.train import ScoreRegression
 from keybed.heads.train_loop import CHUNK_STEPS
-
-SMALL = {k: HeadConfig(k, hidden=16, n_attention_heads=2, dropout=0.02) for k in ("audio", "midi", "concat")}
+from tests.heads.small_heads import CONFIG, SMALL
 
 
 def test_scan_is_the_streamed_step(small_data):
     """The same batches give the same state, whether they come one by one or by scan over resident rows."""
     recipe = steps.Recipe(ScoreRegression(tuple(SMALL.items()), LossWeights()), steps.FlatAdamW(0.01, 1.0), "float32")
-    rows = small_data.train_rows
+    resident = Resident.load(small_data, replace(CONFIG, resident_bytes=10**8), True)
     rates = np.full(1024, 1e-2, np.float32)
-    schedule = steps.Schedule(np.array([0, 1], np.uint32), rates, measure([rows], batch_rows=240, max_rows=None))
+    rows, given = resident.rows, measure([small_data.train_rows], batch_rows=240, max_rows=None)
+    schedule = steps.Schedule(np.array([1], np.uint32), rates, given)
     index = np.full((CHUNK_STEPS, 32), -1, np.int32)
     index.flat[:80] = np.random.default_rng(0).permutation(80)  # the third batch is half padded, the others wholly
     scanned, losses = steps.scan(recipe, steps.fresh(recipe, schedule, rows), rows, index, schedule)

@@ -1,5 +1,6 @@
 """Ctrl-C ends every command with status 130 and one line that names the command to run again."""
 
+import os
 import random
 import signal
 import subprocess
@@ -12,6 +13,8 @@ import pytest
 from keybed.experiments.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[3]
+COMPILING = os.environ | {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+"""Programs that an earlier run compiled are not taken from the cache."""
 
 COMPILE_AND_INTERRUPT = """
 import os, signal, sys, threading
@@ -39,7 +42,7 @@ sys.exit({name}())
 def test_ctrl_c_while_xla_compiles_is_130_and_one_line(tmp_path):
     """Ended by Python itself, the process crashes (−11): XLA's thread goes on with what JAX has freed."""
     script = COMPILE_AND_INTERRUPT.format(module="keybed.__main__", name="run")
-    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, env=COMPILING, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (130, "keybed: stopped; to begin again: keybed status 'my store'\n")
 
 
@@ -72,11 +75,16 @@ def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):
     call = [sys.executable, "-m", "keybed", "phase2", str(store), "--out", str(tmp_path / "my run"), "--seeds", "2"]
     began = time.monotonic()
     assert (
-        subprocess.run([*call[:-3], str(tmp_path / "whole"), *call[-2:]], cwd=ROOT, capture_output=True).returncode == 0
+        subprocess.run(
+            [*call[:-3], str(tmp_path / "whole"), *call[-2:]], cwd=ROOT, env=COMPILING, capture_output=True
+        ).returncode
+        == 0
     )
     whole_s, stopped = time.monotonic() - began, 0
     for _ in range(6):
-        process = subprocess.Popen(call, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            call, cwd=ROOT, env=COMPILING, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
         time.sleep(draw.uniform(1, 0.8 * whole_s))
         process.send_signal(signal.SIGINT)
         _, printed = process.communicate(timeout=300)
@@ -86,7 +94,7 @@ def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):
             again = f"keybed: stopped; to go on: keybed phase2 {store} --out '{tmp_path / 'my run'}' --seeds 2\n"
             assert printed in (again, "keybed: stopped\n")
     assert stopped >= 3
-    assert subprocess.run(call, cwd=ROOT, capture_output=True).returncode == 0
+    assert subprocess.run(call, cwd=ROOT, env=COMPILING, capture_output=True).returncode == 0
 
 
 def test_ctrl_c_names_the_command_that_goes_on(monkeypatch, capsys):

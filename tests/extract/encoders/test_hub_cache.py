@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -103,25 +99,3 @@ def test_planning_takes_no_path_for_an_id(where: str, tmp_path: Path, monkeypatc
     monkeypatch.setattr("huggingface_hub.snapshot_download", asked)
     with pytest.raises(WeightsUnreachable, match=f"there is no folder or file {where}"):
         describe("mert", weights=where, **GRID)  # type: ignore[arg-type]
-
-
-def test_plan_and_extract_from_the_cache_in_fresh_processes(tiny_corpus: Path, tmp_path: Path) -> None:
-    """Offline, by the command line; extract is given the id that plan was given."""
-    lay_cache(tmp_path / "hub", "pytorch_model.bin")
-    environment = os.environ | {"HF_HUB_CACHE": str(tmp_path / "hub"), "HF_HUB_OFFLINE": "1"}
-
-    def keybed(*arguments: str) -> str:
-        command = [sys.executable, "-m", "keybed", *arguments]
-        done = subprocess.run(command, env=environment, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
-        return done.stdout
-
-    store = str(tmp_path / "store")
-    window = ("--window", "2", "--bins", "4", "--limit", "1", "--jobs", "1")
-    planned = keybed("plan", str(tiny_corpus), store, "--encoders", "mert", "--mert-weights", HUB_ID, *window)
-    assert "mert: pytorch_model.bin has the" in planned
-    assert "self-check of mert: float32 is within" in keybed(
-        "extract", store, "--workers", "0", "--mert-weights", HUB_ID
-    )
-    recipe = json.loads(Path(store, "recipe.json").read_bytes())
-    assert "models--" not in json.dumps(recipe)

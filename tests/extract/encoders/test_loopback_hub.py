@@ -82,6 +82,7 @@ def test_a_downloaded_snapshot_is_planned_and_extracted_offline(
     spec = plan_one_segment(tiny_corpus, tmp_path / "store", revision)
     assert (spec.source, spec.revision) == (HUB_ID, COMMIT)
     assert spec.weights_sha256 == hashlib.sha256((repository / checkpoint).read_bytes()).hexdigest()
+    assert "models--" not in (tmp_path / "store" / "recipe.json").read_text()
     extract_from(HUB_ID, tmp_path / "store")
     assert len(hub.requests) == asked
 
@@ -140,7 +141,8 @@ def test_hf_download_plan_and_extract_in_fresh_processes(
     planned = run(*keybed, "plan", tiny_corpus, store, *window, "--mert-weights", HUB_ID, HF_HUB_OFFLINE="1")
     assert f"mert: {checkpoint} has the" in planned
     assert stores.open(store).recipe.encoders[0].revision == COMMIT
+    assert "models--" not in (store / "recipe.json").read_text()
     assert "self-check of mert: float32 is within" in run(
-        *keybed, "extract", store, "--workers", "0", HF_HUB_OFFLINE="1"
+        *keybed, "extract", store, "--workers", "0", "--mert-weights", HUB_ID, HF_HUB_OFFLINE="1"
     )
     assert verify(VerifyConfig(store)).sound
