@@ -111,7 +111,7 @@ def test_what_heads_refuse_is_explained_too(monkeypatch, capsys):
         ("jinja2", "heads", ("phase2", "STORE", "--out", "OUT")),
         ("mido", "extract", ("export", "STORE", "ARCHIVE", "--limit", "4", "--workers", "0")),
         ("pretty_midi", "extract", ("plan", "MAESTRO", "OUT")),
-        ("fluidsynth", "extract", ("extract", "STORE", "--workers", "0")),
+        ("fluidsynth", "extract", ("plan", "MAESTRO", "OUT")),
     ],
 )
 def test_a_library_that_is_not_installed_is_named_with_its_extra(
