@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least
+from keybed.experiments.evaluation.decimals import number, signed_percent
 from keybed.experiments.evaluation.intervals import Interval, finite, intervals
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE, BEST_SINGLE_WITHOUT_TONE, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
@@ -43,10 +44,10 @@ class Gain:
     @property
     def arithmetic(self) -> str:
         """The arithmetic in words, for report and terminal."""
-        sum_ = f"({self.fusion.value:.3f} − {self.base.value:.3f}) / {self.base.value:.3f}"
+        sum_ = f"({number(self.fusion.value)} − {number(self.base.value)}) / {number(self.base.value)}"
         if not self.defined:
             return f"{sum_}: undefined, the base is below {SMALLEST_BASE:g}"
-        return f"{sum_} = {100 * self.relative.value:+.1f} %".replace("-", "−")
+        return f"{sum_} = {signed_percent(self.relative.value)}"
 
 
 def gain(
@@ -112,7 +113,7 @@ def reading(gains: Gains) -> str:
     """One phrase for what the gains mean together; it is stored in results.json."""
     a, b = gains.a, gains.b
     if not a.defined:
-        return f"undefined: the best single modality reaches {a.base.value:.3f}, below {SMALLEST_BASE:g}"
+        return f"undefined: the best single modality reaches {number(a.base.value)}, below {SMALLEST_BASE:g}"
     if finite(a.relative.low) is None:
         return "undefined: too few pieces for an interval"
     if a.relative.above_zero and not b.relative.above_zero:

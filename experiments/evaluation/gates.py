@@ -17,7 +17,7 @@ from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.data.run_folder import read_json, write_json
 from keybed.experiments.evaluation.criteria import Criterion
 from keybed.store.counted import counted
-from keybed.store.disk.durable import canonical, sha256_of
+from keybed.store.disk.durable import canonical
 from keybed.store.errors import KeybedError
 
 Verdict = Literal["GO", "NO-GO", "UNDEFINED"]
@@ -33,10 +33,6 @@ ADVICE = {
 
 class GateRefused(KeybedError):
     """The run before this one has no valid GO, and no override was given."""
-
-
-class ChainBroken(KeybedError):
-    """A file that a gate rests on has changed since the gate was written."""
 
 
 class GateAltered(KeybedError):
@@ -145,11 +141,6 @@ def _headline(required: Sequence[Criterion]) -> str:
     return " ".join(parts)
 
 
-def checksums(run: Path, store_fingerprint: str, names: Sequence[str]) -> dict[str, str]:
-    """`rests_on` of a gate: the store's fingerprint and the sha256 of these files of the run."""
-    return {"store": store_fingerprint} | {name: sha256_of(run / name) for name in names}
-
-
 def write_gate(run: Path, gate: Gate) -> Path:
     """Write RUN/gate.json, replacing it in one step."""
     return write_json(run / "gate.json", gate)
@@ -226,44 +217,3 @@ def _in_words(criterion: tuple[object, ...] | None) -> str:
         return "absent"
     threshold, value, _, _, outcome, _ = criterion
     return f"{value} for {threshold}: {outcome}"
-
-
-def check_chain(
-    run: Path, phase: int, store_fingerprint: str, override: str | None
-) -> tuple[Gate, tuple[Override, ...]]:
-    """The gate of the run before this one, and every override that later reports must show.
-
-    Raises ChainBroken where a file that the gate rests on has changed or the store is another one, and GateRefused where
-    the gate is of another phase or does not say GO and `override` gives no reason.
-    """
-    gate = read_gate(run)
-    if gate.phase != phase:
-        raise GateRefused(f"{run} is a run of Phase {gate.phase}; this phase goes on from one of Phase {phase}")
-    if gate.rests_on.get("store") != store_fingerprint:
-        raise _broken(run, gate, "store", "the store's recipe", store_fingerprint)
-    for name in gate.rests_on:
-        if name != "store":
-            check_file(run, gate, name)
-    if gate.verdict == "GO":
-        return gate, gate.overrides
-    if override is None or not override.strip():
-        raise GateRefused(
-            f"Phase {phase} in {run} says {gate.verdict}: {gate.headline} {gate.advice} "
-            'To go on all the same, record why: --override "reason"'
-        )
-    return gate, (*gate.overrides, Override(phase, gate.verdict, override.strip(), run.name))
-
-
-def check_file(run: Path, gate: Gate, name: str) -> None:
-    """Raise ChainBroken unless a file of the run is the one that its gate rests on."""
-    path = run / name
-    now = sha256_of(path) if path.is_file() else "absent"
-    if now != gate.rests_on.get(name):
-        raise _broken(run, gate, name, str(path), now)
-
-
-def _broken(run: Path, gate: Gate, name: str, what: str, now: str) -> ChainBroken:
-    then = gate.rests_on.get(name, "nothing")
-    return ChainBroken(
-        f"{what} is not what {run / 'gate.json'} rests on ({then[:12]}… | {now[:12]}…); run Phase {gate.phase} again"
-    )

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least, more_than
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval, finite
 from keybed.experiments.listening.against_experts import ExpertCorrelation
@@ -45,12 +46,14 @@ def advise(correlation: ExpertCorrelation) -> Advice:
             "undecided", f"{counted(correlation.n, 'rated clip')}, {FEWEST_CLIPS} are needed", max(n, FEWEST_CLIPS)
         )
     if r.low > SMALLEST_R:
-        return Advice("transfers", f"r is at least {r.low:.2f}", n)
+        return Advice("transfers", f"r is at least {number(r.low, 2)}", n)
     if r.high < SMALLEST_R:
         noisy = correlation.ceiling < SMALLEST_R + 0.1
-        why = f"; rater noise allows at most {correlation.ceiling:.2f}, so get more raters first" if noisy else ""
-        return Advice("needs full annotation", f"r is at most {r.high:.2f}{why}", n)
-    return Advice("undecided", f"{SMALLEST_R:g} lies inside {r.low:.2f} to {r.high:.2f}", n)
+        why = (
+            f"; rater noise allows at most {number(correlation.ceiling, 2)}, so get more raters first" if noisy else ""
+        )
+        return Advice("needs full annotation", f"r is at most {number(r.high, 2)}{why}", n)
+    return Advice("undecided", f"{SMALLEST_R:g} lies inside {number(r.low, 2)} to {number(r.high, 2)}", n)
 
 
 def phase5_gate(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.listening.gate import FEWEST_CLIPS
 from keybed.experiments.listening.ingest_results import DimensionResults, IngestResults
@@ -18,7 +19,6 @@ from keybed.experiments.reports.page import (
     Section,
     Table,
     gate_section,
-    number,
     override_banners,
     with_interval,
     write_page,

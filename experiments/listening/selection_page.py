@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Override
 from keybed.experiments.listening.selection_facts import SampleFacts, SamplePower
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner
-from keybed.experiments.reports.page import Banner, Page, Section, Table, number, override_banners, write_page
+from keybed.experiments.reports.page import Banner, Page, Section, Table, override_banners, write_page
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
@@ -83,7 +84,7 @@ def draw(
         a, b = np.unravel_index(np.abs(r).argmax(), r.shape)
         first, second = (AXIS_DIMENSIONS[i].replace("_", " ") for i in sorted((a, b)))
         raise SampleRefused(
-            f"labels of {first} and {second} stay correlated at {r[a, b]:.2f} in the best sample of {n} found (limit "
+            f"labels of {first} and {second} stay correlated at {number(r[a, b], 2)} in the best sample of {n} found (limit "
             f"{max_label_r:g}); give a larger --n or a larger store, or --trial for a small set to try the page with"
         )
     if rows.pristine[chosen].mean() > max_pristine:

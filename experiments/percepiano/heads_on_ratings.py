@@ -13,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.percepiano.config import HeadPlan
-from keybed.experiments.percepiano.models import Inputs, Model
+from keybed.experiments.percepiano.inputs import Inputs
 from keybed.experiments.percepiano.protocols import Positions
+from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.windows import Windows, by_item
 from keybed.store.format.recipe import EncoderSpec
 

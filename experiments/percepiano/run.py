@@ -19,23 +19,23 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from keybed.experiments.data.run_folder import write_json
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.ceiling import ceilings
 from keybed.experiments.percepiano.config import PercepianoConfig
 from keybed.experiments.percepiano.encoder_features import encode_performances, pooled_features
 from keybed.experiments.percepiano.heads_on_ratings import heads_on_ratings
+from keybed.experiments.percepiano.inputs import Inputs, make_inputs
 from keybed.experiments.percepiano.models import (
-    Inputs,
-    Model,
     all_models,
     choose_in_folds,
     comparative_models,
-    make_inputs,
     out_of_fold,
 )
 from keybed.experiments.percepiano.page import write_percepiano_page
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
 from keybed.experiments.percepiano.reader import SCALES, Ratings, read
+from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.results import (
     EncoderUsed,
     ModelScores,
@@ -49,6 +49,7 @@ from keybed.experiments.percepiano.run_predictions import predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval
 from keybed.experiments.percepiano.zero_shot import answer_questions
+from keybed.experiments.reports.page import with_interval
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
@@ -126,7 +127,7 @@ def _zero_shot(
     for a in answers:
         console.print(
             f"zero-shot, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "
-            f"r {a.r.value:.2f} ({a.r.low:.2f} to {a.r.high:.2f}), p {a.p:.3f}",
+            f"r {with_interval(a.r, 2)}, p {number(a.p)}",
             highlight=False,
         )
     return ZeroShot(

@@ -20,7 +20,8 @@ from rich.table import Table
 
 from keybed.experiments.data.json_codec import Key
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import check_file, read_gate
+from keybed.experiments.evaluation.gate_chain import check_file
+from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds

@@ -30,7 +30,8 @@ from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
-from keybed.experiments.evaluation.gates import checksums, write_gate
+from keybed.experiments.evaluation.gate_chain import checksums
+from keybed.experiments.evaluation.gates import write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.ridge_probe import ridge_probe

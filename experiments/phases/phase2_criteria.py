@@ -6,6 +6,7 @@ import numpy as np
 
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.criteria import Criterion, at_least, below
+from keybed.experiments.evaluation.decimals import number, signed_percent
 from keybed.experiments.evaluation.fusion_gain import gain_criteria
 from keybed.experiments.evaluation.gates import Gate, make_gate
 from keybed.experiments.evaluation.intervals import Interval
@@ -41,7 +42,7 @@ def used_criteria(swap: dict[str, Interval]) -> list[Criterion]:
             names.USED[m],
             swap[m],
             USED_THRESHOLD,
-            f"with {words[m]} of another variant of the same segment, mean specific r falls by {swap[m].value:.3f}",
+            f"with {words[m]} of another variant of the same segment, mean specific r falls by {number(swap[m].value)}",
             above_zero=True,
         )
         for m in SINGLES
@@ -87,7 +88,7 @@ def difficulty_criterion(slopes: dict[str, Interval]) -> Criterion:
     worst = max(defined, key=lambda name: abs(defined[name].value))
     s = defined[worst]
     size = Interval(abs(s.value), *(sorted((s.low, s.high)) if s.value >= 0 else sorted((-s.low, -s.high))))
-    listed = ", ".join(f"{name.split('_')[0]} {100 * v.value:+.1f} %".replace("-", "−") for name, v in defined.items())
+    listed = ", ".join(f"{name.split('_')[0]} {signed_percent(v.value)}" for name, v in defined.items())
     return below(
         names.DIFFICULTY,
         size,

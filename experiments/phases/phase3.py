@@ -37,7 +37,8 @@ from keybed.experiments.evaluation.cross_validation import (
     merge_folds,
 )
 from keybed.experiments.evaluation.fusion_gain import gain
-from keybed.experiments.evaluation.gates import checksums, write_gate
+from keybed.experiments.evaluation.gate_chain import checksums
+from keybed.experiments.evaluation.gates import write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, PHASE3_BEST_SINGLE, RAW
 from keybed.experiments.evaluation.model_selection import most_often
 from keybed.experiments.evaluation.phase2_results import Phase2Results

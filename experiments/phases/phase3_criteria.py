@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least, at_most, more_than
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.phase3_results import Phase3Results
@@ -25,13 +26,13 @@ def phase3_criteria(results: Phase3Results) -> list[Criterion]:
             names.ALIGNMENT,
             alignment.after,
             ALIGNMENT_THRESHOLD,
-            f"paired − unpaired cosine; untrained {_minus(alignment.before.value)}, "
-            f"closed-form CCA {_minus(alignment.cca.value)}",
+            f"paired − unpaired cosine; untrained {number(alignment.before.value, 2)}, "
+            f"closed-form CCA {number(alignment.cca.value, 2)}",
         ),
         above_zero(
             names.VARIANT_RECALL,
             over_chance,
-            f"R@1 {recall.after.value:.3f} − chance {chance:.3f} = {over_chance.value:+.3f}".replace("-", "−"),
+            f"R@1 {number(recall.after.value)} − chance {number(chance)} = {number(over_chance.value)}",
         ),
         at_least(
             names.NO_COLLAPSE_RANK, _bare(rank), LEAST_RANK, f"lower of both modalities: effective rank {rank:.1f}"
@@ -40,14 +41,14 @@ def phase3_criteria(results: Phase3Results) -> list[Criterion]:
             names.NO_COLLAPSE_UNIFORMITY,
             _bare(uniformity),
             MOST_UNIFORMITY,
-            f"higher of both modalities: uniformity {_minus(uniformity)}",
+            f"higher of both modalities: uniformity {number(uniformity, 2)}",
         ),
         at_least(
             names.RETENTION,
             retention.ratio,
             RETENTION_THRESHOLD,
-            f"ridge probe: mean specific r {retention.aligned.value:.3f} on the projections, "
-            f"{retention.raw.value:.3f} on the raw features",
+            f"ridge probe: mean specific r {number(retention.aligned.value)} on the projections, "
+            f"{number(retention.raw.value)} on the raw features",
         ),
         at_least(names.GAIN_ANYWHERE, gain.relative, GAIN_THRESHOLD, gain.arithmetic, above_zero=True),
     ]
@@ -66,7 +67,3 @@ def phase3_gate(results: Phase3Results, rests_on: dict[str, str], overrides: tup
 
 def _bare(value: float) -> Interval:
     return Interval(float(value), float("nan"), float("nan"))
-
-
-def _minus(value: float) -> str:
-    return f"{value:.2f}".replace("-", "−")

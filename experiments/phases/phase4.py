@@ -30,7 +30,8 @@ from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment, tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once
 from keybed.experiments.evaluation.fusion_gain import gain
-from keybed.experiments.evaluation.gates import checksums, write_gate
+from keybed.experiments.evaluation.gate_chain import checksums
+from keybed.experiments.evaluation.gates import write_gate
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Gains, Phase4Means, Phase4Results

@@ -6,6 +6,7 @@ import numpy as np
 
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.criteria import Criterion, at_least, more_than
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate, Override, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import FINAL_FUSION
@@ -19,7 +20,7 @@ def phase4_criteria(results: Phase4Results) -> list[Criterion]:
     """Every criterion of the gate, in the order of the report."""
     table, gain = results.specific[FINAL_FUSION], results.gain.specific
     worst = min(TECHNICAL, key=lambda d: np.nan_to_num(table[d].value, nan=-1))
-    listed = ", ".join(f"{d.split('_')[0]} {table[d].value:.2f}" for d in TECHNICAL)
+    listed = ", ".join(f"{d.split('_')[0]} {number(table[d].value, 2)}" for d in TECHNICAL)
     return [
         more_than(names.TECHNICAL_MEAN, results.technical, TECHNICAL_MEAN, f"specific r: {listed}"),
         more_than(names.TECHNICAL_EACH, table[worst], TECHNICAL_EACH, f"weakest: {worst.replace('_', ' ')}"),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from keybed.experiments.data.run_folder import read_json
-from keybed.experiments.evaluation.gates import Gate, GateAltered, Override, check_chain, check_criteria
+from keybed.experiments.evaluation.gate_chain import check_chain
+from keybed.experiments.evaluation.gates import Gate, GateAltered, Override, check_criteria
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Results
@@ -34,7 +35,7 @@ def fingerprint_before(run: Path, store: Store) -> str:
 def check_run_before(
     run: Path, phase: int, store_fingerprint: str, override: str | None
 ) -> tuple[Gate, tuple[Override, ...]]:
-    """`gates.check_chain` (see there), and GateAltered where the gate's criteria do not follow from the run's results.json."""
+    """`gate_chain.check_chain` (see there), and GateAltered where the gate's criteria do not follow from the run's results.json."""
     gate, overrides = check_chain(run, phase, store_fingerprint, override)
     results = read_any_results(run)
     if isinstance(results, Phase2Results):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import matplotlib as mpl
 import numpy as np
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.reports.figure import STYLE, as_svg, drawable, new_figure
 
 
@@ -19,7 +20,7 @@ def heat_map(
         axes.imshow(matrix, cmap="YlGnBu", vmin=low, vmax=high, aspect="auto")
         for i, j in np.argwhere(np.isfinite(matrix)):
             dark = (matrix[i, j] - low) / (high - low) > 0.55
-            text = f"{matrix[i, j]:.2f}".replace("-", "−")
+            text = number(matrix[i, j], 2)
             axes.text(j, i, text, ha="center", va="center", fontsize=7, color="white" if dark else "#1f2933")
         axes.set_xticks(range(len(columns)), [drawable(name) for name in columns], rotation=35, ha="right")
         axes.set_yticks(range(len(rows)), [drawable(name) for name in rows], fontsize=7.5)

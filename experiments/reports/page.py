@@ -11,6 +11,7 @@ import numpy as np
 
 from keybed.experiments.data.run_folder import replace_run_file
 from keybed.experiments.evaluation.criteria import Criterion
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import NO_RUN, Gate, Override
 from keybed.experiments.evaluation.intervals import Interval
 
@@ -77,11 +78,6 @@ def write_page(page: Page, path: Path) -> Path:
     with replace_run_file(path) as file:
         file.write(environment.get_template("report.html.jinja").render(page=page).encode(errors="replace"))
     return path
-
-
-def number(value: float | None, digits: int = 3) -> str:
-    """A number for people, with a true minus sign; a dash for None and NaN."""
-    return "–" if value is None or not np.isfinite(value) else f"{value:.{digits}f}".replace("-", "−")
 
 
 def with_interval(v: Interval, digits: int = 3) -> str:

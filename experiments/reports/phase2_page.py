@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.decimals import number, signed_percent
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import ALL_HEADS
@@ -13,7 +14,7 @@ from keybed.experiments.reports import phase2_gate_sections as gate_sections
 from keybed.experiments.reports import phase2_sections as sections
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIALISTS, SPECIFIC_R, glossary
-from keybed.experiments.reports.page import Section, gate_section, number
+from keybed.experiments.reports.page import Section, gate_section
 from keybed.store.counted import counted
 
 
@@ -29,20 +30,20 @@ def lead(results: Phase2Results, gate: Gate) -> list[str]:
     if results.store.tiered:
         return [
             gate.headline,
-            f"Literal: fusion against the best single modality, plain r: {_minus(gain.literal.arithmetic)}.",
+            f"Literal: fusion against the best single modality, plain r: {gain.literal.arithmetic}.",
             "A predictor that knows only the tier (quality band) reaches a mean plain r of "
             f"{number(_mean_floor(evaluation.tier_floor), 3)}.",
         ]
     relative = gain.a.relative
     known = np.isfinite(relative.low)
-    ends = f" (95 %: {_percent(relative.low)} to {_percent(relative.high)})" if known else ""
+    ends = f" (95 %: {signed_percent(relative.low)} to {signed_percent(relative.high)})" if known else ""
     fusion = _most(chosen, "fusion").replace("fusion: ", "")
     a, b = (gate.criterion(name).asked(percent=True) for name in (names.GAIN_A, names.GAIN_B))
     return [
         gate.headline,
         f"Fusion ({fusion}) against the best single modality ({_most(chosen, 'single')}), mean {SPECIFIC_R}: "
-        f"{_minus(gain.a.arithmetic)}{ends}; the gate asks {a}.",
-        f"Fusion against the {SPECIALISTS}: {_minus(gain.b.arithmetic)}; the gate asks {b}.",
+        f"{gain.a.arithmetic}{ends}; the gate asks {a}.",
+        f"Fusion against the {SPECIALISTS}: {gain.b.arithmetic}; the gate asks {b}.",
         f"{evaluation.reading[0].upper()}{evaluation.reading[1:]}.",
     ]
 
@@ -60,7 +61,7 @@ def below(results: Phase2Results, gate: Gate) -> list[str]:
     return [
         f"Test rows: {counted(rows.rows, 'row')} of {counted(rows.pieces, 'piece')} ({rows.how}); {pair.audio} and {pair.midi}, {pair.view} view. "
         "The numbers are mean specific r: what a prediction tells about its dimension beyond the other six.",
-        f"The plan’s literal arithmetic (plain r): {_minus(results.evaluation.gain.literal.arithmetic)} → "
+        f"The plan’s literal arithmetic (plain r): {results.evaluation.gain.literal.arithmetic} → "
         f"{gate.literal_verdict} (literal). The tier (quality band) alone reaches a plain r of "
         f"{number(_mean_floor(results.evaluation.tier_floor), 2)}.",
     ]
@@ -69,14 +70,6 @@ def below(results: Phase2Results, gate: Gate) -> list[str]:
 def _mean_floor(floor: dict[str, Interval]) -> float | None:
     known = [v.value for v in floor.values() if np.isfinite(v.value)]
     return sum(known) / len(known) if known else None
-
-
-def _minus(text: str) -> str:
-    return text.replace("-", "−")
-
-
-def _percent(value: float) -> str:
-    return _minus(f"{100 * value:+.1f} %")
 
 
 def cards(results: Phase2Results, gate: Gate) -> list[Section]:

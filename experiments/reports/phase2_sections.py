@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.diagnostics import IN_WORDS
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import SINGLES
@@ -11,7 +12,7 @@ from keybed.experiments.evaluation.phase2_results import OnTestSplit, Phase2Resu
 from keybed.experiments.evaluation.shortcuts import IN_WORDS as SHORTCUT_WORDS
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.page import Cell, Section, Table, number, with_interval
+from keybed.experiments.reports.page import Cell, Section, Table, with_interval
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 

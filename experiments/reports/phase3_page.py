@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, RAW, SINGLES
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
-from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
+from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
 from keybed.store.counted import counted
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from keybed.experiments.evaluation import criterion_names as names
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
 from keybed.experiments.evaluation.phase4_results import Phase4Results
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
-from keybed.experiments.reports.page import Cell, Section, Table, gate_section, number, with_interval
+from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
 from keybed.store.format.vocabulary import DIMENSIONS
 
 MODELS = (FINAL_FUSION, PHASE4_BEST_SINGLE)

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from keybed.experiments.evaluation.gates import Gate, check_file, read_gate
+from keybed.experiments.evaluation.gate_chain import check_file
+from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.window_results import WindowCheckResults

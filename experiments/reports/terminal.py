@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.phase2_results import MeanR, Phase2Results
@@ -45,11 +46,11 @@ def print_summary(console: Console, results: Phase2Results, gate: Gate, report: 
         cells = []
         for name in heads:
             own = specific[name].get(dimension)
-            first = "–" if own is None else f"{own.value:.2f}"
-            cells.append(f"{first}\n({plain[name][dimension].value:.2f})")
+            first = number(None if own is None else own.value, 2)
+            cells.append(f"{first}\n({number(plain[name][dimension].value, 2)})")
         table.add_row(label(dimension), *cells)
     table.add_section()
-    table.add_row("mean", *(f"{mean.specific[n].value:.3f}\n({mean.plain[n].value:.2f})" for n in heads))
+    table.add_row("mean", *(f"{number(mean.specific[n].value)}\n({number(mean.plain[n].value, 2)})" for n in heads))
     console.print(table)
     for encoder in results.store.encoders:
         if encoder.random and encoder.name in (results.pair.audio, results.pair.midi):
@@ -69,7 +70,7 @@ def print_summary(console: Console, results: Phase2Results, gate: Gate, report: 
 def _chosen(mean: MeanR) -> str | None:
     """The two means that the gain compares; None in results that hold no model that is chosen in each fold."""
     both = [
-        f"{words} {mean.specific[name].value:.3f} ({mean.plain[name].value:.2f})"
+        f"{words} {number(mean.specific[name].value)} ({number(mean.plain[name].value, 2)})"
         for name, words in CHOSEN.items()
         if name in mean.specific
     ]

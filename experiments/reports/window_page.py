@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
-from keybed.experiments.reports.page import Cell, Section, Table, number, with_interval
+from keybed.experiments.reports.page import Cell, Section, Table, with_interval
 
 
 def parts(results: WindowCheckResults) -> tuple[list[str], list[str], list[Section]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.reports.heat_map import heat_map
-from keybed.experiments.reports.page import Banner, Page, Section, Table, number, write_page
+from keybed.experiments.reports.page import Banner, Page, Section, Table, write_page
 from keybed.experiments.sensitivity.probes import ProbeResult
 from keybed.experiments.sensitivity.results import SensitivityResults
 from keybed.store.counted import counted

@@ -5,7 +5,8 @@ import pytest
 
 from keybed.experiments.percepiano.config import HeadPlan
 from keybed.experiments.percepiano.heads_on_ratings import heads_on_ratings, pair_of
-from keybed.experiments.percepiano.models import make_inputs, out_of_fold
+from keybed.experiments.percepiano.inputs import make_inputs
+from keybed.experiments.percepiano.models import out_of_fold
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, protocols
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within

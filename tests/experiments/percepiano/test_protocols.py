@@ -1,16 +1,14 @@
 import numpy as np
 import pytest
 
+from keybed.experiments.percepiano.inputs import make_inputs
 from keybed.experiments.percepiano.models import (
     BLEND,
     PLAIN_TREES,
     all_models,
     choose_in_folds,
     comparative_models,
-    make_inputs,
     out_of_fold,
-    player_means,
-    ridge,
 )
 from keybed.experiments.percepiano.protocols import (
     ONE_COMPOSITION_OUT,
@@ -19,6 +17,7 @@ from keybed.experiments.percepiano.protocols import (
     protocols,
     scores,
 )
+from keybed.experiments.percepiano.regressors import player_means, ridge
 from keybed.experiments.percepiano.within import Within, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import answer_questions, holm
 from keybed.store.format.vocabulary import DIMENSIONS

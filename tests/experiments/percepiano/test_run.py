@@ -9,7 +9,7 @@ from rich.console import Console
 
 from keybed.experiments.cli.main import main
 from keybed.experiments.data.json_codec import from_json, plain
-from keybed.experiments.percepiano import models
+from keybed.experiments.percepiano import regressors
 from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
 from keybed.experiments.percepiano.results import PercepianoResults
 from keybed.experiments.percepiano.run import percepiano
@@ -23,7 +23,7 @@ PLAYERS = ("score", "u", "v", "w", "x")
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch) -> None:
     """These tests ask which models are tested, not how well they do: few trees, and one compiled step for folds of every size."""
-    monkeypatch.setattr(models, "N_TREES", 3)
+    monkeypatch.setattr(regressors, "N_TREES", 3)
     monkeypatch.setattr(feed, "_resident_limit", lambda: 0)  # batches are streamed, so that only their size is compiled
 
 

@@ -15,7 +15,8 @@ from keybed.experiments.data.folds import Fold, out_of_fold
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.evaluation.cross_validation import Budget, CrossValidation, scored_rows
-from keybed.experiments.evaluation.gates import checksums, write_gate
+from keybed.experiments.evaluation.gate_chain import checksums
+from keybed.experiments.evaluation.gates import write_gate
 from keybed.experiments.evaluation.inspection import Inspection, Spaces
 from keybed.experiments.evaluation.model_names import ALL_HEADS, SWAP_AUDIO, SWAP_MIDI, TIER_SHORTCUT
 from keybed.experiments.evaluation.model_selection import choose, compose

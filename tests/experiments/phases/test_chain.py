@@ -12,7 +12,8 @@ import pytest
 from rich.console import Console
 
 from keybed.experiments.data.run_folder import write_json
-from keybed.experiments.evaluation.gates import ChainBroken, GateRefused, read_gate
+from keybed.experiments.evaluation.gate_chain import ChainBroken
+from keybed.experiments.evaluation.gates import GateRefused, read_gate
 from keybed.experiments.phases.compare import NotComparable, compare
 from keybed.experiments.phases.config import Phase2Config, Phase3Config, Phase4Config
 from keybed.experiments.phases.phase2 import run_phase2

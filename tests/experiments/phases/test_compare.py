@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from keybed.experiments.evaluation.gates import ChainBroken, checksums, read_gate, write_gate
+from keybed.experiments.evaluation.gate_chain import ChainBroken, checksums
+from keybed.experiments.evaluation.gates import read_gate, write_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
 from keybed.experiments.phases.compare import NotComparable, compare, run_compare
 from keybed.experiments.phases.config import CompareConfig

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from keybed.experiments.evaluation.gates import ChainBroken, GateRefused, check_chain, read_gate
+from keybed.experiments.evaluation.gate_chain import ChainBroken, check_chain
+from keybed.experiments.evaluation.gates import GateRefused, read_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
 from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2 import run_phase2

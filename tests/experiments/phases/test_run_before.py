@@ -11,7 +11,8 @@ import pytest
 
 from keybed import store as stores
 from keybed.experiments.evaluation import criterion_names as names
-from keybed.experiments.evaluation.gates import ChainBroken, GateAltered, GateRefused, read_gate
+from keybed.experiments.evaluation.gate_chain import ChainBroken
+from keybed.experiments.evaluation.gates import GateAltered, GateRefused, read_gate
 from keybed.experiments.phases.run_before import check_run_before
 from keybed.experiments.reports.report import render
 
