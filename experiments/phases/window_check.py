@@ -132,7 +132,7 @@ def check_alike(opened: Sequence[Store]) -> None:
     first = opened[0]
     for store in opened[1:]:
         for what in ("corpus", "degradation", "audio"):
-            ours, theirs = (_without_selection(getattr(s.recipe, what)) for s in (store, first))
+            ours, theirs = (_without_window(getattr(s.recipe, what)) for s in (store, first))
             if ours != theirs:
                 raise WindowsMixed(
                     f"{store.path} and {first.path} differ in {what}: plan them alike but for --window and --bins "
@@ -143,9 +143,12 @@ def check_alike(opened: Sequence[Store]) -> None:
         raise WindowsMixed(f"two of these stores have one window length ({windows})")
 
 
-def _without_selection(part: Mapping[str, Any]) -> dict[str, Any]:
-    """A part of a recipe without the number of recordings used: under a limit, other windows take other recordings."""
-    return {key: value for key, value in part.items() if key != "n_recordings_used"}
+def _without_window(part: Mapping[str, Any]) -> dict[str, Any]:
+    """A part of a recipe without what follows from the window's length.
+
+    Under a limit, other windows take other recordings; and a note bank's notes are as long as a window.
+    """
+    return {key: value for key, value in part.items() if key not in ("n_recordings_used", "bank_sha256")}
 
 
 def context_verdict(by_window: Sequence[Interval]) -> tuple[str, str]:
