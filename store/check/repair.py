@@ -35,7 +35,8 @@ def repair(store: Store, bad: Iterable[tuple[str | None, int]], derived: Iterabl
     Raises ShardBusy where another process holds a bad shard at this moment, ReadOnlyStore.
     """
     layout = Layout(store.path)
-    refuse_outside(layout.root, layout.claim_of(0))
+    for layer in store.parts:
+        refuse_outside(layout.root, layout.of_layer(layer).claim_of(0))
     removed = []
     for layer, shard in bad:
         of_layer = layout.of_layer(layer)

@@ -15,16 +15,16 @@ from numpy.typing import ArrayLike, NDArray
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
-from keybed.store.disk.json_files import read_json, read_json_object
+from keybed.store.disk.json_files import read_json
 from keybed.store.disk.layer_files import dropped_names, layer_way_out, listing
 from keybed.store.disk.machine_paths import read_machine_paths
 from keybed.store.disk.missing_files import missing_array_files, missing_files
 from keybed.store.disk.planned_files import PlannedFiles, way_out
-from keybed.store.errors import Incomplete, NewerFormat, NoSuchFeature, NotAStore, ShardDamaged
+from keybed.store.errors import Incomplete, NoSuchFeature, NotAStore, ShardDamaged
 from keybed.store.format import shards
 from keybed.store.format.layer import Layer, without
 from keybed.store.format.layout import Layout
-from keybed.store.format.recipe import FORMAT_VERSION, Recipe, fingerprint
+from keybed.store.format.recipe import Recipe, fingerprint
 from keybed.store.format.rows import Rows
 from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
@@ -35,6 +35,7 @@ from keybed.store.read.committed import CommittedShards
 from keybed.store.read.derived import Moments
 from keybed.store.read.layers import planned_with_layers, read_layers
 from keybed.store.read.reader import Reader
+from keybed.store.read.recipe_file import read_recipe
 
 
 class Store:
@@ -280,7 +281,7 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
 
 def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
     path = layout.root
-    recipe, group = _recipe(layout)
+    recipe, group = read_recipe(layout)
     try:
         splits = checked_splits(group["splits"], recipe.n_rows)
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -318,41 +319,6 @@ def _incomplete(path: Path, missing: Sequence[str]) -> str:
         f"{path} is incomplete (copied half-way?): {counted(len(missing), 'file')} missing, the first is {missing[0]}. Copy "
         f"it again, or run `{command('verify', path, '--repair')}` to make the lost shards again"
     )
-
-
-def _recipe(layout: Layout) -> tuple[Recipe, dict[str, Any]]:
-    """The recipe, and the attributes of the group. Raises NotAStore, NewerFormat."""
-    path = layout.root
-    try:
-        plain = read_json_object(layout.recipe)
-        group = read_json_object(layout.features / "zarr.json")["attributes"]["keybed"]
-        version = max(int(group["format_version"]), int(plain["recipe"]["format_version"]))
-    except (FileNotFoundError, NotADirectoryError) as error:
-        partly = layout.features.exists() or layout.recipe.exists()
-        what = "only part of a store (copied half-way?)" if partly else "no store"
-        repair = f" or `{command('verify', path, '--repair')}` restores it" if partly else ""
-        raise NotAStore(
-            f"{path} is {what}: {Path(str(error.filename)).relative_to(path)} is missing; `keybed plan` makes a store{repair}"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotAStore(
-            f"{path}: recipe.json or features.zarr/zarr.json cannot be read ({error}): {way_out(layout)}"
-        ) from error
-    if version > FORMAT_VERSION:
-        raise NewerFormat(f"{path} has format {version}, this Keybed reads up to {FORMAT_VERSION}: update Keybed")
-    try:
-        recipe = Recipe.from_json(plain["recipe"])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise NotAStore(
-            f"{path}/recipe.json is not a recipe of format {FORMAT_VERSION} ({error}): {way_out(layout)}"
-        ) from error
-    ours, file, features = recipe.fingerprint, str(plain.get("fingerprint")), str(group.get("fingerprint"))
-    if not ours == file == features:
-        raise NotAStore(
-            f"{path}: recipe.json and features.zarr belong to different stores, or one was edited "
-            f"(fingerprints {ours[:12]}, {file[:12]}, {features[:12]}): {way_out(layout)}"
-        )
-    return recipe, group
 
 
 def _names(wanted: str | Sequence[str] | None, known: tuple[str, ...], what: str) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from keybed.store.command import command
 from keybed.store.disk.commits import committed
 from keybed.store.disk.durable import canonical, disk_error, server_now, sha256_of, sync_folder, write_durably
 from keybed.store.disk.layer_files import UNREADABLE, dropping_names, layer_files, layer_of_plan, layer_plan_bytes
+from keybed.store.disk.links import refuse_outside
 from keybed.store.disk.removal import remove
 from keybed.store.errors import NoSuchFeature, NotAStore, PlanRefused, RecipeMismatch, ShardBusy, ShardDamaged
 from keybed.store.format.layer import Layer, name_problems
@@ -117,6 +118,7 @@ def _on_disk(file: Path) -> tuple[int, str]:
 def _write(layout: Layout, name: str, data: bytes) -> None:
     """Write one planned file and the folders above it durably; a group that another encoder has stays as it is."""
     file = layout.root / name
+    refuse_outside(layout.root, file)
     shared_group = name.count("/") == 2 and name.startswith("features.zarr/")
     if file.exists() and (shared_group or file.read_bytes() == data):
         return
@@ -178,6 +180,7 @@ def _forget_weights(store: Store, name: str) -> None:
 def _mark(layout: Layout, marker: Path, *, planned: bool) -> None:
     """Take the encoder out of the store, unless a task is making shards of it. Raises ShardBusy."""
     _refuse_live(layout)
+    refuse_outside(layout.root, marker)
     try:
         layout.layers.mkdir(exist_ok=True)
         if planned:

@@ -125,17 +125,37 @@ class Synthetic:
                 self.commit(opened, shard, held)
         return opened
 
-    def commit(self, opened: store.Store, shard: int, held: object) -> None:
+    def commit(
+        self,
+        opened: store.Store,
+        shard: int,
+        held: object,
+        layer: str | None = None,
+        arrays: dict[str, np.ndarray] | None = None,
+    ) -> None:
         start, stop = opened.shard_range(shard)
+        made = self.arrays(start, stop) if layer is None else self.layer_arrays(opened, layer, shard)
         commit_shard(
             opened,
             shard,
-            self.arrays(start, stop),
+            made if arrays is None else arrays,
             claim=held,  # type: ignore[arg-type]
             failures=self.failures(start, stop),
             facts={"notes": {"00000": "d" * 64}},
             log={"machine": "test"},
+            layer=layer,
         )
+
+    def layer_arrays(self, opened: store.Store, layer: str, shard: int) -> dict[str, np.ndarray]:
+        """The arrays of one encoder that was added to a store with the first encoders of this one."""
+        arrays = self.arrays(*opened.shard_range(shard))
+        return {spec.path: arrays[spec.path] for spec in opened.shards_of_layer(layer).specs}
+
+    def fill_layer(self, opened: store.Store, layer: str, shards: Iterable[int] | None = None) -> store.Store:
+        for shard in range(opened.n_shards) if shards is None else shards:
+            with claim(opened, shard, layer) as held:
+                self.commit(opened, shard, held, layer)
+        return opened
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ import random
 import threading
 import traceback
 from collections import Counter
+from collections.abc import Iterable
 from concurrent.futures import Future
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -34,18 +35,23 @@ from keybed.store.derive.derive import DeriveConfig, derive
 from keybed.store.disk import planned_metadata
 from keybed.store.disk.durable import canonical
 from keybed.store.errors import KeybedError
+from keybed.store.format.recipe import EncoderSpec
 from keybed.store.write.claim_files import Holder
+from keybed.store.write.layers import add_encoders
+from tests.store.conftest import encoder
 
 KINDS = ("flip", "cut", "empty", "exchange", "delete")
 MUTABLE = ("logs", "claims", "places.json")
 """What no number depends on: who did what when, and where things lie on this machine."""
+ADDED = (encoder("b", "audio", 5), encoder("n", "midi", 3))
 
 
 class Subject:
     """A small whole store, its bytes, and the values of everything that can be read from it."""
 
-    def __init__(self, root: Path, synthetic) -> None:
+    def __init__(self, root: Path, synthetic, added: tuple[EncoderSpec, ...] = ()) -> None:
         self.root, self.synthetic = root, synthetic
+        self.content = replace(synthetic, encoders=(*synthetic.encoders, *added))
         store.create(
             root,
             synthetic.recipe,
@@ -55,7 +61,9 @@ class Subject:
             {"maestro": "/somewhere"},
             write_notes=lambda folder: [(folder / f"{i:05d}.npz").write_bytes(bytes([i]) * 300) for i in range(3)],
         )
-        synthetic.fill(store.open(root))
+        if added:
+            add_encoders(root, added, {})
+        self.fill(range(2))
         self.derive()
         dead = replace(Holder.of_this_process(1), started="before")
         (root / "claims/000001.json").write_bytes(canonical(asdict(dead)))
@@ -69,6 +77,16 @@ class Subject:
 
     def derive(self) -> None:
         derive(DeriveConfig(self.root, features=("audio/a/frames",), pca=3, threads=1))
+
+    def fill(self, shards: Iterable[int]) -> None:
+        """Make those parts of the shards that are not committed."""
+        opened = store.open(self.root)
+        for part in opened.parts:
+            missing = sorted(set(shards) - opened.shards_of_layer(part).numbers)
+            if part is None:
+                self.synthetic.fill(opened, missing)
+            else:
+                self.content.fill_layer(opened, part, missing)
 
     def files(self) -> list[Path]:
         return sorted(path for path in self.root.rglob("*") if path.is_file())
@@ -111,7 +129,11 @@ class Subject:
         tasks |= {path: lambda path=path: opened.read(path, index).tobytes() for path in (*features, *by_row)}
         tasks |= {p: lambda p=p: opened.reader.whole(p).tobytes() for p in whole if p not in by_row}
         tasks |= {f"note {i}": lambda i=i: opened.notes_path(i).read_bytes() for i in range(3)}
-        tasks |= {f"commit {i}": lambda i=i: asdict(opened.commit(i)) for i in range(opened.n_shards)}
+        tasks |= {
+            f"commit {i} of {part}": lambda i=i, part=part: asdict(opened.commit(i, part))
+            for i in range(opened.n_shards)
+            for part in opened.parts
+        }
         values, refused = {}, []
         for name, task in tasks.items():
             try:
@@ -234,7 +256,7 @@ def outcome(subject: Subject, changed: list[str]) -> str:
         return f"accepted in silence after the repair: {wrong} differ"
     try:
         if report.redo:
-            subject.synthetic.fill(store.open(root), report.redo)
+            subject.fill(report.redo)
         if any("/derived/" in name for name in changed):
             subject.derive()
     except KeybedError as error:
@@ -252,10 +274,16 @@ def outcome(subject: Subject, changed: list[str]) -> str:
 
 
 @pytest.mark.parametrize(
-    "number", [60, pytest.param(2000, marks=[pytest.mark.slow, pytest.mark.long])], ids=["sample", "every file"]
+    ("number", "added"),
+    [
+        (60, ()),
+        pytest.param(2000, (), marks=[pytest.mark.slow, pytest.mark.long]),
+        pytest.param(2000, ADDED, marks=[pytest.mark.slow, pytest.mark.long]),
+    ],
+    ids=["sample", "every file", "added encoders"],
 )
-def test_no_damage_is_accepted_in_silence(tmp_path, synthetic, capsys, quick, number):
-    subject = Subject(tmp_path / "S", type(synthetic)(n_rows=16, shard_rows=8, failed=(5,)))
+def test_no_damage_is_accepted_in_silence(tmp_path, synthetic, capsys, quick, number, added):
+    subject = Subject(tmp_path / "S", type(synthetic)(n_rows=16, shard_rows=8, failed=(5,)), added)
     counts: Counter[str] = Counter()
     faults = []
     for kind, name, seed in cases(sorted(subject.bytes), number, seed=0):

@@ -14,6 +14,8 @@ from keybed.store import errors
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.disk.durable import canonical
 from keybed.store.format.recipe import fingerprint
+from keybed.store.write.layers import add_encoders, drop_encoder
+from tests.store.conftest import encoder as encoder_spec
 
 
 def rewrite_recipe(root, change):
@@ -127,6 +129,58 @@ def test_files_of_others_in_the_claims_folder_are_left_alone(filled):
     report = verify(VerifyConfig(filled.path, repair=True))
     assert report.leftovers == ()
     assert mine.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda record: record["encoder"].update(name="m"), "it is the record of m"),
+        (lambda record: record["encoder"].update(width=1 << 80), "width is a number of 25 digits"),
+        (lambda record: record["encoder"].update(modality="../.."), "modality '../..' is neither audio nor midi"),
+        (lambda record: record["encoder"].pop("threads"), r"missing fields ['threads']"),
+        (lambda record: record.update(rows="0" * 64), "it belongs to other rows (000000000000…"),
+        (lambda record: record.update(layer_version=2), "it has layer_version 2, this Keybed reads 1"),
+        (lambda record: record["encoder"].update(width=1_000_000, n_states=1_000), "numbers a row are too many"),
+    ],
+)
+def test_the_record_of_an_added_encoder_is_checked_at_opening(filled, change, message):
+    add_encoders(filled.path, (encoder_spec("b", "audio", 5),), {})
+    file = filled.path / "layers/b.json"
+    record = json.loads(file.read_bytes())
+    del record["sha256"]
+    change(record)
+    file.write_bytes(canonical(record))
+    with pytest.raises(errors.NotAStore) as refused:
+        store.open(filled.path)
+    assert f"{filled.path}: layers/b.json cannot be read (" in str(refused.value)
+    assert message in str(refused.value)
+    assert f"keybed drop {filled.path} --encoder b" in str(refused.value)
+    drop_encoder(filled.path, "b")
+    assert verify(VerifyConfig(filled.path)).sound
+
+
+@pytest.mark.parametrize("folder", ["claims/b", "features.zarr/audio/b", "logs/b", "commits/b", "layers"])
+def test_extend_drop_and_repair_change_nothing_behind_a_link(filled, tmp_path, folder):
+    add_encoders(filled.path, (encoder_spec("b", "audio", 5),), {})
+    outside, inside = tmp_path / "outside", filled.path / folder
+    if inside.exists():
+        inside.rename(outside)
+    else:
+        outside.mkdir()
+    inside.parent.mkdir(exist_ok=True)
+    inside.symlink_to(outside)
+    for name in ("000001.json.partial", "thesis.txt", "000007.json", "c.2.0.0.0", "n.json"):
+        (outside / name).write_bytes(b"mine")
+        os.utime(outside / name, (0, 0))
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    for change in (
+        lambda: verify(VerifyConfig(filled.path, repair=True)),
+        lambda: add_encoders(filled.path, (encoder_spec("n", "midi", 2),), {}),
+        lambda: drop_encoder(filled.path, "b"),
+    ):
+        with suppress(errors.StoreError):
+            change()
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
 
 
 DEEP = b'{"a":' * 100_000

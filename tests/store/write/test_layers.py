@@ -19,7 +19,6 @@ from keybed.store import errors
 from keybed.store.check.status import status
 from keybed.store.check.verify import VerifyConfig, verify
 from keybed.store.derive.derive import DeriveConfig, derive
-from keybed.store.format.array_specs import task_written
 from keybed.store.write import layers as layers_module
 from keybed.store.write.claims import claim
 from keybed.store.write.commit import commit_shard
@@ -27,39 +26,12 @@ from keybed.store.write.layers import add_encoders, drop_encoder
 from tests.store.conftest import Synthetic, encoder
 
 B, N = encoder("b", "audio", 5), encoder("n", "midi", 3)
-FACTS = {"notes": {"00000": "d" * 64}}
 
 
 @pytest.fixture
 def four(synthetic):
     """The content of a store in which all four encoders were planned together."""
     return replace(synthetic, encoders=(*synthetic.encoders, B, N))
-
-
-def fill_layer(opened, four, name, shards=None):
-    """Commit shards of an added encoder, with the numbers that it has in `four`."""
-    for shard in range(opened.n_shards) if shards is None else shards:
-        with claim(opened, shard, name) as held:
-            commit_layer(opened, four, name, shard, held)
-    return opened
-
-
-def layer_arrays(opened, four, name, shard):
-    arrays = four.arrays(*opened.shard_range(shard))
-    return {entry.path: arrays[entry.path] for entry in task_written(opened.shards_of_layer(name).specs)}
-
-
-def commit_layer(opened, four, name, shard, held, arrays=None):
-    commit_shard(
-        opened,
-        shard,
-        layer_arrays(opened, four, name, shard) if arrays is None else arrays,
-        claim=held,
-        failures=four.failures(*opened.shard_range(shard)),
-        facts=FACTS,
-        log={"machine": "test"},
-        layer=name,
-    )
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +41,7 @@ def whole_extended(whole_store, tmp_path_factory):
     assert add_encoders(path, (B, N), {"weights/b": "/weights/b"}) == ["b", "n"]
     content = Synthetic()
     content = replace(content, encoders=(*content.encoders, B, N))
-    return fill_layer(fill_layer(store.open(path), content, "n"), content, "b")
+    return content.fill_layer(content.fill_layer(store.open(path), "n"), "b")
 
 
 @pytest.fixture
@@ -102,7 +74,7 @@ def test_an_extended_store_equals_one_that_was_planned_with_all_encoders(extende
 def test_extend_and_drop_touch_no_byte_of_the_rest(filled, four, snapshot):
     before = snapshot(filled.path)
     add_encoders(filled.path, (N, B), {})
-    opened = fill_layer(fill_layer(store.open(filled.path), four, "b"), four, "n")
+    opened = four.fill_layer(four.fill_layer(store.open(filled.path), "b"), "n")
     after = snapshot(filled.path)
     assert {name: after[name] for name in before} == before
     assert verify(VerifyConfig(filled.path)).sound
@@ -120,17 +92,17 @@ def test_the_order_of_extension_changes_nothing(filled, four, tmp_path, snapshot
     other = shutil.copytree(filled.path, tmp_path / "OTHER")
     add_encoders(filled.path, (B, N), {})
     add_encoders(other, (N,), {})
-    fill_layer(store.open(other), four, "n")
+    four.fill_layer(store.open(other), "n")
     add_encoders(other, (B,), {})
-    fill_layer(store.open(other), four, "b")
-    fill_layer(fill_layer(store.open(filled.path), four, "b"), four, "n")
+    four.fill_layer(store.open(other), "b")
+    four.fill_layer(four.fill_layer(store.open(filled.path), "b"), "n")
     assert snapshot(filled.path) == snapshot(other)
     assert [entry.name for entry in store.open(other).recipe.encoders] == ["a", "m", "b", "n"]
 
 
 def test_a_layer_is_read_as_far_as_it_is_committed(filled, four):
     add_encoders(filled.path, (B,), {})
-    opened = fill_layer(store.open(filled.path), four, "b", [0, 2])
+    opened = four.fill_layer(store.open(filled.path), "b", [0, 2])
     assert len(opened.rows()) == 148, "the rows are complete"
     expected = four.arrays(64, 96)["audio/b/frames"].astype(np.float16)
     np.testing.assert_array_equal(opened.read("audio/b/frames", np.arange(64, 96)), expected)
@@ -180,7 +152,7 @@ def test_an_encoder_of_the_plan_is_dropped_and_added_again(filled, four, snapsho
     assert add_encoders(filled.path, (replace(old, n_states=3, frame_states=(0, 1, 2)),), {}) == ["m"]
     drop_encoder(filled.path, "m")
     assert add_encoders(filled.path, (old,), {}) == ["m"]
-    opened = fill_layer(store.open(filled.path), four, "m")
+    opened = four.fill_layer(store.open(filled.path), "m")
     assert verify(VerifyConfig(filled.path)).sound
     expected = four.arrays(0, 32)["midi/m/frames"].astype(np.float16)
     np.testing.assert_array_equal(opened.read("midi/m/frames", np.arange(32)), expected)
@@ -215,12 +187,12 @@ def test_tasks_at_work_keep_an_encoder_from_being_dropped(extended, four, snapsh
 
 def test_a_task_whose_layer_was_dropped_writes_nothing(extended, four):
     (extended.path / "commits/b/000001.json").unlink()
-    arrays = layer_arrays(extended, four, "b", 1)
+    arrays = four.layer_arrays(extended, "b", 1)
     with claim(extended, 1, "b") as held:
         os.utime(held.path, (time.time() - 3600, time.time() - 3600))  # asleep for an hour
         drop_encoder(extended.path, "b")
         with pytest.raises(errors.ClaimLost):
-            commit_layer(extended, four, "b", 1, held, arrays)
+            four.commit(extended, 1, held, "b", arrays)
     assert not (extended.path / "features.zarr/audio/b").exists()
     add_encoders(extended.path, (replace(B, width=7),), {})
     with pytest.raises(errors.EncoderDropped, match="b: dropped from"), claim(extended, 1, "b"):
@@ -237,16 +209,16 @@ def test_a_layers_shard_is_of_the_committed_rows(extended, four):
         (opened.path / name).unlink()
     opened = store.open(opened.path)
     with claim(opened, 2, "b") as held, pytest.raises(errors.Incomplete, match=r"shard 2 of .* is not committed"):
-        commit_layer(opened, four, "b", 2, held)
-    arrays = layer_arrays(opened, four, "b", 0)
+        four.commit(opened, 2, held, "b")
+    arrays = four.layer_arrays(opened, "b", 0)
     arrays["audio/b/frames"][5] = 1.0
     with claim(opened, 0, "b") as held:
         with pytest.raises(errors.ShardRefused, match=r"features of a failed row must be NaN; rows \[5\]"):
-            commit_layer(opened, four, "b", 0, held, arrays)
+            four.commit(opened, 0, held, "b", arrays)
         with pytest.raises(errors.ShardRefused, match="rows fail that were made before"):
             commit_shard(opened, 0, arrays, claim=held, failures={}, facts={}, layer="b")
         with pytest.raises(errors.ShardRefused, match=r"shard 1 of layer b .*: the claim is for shard 0"):
-            commit_layer(opened, four, "b", 1, held)
+            four.commit(opened, 1, held, "b")
 
 
 def test_a_bad_shard_of_a_layer_is_taken_back_alone(extended, four, snapshot):
@@ -261,7 +233,7 @@ def test_a_bad_shard_of_a_layer_is_taken_back_alone(extended, four, snapshot):
     opened = store.open(extended.path)
     assert opened.committed == frozenset(range(5))
     assert opened.shards_of_layer("b").numbers == {0, 1, 2, 4}
-    fill_layer(opened, four, "b", [3])
+    four.fill_layer(opened, "b", [3])
     assert snapshot(extended.path) == before
 
 
@@ -368,7 +340,7 @@ def test_a_drop_killed_at_any_removal_is_finished(extended, four, name, way_on, 
             assert not verify(VerifyConfig(path)).leftovers
         else:
             add_encoders(path, (old,), {})
-            fill_layer(store.open(path), four, name)
+            four.fill_layer(store.open(path), name)
             assert verify(VerifyConfig(path)).sound
             drop_encoder(path, name)
         assert snapshot(path) == snapshot(expected), stop_at
