@@ -111,3 +111,21 @@ def test_no_memory_for_a_shard_names_the_way_out(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(os, "memfd_create", none)
     with pytest.raises(NoSharedFile, match=r"no memory of 0.01 GB .* give --scratch FOLDER"):
         ShardFile(8, {"audio": ((240_000,), "float32")})
+
+
+def test_a_kill_leaves_no_file_behind(tmp_path: Path) -> None:
+    script = f"""
+import time
+from pathlib import Path
+from keybed.extract.run.shard_file import ShardFile
+files = [ShardFile(2, {ROWS!r}, folder) for folder in (None, Path({str(tmp_path)!r}))]
+print("open", flush=True)
+time.sleep(600)
+"""
+    before = set(Path("/dev/shm").iterdir())
+    with subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "open\n"
+        process.kill()
+    assert list(tmp_path.iterdir()) == []
+    assert not {path for path in set(Path("/dev/shm").iterdir()) - before if "keybed" in path.name}
