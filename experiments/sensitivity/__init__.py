@@ -1,1 +1,4 @@
-"""`keybed sensitivity` (entry: `run.run_sensitivity`): which encoder, state and pooling shows which kind of mistake."""
+"""`keybed sensitivity`: which encoder, state and pooling shows which kind of mistake.
+
+Public names: `run.run_sensitivity`, `results.SensitivityResults`, `probes.probe`, `config.SensitivityConfig`.
+"""

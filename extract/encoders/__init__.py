@@ -1,4 +1,4 @@
-"""Frozen encoders with one interface: MERT, MuQ, MIDIBert, Aria, and baselines without weights."""
+"""Frozen encoders with one interface: MERT, MuQ, Transkun, MIDIBert, Aria, and baselines without weights."""
 
 from keybed.extract.encoders.registry import (
     COMPUTE_DTYPES,

@@ -1,1 +1,1 @@
-"""Aria, a MIDI encoder: specification and tokens (without torch), and model."""
+"""Aria, a MIDI encoder: `spec.describe` and `tokens.tokenize` (without torch), `model.Aria`, `reference.reference`."""

@@ -1,1 +1,1 @@
-"""MERT, the audio encoder: `spec` describes it without torch, `model` computes it."""
+"""MERT, an audio encoder: `spec.describe` (without torch), `model.Mert`, `reference.reference`."""

@@ -1,1 +1,1 @@
-"""MIDIBert, the MIDI encoder: `spec` describes it without torch, `cp_tokens` makes its input, `model` computes it."""
+"""MIDIBert, a MIDI encoder: `spec.describe`, `cp_tokens.tokenize` (without torch), `model.MidiBert`, `reference.reference`."""

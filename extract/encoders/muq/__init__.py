@@ -1,1 +1,1 @@
-"""MuQ, an audio encoder: specification (without torch), log-mel spectrogram, layers and model."""
+"""MuQ, an audio encoder: `spec.describe` (without torch), `spectrogram`, `layers`, `model.Muq`, `reference.reference`."""

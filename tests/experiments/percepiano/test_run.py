@@ -14,7 +14,7 @@ from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
 from keybed.experiments.percepiano.results import PercepianoResults
 from keybed.experiments.percepiano.run import percepiano
 from keybed.extract.music.performance import Performance
-from keybed.heads import data as feed
+from keybed.heads import data
 from keybed.store.format.vocabulary import DIMENSIONS
 
 PLAYERS = ("score", "u", "v", "w", "x")
@@ -24,7 +24,7 @@ PLAYERS = ("score", "u", "v", "w", "x")
 def cheap(monkeypatch) -> None:
     """These tests ask which models are tested, not how well they do: few trees, and one compiled step for folds of every size."""
     monkeypatch.setattr(regressors, "N_TREES", 3)
-    monkeypatch.setattr(feed, "_resident_limit", lambda: 0)  # batches are streamed, so that only their size is compiled
+    monkeypatch.setattr(data, "_resident_limit", lambda: 0)  # batches are streamed, so that only their size is compiled
 
 
 def beginning(p: Performance, seconds: float) -> Performance:
