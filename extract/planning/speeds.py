@@ -92,25 +92,26 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: 2 cores of an AMD EPYC, float32; GPU: one H100, mert and midibert measured, the rest calculated at the "
-    "309 TFLOP/s that MERT-95M reaches, float32 at a tenth of it",
-    # MAESTRO's windows have 98 notes on average; between 78 notes (12.3 ms) and 126 (15.8 ms).
-    render_rows_per_core_s={"bank": 72.0, "fluidsynth": 19.0, "recorded": 60.0},
+    machine="CPU: rendering, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, networks on 2 cores of an AMD "
+    "EPYC in float32; GPU: one H100, mert, midibert and transkun measured, the rest calculated at the 366 TFLOP/s that MERT-95M "
+    "reaches, float32 at a tenth of it",
+    # On one quiet core a row takes 20 ms (Xeon) or 14 ms (EPYC, 98 notes); with all cores at work 30 ms.
+    render_rows_per_core_s={"bank": 34.0, "fluidsynth": 12.5, "recorded": 60.0},
     cpu_encoder_rows_per_core_s={
         "mert": 0.24,
         "midibert": 0.85,
         "muq": 0.165,
         "aria": 0.14,
         "transkun": 0.2,
-        "logmel": 290.0,
-        "expressive": 220.0,
+        "logmel": 200.0,
+        "expressive": 137.0,
     },
-    # A row of MERT-95M is 230 GFLOP, of MuQ 421, of Aria 400, of Transkun 310.
-    gpu_encoder_rows_per_s={"mert": 1344.0, "midibert": 1424.0, "muq": 734.0, "aria": 772.0, "transkun": 997.0},
+    # A row of MERT-95M is 230 GFLOP, of MuQ 421, of Aria 400. Transkun runs in float32 alone: 74 rows/s.
+    gpu_encoder_rows_per_s={"mert": 1590.0, "midibert": 3860.0, "muq": 869.0, "aria": 915.0, "transkun": 740.0},
     gpu_float32_share=0.1,
-    gpu_large_share={"mert": 637 / 1344},
+    gpu_large_share={"mert": 705 / 1590},
     task_rows_per_core_s=500.0,
-    written_rows_per_s=1000.0,
+    written_rows_per_s=613.0,
 )
 
 

@@ -16,8 +16,9 @@ from keybed.extract.encoders.pretrained import CommonOptions, Pretrained
 from keybed.store.format.recipe import EncoderSpec
 
 NAME = "mert"
-CODE_VERSION = 2
-"""2: the positional convolution is a product on CPUs too, which changes the last bits."""
+CODE_VERSION = 3
+"""2: the positional convolution is a product on CPUs too, which changes the last bits. 3: on a GPU, products with GELU are
+fused kernels."""
 DEFAULT_WEIGHTS = "m-a-p/MERT-v1-95M"
 CHECKPOINTS = ("model.safetensors", "pytorch_model.bin")
 CONFIGS = ("config.json", "preprocessor_config.json")
