@@ -118,6 +118,7 @@ class ExtendConfig:
         default_factory=dict
     )
     """As in `PlanConfig`."""
+    dry_run: Annotated[bool, Option("count and estimate, write nothing")] = False
     revisions: Annotated[Mapping[str, str], NoOption("--<encoder>-revision fills it")] = field(default_factory=dict)
     compute_dtype: Annotated[
         str,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -38,6 +38,7 @@ class ExtendReport:
     remarks: tuple[str, ...]
     rows_left: int
     """Shards whose rows are not committed."""
+    dry_run: bool = False
 
     def lines(self) -> list[str]:
         """The report as lines of text."""
@@ -62,8 +63,14 @@ class ExtendReport:
             f"time per shard, rendering included: {costs.minutes_per_shard_gpu:.1f} min with a GPU, "
             f"{costs.minutes_per_shard_cpu:.1f} min on {counted(costs.cores_per_task, 'core')} without",
             *costs.time_lines(),
-            f"added to {self.store}: {', '.join(self.added)}",
-            f"{alone}   (or as an array: {array})" if tasks > 1 else alone,
+            *(
+                ["dry run: nothing was written"]
+                if self.dry_run
+                else [
+                    f"added to {self.store}: {', '.join(self.added)}",
+                    f"{alone}   (or as an array: {array})" if tasks > 1 else alone,
+                ]
+            ),
         ]
 
 
@@ -77,26 +84,35 @@ def extend(config: ExtendConfig) -> ExtendReport:
     check_same_midi_reading(store.recipe)
     check_same_code(store.recipe)
     specs, machine_paths = encoder_specs(
-        config, n_bins=store.recipe.encoders[0].n_bins, window_s=float(store.recipe.segments["window_s"])
+        config,
+        n_bins=store.recipe.encoders[0].n_bins,
+        window_s=float(store.recipe.segments["window_s"]),
+        dry=config.dry_run,
     )
-    remarks = checkpoint_remarks(specs, machine_paths)
+    remarks = [] if config.dry_run else checkpoint_remarks(specs, machine_paths)
     present = {spec.name for spec in store.recipe.encoders}
     costs = _costs(config, store, specs)
-    groups = tuple(f"{spec.group}/" for spec in specs if spec.name not in present)
-    sizes = {path: size for path, size in costs.array_bytes.items() if groups and path.startswith(groups)}
-    if config.check_disk_space:
-        _check_disk_space(store, sum(sizes.values()))
-    added = add_encoders(store.path, specs, machine_paths)
+    new = [spec.name for spec in specs if spec.name not in present]
+    if config.check_disk_space and not config.dry_run:
+        _check_disk_space(store, sum(_sizes(costs, specs, new).values()))
+    added = new if config.dry_run else add_encoders(store.path, specs, machine_paths)
     return ExtendReport(
         store=config.store,
         added=tuple(added),
         present=tuple(spec.name for spec in specs if spec.name not in added),
-        array_bytes=sizes,
+        array_bytes=_sizes(costs, specs, added),
         estimate=costs,
-        random_weights=tuple(spec.name for spec in specs if spec.random_weights),
+        random_weights=tuple(spec.name for spec in specs if spec.random_weights and not config.dry_run),
         remarks=tuple(remarks),
         rows_left=store.n_shards - len(store.committed),
+        dry_run=config.dry_run,
     )
+
+
+def _sizes(costs: Estimate, specs: Sequence[EncoderSpec], names: Sequence[str]) -> dict[str, int]:
+    """Bytes of each array of these encoders before compression."""
+    groups = tuple(f"{spec.group}/" for spec in specs if spec.name in names)
+    return {path: size for path, size in costs.array_bytes.items() if groups and path.startswith(groups)}
 
 
 def _costs(config: ExtendConfig, store: Store, specs: tuple[EncoderSpec, ...]) -> Estimate:

@@ -93,7 +93,7 @@ def facts_of_layer(
             f"(its levels by {difference.max():.1e} dB). {kinds} Extract on the kind of machine that made the rows, or add "
             "--allow-drift, which records the difference in the commits"
         )
-    return {**facts, AUDIO_DRIFT: {"of": commit.facts.get(AUDIO, "not recorded"), **largest}}
+    return {**facts, AUDIO_DRIFT: {"of": commit.facts.get(AUDIO), **largest}}
 
 
 def _differing(stored: NDArray[Any], made: NDArray[Any]) -> NDArray[np.bool_]:

@@ -80,9 +80,9 @@ def measure_recompute_difference(
         share = -(-left // max(1, n_shards - number))
         rows = np.sort(random.permutation(np.arange(start, stop))[:share])
         arrays = recompute(shard, rows.tolist())
-        stored_by = _machine(store, shard)
-        if this_machine is not None and stored_by is not None:
-            machine_differences = (machine_differences or set()) | set(differences(stored_by, this_machine))
+        for stored_by in _machines(store, shard):
+            if this_machine is not None:
+                machine_differences = (machine_differences or set()) | set(_kinds_differ(stored_by, this_machine))
         for spec in task_written(_committed_specs(store, shard)):
             stored, new = store.read(spec.path, rows), np.asarray(arrays[spec.path])
             if spec.dtype == "float16":
@@ -105,10 +105,17 @@ def _committed_specs(store: Store, shard: int) -> list[ArraySpec]:
     return [spec for part in parts if shard in part.numbers for spec in part.specs]
 
 
-def _machine(store: Store, shard: int) -> Mapping[str, str] | None:
-    """The kind of machine that committed a shard, from its log; None where no log names it."""
-    log = read_log(Layout(store.path), shard)
-    return None if log is None else log.machine
+def _machines(store: Store, shard: int) -> list[Mapping[str, str]]:
+    """The kinds of machine that committed a shard and its added layers, as far as logs name them."""
+    logs = (read_log(Layout(store.path, part), shard) for part in store.parts)
+    return [log.machine for log in logs if log is not None and log.machine is not None]
+
+
+def _kinds_differ(stored: Mapping[str, str], this: Mapping[str, str]) -> list[str]:
+    """Differences of two kinds of machine; how an encoder runs counts where both name that encoder."""
+    one_sided = {name for name in set(stored) ^ set(this) if name.endswith(" runs")}
+    ours, theirs = ({n: v for n, v in kind.items() if n not in one_sided} for kind in (stored, this))
+    return differences(ours, theirs)
 
 
 def _relative(stored: np.ndarray, new: np.ndarray) -> np.ndarray:

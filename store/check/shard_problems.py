@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -71,8 +72,14 @@ def _other_rows(store: Store, commit: Commit) -> Iterator[str]:
     rows = store.commit(commit.shard)
     if (rows.statuses, rows.failures) != (commit.statuses, commit.failures):
         yield "other rows have failed than in the committed rows: these were made again since"
-    elif AUDIO_DRIFT not in commit.facts and commit.facts.get(AUDIO) != rows.facts.get(AUDIO):
+    elif _audio_of(commit) != rows.facts.get(AUDIO):
         yield "it was made from other audio than the committed rows (audio_sha256 differs): these were made again since"
+
+
+def _audio_of(commit: Commit) -> Any:
+    """The hash of the rows' audio with which a layer's audio was compared."""
+    drift = commit.facts.get(AUDIO_DRIFT)
+    return drift.get("of") if isinstance(drift, dict) else commit.facts.get(AUDIO)
 
 
 def _damaged_objects(

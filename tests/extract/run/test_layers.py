@@ -235,6 +235,10 @@ def test_what_cannot_be_extended_is_refused_before_anything_is_written(
     with pytest.raises(NotAsPlanned, match="MIDI reading is not as planned"):
         extend(ExtendConfig(store, ("logmel",)))
     monkeypatch.undo()
+    dry = extend(ExtendConfig(store, ("muq",), dry_run=True))  # without weights or a network
+    assert (dry.added, dry.lines()[-1]) == (("muq",), "dry run: nothing was written")
+    assert dry.array_bytes["audio/muq/frames"] == 12 * 20 * 2 * 1024 * 2
+    assert content(store) == before
     extend(ExtendConfig(store, ("mert",), weights={"mert": "random:tiny"}))
     with pytest.raises(RecipeMismatch, match=r"revision: tiny \| 95M"):
         extend(ExtendConfig(store, ("mert",), weights={"mert": "random"}))
