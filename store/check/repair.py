@@ -49,9 +49,9 @@ def repair(store: Store, bad: Iterable[tuple[str | None, int]], derived: Iterabl
     for layer in store.parts:
         removed += _leftovers_of(store, layer, leftovers)
     for name in abandoned_encoders(store):
-        with suppress(ShardBusy), claim_layers(layout, wait_s=0.0):
+        with suppress(ShardBusy), claim_layers(layout, wait_s=0.0) as claim:
             files = [path for path in files_of_gone(store, name) if path.exists()]
-            remove_layer_files(store, name)
+            remove_layer_files(store, name, claim)
             removed += files
     removed += remove(layout.root, (path for path in leftovers if not _is_any_claim(store, path)))
     for path in derived:

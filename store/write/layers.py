@@ -17,7 +17,15 @@ from keybed.store.disk.durable import canonical, disk_error, server_now, sha256_
 from keybed.store.disk.layer_files import UNREADABLE, dropping_names, layer_files, layer_of_plan, layer_plan_bytes
 from keybed.store.disk.links import refuse_outside
 from keybed.store.disk.removal import remove
-from keybed.store.errors import NoSuchFeature, NotAStore, PlanRefused, RecipeMismatch, ShardBusy, ShardDamaged
+from keybed.store.errors import (
+    ClaimLost,
+    NoSuchFeature,
+    NotAStore,
+    PlanRefused,
+    RecipeMismatch,
+    ShardBusy,
+    ShardDamaged,
+)
 from keybed.store.format.layer import Layer, name_problems
 from keybed.store.format.layout import DROPPED, DROPPING, Layout
 from keybed.store.format.recipe import EncoderSpec, differences
@@ -25,7 +33,7 @@ from keybed.store.format.recipe_rules import recipe_problems
 from keybed.store.format.shards import as_ranges
 from keybed.store.read.store import Store, open_store
 from keybed.store.write.claim_files import live_claims
-from keybed.store.write.claims import claim_layers
+from keybed.store.write.claims import Claim, claim_layers
 from keybed.store.write.create import update_machine_paths
 
 
@@ -55,8 +63,7 @@ def add_encoders(path: str | Path, encoders: Sequence[EncoderSpec], machine_path
         if problems:
             raise PlanRefused(f"{store.path} cannot be extended: {'; '.join(problems)}")
         for spec in new:
-            claim.check()
-            _add(store, Layer(spec, store.planned_recipe.rows_fingerprint))
+            _add(store, Layer(spec, store.planned_recipe.rows_fingerprint), claim)
         update_machine_paths(open_store(store.path), {**store.machine_paths, **machine_paths})
     return [spec.name for spec in new]
 
@@ -75,22 +82,26 @@ def _has(store: Store, spec: EncoderSpec) -> bool:
     return True
 
 
-def _add(store: Store, layer: Layer) -> None:
+def _add(store: Store, layer: Layer, claim: Claim) -> None:
     layout = Layout(store.path, layer.name)
     if not _continues(layout, layer):
-        remove_layer_files(store, layer.name)
+        remove_layer_files(store, layer.name, claim)
     files = layer_files(layer, store.planned_recipe)
     record = files.popitem()
     try:
         layout.commits.mkdir(parents=True, exist_ok=True)  # by this folder a killed `extend` is found
         for name, data in files.items():
-            _write(layout, name, data)
+            _write(layout, name, data, claim)
         objects = {name: _on_disk(layout.root / name) for name in files}
-        _write(layout, f"commits/{layer.name}/plan.json", layer_plan_bytes(layer, {**objects, record[0]: record[1]}))
-        _write(layout, *record)
+        _write(
+            layout, f"commits/{layer.name}/plan.json", layer_plan_bytes(layer, {**objects, record[0]: record[1]}), claim
+        )
+        _write(layout, *record, claim)
+    except ClaimLost:
+        raise  # what lies there now may be another process's
     except BaseException:
         if not layout.layer_record.exists() and not committed(layout):
-            remove_layer_files(store, layer.name)
+            remove_layer_files(store, layer.name, claim)
         raise
 
 
@@ -115,7 +126,7 @@ def _on_disk(file: Path) -> tuple[int, str]:
     return file.stat().st_size, sha256_of(file)
 
 
-def _write(layout: Layout, name: str, data: bytes) -> None:
+def _write(layout: Layout, name: str, data: bytes, claim: Claim) -> None:
     """Write one planned file and the folders above it durably; a group that another encoder has stays as it is."""
     file = layout.root / name
     refuse_outside(layout.root, file)
@@ -126,7 +137,7 @@ def _write(layout: Layout, name: str, data: bytes) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise disk_error(error, file) from error
-    write_durably(file, data)
+    write_durably(file, data, before_publishing=claim.check)
     for folder in file.parent.parents:
         sync_folder(folder)
         if folder == layout.root:
@@ -142,7 +153,7 @@ def drop_encoder(path: str | Path, name: str) -> Dropped:
     layout = Layout(Path(path).absolute())
     of_layer = layout.of_layer(name)
     _opened(layout)
-    with claim_layers(layout):
+    with claim_layers(layout) as claim:
         store = _opened(layout)
         left = [spec for spec in store.recipe.encoders if spec.name != name]
         added = name in store.layers or name in store.unreadable_layers
@@ -153,11 +164,12 @@ def drop_encoder(path: str | Path, name: str) -> Dropped:
                     f"{name} is the only encoder of {store.path}; add another one first, or delete the store"
                 )
             marker = layout.layers / f"{name}{DROPPED}" if planned else layout.layers / f"{name}{DROPPING}"
+            claim.check()
             _mark(layout if planned else of_layer, marker, planned=planned)
         elif not files_of_gone(store, name):
             names = [*(spec.name for spec in store.recipe.encoders), *store.unreadable_layers]
             raise NoSuchFeature(f"{store.path} has no encoder {name!r}; it has {', '.join(names)}")
-        removed = remove_layer_files(_opened(layout), name)
+        removed = remove_layer_files(_opened(layout), name, claim)
         _forget_weights(store, name)
     return Dropped(name, *removed)
 
@@ -226,13 +238,18 @@ def files_of_gone(store: Store, name: str) -> list[Path]:
     return [path for path in (*metadata, *folders) if path.exists()]
 
 
-def remove_layer_files(store: Store, name: str) -> tuple[int, int]:
-    """Remove all that is left of an encoder that the store does not have (any more). Returns (files, bytes) removed."""
+def remove_layer_files(store: Store, name: str, claim: Claim) -> tuple[int, int]:
+    """Remove all that is left of an encoder that the store does not have (any more). Returns (files, bytes) removed.
+
+    claim: of `claim_layers`. Raises ClaimLost, before the next file is removed, where it was taken over.
+    """
     layout = Layout(store.path)
     paths = files_of_gone(store, name)
     files = {file for path in paths for file in (path.rglob("*") if path.is_dir() else (path,)) if file.is_file()}
     sizes = [file.stat().st_size for file in files]
-    remove(layout.root, paths)
+    for path in paths:
+        claim.check()
+        remove(layout.root, [path])
     modalities = {spec.modality for spec in (*store.recipe.encoders, *store.planned_recipe.encoders)}
     _remove_empty_groups(layout, (*({"audio", "midi"} - modalities), "derived"))
     if layout.layers.is_dir() and not any(layout.layers.iterdir()):

@@ -259,14 +259,14 @@ def test_extend_killed_at_any_write_leaves_the_layer_whole_or_absent(filled, fou
     for stop_at in range(20):
         done = []
 
-        def write(layout, name, data, done=done, stop_at=stop_at):
+        def write(layout, name, data, claim, done=done, stop_at=stop_at):
             if len(done) == stop_at:
                 raise Killed
-            real_write(layout, name, data)
+            real_write(layout, name, data, claim)
             done.append(name)
 
-        def remove(store, name, done=done, stop_at=stop_at):
-            return (0, 0) if len(done) == stop_at else real_remove(store, name)
+        def remove(store, name, claim, done=done, stop_at=stop_at):
+            return (0, 0) if len(done) == stop_at else real_remove(store, name, claim)
 
         with monkeypatch.context() as patch:
             patch.setattr(layers_module, "_write", write)
@@ -424,6 +424,35 @@ def test_a_layer_copied_half_way_is_refused_or_absent(extended, four, tmp_path):
         assert verify(VerifyConfig(target)).sound
 
 
+@pytest.mark.parametrize("command", ["drop", "extend"])
+def test_a_command_that_slept_while_another_took_over_changes_nothing_more(command, extended, monkeypatch, snapshot):
+    """It hangs for eleven minutes after its first change; another process drops the encoder and adds it anew."""
+    if command == "extend":
+        drop_encoder(extended.path, "b")
+    asleep = []
+    name = "remove" if command == "drop" else "_write"
+    real = getattr(layers_module, name)
+
+    def sleep(*arguments):
+        if command == "drop":
+            real(*arguments)
+        if not asleep:
+            asleep.append(True)
+            os.utime(extended.path / "claims/layers.json", (time.time() - 660, time.time() - 660))
+            add_encoders(extended.path, (replace(B, width=7),), {})
+            asleep.append(snapshot(extended.path))
+        if command == "extend":
+            real(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(layers_module, name, sleep)
+        with pytest.raises(errors.ClaimLost, match=r"the list of encoders of .*: this task's claim was not refreshed"):
+            drop_encoder(extended.path, "b") if command == "drop" else add_encoders(extended.path, (B,), {})
+    assert snapshot(extended.path) == asleep[1]
+    assert store.open(extended.path).layers["b"].encoder.width == 7
+    assert not verify(VerifyConfig(extended.path)).problems
+
+
 def test_extensions_and_drops_at_once_leave_a_whole_store(filled, four):
     """Four threads extend with the same and with different encoders, one drops: each ends well or with a named error."""
     problems, added = [], []
@@ -450,6 +479,22 @@ def test_extensions_and_drops_at_once_leave_a_whole_store(filled, four):
     assert verify(VerifyConfig(filled.path)).problems == ()
 
 
+def test_a_store_of_version_0_1_is_extended(filled, four):
+    """Its commits have neither checksums of chunks and of themselves, nor what the shards were made from."""
+    for file in (filled.path / "commits").glob("0*.json"):
+        commit = json.loads(file.read_bytes())
+        commit.pop("sha256")
+        commit.pop("inputs")
+        for entry in commit["objects"].values():
+            entry.pop("chunks", None)
+        file.write_text(json.dumps(commit))
+    add_encoders(filled.path, (B,), {})
+    opened = four.fill_layer(store.open(filled.path), "b")
+    assert verify(VerifyConfig(filled.path)).sound
+    expected = four.arrays(0, 32)["audio/b/frames"].astype(np.float16)
+    np.testing.assert_array_equal(opened.read("audio/b/frames", np.arange(32)), expected)
+
+
 def test_a_full_disk_leaves_the_store_as_it_was(filled, snapshot, monkeypatch):
     before = snapshot(filled.path)
     real = layers_module.write_durably
@@ -457,11 +502,11 @@ def test_a_full_disk_leaves_the_store_as_it_was(filled, snapshot, monkeypatch):
     for room in range(5):
         written = []
 
-        def write(path, data, written=written, room=room):
+        def write(path, data, written=written, room=room, **named):
             if len(written) == room:
                 raise errors.NoDiskSpace("no disk space left")
             written.append(path)
-            real(path, data)
+            real(path, data, **named)
 
         monkeypatch.setattr(layers_module, "write_durably", write)
         with pytest.raises(errors.NoDiskSpace):
