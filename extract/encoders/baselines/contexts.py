@@ -39,6 +39,14 @@ class Contexts:
         rank = np.ceil(np.array([share for _, share in wanted]) * self._count[:, None] - 1e-9).astype(np.intp)
         return self._filled(ordered[columns, rows, np.maximum(rank, 1) - 1])
 
+    def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Mean of each column."""
+        if len(values) < FEWEST:
+            return np.zeros((self._count.size, values.shape[1]))
+        sums = np.zeros((len(values) + 1, values.shape[1]))
+        np.cumsum(values, axis=0, out=sums[1:])
+        return self._filled((sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None])
+
     def log_sd(self, values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
         """log2 of the standard deviation plus a floor."""
         if len(values) < FEWEST:
@@ -57,6 +65,19 @@ class Contexts:
         edges = np.column_stack([self._first, self._end]).ravel()
         span = np.maximum.reduceat(padded, edges)[::2] - np.minimum.reduceat(padded, edges)[::2]
         return self._filled(np.log2(span + floor))
+
+    def correlations(self, value: NDArray[np.float64], others: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Correlation of a value (n,) with each of k columns (n, k); 0 where either hardly varies."""
+        k = others.shape[1]
+        if value.size < FEWEST:
+            return np.zeros((self._count.size, k))
+        x, y = value[:, None] - value.mean(), others - others.mean(axis=0)
+        sums = np.zeros((value.size + 1, 3 * k + 2))
+        np.cumsum(np.concatenate([x * y, y, y**2, x, x**2], axis=1), axis=0, out=sums[1:])
+        mean = (sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None]
+        xy, y1, y2, x1, x2 = np.split(mean, [k, 2 * k, 3 * k, 3 * k + 1], axis=1)
+        power = np.maximum(x2 - x1**2, 0.0) * np.maximum(y2 - y1**2, 0.0)
+        return self._filled(np.where(power > 1e-12, (xy - x1 * y1) / np.sqrt(np.maximum(power, 1e-12)), 0.0))
 
     def _filled(self, measure: NDArray[np.float64]) -> NDArray[np.float64]:
         """The window's measure in place of that of contexts with too few events."""

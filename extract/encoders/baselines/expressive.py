@@ -22,6 +22,7 @@ from keybed.extract.encoders.baselines import (
     articulation_features,
     note_features,
     pedal_features,
+    touch_features,
     wrong_note_features,
 )
 from keybed.extract.encoders.baselines.contexts import CONTEXT_S, Contexts
@@ -30,8 +31,8 @@ from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.loudness_trend import TREND_SIGMA_S
 from keybed.store.format.recipe import EncoderSpec
 
-CODE_VERSION = 4
-"""4: the second set of channels, after the 28 of version 3, which are as they were."""
+CODE_VERSION = 5
+"""3: 28 channels. 5: 113 more; the 28 are as they were."""
 
 
 _LENGTH_CONTEXTS = (
@@ -55,21 +56,28 @@ FAMILIES = {
     ),
     "pedal": (
         *pedal_features.GAP_CHANNELS,
-        *pedal_features.PERIOD_CHANNELS,
+        *pedal_features.PRESS_CHANNELS,
+        *pedal_features.BASS_CHANNELS,
         *pedal_features.HOLD_CHANNELS,
         *pedal_features.DIP_CHANNELS,
         *pedal_features.PEDAL_CONTEXTS,
     ),
+    "dynamics": (
+        *touch_features.TOUCH_CHANNELS,
+        *touch_features.TOUCH_CONTEXTS,
+    ),
     "expression": (*arch_features.ARCH_CHANNELS, *arch_features.ARCH_CONTEXTS),
 }
-"""The 28 channels of code version 3, and the channels added in 4 by the kind of mistake that they were made for."""
+"""The 28 channels of code version 3, and the later ones by the kind of mistake that they were made for."""
 CHANNELS = (
     *note_features.NOTE_CHANNELS,
     *wrong_note_features.HARMONY_CHANNELS,
     *arch_features.ARCH_CHANNELS,
+    *touch_features.TOUCH_CHANNELS,
     *note_features.LIFT_CHANNELS,
     *pedal_features.GAP_CHANNELS,
-    *pedal_features.PERIOD_CHANNELS,
+    *pedal_features.PRESS_CHANNELS,
+    *pedal_features.BASS_CHANNELS,
     *pedal_features.HOLD_CHANNELS,
     *note_features.STEP_CHANNELS,
     *articulation_features.LENGTH_CHANNELS,
@@ -79,6 +87,7 @@ CHANNELS = (
     *pedal_features.DIP_CHANNELS,
     *wrong_note_features.HARMONY_CONTEXTS,
     *arch_features.ARCH_CONTEXTS,
+    *touch_features.TOUCH_CONTEXTS,
     *pedal_features.PEDAL_CONTEXTS,
     *_LENGTH_CONTEXTS,
 )
@@ -144,11 +153,21 @@ class _Row:
         notes, window_s = self.notes, self.window_s
         harmony = wrong_note_features.harmony_measures(notes, window_s)
         trends = arch_features.trends_of(notes, window_s)
-        self._add(Events(*note_features.note_measures(notes, window_s)), harmony, arch_features.arch_measures(trends))
+        touch = touch_features.touch_of(notes, window_s)
+        self._add(
+            Events(*note_features.note_measures(notes, window_s)),
+            harmony,
+            arch_features.arch_measures(trends),
+            touch_features.touch_measures(touch),
+        )
         pedalling = pedal_features.pedalling_of(notes, window_s)
-        gaps, periods = pedal_features.gap_measures(pedalling)
+        gaps, presses, basses = (
+            measured(pedalling)
+            for measured in (pedal_features.gap_measures, pedal_features.press_measures, pedal_features.bass_measures)
+        )
         self._add(Events(*note_features.lift_measures(notes, window_s)), gaps)
-        self._add(periods)
+        self._add(presses)
+        self._add(basses)
         self._add(pedal_features.hold_measures(pedalling))
         self._add(Events(*note_features.step_measures(notes, window_s)))
         length_contexts = self._add_lengths()
@@ -160,7 +179,8 @@ class _Row:
         self._add_contexts(
             *wrong_note_features.harmony_contexts(harmony, at_notes),
             *arch_features.arch_contexts(trends, at_notes),
-            *pedal_features.pedal_contexts(gaps, periods, self._contexts(gaps), self._contexts(periods)),
+            *touch_features.touch_contexts(touch, at_notes),
+            *pedal_features.pedal_contexts(gaps, presses, basses, self._contexts),
             *length_contexts,
         )
         _mask(self.frames, self.mask)

@@ -5,6 +5,7 @@ docs/expressive.md gives unit, meaning and weakness of each channel.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -16,25 +17,29 @@ from keybed.extract.encoders.pooling import note_bins
 from keybed.extract.music.pedal import lift_times, press_times
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
-GAP_CHANNELS = ("pedal_gap_log2", "pedal_hold_log2", "bass_to_lift_s")
-PERIOD_CHANNELS = ("pedal_period_log2", "pedal_gap_change_log2", "pedal_hold_change_log2")
+LAGS = ("bass_to_{}_s", "{}_from_usual_log2", "{}_with_bass", "bass_before_{}_log2", "bass_after_{}_log2")
+LIFT_LAGS, PRESS_LAGS = (tuple(name.format(event) for name in LAGS) for event in ("lift", "press"))
+GAP_CHANNELS = ("pedal_gap_log2", "pedal_hold_log2", "gap_silent_s", "gap_held_keys", *LIFT_LAGS)
+PRESS_CHANNELS = PRESS_LAGS
+BASS_CHANNELS = ("bass_cleared", "bass_to_next_lift_log2")
 HOLD_CHANNELS = ("hold_pitch_classes", "hold_semitones", "hold_foreign", "hold_basses")
 DIP_CHANNELS = ("shallow_dip_hz",)
 PEDAL_CONTEXTS = (
-    "pedal_gap_p10",
-    "pedal_gap_p50",
-    "pedal_gap_p90",
     "pedal_hold_p10",
     "pedal_hold_p50",
     "pedal_hold_p90",
-    "pedal_period_p10",
-    "pedal_period_p50",
-    "pedal_period_max",
+    *(f"{name}_mean" for name in (*GAP_CHANNELS, *PRESS_CHANNELS, *BASS_CHANNELS)),
 )
 GAP_RANGE_S, HOLD_RANGE_S = (0.02, 3.0), (0.05, 10.0)
 """Gaps, and holds and periods, are limited to these, in seconds."""
 BASS_S, BASS_SEMITONES = 0.5, 2
 """A note is of the bass where it is at most this much above the lowest note struck within this many seconds."""
+LIFT_LAG_S, PRESS_LAG_S = 0.1, 0.25
+"""Usual lag in seconds of a lift and of a press after the bass onset that they belong to."""
+LAG_SIGMA_S = 0.1
+"""sd in seconds of the Gaussian around the usual lag."""
+LARGEST_LAG_S, FARTHEST_S, LOG_FLOOR_S = 0.6, 2.0, 0.03
+"""Limits of lags and of times to an onset or lift, and what is added before a logarithm, in seconds."""
 DIP_BELOW = 100
 """A shallow dip turns between the crossing at 64 and this value."""
 
@@ -49,6 +54,10 @@ class Pedalling(NamedTuple):
     lift_s: NDArray[np.float64]
     classes: NDArray[np.float64]
     bass: NDArray[np.bool_]
+
+    def within(self, time_s: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The times that lie in the window."""
+        return time_s[(time_s >= 0) & (time_s < self.window_s)]
 
     def last_press(self, when_s: NDArray[np.float64]) -> NDArray[np.float64]:
         """The last press before each time, −inf where there is none."""
@@ -72,15 +81,31 @@ def pedalling_of(notes: Performance, window_s: float) -> Pedalling:
     )
 
 
-def gap_measures(p: Pedalling) -> tuple[Events, Events]:
-    """GAP_CHANNELS at the lifts within the window, and PERIOD_CHANNELS at those after the first of them."""
-    lift_s = p.lift_s[(p.lift_s >= 0) & (p.lift_s < p.window_s)]
+def gap_measures(p: Pedalling) -> Events:
+    """GAP_CHANNELS at the lifts within the window."""
+    lift_s = p.within(p.lift_s)
     next_press = np.append(p.press_s, np.inf)[np.searchsorted(p.press_s, lift_s, side="right")]
-    gap = np.log2(np.clip(next_press - lift_s, *GAP_RANGE_S))
+    gap_s = np.clip(next_press - lift_s, *GAP_RANGE_S)
     hold = np.log2(np.clip(lift_s - p.last_press(lift_s), *HOLD_RANGE_S))
-    at_lift = Events.of(lift_s, [gap, hold, _bass_lag(p, lift_s)])
-    period = np.log2(np.clip(np.diff(lift_s), *HOLD_RANGE_S))
-    return at_lift, Events.of(lift_s[1:], [period, np.abs(np.diff(gap)), np.abs(np.diff(hold))])
+    # Keys held at five moments of each gap.
+    moments = lift_s[:, None] + gap_s[:, None] * np.array([0.1, 0.3, 0.5, 0.7, 0.9])
+    held = _keys_held(p.notes, moments)
+    silent_s = (held == 0).mean(axis=1) * gap_s
+    return Events.of(lift_s, [np.log2(gap_s), hold, silent_s, held.mean(axis=1), *_lags(p, lift_s, LIFT_LAG_S)])
+
+
+def press_measures(p: Pedalling) -> Events:
+    """PRESS_CHANNELS at the presses within the window."""
+    press_s = p.within(p.press_s)
+    return Events.of(press_s, _lags(p, press_s, PRESS_LAG_S))
+
+
+def bass_measures(p: Pedalling) -> Events:
+    """BASS_CHANNELS at the bass onsets within the window."""
+    bass_s = p.within(p.notes.onset_s[p.bass])
+    since, until = _around(p.lift_s, bass_s)
+    lag = np.where(until <= since, until, -since)
+    return Events.of(bass_s, [_closeness(lag, LIFT_LAG_S), np.log2(LOG_FLOOR_S + until)])
 
 
 def hold_measures(p: Pedalling) -> Events:
@@ -108,21 +133,49 @@ def dip_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.fl
 
 
 def pedal_contexts(
-    gaps: Events, periods: Events, at_lifts: Contexts, at_periods: Contexts
+    gaps: Events, presses: Events, basses: Events, contexts: Callable[[Events], Contexts]
 ) -> list[NDArray[np.float64]]:
-    """PEDAL_CONTEXTS from what `gap_measures` returned, tables of n_bins + 1 rows."""
+    """PEDAL_CONTEXTS from what `gap_measures`, `press_measures` and `bass_measures` returned, tables of n_bins + 1 rows."""
+    at_lifts = contexts(gaps)
     return [
-        at_lifts.quantiles(gaps.values[:, :2], [(column, share) for column in (0, 1) for share in (0.1, 0.5, 0.9)]),
-        at_periods.quantiles(periods.values[:, :1], [(0, 0.1), (0, 0.5), (0, 1.0)]),
+        at_lifts.quantiles(gaps.values[:, 1:2], [(0, 0.1), (0, 0.5), (0, 0.9)]),
+        at_lifts.means(gaps.values),
+        contexts(presses).means(presses.values),
+        contexts(basses).means(basses.values),
     ]
 
 
-def _bass_lag(p: Pedalling, lift_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds from the nearest bass onset to each lift, positive after it, limited to ±0.6; 0.6 without notes."""
-    bass_s = np.concatenate([[-np.inf], p.notes.onset_s[p.bass], [np.inf]])
-    after = np.searchsorted(bass_s, lift_s, side="right").clip(1, bass_s.size - 1)
-    since, until = lift_s - bass_s[after - 1], bass_s[after] - lift_s
-    return np.clip(np.where(since <= until, since, -until), -0.6, 0.6)
+def _around(
+    event_s: NDArray[np.float64], when_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Seconds since the last event and until the next one, at most FARTHEST_S; an event at the time itself is the last."""
+    events = np.concatenate([[-np.inf], event_s, [np.inf]])
+    after = np.searchsorted(events, when_s, side="right").clip(1, events.size - 1)
+    return np.minimum(when_s - events[after - 1], FARTHEST_S), np.minimum(events[after] - when_s, FARTHEST_S)
+
+
+def _lags(p: Pedalling, when_s: NDArray[np.float64], usual_s: float) -> list[NDArray[np.float64]]:
+    """LAGS of pedal movements: to the nearest bass onset (positive after it), the log2 distance from the window's median lag,
+    closeness to the usual lag, and log2 seconds since the last bass onset and until the next."""
+    since, until = _around(p.notes.onset_s[p.bass], when_s)
+    lag = np.clip(np.where(since <= until, since, -until), -LARGEST_LAG_S, LARGEST_LAG_S)
+    apart = np.abs(lag - np.median(lag)) if lag.size else lag
+    return [
+        lag,
+        np.log2(LOG_FLOOR_S + apart),
+        _closeness(lag, usual_s),
+        np.log2(LOG_FLOOR_S + since),
+        np.log2(LOG_FLOOR_S + until),
+    ]
+
+
+def _closeness(lag_s: NDArray[np.float64], usual_s: float) -> NDArray[np.float64]:
+    return np.asarray(np.exp(-0.5 * ((lag_s - usual_s) / LAG_SIGMA_S) ** 2))
+
+
+def _keys_held(notes: Performance, when_s: NDArray[np.float64]) -> NDArray[np.float64]:
+    begun = np.searchsorted(notes.onset_s, when_s, side="right")
+    return np.asarray(begun - np.searchsorted(np.sort(notes.offset_s), when_s, side="right"), np.float64)
 
 
 def _shallow_turns(notes: Performance) -> NDArray[np.float64]:

@@ -33,6 +33,14 @@ def test_log_sd_and_log_range_are_those_of_the_contexts_events() -> None:
         assert span[row] == pytest.approx(np.log2(np.ptp(VALUES[events], axis=0) + 0.1))
 
 
+def test_means_and_correlations_are_those_of_the_contexts_events() -> None:
+    contexts, other = Contexts(TIME_S, 5, 10.0), VALUES[:, :1] + VALUES[:, 1:]
+    mean, fit = contexts.means(VALUES), contexts.correlations(VALUES[:, 0], np.column_stack([other, np.ones(60)]))
+    for row, events in enumerate(own_events()):
+        assert mean[row] == pytest.approx(VALUES[events].mean(axis=0))
+        assert fit[row] == pytest.approx([np.corrcoef(VALUES[events, 0], other[events, 0])[0, 1], 0])
+
+
 def test_contexts_with_too_few_events_take_the_windows_measure_and_such_windows_are_zero() -> None:
     time_s, values = np.array([0.1, 0.2, 0.3, 9.0]), np.array([[1.0], [2.0], [3.0], [40.0]])
     contexts = Contexts(time_s, 5, 10.0)
