@@ -119,6 +119,8 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> None:
             if "rows/s" in line or "bound" in line or "ms per" in line
         )
     )
+    parts = ", ".join(f"{name} {ms:.2f}" for name, ms in now.runs[-1].encode_ms_per_row.items())
+    print(f"  the thread that computes features, ms per row, waiting for rows included: {parts or 'nothing'}")
     _goals(gpu, now, sides[0] if len(sides) > 1 else None)
     print(f"{time.monotonic() - began:.0f} s in all")
 

@@ -11,6 +11,7 @@ import sys
 import tarfile
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -27,12 +28,14 @@ class Run:
     """One `keybed extract`, from its first commit to its last but one: without start-up, and with the next shard always in
     work.
 
-    cpu_ms_per_row: processor time of all its processes. features_share: of the time of the thread that computes features,
+    cpu_ms_per_row: processor time of all its processes. encode_ms_per_row: of the thread that computes features, by encoder,
+    waiting for rows included. features_share: of the time of the thread that computes features,
     from the logs; NaN for code that logs none. gpu_share: nvidia-smi's utilisation; NaN without it.
     """
 
     rows_per_s: float
     cpu_ms_per_row: float
+    encode_ms_per_row: dict[str, float]
     features_share: float
     gpu_share: float
     report: str
@@ -64,10 +67,14 @@ class Side:
         (start, _), *counted, _ = ended
         stop, n_rows = counted[-1][0], sum(rows for _, rows in counted)
         times = [log["work_time"] for log in logs[1:-1] if "work_time" in log]
+        encode_s: Counter[str] = Counter()
+        for log in logs[1:-1]:
+            encode_s.update({**log.get("encode_seconds", {}), "all": log.get("work_time", {}).get("features_s", 0.0)})
         total_s = sum(sum(entry.values()) for entry in times)
         run = Run(
             rows_per_s=n_rows / (stop - start),
             cpu_ms_per_row=1e3 * watch.cpu_s(start, stop) / n_rows,
+            encode_ms_per_row={name: 1e3 * seconds / n_rows for name, seconds in encode_s.items() if seconds},
             features_share=sum(entry["features_s"] for entry in times) / total_s if total_s else float("nan"),
             gpu_share=watch.gpu_share(start, stop),
             report=report,

@@ -20,6 +20,7 @@ from keybed.extract.run.layers import Parts, arrays_of, encoders_of, facts_of_la
 from keybed.extract.run.machine import machine_kind
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import EncodedShard, ShardRows, Stopped, encode_shard
+from keybed.extract.run.shard_file import ShardFiles
 from keybed.store import Store
 from keybed.store.errors import AlreadyCommitted, EncoderDropped, ShardBusy
 from keybed.store.format.recipe import EncoderSpec
@@ -65,7 +66,7 @@ class Pipeline:
         self.skipped: dict[int, str] = {}
         self.time = WorkTime()
         self.cpu_s: Counter[str] = Counter()
-        self._store, self._pool, self._scratch, self._stop = store, pool, scratch, stop
+        self._store, self._pool, self._files, self._stop = store, pool, ShardFiles(scratch), stop
         self._todo = iter(todo.items())
         self._allow_drift = allow_drift
         self._n_todo, self._n_begun = len(todo), 0
@@ -109,6 +110,8 @@ class Pipeline:
                     if unfinished is not None:
                         unfinished.release(error)
                 raise
+            finally:
+                self._files.close()
 
     def speed_lines(self) -> Iterator[str]:
         """What bound the rate, and the processor time of a row, in words."""
@@ -135,7 +138,7 @@ class Pipeline:
                 shard,
                 self._pool,
                 self._specs,
-                scratch=self._scratch,
+                files=self._files,
                 stop=self._stop.is_set,
                 on_row=self._row_progress(shard, self._n_begun),
             )

@@ -11,7 +11,6 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as NotYet
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
@@ -22,7 +21,7 @@ from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.row_arrays import feature_arrays, label_arrays
 from keybed.extract.run.row_maker import AUDIO, FilledSegment, segment_jobs
 from keybed.extract.run.row_pool import RowPool
-from keybed.extract.run.shard_file import ShardFile
+from keybed.extract.run.shard_file import ShardFiles
 from keybed.store import Store
 from keybed.store.format.array_specs import task_written
 from keybed.store.format.recipe import EncoderSpec
@@ -40,8 +39,9 @@ class ShardRows(Sequence[Clip | None]):
     """The rows of one shard in the form that encoders take. Indexing a row waits until it is rendered.
 
     specs: the encoders to compute. Those that run beside rendering write their features into the shard's file; the file
-    holds the waveforms where another one takes them. scratch: a folder for that file; None keeps it in memory. stop: polled
-    while waiting; the wait ends with Stopped once it returns true. on_row: called with the number of rows done so far.
+    holds the waveforms where another one takes them. files: where that file comes from; None for one of its own in memory.
+    stop: polled while waiting; the wait ends with Stopped once it returns true. on_row: called with the number of rows done
+    so far.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class ShardRows(Sequence[Clip | None]):
         pool: RowPool,
         specs: Sequence[EncoderSpec] | None = None,
         *,
-        scratch: Path | None = None,
+        files: ShardFiles | None = None,
         stop: Callable[[], bool] = lambda: False,
         on_row: Callable[[int], None] = lambda done: None,
     ) -> None:
@@ -68,7 +68,9 @@ class ShardRows(Sequence[Clip | None]):
         self._rendered: dict[int, list[RenderedRow]] = {}
         self._n_reported = 0
         self._lock = threading.Lock()
-        self._file = ShardFile(len(self), _file_arrays(store, specs or store.recipe.encoders, self.window_s), scratch)
+        self._files = files
+        arrays = _file_arrays(store, specs or store.recipe.encoders, self.window_s)
+        self._file = (files or ShardFiles()).take(len(self), arrays)
         self._audio = self._file.get(AUDIO)
         first = np.cumsum([0, *(len(job.tiers) for job in jobs)])[:-1].tolist()
         self._futures = [
@@ -115,7 +117,7 @@ class ShardRows(Sequence[Clip | None]):
 
     def features(self) -> dict[str, np.ndarray]:
         """The arrays of the encoders that ran beside rendering, of all rows. Call it when all rows are done."""
-        return {path: values.copy() for path, values in self._file.items() if path != AUDIO}
+        return {path: values[: len(self)].copy() for path, values in self._file.items() if path != AUDIO}
 
     def _wait(self, future: Future[FilledSegment]) -> FilledSegment:
         while True:
@@ -139,11 +141,15 @@ class ShardRows(Sequence[Clip | None]):
                 self._rendered[number] = filled.rows
 
     def close(self) -> None:
-        """Cancel rendering that has not begun and free the file."""
+        """Cancel rendering that has not begun, and give the file back, or free it where a worker may still write into it."""
         for future in self._futures:
             future.cancel()
         self._audio = None
-        self._file.close()
+        made = all(future.done() and not future.cancelled() and future.exception() is None for future in self._futures)
+        if made and self._files is not None:
+            self._files.give_back(self._file)
+        else:
+            self._file.close()
 
 
 def _file_arrays(store: Store, specs: Sequence[EncoderSpec], window_s: float) -> dict[str, tuple[tuple[int, ...], str]]:

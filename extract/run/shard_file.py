@@ -94,6 +94,7 @@ class ShardFile(Mapping[str, np.ndarray]):
     def __init__(
         self, n_rows: int, rows: Mapping[str, tuple[tuple[int, ...], str]], folder: Path | None = None
     ) -> None:
+        self._rows, self._n_rows = dict(rows), n_rows
         self._arrays, end = {}, 0
         for name, (shape, dtype) in rows.items():
             array = self._arrays[name] = RowArray(shape, dtype, end)
@@ -113,6 +114,10 @@ class ShardFile(Mapping[str, np.ndarray]):
     def __len__(self) -> int:
         return len(self._mapped)
 
+    def fits(self, n_rows: int, rows: Mapping[str, tuple[tuple[int, ...], str]]) -> bool:
+        """Whether the file can hold so many rows of these arrays."""
+        return n_rows <= self._n_rows and dict(rows) == self._rows
+
     def target(self, first_row: int) -> RowsTarget:
         """Where to write the rows from `first_row` on."""
         status = os.fstat(self._file.fileno())
@@ -123,6 +128,33 @@ class ShardFile(Mapping[str, np.ndarray]):
         """Free the file. Arrays that are still in use stay readable."""
         self._mapped.clear()
         self._file.close()
+
+
+class ShardFiles:
+    """The files of a task's shards. One whose rows have been used serves a later shard, so that its pages are made once.
+
+    folder: as in ShardFile.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        self._folder = folder
+        self._free: list[ShardFile] = []
+
+    def take(self, n_rows: int, rows: Mapping[str, tuple[tuple[int, ...], str]]) -> ShardFile:
+        """A file for these arrays; it may hold more rows, and bytes of another shard. Raises what ShardFile raises."""
+        for index, file in enumerate(self._free):
+            if file.fits(n_rows, rows):
+                return self._free.pop(index)
+        return ShardFile(n_rows, rows, self._folder)
+
+    def give_back(self, file: ShardFile) -> None:
+        """Keep a file for a later shard. No worker may write into it any more."""
+        self._free.append(file)
+
+    def close(self) -> None:
+        """Free the files that are not in use."""
+        while self._free:
+            self._free.pop().close()
 
 
 def _in_memory(n_bytes: int) -> IO[Any]:

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from keybed import store as stores
 from keybed.extract.config import ExtractConfig
 from keybed.extract.encoders.self_check import check_line
+from keybed.extract.processes import keep_freed_memory
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import (
     check_same_code,
@@ -128,6 +129,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         check_same_midi_reading(store.recipe)
         check_same_code(store.recipe)
         rendering = render_config(store, paths)
+        keep_freed_memory()  # each shard takes the same arrays again
         workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
         lacking = {part for parts_of_shard in todo.values() for part in parts_of_shard}
         names = encoders_of(store, lacking)

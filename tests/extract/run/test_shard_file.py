@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keybed.extract.run.shard_file import NoSharedFile, ShardFile
+from keybed.extract.run.shard_file import NoSharedFile, ShardFile, ShardFiles
 from keybed.store.errors import NoDiskSpace
 
 ROWS = {"audio": ((5,), "float32"), "layers": ((2, 1, 3), "float16"), "mask": ((4,), "bool")}
@@ -28,6 +28,20 @@ def file() -> Iterator[ShardFile]:
 def some_rows(n: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(n)
     return {name: rng.integers(0, 2, (n, *shape)).astype(dtype) for name, (shape, dtype) in ROWS.items()}
+
+
+def test_a_file_serves_a_later_shard_of_the_same_arrays() -> None:
+    with closing(ShardFiles()) as files:
+        first = files.take(4, ROWS)
+        second = files.take(4, ROWS)
+        assert second is not first
+        files.give_back(first)
+        with closing(files.take(5, ROWS)) as longer, closing(files.take(4, {"audio": ROWS["audio"]})) as other:
+            assert longer is not first
+            assert other is not first
+        assert files.take(3, ROWS) is first
+        files.give_back(first)
+        files.give_back(second)
 
 
 @pytest.mark.parametrize("where", ["memory", "folder"])
