@@ -26,16 +26,14 @@ class WeightsFlags:
     """Whether there is a Hugging Face repository, whose revision can be named."""
 
 
+_TRANSKUN_HELP = "a checkpoint; without it the one of transkun==2.0.1 (MIT) that `keybed fetch transkun` brings"
 WEIGHTS = {
     "mert": WeightsFlags("Hugging Face id or local folder (m-a-p/MERT-v1-95M, CC-BY-NC-4.0)"),
     "midibert": WeightsFlags("the authors' checkpoint, pre-trained or fine-tuned", metavar="FILE", on_hub=False),
     "muq": WeightsFlags("Hugging Face id or local folder (OpenMuQ/MuQ-large-msd-iter, CC-BY-NC-4.0)"),
     "aria": WeightsFlags("Hugging Face id or local folder (loubb/aria-medium-base, Apache-2.0)"),
-    "transkun": WeightsFlags(
-        "a checkpoint; without it the one of transkun==2.0.1 (MIT) that `keybed fetch transkun` brings",
-        metavar="FILE",
-        on_hub=False,
-    ),
+    "transkun": WeightsFlags(_TRANSKUN_HELP, metavar="FILE", on_hub=False),
+    "transcribed": WeightsFlags(_TRANSKUN_HELP, metavar="FILE", on_hub=False),
 }
 """The encoders that need weights."""
 StoreFolder = Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
@@ -56,7 +54,9 @@ class PlanConfig:
     limit: Annotated[int | None, Option("at most this many segments, spread over splits and pieces")] = None
     encoders: Annotated[
         tuple[str, ...],
-        Option("of mert, midibert, muq, aria, transkun, logmel and expressive; the last two need no weights"),
+        Option(
+            "of mert, midibert, muq, aria, transkun, transcribed, logmel and expressive; the last two need no weights"
+        ),
     ] = BASELINES
     weights: Annotated[Mapping[str, str], NoOption("each encoder's --<encoder>-weights and --weights fill it")] = field(
         default_factory=dict

@@ -60,6 +60,7 @@ ENCODERS = (
     "muq",
     "aria",
     "transkun",
+    "transcribed",
     "registry",
 )
 """The same, within extract/encoders/."""

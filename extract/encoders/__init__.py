@@ -8,9 +8,11 @@ from keybed.extract.encoders.registry import (
     build_unchecked,
     check_checkpoint,
     describe,
+    has_bfloat16,
     has_tokens,
     n_parameters,
     runs_in_renderer,
+    takes_audio,
     tokenize,
 )
 
@@ -22,8 +24,10 @@ __all__ = [
     "build_unchecked",
     "check_checkpoint",
     "describe",
+    "has_bfloat16",
     "has_tokens",
     "n_parameters",
     "runs_in_renderer",
+    "takes_audio",
     "tokenize",
 ]

@@ -34,11 +34,13 @@ class Pooled(NamedTuple):
 
     layers: (B, layer_stats, n_states, width). frames: (B, n_bins, frame_stats, width), 0 in masked bins.
     mask: bool (B, n_bins), all true for encoders without a mask. Rows of failed clips are NaN and their mask is false.
+    measures: (B, n) of encoders whose preprocessing names "measures", which describe the row beside its features; else None.
     """
 
     layers: NDArray[np.floating]
     frames: NDArray[np.floating]
     mask: NDArray[np.bool_]
+    measures: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True)

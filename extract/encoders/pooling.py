@@ -95,9 +95,9 @@ def pool_row(spec: EncoderSpec, states_TxD: Sequence[NDArray[np.floating]], bins
     return Pooled(layers[None], np.stack([mean, sd][: len(spec.frame_stats)], axis=1)[None], count[None] > 0)
 
 
-def zeros(spec: EncoderSpec, n_rows: int, dtype: DTypeLike = np.float32) -> Pooled:
-    """Pooled features of n_rows, all 0, with a mask of all false; an encoder fills them row by row."""
-    return Pooled(
+def zeros(spec: EncoderSpec, n_rows: int, dtype: DTypeLike = np.float32) -> tuple[NDArray, NDArray, NDArray[np.bool_]]:
+    """Layers and frames of n_rows, all 0, and a mask of all false; an encoder fills them row by row."""
+    return (
         np.zeros((n_rows, len(spec.layer_stats), spec.n_states, spec.width), dtype),
         np.zeros((n_rows, spec.n_bins, len(spec.frame_stats), spec.width), dtype),
         np.zeros((n_rows, spec.n_bins), np.bool_),

@@ -24,6 +24,7 @@ from keybed.extract.encoders.midibert import tensors as midibert_tensors
 from keybed.extract.encoders.muq import spec as muq
 from keybed.extract.encoders.muq import tensors as muq_tensors
 from keybed.extract.encoders.self_check import build_checked
+from keybed.extract.encoders.transcribed import spec as transcribed
 from keybed.extract.encoders.transkun import spec as transkun
 from keybed.extract.encoders.transkun import tensors as transkun_tensors
 from keybed.store.format.recipe import EncoderSpec
@@ -53,6 +54,10 @@ class _Pretrained:
     n_parameters: Callable[[dict[str, Any]], int]
     tokenize: Callable[[EncoderSpec, Clip], Any] | None = None
     """What the encoder reads of a clip's notes, made with numpy alone; `Clip.tokens` hands it to `encode`."""
+    has_bfloat16: bool = True
+    """False for encoders that compute in float32 whatever is asked."""
+    checked_as: Callable[[EncoderSpec, Path | None], EncoderSpec] | None = None
+    """The spec of the encoder whose self-check stands for this one's; None where it is checked itself."""
 
 
 def _build_mert(spec: EncoderSpec, file: Path | None) -> Encoder:
@@ -83,6 +88,12 @@ def _build_transkun(spec: EncoderSpec, file: Path | None) -> Encoder:
     from keybed.extract.encoders.transkun.model import Transkun
 
     return Transkun(spec, file)
+
+
+def _build_transcribed(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.transcribed.model import Transcribed
+
+    return Transcribed(spec, file)
 
 
 def _mert_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
@@ -145,6 +156,17 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
         transkun_tensors,
         transkun.DEFAULT_WEIGHTS,
         transkun.n_parameters,
+        has_bfloat16=False,
+    ),
+    "transcribed": _Pretrained(
+        transcribed.describe,
+        _build_transcribed,
+        _transkun_reference,
+        transkun_tensors,
+        transcribed.DEFAULT_WEIGHTS,
+        transkun.n_parameters,
+        has_bfloat16=False,
+        checked_as=transcribed.network_spec,
     ),
     "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
@@ -214,6 +236,11 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
             f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
         )
     file = None if checkpoint_path is None else Path(checkpoint_path)
+    if entry.checked_as is not None:
+        checked = build(entry.checked_as(spec, file), checkpoint_path)
+        encoder = entry.build(spec, file)
+        encoder.self_check = checked.self_check
+        return encoder
     return build_checked(spec, partial(entry.build, spec, file), partial(entry.reference, spec, file))
 
 
@@ -222,11 +249,22 @@ def runs_in_renderer(spec: EncoderSpec) -> bool:
     return isinstance(_entry(spec.name), _Weightless)
 
 
+def takes_audio(spec: EncoderSpec) -> bool:
+    """Whether this encoder reads a clip's waveform: audio encoders, and those that transcribe it."""
+    return spec.modality == "audio" or "sample_rate_hz" in spec.preprocessing
+
+
 def build_unchecked(spec: EncoderSpec) -> Encoder:
     """An encoder that runs in a process that renders, without the self-check: the task has made it on the same machine."""
     entry = _entry(spec.name)
     assert isinstance(entry, _Weightless)
     return entry.build(spec)
+
+
+def has_bfloat16(spec: EncoderSpec) -> bool:
+    """Whether `compute_dtype` chooses this encoder's arithmetic."""
+    entry = _entry(spec.name)
+    return isinstance(entry, _Pretrained) and entry.has_bfloat16
 
 
 def has_tokens(spec: EncoderSpec) -> bool:

@@ -13,7 +13,7 @@ from keybed import store as stores
 from keybed.extract.config import ExtendConfig, PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
-from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe
+from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe, has_bfloat16
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import Estimate, estimate
 from keybed.extract.planning.measured_precision import planned_clips, precision_lines
@@ -208,7 +208,7 @@ def _report(
             for line in file_problems(recordings[index], row_plan.files[index], parsed[index])
         ),
         random_weights=tuple(spec.name for spec in specs if created and spec.random_weights),
-        slow_arithmetic=tuple(s.name for s in specs if s.source != "none" and s.compute_dtype == "float32"),
+        slow_arithmetic=tuple(s.name for s in specs if has_bfloat16(s) and s.compute_dtype == "float32"),
         weights_remarks=weights_remarks,
         estimate=costs,
         disk_space_problem=disk_space_problem,

@@ -21,6 +21,8 @@ def feature_arrays(
     arrays = {f"{group}/layers": pooled.layers, f"{group}/frames": pooled.frames}
     if dtype is not None:
         arrays = {path: values.astype(dtype) for path, values in arrays.items()}
+    if pooled.measures is not None:
+        arrays[f"{group}/measures"] = pooled.measures
     return {**arrays, f"{group}/mask": pooled.mask} if encoder.spec.has_mask else arrays
 
 

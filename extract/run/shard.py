@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
-from keybed.extract.encoders import runs_in_renderer
+from keybed.extract.encoders import runs_in_renderer, takes_audio
 from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.row_arrays import feature_arrays, label_arrays
 from keybed.extract.run.row_maker import AUDIO, FilledSegment, segment_jobs
@@ -160,7 +160,7 @@ def _file_arrays(store: Store, specs: Sequence[EncoderSpec], window_s: float) ->
         for array in task_written(store.specs)
         if array.path.rpartition("/")[0] in groups
     }
-    if any(spec.modality == "audio" and not runs_in_renderer(spec) for spec in specs):
+    if any(takes_audio(spec) and not runs_in_renderer(spec) for spec in specs):
         arrays[AUDIO] = ((round(window_s * SAMPLE_RATE_HZ),), "float32")
     return arrays
 

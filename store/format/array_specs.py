@@ -142,6 +142,21 @@ def encoder_arrays(encoder: EncoderSpec, n_rows: int, shard_rows: int) -> list[A
             states=list(encoder.frame_states),
         ),
     ]
+    measures = encoder.preprocessing.get("measures", [])
+    if measures:
+        arrays.append(
+            ArraySpec(
+                path=f"{encoder.group}/measures",
+                shape=(n_rows, len(measures)),
+                dtype="float32",
+                dims=("row", "measure"),
+                chunks=(shard_rows, len(measures)),
+                shards=None,
+                fill_value=_NAN,
+                writer="task",
+                attributes={**attributes, "measure": list(measures)},
+            )
+        )
     if encoder.has_mask:
         arrays.append(
             ArraySpec(

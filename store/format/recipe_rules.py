@@ -10,6 +10,7 @@ from typing import Any
 from keybed.store.counted import counted
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+MOST_MEASURES = 1_000
 MOST_ROWS = 100_000_000
 MOST_SHARDS = 1_000_000
 MOST_SHARD_ROWS = 1 << 20
@@ -77,6 +78,12 @@ def encoder_problems(encoder: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where} has_mask is neither true nor false"
     if not isinstance(encoder["preprocessing"], Mapping):
         yield f"{where} preprocessing is no JSON object"
+        return
+    measures = encoder["preprocessing"].get("measures", [])
+    if not isinstance(measures, list) or not all(isinstance(name, str) for name in measures):
+        yield f"{where} measures is no list of names"
+    elif len(measures) != len(set(measures)) or len(measures) > MOST_MEASURES:
+        yield f"{where} measures must name each of at most {MOST_MEASURES} measures once"
 
 
 def _number(name: str, value: Any, least: int, most: int) -> Iterator[str]:

@@ -8,8 +8,8 @@
 The package imports torchaudio, which does not load beside torch 2.13, for one call: the mel filter bank, which the
 checkpoint then overwrites. A stand-in gives zeros in its place. Nothing else of the package is changed.
 
-With a second argument, a .npy of 44.1 kHz mono float32 samples (at most 13 s), the same is computed for that audio, with
-every state in full.
+With a second argument, a .npy of 44.1 kHz mono float32 samples, the same is computed for its first 10 s, with every state
+in full, and the whole of it is transcribed.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def main(out: Path, audio_file: Path | None) -> None:
     layers[0].register_forward_pre_hook(lambda _module, given: states.append(given[0].numpy().copy()))
     for layer in layers:
         layer.register_forward_hook(lambda _module, _given, state: states.append(state.numpy().copy()))
-    frames = makeFrame(torch.from_numpy(in_context(audio))[None], HOP, 4096)
+    frames = makeFrame(torch.from_numpy(in_context(audio[: round(CLIP_S * RATE_HZ)]))[None], HOP, 4096)
     crf, context = model.processFramesBatch(frames[None])
     kept: dict[str, np.ndarray] = {"n_samples": np.array(audio.size), "context_max": context.abs().max().numpy()}
     flat = context.flatten().numpy()

@@ -128,11 +128,14 @@ class Network(nn.Module):
         self.refinement = Head(3 * scored, architecture["refinement_hidden"], 4)
 
     def states(self, clips_BxS: Tensor) -> Iterator[Tensor]:
-        """Clips at the model's rate in; n_layers + 1 states (B, 1 + groups, tokens, D) out, one after the other."""
+        """Clips at the model's rate in, silence around them; n_layers + 1 states out, as of `states_of_contexts`."""
         n_context = round(self.architecture["context_s"] * self.architecture["rate_hz"])
         before = SILENCE_FRAMES * self.architecture["hop_length"]
-        context_BxS = F.pad(clips_BxS, (before, n_context - before - clips_BxS.shape[1]))
-        return self.backbone(self.spectrogram(context_BxS))
+        return self.states_of_contexts(F.pad(clips_BxS, (before, n_context - before - clips_BxS.shape[1])))
+
+    def states_of_contexts(self, contexts_BxS: Tensor) -> Iterator[Tensor]:
+        """Contexts of 16 s in; n_layers + 1 states (B, 1 + groups, tokens, D) out, one after the other."""
+        return self.backbone(self.spectrogram(contexts_BxS))
 
 
 def load_transkun(spec: EncoderSpec, file: Path | None, dtype: torch.dtype = torch.float32) -> Network:
@@ -148,6 +151,8 @@ def load_transkun(spec: EncoderSpec, file: Path | None, dtype: torch.dtype = tor
         state = device.draw(wanted, RANDOM_SEED)
         state["spectrogram.filters"] = mel_filters(architecture)
         state["spectrogram.hann"] = torch.hann_window(architecture["n_fft"])
+        # Else every frame of every key would be a note.
+        state["scorer.bias"][-1] = -10.0
     else:
         state = device.own_tensors(spec, file, tensors.own)
     compare_tensors(NAME, file or "random", wanted, state)

@@ -60,7 +60,7 @@ def test_the_shapes_without_torch_are_those_of_the_model(name: str, size: str) -
             from keybed.extract.encoders.muq.model import MuqStates
 
             model = MuqStates(architecture)
-        elif name == "transkun":
+        elif name in ("transkun", "transcribed"):
             from keybed.extract.encoders.transkun.model import Network
 
             model = Network(architecture)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from keybed.extract.config import WEIGHTS
-from keybed.extract.encoders import NAMES, PRETRAINED, build, describe
+from keybed.extract.encoders import NAMES, PRETRAINED, build, describe, has_bfloat16
 from keybed.store.format.recipe import EncoderSpec
 
 GRID = {"n_bins": 20, "window_s": 10.0}
@@ -83,7 +83,7 @@ def test_whatever_shapes_the_numbers_is_in_the_fingerprint(name: str) -> None:
             _describe(name, threads=1)[0],
             _describe(name, weights="random")[0],
         ]
-        if name != "transkun":  # float32 whatever is asked
+        if has_bfloat16(spec):
             others.append(_describe(name, compute_dtype="bfloat16")[0])
     else:
         assert _describe(name, threads=1)[0] == _describe(name, threads=8)[0] == spec  # always one thread

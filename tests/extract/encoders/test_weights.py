@@ -205,7 +205,7 @@ def test_the_path_of_one_machine_is_in_no_spec(goldens: Path, tmp_path: Path) ->
 
 
 def test_names_that_are_none() -> None:
-    with pytest.raises(UnknownEncoder, match="there are mert, midibert, muq, aria, transkun, logmel"):
+    with pytest.raises(UnknownEncoder, match="there are mert, midibert, muq, aria, transkun, transcribed, logmel"):
         describe("wav2vec", **GRID)
     with pytest.raises(EncoderError, match="has no weights"):
         describe("logmel", weights="random", **GRID)

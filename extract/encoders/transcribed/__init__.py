@@ -1,0 +1,1 @@
+"""`transcribed`: the expressive measures of a transcription of the audio, for people who have no MIDI."""
