@@ -166,7 +166,7 @@ def drop_encoder(path: str | Path, name: str) -> Dropped:
             marker = layout.layers / f"{name}{DROPPED}" if planned else layout.layers / f"{name}{DROPPING}"
             claim.check()
             _mark(layout if planned else of_layer, marker, planned=planned)
-        elif not files_of_gone(store, name):
+        elif name_problems(name) or not files_of_gone(store, name):
             names = [*(spec.name for spec in store.recipe.encoders), *store.unreadable_layers]
             raise NoSuchFeature(f"{store.path} has no encoder {name!r}; it has {', '.join(names)}")
         removed = remove_layer_files(_opened(layout), name, claim)
@@ -211,6 +211,7 @@ def _mark(layout: Layout, marker: Path, *, planned: bool) -> None:
         else:
             marker.rename(layout.layer_record)
         sync_folder(layout.layers)
+        _remove_empty_folder(layout.layers)
         raise
 
 
@@ -232,7 +233,7 @@ def files_of_gone(store: Store, name: str) -> list[Path]:
     if name not in {spec.name for spec in kept}:
         folders.append(layout.array(f"derived/{name}"))
     metadata = [file for folder in folders for file in sorted(folder.rglob("zarr.json"))]
-    if name not in store.layers:
+    if name not in store.layers and not name_problems(name):
         folders += [layout.commits, layout.logs, layout.claims]
         folders.append(layout.layers / f"{name}{DROPPING}")
     return [path for path in (*metadata, *folders) if path.exists()]
@@ -252,9 +253,13 @@ def remove_layer_files(store: Store, name: str, claim: Claim) -> tuple[int, int]
         remove(layout.root, [path])
     modalities = {spec.modality for spec in (*store.recipe.encoders, *store.planned_recipe.encoders)}
     _remove_empty_groups(layout, (*({"audio", "midi"} - modalities), "derived"))
-    if layout.layers.is_dir() and not any(layout.layers.iterdir()):
-        layout.layers.rmdir()
+    _remove_empty_folder(layout.layers)
     return len(sizes), sum(sizes)
+
+
+def _remove_empty_folder(folder: Path) -> None:
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _remove_empty_groups(layout: Layout, groups: Iterable[str]) -> None:

@@ -159,6 +159,14 @@ def test_an_encoder_of_the_plan_is_dropped_and_added_again(filled, four, snapsho
     assert {name: data for name, data in snapshot(filled.path).items() if name in commits} == commits
 
 
+@pytest.mark.parametrize("name", ["", ".", "..", "../a", "000001.json", "a/layers", "c", "plan.json", "layers"])
+def test_what_is_no_encoder_is_not_dropped(extended, snapshot, name):
+    before = snapshot(extended.path)
+    with pytest.raises(errors.NoSuchFeature, match=r"has no encoder .*; it has a, m, b, n"):
+        drop_encoder(extended.path, name)
+    assert snapshot(extended.path) == before
+
+
 def test_shards_made_after_a_drop_lack_the_dropped_encoder(tmp_path, synthetic, four):
     opened = synthetic.fill(synthetic.create(tmp_path / "S"), [0, 1])
     drop_encoder(opened.path, "m")
