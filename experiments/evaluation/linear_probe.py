@@ -2,7 +2,8 @@
 
 The penalty is chosen inside each training part, on groups held out there. No prediction has seen its own group.
 `heads/ridge` is not used: its features × features matrices are for more rows than features, and here features outnumber
-rows; it chooses by mean validation r from other penalties, so r would change. scikit-learn's RidgeCV chooses by single rows.
+rows; it chooses by mean validation r from other penalties, so r would change. scikit-learn's RidgeCV chooses
+by single rows.
 """
 
 from __future__ import annotations

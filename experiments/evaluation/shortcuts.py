@@ -45,7 +45,10 @@ def fit_predict(
     valid: NDArray[np.bool_],
     weight: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Predictions (row, 8) for test from a weighted ridge fit (penalty 1e-3 per row) on the covariate, its square and tanh."""
+    """Predictions (row, 8) for test from a weighted ridge fit (penalty 1e-3 per row) on the covariate, its square and tanh.
+
+    scikit-learn's Ridge gives the same numbers; the phases do without it, so it is no library of theirs.
+    """
     mean, sd = np.nanmean(train, axis=0), np.nanstd(train, axis=0)
     sd = np.where(sd > 1e-9, sd, 1)
 

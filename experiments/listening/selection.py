@@ -243,6 +243,7 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
     """
     import soundfile
 
+    from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
     from keybed.extract.run.check_recipe import check_same_code, render_config
     from keybed.extract.run.row_maker import RowMaker, SegmentJob
 
@@ -259,8 +260,8 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
                 f"row {rows.index[i]} gets other labels than those in the store; run `{command('verify', store.path)}`"
             )
         sound = maker.render(variant, job).audio.astype(np.float64)
-        n = round(_FADE_S * 24_000)
+        n = round(_FADE_S * SAMPLE_RATE_HZ)
         ramp = np.linspace(0, 1, n)
         sound[:n] *= ramp
         sound[-n:] *= ramp[::-1]
-        soundfile.write(out / "audio" / f"{code}.flac", sound, 24_000, subtype="PCM_16")
+        soundfile.write(out / "audio" / f"{code}.flac", sound, SAMPLE_RATE_HZ, subtype="PCM_16")
