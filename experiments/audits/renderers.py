@@ -26,6 +26,7 @@ from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.heads.metrics import mean_defined, specific_r
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXES, TIERS, Status
 
@@ -160,10 +161,13 @@ def main() -> None:
     rows = made_rows(config)
     off = 20 * np.log10(rows.audio_error)
     pieces = np.unique(rows.piece).size
-    print(f"{len(off)} rows of {pieces} pieces; waveform off by {off.mean():.1f} dB (mean), {off.max():.1f} dB (worst)")
+    print(
+        f"{counted(len(off), 'row')} of {counted(pieces, 'piece')}; waveform off by {off.mean():.1f} dB (mean), "
+        f"{off.max():.1f} dB (worst)"
+    )
     for encoder in rows.features["bank"]:
         if pieces < config.folds:
-            print(f"{encoder}: fewer than {config.folds} pieces, no ridge")
+            print(f"{encoder}: fewer than {counted(config.folds, 'piece')}, no ridge")
             continue
         found = compared(rows, encoder, config)
         print(f"{encoder}: features differ by {found.feature_error:.2%} of their spread over rows")
