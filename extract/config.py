@@ -80,7 +80,7 @@ class PlanConfig:
     renderer: Annotated[
         Literal["bank", "fluidsynth"],
         Option(
-            "bank: rows are sums of notes that FluidSynth rendered once; fluidsynth: it plays every row, 7 times slower"
+            "bank: rows are sums of notes that FluidSynth rendered once; fluidsynth: it plays every row, 8 times slower"
         ),
     ] = "bank"
     window_s: Annotated[float, Option("length of a segment in seconds", flag="--window", metavar="S")] = WINDOW_S

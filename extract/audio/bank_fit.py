@@ -15,7 +15,7 @@ NOTE_BLOCKS = 60
 LARGEST_VELOCITY_ERROR = 0.02
 """Relative rms error of a note scaled from another velocity (−34 dB)."""
 LARGEST_PASSAGE_ERROR = 0.03
-"""Relative rms error of a passage (−30 dB). FluidSynth repeats itself to 0.007, as its voices keep state; the default soundfont has 0.008."""
+"""Relative rms error of a passage (−30 dB). The default soundfont has 0.008, most of it because FluidSynth's voices keep state from note to note."""
 _PASSAGE_S, _PASSAGE_NOTES, _PASSAGE_PEDALS = 6.0, 90, 8
 
 

@@ -37,6 +37,6 @@ def planned_audio(config: PlanConfig) -> PlannedAudio:
 
     bank = bank_for(soundfont, config.window_s)
     if bank.misfit:
-        remark = f"rows are rendered by FluidSynth itself, ten times slower than from a note bank: {soundfont.name}: {bank.misfit}"
+        remark = f"rows are rendered by FluidSynth itself, eight times slower than from a note bank: {soundfont.name}: {bank.misfit}"
         return PlannedAudio(render.describe(soundfont), paths, remark)
     return PlannedAudio(render.describe(soundfont, bank.sha256), {**paths, "note-bank": str(bank.path)})
