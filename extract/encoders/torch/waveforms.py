@@ -94,10 +94,11 @@ def pool_waveforms(
     before: tuple[int, Callable[[], list[NDArray]]] | None = None
     for start in range(0, n_rows, batch_rows):
         buffer_BxS = transfer.next_buffer()
-        buffer_BxS[:] = 0
+        buffer_BxS[n_rows - start :] = 0
         for index, clip in enumerate(clips[start : start + batch_rows]):
             if clip is None:
                 failed[start + index] = True
+                buffer_BxS[index] = 0
             else:
                 waveform = checked_waveform(spec, clip, start + index)
                 buffer_BxS[index] = waveform if prepare is None else prepare(waveform)
