@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,11 @@ from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
 from keybed.extract.encoders import blas
 from keybed.extract.encoders.base import Clip
 from keybed.extract.run.check_recipe import render_config
+from keybed.extract.run.pipeline import WRITERS
 from keybed.extract.run.row_maker import AUDIO, FilledSegment, RowMaker, segment_jobs
 from keybed.extract.run.shard_file import ShardFile
 from keybed.store import Store
+from keybed.store.counted import counted
 from keybed.store.format.array_specs import task_written
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import Status
@@ -104,21 +107,30 @@ def hand_over(path: Path) -> Iterator[str]:
 
 
 def commits(path: Path, n_shards: int) -> Iterator[str]:
-    """Rows per second of one writer: checks, compression, writing, reading back. path: a planned store, which is spoilt."""
+    """Rows per second of one writer and of as many as a task has: checks, compression, writing, reading back.
+
+    path: a planned store of twice n_shards, which is spoilt.
+    """
     store = stores.open(path)
     features = _random_arrays(store)
-    rows = 0
-    wall_s = cpu_s = 0.0
-    for shard in range(min(n_shards, store.n_shards)):
+
+    def commit(shard: int) -> int:
         start, stop = store.shard_range(shard)
         with claim(store, shard) as held:
-            began, began_cpu = time.perf_counter(), time.process_time()
             arrays = {name: values[: stop - start] for name, values in features.items()}
             commit_shard(store, shard, arrays, claim=held, failures={}, facts={})
-            wall_s += time.perf_counter() - began
-            cpu_s += time.process_time() - began_cpu
-        rows += stop - start
-    yield f"commit, one writer: {rows / wall_s:,.0f} rows/s; {1e3 * cpu_s / rows:.2f} ms of processor time per row"
+        return stop - start
+
+    shards = iter(range(store.n_shards))
+    for writers in (1, WRITERS):
+        began, began_cpu = time.perf_counter(), time.process_time()
+        with ThreadPoolExecutor(writers) as pool:
+            rows = sum(pool.map(commit, islice(shards, n_shards)))
+        wall_s, cpu_s = time.perf_counter() - began, time.process_time() - began_cpu
+        yield (
+            f"commit, {counted(writers, 'writer')}: {rows / wall_s:,.0f} rows/s; {1e3 * cpu_s / rows:.2f} ms of processor "
+            "time per row"
+        )
 
 
 def _random_arrays(store: Store) -> dict[str, np.ndarray]:

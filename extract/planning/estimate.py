@@ -162,7 +162,7 @@ def _ram(recipe: Recipe, specs: tuple[ArraySpec, ...], shard_rows: int, cores: i
     kept = any(spec.modality == "audio" and not runs_in_renderer(spec) for spec in recipe.encoders)
     waveforms = 2 * shard_rows * round(float(recipe.segments["window_s"]) * SAMPLE_RATE_HZ) * 4 if kept else 0
     task_written = sum(array_bytes(spec) for spec in specs if spec.writer == "task")
-    features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # float32 made, then float16
+    features = 2 * 3 * task_written * shard_rows // recipe.n_rows  # two in float32 and float16, or more from a GPU
     return waveforms + features + PROCESS_BYTES + encoders_ram(recipe.encoders) + cores * RENDERER_BYTES
 
 

@@ -35,7 +35,7 @@ class Rates:
     task_rows_per_core_s: float
     """What the task itself does with a row on the CPU: receive it, feed the GPU, check, compress, write and read back."""
     written_rows_per_s: float
-    """One thread writes."""
+    """Checked, compressed, written and read back."""
     given: frozenset[str] = field(default=frozenset())
     """Rates that somebody gave; they hold for the store's arithmetic and sizes as they are."""
 
@@ -128,7 +128,7 @@ class TaskSpeed:
     """What one task reaches on so many cores, with or without a GPU.
 
     core_s: processor seconds of a row. gpu_s: seconds of a row on the GPU, 0 without one. by_stage: processor seconds of a
-    row by stage, the longest first. writing_s: seconds of a row in the one thread that writes.
+    row by stage, the longest first. writing_s: seconds per row of writing.
     """
 
     cores: int
@@ -157,7 +157,7 @@ class TaskSpeed:
         if self.gpu_s and self.row_s == self.gpu_s:
             return f"{head}, bound by the encoders on the GPU; the cores have time left ({on_cores})"
         if self.row_s == self.writing_s:
-            return f"{head}, bound by the one thread that writes ({on_cores})"
+            return f"{head}, bound by writing ({on_cores})"
         first = next(iter(self.by_stage))
         bound = f"{head}, bound by the {cores} ({first} most; {on_cores})"
         if not self.gpu_s:

@@ -1,10 +1,10 @@
-"""Overlap the work of successive shards: while one is encoded, the next is rendered and the previous one is written."""
+"""Overlap the work of successive shards: while one is encoded, the next is rendered and those before are written."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
@@ -28,6 +28,9 @@ from keybed.store.write.claims import Claim, claim
 from keybed.store.write.commit import commit_shard
 from keybed.store.write.work_time import WorkTime
 
+WRITERS = 2
+"""Shards that are written at the same time, so that their waits for the disk overlap."""
+
 
 @dataclass(eq=False)
 class _ClaimedShard:
@@ -44,7 +47,7 @@ class _ClaimedShard:
 
 
 class Pipeline:
-    """Renders, encodes and commits shards, with up to three of them in work at a time.
+    """Renders, encodes and commits shards, with up to four of them in work at a time.
 
     todo: shard -> the parts of it to make. committed: shard -> row status (rows,), in the order of the commits. skipped:
     shard -> why it, or a part of it, was left out. time: of the thread that computes features. cpu_s: processor seconds of
@@ -82,9 +85,9 @@ class Pipeline:
         self._self_check = {
             encoder.spec.name: asdict(encoder.self_check) for encoder in encoders if encoder.self_check is not None
         }
-        writing: Future[None] | None = None
+        writing: deque[Future[None]] = deque()
         current = following = None
-        with ThreadPoolExecutor(1, thread_name_prefix="commit") as writer:
+        with ThreadPoolExecutor(WRITERS, thread_name_prefix="commit") as writer:
             try:
                 current = self._claim_next()
                 while current is not None:
@@ -94,17 +97,17 @@ class Pipeline:
                     encoded = encode_shard(current.rows, [e for e in encoders if e.spec.name in names])
                     current.rows.close()
                     made = time.perf_counter()
-                    if writing is not None:
-                        writing.result()
+                    if len(writing) == WRITERS:
+                        writing.popleft().result()
                     took = WorkTime(
                         encoded.waited_s, made - began - encoded.waited_s, disk_s=time.perf_counter() - made
                     )
                     self.time += took
                     self.cpu_s.update(encoded.cpu_s)
-                    writing = writer.submit(self._commit, current, encoded, took)
+                    writing.append(writer.submit(self._commit, current, encoded, took))
                     current, following = following, None
-                if writing is not None:
-                    writing.result()
+                for commit in writing:
+                    commit.result()
             except BaseException as error:
                 for unfinished in (current, following):
                     if unfinished is not None:

@@ -1,6 +1,6 @@
 """One task of an extraction: render, encode and commit its shards one after the other.
 
-While one shard is encoded, the next one is rendered and the previous one is written. A task can be stopped between any
+While one shard is encoded, the next one is rendered and those before are written. A task can be stopped between any
 two rows and run again: committed shards stay, unfinished ones are made again.
 """
 
@@ -151,7 +151,7 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
                 counts[Status(code).name] += 1
     return ExtractReport(
         store=config.store,
-        made=tuple(committed),
+        made=tuple(sorted(committed)),
         skipped=skipped,
         already=already,
         left=len(missing_parts(store, range(store.n_shards), parts)),
