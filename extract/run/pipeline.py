@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,6 +31,22 @@ from keybed.store.write.work_time import WorkTime
 
 WRITERS = 2
 """Shards that are written at the same time, so that their waits for the disk overlap."""
+TURN_S = 0.0005
+"""How long a thread may keep Python's interpreter while another waits for it.
+
+The thread that encodes gives it up at every call into torch. Beside a commit it waited 12 to 40 % of its working time to get
+it back with Python's 5 ms, 9 to 22 % with 0.5 ms (three turns each on two busy cores).
+"""
+
+
+@contextmanager
+def _short_turns() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(TURN_S)
+    try:
+        yield
+    finally:
+        sys.setswitchinterval(before)
 
 
 @dataclass(eq=False)
@@ -87,7 +104,7 @@ class Pipeline:
         }
         writing: deque[Future[None]] = deque()
         current = following = None
-        with ThreadPoolExecutor(WRITERS, thread_name_prefix="commit") as writer:
+        with _short_turns(), ThreadPoolExecutor(WRITERS, thread_name_prefix="commit") as writer:
             try:
                 current = self._claim_next()
                 while current is not None:
