@@ -135,7 +135,7 @@ def test_hf_download_plan_and_extract_in_fresh_processes(
 
     with Hub(HUB_ID, repository, COMMIT).serve() as hub:
         run(Path(sys.executable).with_name("hf"), "download", HUB_ID, HF_ENDPOINT=hub.url)
-        assert f"GET /{HUB_ID}/resolve/{COMMIT}/{checkpoint}" in hub.requests
+        assert f"GET /lfs/{hashlib.sha256((repository / checkpoint).read_bytes()).hexdigest()}" in hub.requests
     keybed, store = (sys.executable, "-m", "keybed"), tmp_path / "store"
     window = ("--window", "2", "--bins", "4", "--limit", "1", "--jobs", "1", "--encoders", "mert")
     planned = run(*keybed, "plan", tiny_corpus, store, *window, "--mert-weights", HUB_ID, HF_HUB_OFFLINE="1")
