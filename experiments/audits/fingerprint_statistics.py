@@ -105,6 +105,15 @@ def _ties(on: Array, off: Array, pitch: NDArray[np.int64]) -> dict[str, float]:
         "key returns repeated to a tick": _repeats(gap, EXPORTED_TICK_S / 2),
         "shortest time between strokes of a key": again.min(initial=1.0),
         "pitches in order within ties": _share(np.diff(pitch)[tied] > 0),
+        "pitches in order within chords": _share(np.diff(pitch)[step < 0.03] > 0),
+        "onset lags 20 to 40 ms": _share((step > 0.02) & (step < 0.04)),
+        "commonest onset lag": _commonest(step),
+        "holes among onset lags": _holes(step),
+        "commonest offset lag": _commonest(steps),
+        "holes among offset lags": _holes(steps),
+        "different onset lags in ms": _different(step),
+        "offsets up to 5 ms before an onset": _share(_until(off, on) < 0.005),
+        "offsets up to 5 ms after an onset": _share(_until(-off, -on[::-1]) < 0.005),
     }
 
 
@@ -127,6 +136,12 @@ def _velocities(on: Array, velocity: NDArray[np.int64]) -> dict[str, float]:
         "velocity repeated in a chord": _share(velocity[near] == velocity[near - 1]),
         "velocity steps of one": _share(np.abs(np.diff(velocity)) == 1),
         "velocity steps repeated": _share(np.diff(velocity, 2) == 0),
+        "velocity steps of two at most": _share(np.abs(np.diff(velocity)) <= 2),
+        "largest velocity step": np.abs(np.diff(velocity)).max(initial=0),
+        "entropy of velocity steps": _entropy(np.diff(velocity)),
+        "widest hole in velocities": np.diff(used).max(initial=0),
+        "velocities divisible by three": _share(velocity % 3 == 0),
+        "runs of rising or falling velocity": _mean_run(np.sign(np.diff(velocity))),
         "softest velocity": velocity.min(initial=127),
         "second softest above the softest": float(np.diff(np.sort(velocity))[:1].sum()),
         "loudest velocity": velocity.max(initial=0),
@@ -163,6 +178,13 @@ def _pedal(pedal_s: Array, value: NDArray[np.int64]) -> dict[str, float]:
         "pedal spacing 25 to 34 ms": _share((step_s > 0.025) & (step_s < 0.034)),
         "pedal spacing repeated exactly": _repeats(step_s, SAME_S),
         "pedal events on their own period": _resultant(step_s[step_s < 0.3], 1 / period),
+        "entropy of pedal values": _entropy(value),
+        "rising pedal events": _share(step > 0),
+        "turns of the pedal": _share(turns < 0),
+        "second steps of the pedal": float(np.abs(np.diff(value, 2)).mean()) if value.size > 2 else 0.0,
+        "pauses of the pedal": float((step_s > 0.3).sum()),
+        "commonest pedal spacing": _commonest(step_s),
+        "holes among pedal spacings": _holes(step_s),
         "longest pause of a pedal that is down": float(step_s[value[:-1] >= 64].max(initial=0.0)),
         "longest pause of a pedal that is up": float(step_s[value[:-1] < 64].max(initial=0.0)),
     }
@@ -191,6 +213,44 @@ def _resultant(times: Array, grid_hz: float) -> float:
 def _repeats(values: Array, tolerance: float) -> float:
     """Share of sorted neighbours that are closer than the tolerance."""
     return _share(np.diff(np.sort(values)) < tolerance)
+
+
+def _entropy(values: NDArray[np.int64]) -> float:
+    _, count = np.unique(values, return_counts=True)
+    share = count / max(values.size, 1)
+    return float(-(share * np.log(share)).sum())
+
+
+def _mean_run(values: NDArray[np.int64]) -> float:
+    """Mean length of runs of one value."""
+    return values.size / (1.0 + float((np.diff(values) != 0).sum())) if values.size else 0.0
+
+
+def _histogram(times: Array) -> NDArray[np.int64]:
+    """Counts in bins of 0.2 of log time, from 2.5 ms to 7.4 s."""
+    return np.histogram(np.log(np.maximum(times, 1e-6)), 40, (-6.0, 2.0))[0]
+
+
+def _commonest(times: Array) -> float:
+    count = _histogram(times)
+    return float(count.max() / max(count.sum(), 1))
+
+
+def _holes(times: Array) -> float:
+    count = _histogram(times)
+    used = np.flatnonzero(count)
+    return _share(count[used[0] : used[-1]] == 0) if used.size > 1 else 0.0
+
+
+def _different(times: Array) -> float:
+    return np.unique(np.round(times, 3)).size / max(times.size, 1)
+
+
+def _until(times: Array, others: Array) -> Array:
+    """From each time to the next of the others, which are sorted."""
+    at = np.searchsorted(others, times)
+    following = np.append(others, np.inf)[at]
+    return np.asarray(following - times)
 
 
 def _beside(on: Array) -> NDArray[np.int64]:

@@ -53,11 +53,19 @@ def _time(on: Array, length: Array, pitch: NDArray[np.int64]) -> dict[str, float
         "overlaps": (ahead[:-1] > on[1:]).mean(),
         "mean log interval": log_step.mean(),
         "sd of log interval": log_step.std(),
+        "commonest interval": _evenness(step),
+        "commonest interval between chords": _evenness(chord_step),
         "roughness of log interval": np.abs(np.diff(log_step)).mean(),
         "second roughness of log interval": np.abs(np.diff(log_step, 2)).mean(),
         **{f"together within {1000 * s:.0f} ms": (step < s).mean() for s in TOGETHER_S},
         "spread of chords": step[step < TOGETHER_S[3]].mean() if (step < TOGETHER_S[3]).any() else 0.0,
     }
+
+
+def _evenness(interval_s: Array) -> float:
+    """Share of the intervals in the commonest bin of 0.2 of log time: how even the rhythm is."""
+    count = np.histogram(np.log(np.maximum(interval_s, 1e-6)), 40, (-6.0, 2.0))[0]
+    return float(count.max() / max(count.sum(), 1))
 
 
 def _loudness(on: Array, length: Array, pitch: NDArray[np.int64], velocity: Array) -> dict[str, float]:

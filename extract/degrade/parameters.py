@@ -35,6 +35,7 @@ CODE_VERSION = 3
 TRACES = {
     1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
     "pedal values of 64 and a little, stretched pedal events, no noise floor)",
+    2: "leaves traces that a machine can tell (fewer different velocities, long pauses of the pedal, filled gaps between note lengths)",
 }
 """What is known of older versions: version → how its degraded rows can be told from pristine ones without any music."""
 

@@ -90,16 +90,11 @@ def test_too_few_rows_are_refused(tmp_path: Path) -> None:
 
 
 def test_degraded_rows_are_hardly_told_by_their_traces(shared_data: Path) -> None:
-    """A small version of the audit: 99.9 % for version 1; the statistics of velocity still know of flattened dynamics."""
+    """A small version of the audit: 0.999 for version 1. Uneven rhythm is the error itself, and the strongest single statistic."""
     config = Config(shared_data / "maestro-mini", rows=320, folds=4)
-    made, exported = measure(config)
-    for table in (made, exported):
-        without_velocity = [i for i, name in enumerate(table.names) if "velocit" not in name]
-        chosen = replace(
-            table,
-            names=tuple(table.names[i] for i in without_velocity),
-            fingerprint_NxF=table.fingerprint_NxF[:, without_velocity],
-        )
-        found = detect(chosen, config, axes=())
+    for table in measure(config):
+        found = detect(table, config, axes=())
         assert max(found.auc.values()) < 0.75
-        assert all(abs(auc - 0.5) < 0.13 for _, auc in found.single_auc)
+        single = dict(found.single_auc)
+        assert abs(single.pop("commonest onset lag") - 0.5) < 0.22
+        assert all(abs(auc - 0.5) < 0.15 for auc in single.values())
