@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.percepiano.inputs import Inputs, standardise_by_passage
-from keybed.experiments.percepiano.protocols import Fold
+from keybed.experiments.percepiano.protocols import Fold, composition_folds
 from keybed.experiments.percepiano.reader import Ratings
 from keybed.experiments.percepiano.regressors import Model, cached, mean_of, player_means, ridge, trees, two_level
 from keybed.experiments.percepiano.within import Within
@@ -95,16 +95,15 @@ def choose_in_folds(
     """
     predictions, names = np.full(ratings.rating.shape, np.nan), []
     for train, test in folds:
-        compositions = np.unique(ratings.composition[train])
+        inner = composition_folds(ratings.composition[train])
         among = np.zeros(len(ratings), bool)
         among[train] = ratings.human[train]
         inside = Within(ratings, among)
         best, best_r = "", -np.inf
         for name, model in candidates.items():
             held_out = np.full(ratings.rating.shape, np.nan)
-            for c in compositions:
-                own = ratings.composition[train] == c
-                held_out[train[own]] = model(train[~own], train[own])
+            for known, own in inner:
+                held_out[train[own]] = model(train[known], train[own])
             r = float(inside.r(held_out[inside.kept]).mean())
             if r > best_r:
                 best, best_r = name, r

@@ -117,14 +117,30 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
             number(m.r, 2),
             with_interval(m.within_r, 3),
             with_interval(m.over_plain_trees, 3),
+            number(m.pairwise, 3),
             number(m.within_with_scores, 2),
         ]
         for model, m in of_protocol.models.items()
     ]
-    head = ["model", "R²", "r", "within-passage r, human performances", "minus plain trees", "r with score renderings"]
+    head = [
+        "model",
+        "R²",
+        "r",
+        "within-passage r, human performances",
+        "minus plain trees",
+        "pairs in the right order",
+        "r with score renderings",
+    ]
     text = [f"{of_protocol.held_back.capitalize()}."]
     if name == SEGMENT_GROUPED:
         text.append(PUBLISHED)
+    if name == ONE_COMPOSITION_OUT:
+        model = CHOSEN if CHOSEN in of_protocol.models else BLEND
+        each = of_protocol.models[model].by_composition
+        text.append(
+            f"The intervals hold for these {len(each)} compositions alone: players and passages are resampled, compositions are "
+            f"not. By composition, {model}: {', '.join(f'{c} {number(r, 3)}' for c, r in each.items())}."
+        )
     if of_protocol.choices:
         text.append(f"Chosen in each fold: {'; '.join(of_protocol.choices)}.")
     picture = forest(
@@ -133,7 +149,7 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
         "mean r over 19 scales",
     )
     return Section(
-        name.capitalize(), text, pictures=[picture], tables=[Table(head, rows, numeric=(1, 2, 5))], wide=True
+        name.capitalize(), text, pictures=[picture], tables=[Table(head, rows, numeric=(1, 2, 5, 6))], wide=True
     )
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +18,8 @@ Fold = tuple[Positions, Positions]
 SEGMENT_GROUPED = "segment-grouped"
 PERFORMER_DISJOINT = "performer-disjoint"
 ONE_COMPOSITION_OUT = "one composition out"
+COMPOSITION_FOLDS = 5
+"""With twenty compositions, twenty folds and the choice of a model within each took over fifteen minutes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,19 +39,42 @@ def protocols(ratings: Ratings) -> dict[str, Protocol]:
         ),
         _grouped(PERFORMER_DISJOINT, "the players are new, the passages known", ratings.player),
     ]
-    compositions = np.unique(ratings.composition)
-    if compositions.size > 1:
-        folds = tuple(
-            (np.flatnonzero(ratings.composition != c), np.flatnonzero(ratings.composition == c)) for c in compositions
-        )
+    n_compositions = np.unique(ratings.composition).size
+    if n_compositions > 1:
+        folds = composition_folds(ratings.composition)
+        in_folds = f", {n_compositions} of them in {len(folds)} folds" if len(folds) < n_compositions else ""
         protocols.append(
             Protocol(
                 ONE_COMPOSITION_OUT,
-                "the composition (a movement counts as one) is new, the players may be known",
+                "the composition (a movement counts as one, a theme with its variations as one) is new"
+                f"{in_folds}, the players may be known",
                 folds,
             )
         )
     return {p.name: p for p in protocols if p.folds}
+
+
+def composition_folds(composition: NDArray[np.str_]) -> tuple[Fold, ...]:
+    """(train, test) with one composition held back each; more than COMPOSITION_FOLDS of them share that many folds."""
+    compositions = np.unique(composition)
+    if compositions.size > COMPOSITION_FOLDS:
+        return tuple(GroupKFold(COMPOSITION_FOLDS).split(composition, groups=composition))
+    return tuple((np.flatnonzero(composition != c), np.flatnonzero(composition == c)) for c in compositions)
+
+
+def write_folds(protocol: Protocol, ratings: Ratings, folder: Path) -> Path:
+    """Write which fold tests each performance, as CSV: name, composition, passage, player, human, fold."""
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / f"{protocol.name.replace(' ', '-')}.csv"
+    fold = np.full(len(ratings), -1)
+    for number, (_, test) in enumerate(protocol.folds):
+        fold[test] = number
+    with path.open("w", newline="", encoding="utf-8") as opened:
+        writer = csv.writer(opened, lineterminator="\n")
+        writer.writerow(["name", "composition", "passage", "player", "human", "fold"])
+        columns = (ratings.names, ratings.composition, ratings.passage, ratings.player, ratings.human.astype(int), fold)
+        writer.writerows(zip(*columns, strict=True))
+    return path
 
 
 def _grouped(name: str, held_back: str, groups: NDArray[np.str_]) -> Protocol:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.percepiano.works import composition_of, joined
 from keybed.extract.music.midi import MidiError, read_midi
 from keybed.extract.music.performance import Performance
 from keybed.store.errors import KeybedError
@@ -53,7 +54,8 @@ class NotPercePiano(KeybedError):
 @dataclass(frozen=True, eq=False)
 class Ratings:
     """n rated performances. rating, sd: (n, 19) in 0..1; passage and player: who played what; human: false for a
-    score rendering. problems: what was left out, in words.
+    score rendering. composition: a theme and its variations are one (`works`). problems: what was left out or joined, in
+    words.
     """
 
     names: tuple[str, ...]
@@ -100,6 +102,8 @@ def read(folder: Path) -> Ratings:
     if not rated:
         raise NotPercePiano(f"{folder}: no performance with both MIDI and label; {'; '.join(problems[:3])}")
     parts_of = [parts for _, parts in rated.values()]
+    for composition, of in joined(parts["composition"] for parts in parts_of).items():
+        problems.append(f"one composition, {composition}: {', '.join(of)}")
     players = [p["player"] for p in parts_of]
     n = len(SCALES)
     return Ratings(
@@ -107,7 +111,7 @@ def read(folder: Path) -> Ratings:
         performances=tuple(performance for performance, _ in rated.values()),
         rating=np.array([means[name][:n] for name in rated], np.float64),
         sd=np.array([spreads[name][:n] if name in spreads else [np.nan] * n for name in rated], np.float64),
-        composition=np.array([p["composition"] for p in parts_of]),
+        composition=np.array([composition_of(p["composition"]) for p in parts_of]),
         passage=np.array([f"{p['composition']}|{p.get('length', '')}|{p['segment']}" for p in parts_of]),
         player=np.array(players),
         human=np.array([not p.lower().startswith("score") for p in players]),

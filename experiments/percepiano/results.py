@@ -58,7 +58,8 @@ class ModelScores:
     """One model under one protocol: R² and r over all performances, and within-passage r over human performances.
 
     r2, r and their values by scale: None for models that predict deviations from the passage, which have no level.
-    within_with_scores: within-passage r with score renderings included. over_plain_trees: difference in within-passage r.
+    within_with_scores: within-passage r with score renderings included. pairwise: share of pairs of human performances of one
+    passage whose order is predicted right, mean over scales. over_plain_trees: difference in within-passage r.
     """
 
     r2: float | None
@@ -68,6 +69,7 @@ class ModelScores:
     within_r: Interval
     within_by_scale: tuple[float, ...]
     within_with_scores: float
+    pairwise: float
     over_plain_trees: Interval
     by_composition: dict[str, float]
 

@@ -33,7 +33,7 @@ from keybed.experiments.percepiano.models import (
     out_of_fold,
 )
 from keybed.experiments.percepiano.page import write_percepiano_page
-from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores
+from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores, write_folds
 from keybed.experiments.percepiano.reader import SCALES, Ratings, read
 from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.results import (
@@ -47,7 +47,7 @@ from keybed.experiments.percepiano.results import (
 )
 from keybed.experiments.percepiano.run_predictions import predict_with_run
 from keybed.experiments.percepiano.windows import Windows
-from keybed.experiments.percepiano.within import Within, interval
+from keybed.experiments.percepiano.within import Within, interval, pairwise_accuracy
 from keybed.experiments.percepiano.zero_shot import answer_questions
 from keybed.experiments.reports.page import with_interval
 from keybed.store.counted import counted
@@ -63,6 +63,9 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     console.print(
         f"{counted(len(ratings), 'rated performance')}, {ratings.human.sum()} human; {counted(len(ratings.problems), 'remark')} on the files"
     )
+    for problem in ratings.problems:
+        if problem.startswith("one composition"):
+            console.print(problem, highlight=False)
     config.out.mkdir(parents=True, exist_ok=True)
     windows, specs = encode_performances(
         ratings,
@@ -88,10 +91,11 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     )
     report = _write(config.out, results)
     for name, protocol in protocols(ratings).items():
+        write_folds(protocol, ratings, config.out / "folds")
         finished = _evaluate(protocol, inputs, heads, config, console)
         results = replace(results, protocols={**results.protocols, name: finished})
         report = _write(config.out, results)  # an interrupted run keeps the protocols that are finished
-    console.print(f"Report: {report}", highlight=False)
+    console.print(f"Report: {report}; the folds of every protocol: {config.out / 'folds'}", highlight=False)
     return report
 
 
@@ -175,6 +179,7 @@ def _evaluate(
             within_r=interval(values[name].mean(), drawn[:, i]),
             within_by_scale=tuple(values[name].tolist()),
             within_with_scores=float(everybody.r(p).mean()),
+            pairwise=float(np.nanmean(pairwise_accuracy(p, ratings.rating, ratings.passage, ratings.human))),
             over_plain_trees=interval(
                 values[name].mean() - values[models.PLAIN_TREES].mean(), drawn[:, i] - drawn[:, base]
             ),

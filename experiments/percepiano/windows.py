@@ -21,6 +21,8 @@ from keybed.store.disk.durable import replace_file, sha256_of
 from keybed.store.format.recipe import fingerprint
 from keybed.store.format.vocabulary import LEVELS, Status
 
+PARTS = ("layers", "frames", "mask")
+"""The fields of `Pooled` that a cache keeps."""
 _BATCH_WINDOWS = 64
 _SHORTEST_S = 3.0
 """A remainder of a performance this short gets no window of its own."""
@@ -74,7 +76,7 @@ def encode(
     missing = [e for e in encoders if kept[e.spec.name] is None]
     if missing:
         _make(performances, missing, Renderer(soundfont, bank), paths, window_s=window_s, hop_s=hop_s, console=console)
-    tables: dict[str, dict[str, NDArray]] = {part: {} for part in Pooled._fields}
+    tables: dict[str, dict[str, NDArray]] = {part: {} for part in PARTS}
     item = np.zeros(0, np.int64)
     for name, path in paths.items():
         arrays = kept[name] or read_npz(path, _REMEDY)
@@ -94,7 +96,7 @@ def _kept(path: Path, console: Console) -> dict[str, NDArray] | None:
     except FileDamaged as error:
         console.print(str(error), markup=False)
         return None
-    if absent := {"item", *Pooled._fields} - arrays.keys():
+    if absent := {"item", *PARTS} - arrays.keys():
         console.print(f"{path} lacks the arrays {', '.join(sorted(absent))}; {again}", markup=False)
         return None
     return arrays
@@ -134,7 +136,7 @@ def _make(
     if clips:
         flush()
     for encoder, kept in zip(encoders, pooled, strict=True):
-        parts = {name: np.concatenate([getattr(p, name) for p in kept]) for name in Pooled._fields}
+        parts = {name: np.concatenate([getattr(p, name) for p in kept]) for name in PARTS}
         path = paths[encoder.spec.name]
         with replace_file(path) as file:
             np.savez(file, allow_pickle=False, item=np.array(item, np.int64), **parts)

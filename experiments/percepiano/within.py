@@ -66,6 +66,22 @@ class Within:
         return np.array([[self.r(p, weight=w).mean() for p in kept] for w in drawn])
 
 
+def pairwise_accuracy(predicted: Floats, rating: Floats, passage: NDArray[np.str_], among: NDArray[np.bool_]) -> Floats:
+    """Share of pairs of performances of one passage whose order is predicted right, (k,); 0.5 is chance.
+
+    Pairs with equal ratings are left out, equal predictions count half; NaN where no pair is left.
+    """
+    right, pairs = np.zeros(rating.shape[1]), np.zeros(rating.shape[1])
+    for name in np.unique(passage[among]):
+        rows = np.flatnonzero((passage == name) & among)
+        first, second = np.triu_indices(rows.size, 1)
+        wanted = np.sign(rating[rows[first]] - rating[rows[second]])
+        got = np.sign(predicted[rows[first]] - predicted[rows[second]])
+        right += ((1 + wanted * got) / 2 * (wanted != 0)).sum(axis=0)
+        pairs += (wanted != 0).sum(axis=0)
+    return np.divide(right, pairs, out=np.full_like(right, np.nan), where=pairs > 0)
+
+
 def interval(value: float, drawn: Floats) -> Interval:
     """Percentile interval of 95 %."""
     low, high = np.quantile(drawn, [0.025, 0.975])

@@ -1,0 +1,25 @@
+"""Which names of PercePiano are one composition: a theme and its variations are, a sonata's movements are not.
+
+A head that was trained on a theme knows most of its variations, so a fold that holds back one of them holds back nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_PART = re.compile(r"[ _.-]+(?:theme?|thema|tema|(?:var|variations?)[ _.-]*(?:\d+[a-z]?|[ivxlc]+))$", re.IGNORECASE)
+
+
+def composition_of(name: str) -> str:
+    """The name without a final theme or variation number: `Beethoven_WoO80_var12` and `Beethoven_WoO80_thema` are
+    `Beethoven_WoO80`. Any other name as it is."""
+    return _PART.sub("", name.strip()) or name
+
+
+def joined(names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Compositions that have more than one name, each with its names in order."""
+    members: dict[str, set[str]] = {}
+    for name in names:
+        members.setdefault(composition_of(name), set()).add(name)
+    return {composition: tuple(sorted(of)) for composition, of in sorted(members.items()) if len(of) > 1}
