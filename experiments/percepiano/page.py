@@ -138,7 +138,7 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
         model = CHOSEN if CHOSEN in of_protocol.models else BLEND
         each = of_protocol.models[model].by_composition
         text.append(
-            f"The intervals hold for these {len(each)} compositions alone: players and passages are resampled, compositions are "
+            f"The intervals hold for {counted(len(each), 'composition')} alone, those of this set: players and passages are resampled, compositions are "
             f"not. By composition, {model}: {', '.join(f'{c} {number(r, 3)}' for c, r in each.items())}."
         )
     if of_protocol.choices:

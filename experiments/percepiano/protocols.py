@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from sklearn.model_selection import GroupKFold
 
 from keybed.experiments.percepiano.reader import Ratings
+from keybed.store.counted import counted
 
 Positions = NDArray[np.int64]
 Fold = tuple[Positions, Positions]
@@ -42,7 +43,11 @@ def protocols(ratings: Ratings) -> dict[str, Protocol]:
     n_compositions = np.unique(ratings.composition).size
     if n_compositions > 1:
         folds = composition_folds(ratings.composition)
-        in_folds = f", {n_compositions} of them in {len(folds)} folds" if len(folds) < n_compositions else ""
+        in_folds = (
+            f", {counted(n_compositions, 'composition')} in {counted(len(folds), 'fold')}"
+            if len(folds) < n_compositions
+            else ""
+        )
         protocols.append(
             Protocol(
                 ONE_COMPOSITION_OUT,
