@@ -223,8 +223,11 @@ def test_a_layers_shard_is_of_the_committed_rows(extended, four):
     with claim(opened, 0, "b") as held:
         with pytest.raises(errors.ShardRefused, match=r"features of a failed row must be NaN; rows \[5\]"):
             four.commit(opened, 0, held, "b", arrays)
-        with pytest.raises(errors.ShardRefused, match="rows fail that were made before"):
+        with pytest.raises(errors.ShardRefused, match=r"other rows fail than when the rows were made: \[5\]"):
             commit_shard(opened, 0, arrays, claim=held, failures={}, facts={}, layer="b")
+        arrays["audio/b/frames"][5] = np.nan
+        commit_shard(opened, 0, arrays, claim=held, failures={5: "in other words"}, facts={}, layer="b")
+        assert opened.commit(0, "b").failures == {5: "peak below −60 dBFS"}
         with pytest.raises(errors.ShardRefused, match=r"shard 1 of layer b .*: the claim is for shard 0"):
             four.commit(opened, 1, held, "b")
 
