@@ -1,4 +1,4 @@
-"""Earlier, slower ways to make a row, for `bench_render`: the beat tracker frame by frame, filtered noise, logmel step by step."""
+"""Earlier ways to make a row, for `bench_render`: beats frame by frame, filtered noise, logmel step by step, fewer channels."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from keybed.extract.degrade import tone
 from keybed.extract.degrade.row_key import generator_of
 from keybed.extract.degrade.tone import Noise
 from keybed.extract.encoders import pooling
-from keybed.extract.encoders.baselines import logmel
+from keybed.extract.encoders.baselines import logmel, note_features
 from keybed.extract.music import beats
+from keybed.extract.music.performance import Performance
 
 
 def best_paths(strength: NDArray[np.float64], period: float) -> list[NDArray[np.int64]]:
@@ -93,3 +94,15 @@ def _spectral_channels(audio: NDArray[np.float32]) -> NDArray[np.float32]:
     centroid = np.log2(np.maximum(power @ logmel._bin_hz() / total, np.float32(1)) / np.float32(440))
     flatness_db = 10 / np.log(10) * np.log(power).mean(1) - 10 * np.log10(total / power.shape[1])
     return np.asarray(np.column_stack([mel_db, flux, rms_db, centroid, flatness_db]), np.float32)
+
+
+def expressive_features(notes: Performance, n_bins: int, window_s: float) -> None:
+    """Measure and pool the 28 channels of `expressive`, code version 3."""
+    for time_s, values in (
+        note_features.note_measures(notes, window_s),
+        note_features.lift_measures(notes, window_s),
+        note_features.step_measures(notes, window_s),
+    ):
+        pooling.time_stats(values)
+        pooling.bin_stats(values, pooling.note_bins(time_s, n_bins, window_s), n_bins)
+    pooling.time_stats(note_features.bin_rates(notes, n_bins, window_s))
