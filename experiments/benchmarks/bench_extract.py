@@ -134,7 +134,7 @@ def _commits(folder: Path, corpus: Path, options: list[str], size: Size) -> list
     """The commit's part needs a store of its own, since it fills it with random features."""
     spoilt = Side("commits", ROOT, folder / "commits")
     spoilt.plan(corpus.resolve(), *options)
-    return list(extract_parts.commits(spoilt.store, min(1 + 1024 // size.shard_rows, size.shards // 2)))
+    return list(extract_parts.commits(spoilt.store, min(1 + 1024 // size.shard_rows, (size.shards - 1) // 2)))
 
 
 def _goals(gpu: bool, now: Side, before: Side | None) -> None:
