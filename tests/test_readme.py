@@ -209,14 +209,14 @@ def test_the_readme_shows_the_public_face():
 
 
 def test_the_example_encoder_fits_the_real_interfaces():
-    """What docs/adding-an-encoder.md says of MuQ: describe's signature, and every function named."""
+    """docs/adding-an-encoder.md: describe's signature, which is MuQ's, and every function named."""
     from keybed.extract.encoders import registry
     from keybed.extract.encoders.muq import spec as muq
 
     text = _text(ROOT / "docs" / "adding-an-encoder.md")
     (documented,) = re.findall(r"`describe\(\*, ([\w, *]+)\)", text)
     assert documented.replace("*", "").split(", ") == list(inspect.signature(muq.describe).parameters)
-    assert "_build_muq(spec, file) -> Encoder`" in text
+    assert "_build_toy(spec, file) -> Encoder`" in text
     assert list(inspect.signature(registry._build_muq).parameters) == ["spec", "file"]
     named = set(re.findall(r"\b(pooling|pretrained|device|audio_check|waveforms|sequences)\.(\w+)", text))
     assert len(named) >= 9

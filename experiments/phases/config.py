@@ -107,5 +107,5 @@ class DemoConfig:
 
     out: Annotated[Path, Option("folder for everything that the demo makes")] = Path("demo-run")
     maestro: Annotated[Path | None, Option("a MAESTRO folder instead of the composed corpus", metavar="DIR")] = None
-    rows: Annotated[int, Option("rows of the store, four per segment")] = 192
+    rows: Annotated[int, Option("rows of the store, four per segment")] = 96
     seed: Annotated[int, Option("seed of the corpus, the plan and the heads", least=0)] = 0
