@@ -2,10 +2,11 @@
 
 The plain side is transformers' AutoModel in float32, clip by clip, with all hidden states, and a MIDIBert with the relative
 attention of transformers 4, padded to 512. Both sides run on the same rows and weights, each in its own process, by
-turns, so that a busy machine slows both.
+turns, so that a busy machine slows both. Before that, MERT, Transkun, MuQ and Aria are timed by turns (`network_rates`; with
+--quick the first two), on a GPU where there is one.
 
-    python -m keybed.experiments.benchmarks.bench_encoders               about 3 minutes on 2 cores with avx512_bf16
-    python -m keybed.experiments.benchmarks.bench_encoders --quick       1 minute, fewer rows and turns
+    python -m keybed.experiments.benchmarks.bench_encoders               about 6 minutes on 2 cores with avx512_bf16
+    python -m keybed.experiments.benchmarks.bench_encoders --quick       2 minutes, fewer rows, turns and networks
     python -m keybed.experiments.benchmarks.bench_encoders --memory      RSS every 200 of 2,000 rows (half an hour; --quick: tiny models)
     python -m keybed.experiments.benchmarks.bench_encoders --gpu         share of the card's own bf16 matrix rate, as written and compiled (`encoders_on_gpu`)
 
@@ -30,7 +31,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from keybed.experiments.benchmarks import encoders_on_gpu
+from keybed.experiments.benchmarks import encoders_on_gpu, network_rates
 from keybed.experiments.goal import goal_line
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.encoders import build, describe
@@ -269,6 +270,16 @@ def main() -> None:
         encoders_on_gpu.measure(make_clips(min(n_rows, 64)) * -(-n_rows // 64), N_BINS, sizes)
     else:
         turns = 1 if arguments.quick else arguments.turns
+        networks = ("mert", "transkun") if arguments.quick else ("mert", "transkun", "muq", "aria")
+        # In a process of its own, which ends before the other sides start; it alone may use a GPU.
+        process = multiprocessing.get_context("spawn").Process(
+            target=network_rates.measure,
+            args=(networks, make_clips(16), N_BINS, turns, arguments.threads, arguments.dtype),
+        )
+        process.start()
+        process.join()
+        if process.exitcode:
+            raise SystemExit(process.exitcode)
         with tempfile.TemporaryDirectory() as folder:
             compare(
                 arguments.rows or (4 if arguments.quick else 8), turns, arguments.threads, arguments.dtype, Path(folder)
