@@ -1,10 +1,16 @@
-"""An argument parser that gets its arguments when it first parses, so that `keybed --help` imports no configuration."""
+"""An argument parser that gets its arguments when it first parses, so that `keybed --help` imports no configuration.
+
+A misspelt command or option is an error that names the one most like it, below the usage of the command that was meant.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
-from typing import Any
+import difflib
+import re
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, NoReturn
 
 
 class CommandParser(argparse.ArgumentParser):
@@ -18,6 +24,45 @@ class CommandParser(argparse.ArgumentParser):
         if fill is not None:
             fill(self)
         return super().parse_known_args(args, namespace)
+
+    def parse_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """As argparse does, but the command itself refuses what it does not know, and not the parser above it."""
+        words = sys.argv[1:] if args is None else list(args)
+        options, unknown = self.parse_known_args(words, namespace)
+        if unknown:
+            self._command_of(words).refuse(unknown)
+        return options
+
+    def refuse(self, unknown: Sequence[str]) -> NoReturn:
+        """End with the usage and what is unknown."""
+        option = next((word for word in unknown if word.startswith("-")), None)
+        if option is None:
+            self.error(f"one argument too many: {unknown[0]}")
+        self.error(f"no option {option}{_like(option.partition('=')[0], self._option_string_actions)}")
+
+    def error(self, message: str) -> NoReturn:
+        """As argparse does; a command that does not exist is answered with the one most like it."""
+        misspelt = re.fullmatch(r"argument \w+: invalid choice: '(.*)' \(choose from .*\)", message, re.DOTALL)
+        commands = self._commands()
+        if misspelt and commands and misspelt[1] not in commands:
+            message = f"no command {misspelt[1]}{_like(misspelt[1], commands)}; `{self.prog} --help` lists all"
+        super().error(message)
+
+    def _commands(self) -> dict[str, CommandParser]:
+        groups = [action for action in self._actions if isinstance(action, argparse._SubParsersAction)]
+        return dict(groups[0].choices) if groups else {}
+
+    def _command_of(self, words: Sequence[str]) -> CommandParser:
+        parser = self
+        for word in words:
+            parser = parser._commands().get(word, parser)
+        return parser
+
+
+def _like(word: str, known: Iterable[str]) -> str:
+    names = {name.lstrip("-"): name for name in known}
+    close = difflib.get_close_matches(word.lstrip("-"), names, 1)
+    return f"; did you mean {names[close[0]]}?" if close else ""
 
 
 def add_command(subcommands: Any, name: str, words: str, fill: Callable[[argparse.ArgumentParser], None]) -> None:

@@ -7,6 +7,8 @@ import errno
 import sys
 import traceback
 from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Any
 
 from keybed.experiments.cli import demo, extraction, fetch, phases, slurm, stores
 from keybed.experiments.cli import listening as rating
@@ -37,12 +39,24 @@ _ADVICE = {
 }
 
 
+class _Version(argparse.Action):
+    """Look the version up only where it is asked for."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(nargs=0, default=argparse.SUPPRESS, **settings)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any) -> None:
+        print(f"keybed {version('keybed')}")
+        parser.exit()
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of the whole command line; every subcommand sets `run`, a function of the parsed arguments."""
     top = CommandParser(
         prog="keybed",
         description="Compute frozen audio and MIDI features of degraded piano performances once, and train small heads on them often.",
     )
+    top.add_argument("--version", action=_Version, help="print the version and exit")
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for group in (fetch, extraction, stores, phases, rating, slurm, demo):
         group.register(subcommands)
@@ -56,11 +70,14 @@ def _explained() -> tuple[type[Exception], ...]:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Exit status: 0 done, 1 an error that is explained in one line, 2 wrong usage, 128 + number of the signal that stopped it.
+    """Without arguments, list the commands. Exit status: 0 done, 1 an error that is explained in one line, 2 wrong usage, 128 + number of the signal that stopped it.
 
     `keybed.__main__.run` calls it and ends the process.
     """
     words = sys.argv[1:] if arguments is None else list(arguments)
+    if not words:
+        parser().print_help()
+        return 0
     options = parser().parse_args(words)
     try:
         status: int | None = options.run(options)

@@ -212,3 +212,64 @@ def test_every_command_explains_itself(capsys):
             parser().parse_args([command, "--help"])
         assert caught.value.code == 0
         assert command in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "usage", "line"),
+    [
+        (
+            ["phse2"],
+            "usage: keybed [-h]",
+            "keybed: error: no command phse2; did you mean phase2?; `keybed --help` lists all",
+        ),
+        (["zzzz"], "usage: keybed [-h]", "keybed: error: no command zzzz; `keybed --help` lists all"),
+        (
+            ["phase2", "STORE", "--out", "RUN", "--folts", "3"],
+            "usage: keybed phase2 [-h]",
+            "keybed phase2: error: no option --folts; did you mean --folds?",
+        ),
+        (
+            ["phase5", "percepiano", "DIR", "--out", "RUN", "--sed=3"],
+            "usage: keybed phase5 percepiano [-h]",
+            "keybed phase5 percepiano: error: no option --sed=3; did you mean --seed?",
+        ),
+        (
+            ["phase5", "percepaino", "DIR"],
+            "usage: keybed phase5 [-h]",
+            "keybed phase5: error: no command percepaino; did you mean percepiano?; `keybed phase5 --help` lists all",
+        ),
+        (
+            ["verify", "STORE", "OTHER"],
+            "usage: keybed verify [-h]",
+            "keybed verify: error: one argument too many: OTHER",
+        ),
+        (
+            ["phase2", "STORE", "--bogus", "--out", "R"],
+            "usage: keybed phase2",
+            "keybed phase2: error: no option --bogus",
+        ),
+    ],
+)
+def test_what_is_misspelt_is_named_below_the_usage_of_its_command(words, usage, line, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(words)
+    assert ended.value.code == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(usage)
+    assert shown.splitlines()[-1] == line
+
+
+def test_without_arguments_the_commands_are_listed(capsys):
+    assert main([]) == 0
+    shown = capsys.readouterr().out
+    assert "phase2" in shown
+    assert "extract" in shown
+
+
+def test_the_version_is_printed(capsys):
+    from importlib.metadata import version
+
+    with pytest.raises(SystemExit) as ended:
+        main(["--version"])
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"keybed {version('keybed')}\n"
