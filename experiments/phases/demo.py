@@ -5,7 +5,7 @@
 The verdict is about `transkun`, whose trained weights `make` fetches, and `expressive`. Where the weights are absent, the
 demo says so and takes `logmel` for audio.
 
-Time: about 5 minutes on 2 cores at the default size, 2.5 s of it per row for Transkun. An interrupted demo continues where it
+Time: under 10 minutes on 2 cores at the default size, 2.5 s of it per row for Transkun. An interrupted demo continues where it
 stopped.
 """
 
