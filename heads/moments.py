@@ -103,52 +103,60 @@ class MergedMoments:
             return False
         return self.y_moments(k, columns, self.x_moments(k)[0][columns])[1] > 1e-9
 
-    def solutions(self, k: int, columns: slice, penalties: Sequence[float]) -> list[Floats]:
-        """slope_D of each penalty."""
-        mean, cov = (a[(columns,) * a.ndim] for a in self.x_moments(k))
-        _, _, covariance = self.y_moments(k, columns, mean)
+    def solutions(self, dimensions: Sequence[int], columns: slice, penalties: Sequence[float]) -> list[Floats]:
+        """slope_DxK of each penalty, for dimensions of one group: they share each penalty's factorisation."""
+        mean, cov = (a[(columns,) * a.ndim] for a in self.x_moments(dimensions[0]))
+        covariance_DxK = np.stack([self.y_moments(k, columns, mean)[2] for k in dimensions], axis=1)
         variance = np.diag(cov).copy()
         # The variance of a nearly constant column with a large mean is rounding error: leave the column out.
         varying = variance > np.maximum(1e-12 * max(float(variance.max()), 1e-300), _ROUNDING * mean**2)
         scale = np.where(varying, 1.0 / np.sqrt(np.where(varying, variance, 1.0)), 0.0)
         correlation = cov * scale[:, None] * scale[None, :]
         np.fill_diagonal(correlation, 1.0)
-        return [slope * scale for slope in _ridge(correlation, covariance * scale, penalties)]
+        return [slope * scale[:, None] for slope in _ridge(correlation, covariance_DxK * scale[:, None], penalties)]
 
     def line(self, k: int, columns: slice, penalty: float) -> tuple[Floats, float]:
         """(slope_D, intercept) of dimension k with one penalty."""
-        (slope,) = self.solutions(k, columns, [penalty])
-        mean = self.x_moments(k)[0][columns]
+        (slope_Dx1,) = self.solutions([k], columns, [penalty])
+        slope, mean = slope_Dx1[:, 0], self.x_moments(k)[0][columns]
         return slope, float(self.y_moments(k, columns, mean)[0] - mean @ slope)
 
 
-def _ridge(correlation: Floats, covariance: Floats, penalties: Sequence[float]) -> list[Floats]:
+def _ridge(correlation: Floats, covariance_DxK: Floats, penalties: Sequence[float]) -> list[Floats]:
     """(correlation + penalty · I)⁻¹ covariance for each penalty.
 
     With few rows, float32 products can give the correlation matrix eigenvalues below minus the smallest penalty; negative
     eigenvalues then count as 0.
     """
     try:
-        return [
-            cho_solve(cho_factor(correlation + penalty * np.eye(len(correlation)), lower=True), covariance)
-            for penalty in penalties
-        ]
+        solved = []
+        for penalty in penalties:
+            regular = correlation.copy()
+            regular[np.diag_indices_from(regular)] += penalty
+            factor = cho_factor(regular, lower=True, overwrite_a=True, check_finite=False)
+            solved.append(cho_solve(factor, covariance_DxK, check_finite=False))
+        return solved
     except np.linalg.LinAlgError:
         value, vector = np.linalg.eigh(correlation)
-        along = vector.T @ covariance
-        return [vector @ (along / (np.maximum(value, 0.0) + penalty)) for penalty in penalties]
+        along = vector.T @ covariance_DxK
+        return [vector @ (along / (np.maximum(value, 0.0) + penalty)[:, None]) for penalty in penalties]
 
 
 def validation_r(train: MergedMoments, valid: MergedMoments, columns: slice, penalties: Sequence[float]) -> Floats:
     """r (penalty, K) on the validation parts, computed from moments; NaN where undefined."""
     table = np.full((len(penalties), len(train.nk)), np.nan)
-    for k in sorted(range(len(train.nk)), key=lambda k: (train.group(k), valid.group(k))):
-        if not (train.defined(k, columns) and valid.defined(k, columns)):
-            continue
-        mean, cov = (a[(columns,) * a.ndim] for a in valid.x_moments(k))
-        _, variance, covariance = valid.y_moments(k, columns, mean)
-        for i, slope in enumerate(train.solutions(k, columns, penalties)):
-            predicted_variance = float(slope @ cov @ slope)
-            if predicted_variance > 1e-12:
-                table[i, k] = float(slope @ covariance) / np.sqrt(predicted_variance * variance)
+    groups: dict[int, list[int]] = {}
+    for k in range(len(train.nk)):
+        if train.defined(k, columns) and valid.defined(k, columns):
+            groups.setdefault(train.group(k), []).append(k)
+    for dimensions in groups.values():
+        slopes = train.solutions(dimensions, columns, penalties)
+        for place, k in sorted(enumerate(dimensions), key=lambda item: valid.group(item[1])):
+            mean, cov = (a[(columns,) * a.ndim] for a in valid.x_moments(k))
+            _, variance, covariance = valid.y_moments(k, columns, mean)
+            for i, slope_DxK in enumerate(slopes):
+                slope = slope_DxK[:, place]
+                predicted_variance = float(slope @ cov @ slope)
+                if predicted_variance > 1e-12:
+                    table[i, k] = float(slope @ covariance) / np.sqrt(predicted_variance * variance)
     return table

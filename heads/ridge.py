@@ -20,6 +20,9 @@ from keybed.heads.moments import Floats, MergedMoments, Moments, validation_r
 PENALTIES = tuple(float(10.0**k) for k in range(-5, 2))
 """Added to the diagonal of the correlation matrix of the features, whose entries there are 1."""
 
+WIDEST = 2048
+"""Mean and sd together are solved up to this many columns: the cost grows with the cube, to minutes per state beyond."""
+
 Part = str
 Fold = tuple[Sequence[Part], Sequence[Part]]
 """(training parts, validation parts)."""
@@ -164,7 +167,9 @@ class RidgeProbe:
         for block, (n_stats, width) in self._shape.items():
             statistics = {"mean": slice(0, width)}
             if n_stats == 2:
-                statistics |= {"sd": slice(width, 2 * width), "both": slice(0, 2 * width)}
+                statistics["sd"] = slice(width, 2 * width)
+                if 2 * width <= WIDEST:
+                    statistics["both"] = slice(0, 2 * width)
             merged = [tuple(MergedMoments([self._moments[p, block] for p in side]) for side in fold) for fold in folds]
             whole = MergedMoments([self._moments[p, block] for p in everything])
             for statistic, columns in statistics.items():
