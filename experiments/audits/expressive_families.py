@@ -1,4 +1,4 @@
-"""Which family of `expressive` channels lifts which axis, and do they tell degraded rows from pristine ones?
+"""Which family of `expressive` channels lifts which axis, and how far they tell degraded rows from pristine ones.
 
     python -m keybed.experiments.audits.expressive_families MAESTRO_DIR             4,000 rows of its MIDI files, no rendering; 5 min
     python -m keybed.experiments.audits.expressive_families STORE --rows 8000       the rows of a planned store, made again
@@ -159,12 +159,14 @@ def detector_lines(features: Features, config: Config) -> list[str]:
         own = features.layers_Nx2xC[:, :, columns].reshape(len(features.tier), -1).astype(np.float64)
         auc = detect(table(own, own[:, :1]), config, ()).auc
         lines.append(f"  {name:<15}" + ", ".join(f"{model} {value:.3f}" for model, value in auc.items()))
-    found = detect(table(features.fingerprint_NxF, everything), config)
-    lines.append("fingerprints: " + ", ".join(f"AUC of {model} {value:.3f}" for model, value in found.auc.items()))
+    findings = detect(table(features.fingerprint_NxF, everything), config)
+    lines.append("fingerprints: " + ", ".join(f"AUC of {model} {value:.3f}" for model, value in findings.auc.items()))
     lines.append(
         "specific r of fingerprints, of all channels in the detector's models, and of the first beyond the second:"
     )
-    lines += [f"  {axis:<13}{r.fingerprints:7.3f}{r.controls:7.3f}{r.beyond:7.3f}" for axis, r in found.reach.items()]
+    lines += [
+        f"  {axis:<13}{r.fingerprints:7.3f}{r.controls:7.3f}{r.beyond:7.3f}" for axis, r in findings.reach.items()
+    ]
     return lines
 
 

@@ -27,7 +27,7 @@ def fingerprint_statistics(p: Performance, window_s: float) -> dict[str, float]:
     pitch, velocity = p.pitch[inside].astype(np.int64), p.velocity[inside].astype(np.int64)
     in_pedal = (p.pedal_s >= 0) & (p.pedal_s < window_s)
     pedal_s, value = p.pedal_s[in_pedal], p.pedal_value[in_pedal].astype(np.int64)
-    found = {
+    measures = {
         **_grids(on, off, pedal_s),
         **_lengths(on, off),
         **_ties(on, off, pitch),
@@ -35,26 +35,26 @@ def fingerprint_statistics(p: Performance, window_s: float) -> dict[str, float]:
         **_pedal(pedal_s, value),
         **_ends(on, off, pedal_s, window_s),
     }
-    return {name: float(x) if np.isfinite(x) else 0.0 for name, x in found.items()}
+    return {name: float(x) if np.isfinite(x) else 0.0 for name, x in measures.items()}
 
 
 def _grids(on: Array, off: Array, pedal_s: Array) -> dict[str, float]:
     """How well times fit a grid of unknown phase, and whether their floats are short."""
-    found = {}
+    measures = {}
     for name, times in (("onset", on), ("offset", off), ("length", off - on), ("pedal", pedal_s)):
         for grid in GRIDS_HZ:
-            found[f"{name} on {grid:.0f} Hz"] = _resultant(times, grid)
+            measures[f"{name} on {grid:.0f} Hz"] = _resultant(times, grid)
         scaled = times * 2.0**20
-        found[f"{name} on 2^-20"] = _share(scaled == np.round(scaled))
-        found[f"{name} on microseconds"] = _share(np.abs(times * 1e6 - np.round(times * 1e6)) < 1e-3)
-    return found
+        measures[f"{name} on 2^-20"] = _share(scaled == np.round(scaled))
+        measures[f"{name} on microseconds"] = _share(np.abs(times * 1e6 - np.round(times * 1e6)) < 1e-3)
+    return measures
 
 
 def _lengths(on: Array, off: Array) -> dict[str, float]:
     length = off - on
     log = np.log10(np.maximum(length, 1e-4))
     near = _beside(on)
-    found = {
+    measures = {
         "shortest length": log.min(initial=0.0),
         "second shortest length": np.sort(log)[1] if log.size > 1 else 0.0,
         "longest length": log.max(initial=-4.0),
@@ -71,11 +71,11 @@ def _lengths(on: Array, off: Array) -> dict[str, float]:
     }
     if length.size > 3:
         middle = np.sort(log)
-        found["widest hole in lengths"] = np.diff(middle[1:-1]).max(initial=0.0)
-        found["ratio of the two shortest"] = middle[1] - middle[0]
+        measures["widest hole in lengths"] = np.diff(middle[1:-1]).max(initial=0.0)
+        measures["ratio of the two shortest"] = middle[1] - middle[0]
     else:
-        found |= {"widest hole in lengths": 0.0, "ratio of the two shortest": 0.0}
-    return found
+        measures |= {"widest hole in lengths": 0.0, "ratio of the two shortest": 0.0}
+    return measures
 
 
 def _ties(on: Array, off: Array, pitch: NDArray[np.int64]) -> dict[str, float]:

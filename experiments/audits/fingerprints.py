@@ -1,4 +1,4 @@
-"""Fingerprints of the degradation: can statistics that mean nothing in music tell degraded rows from pristine ones?
+"""Fingerprints of the degradation: how far statistics that mean nothing in music tell degraded rows from pristine ones.
 
     python -m keybed.experiments.audits.fingerprints MAESTRO_DIR               4,000 rows of its MIDI files, no rendering; 6 min
     python -m keybed.experiments.audits.fingerprints STORE --rows 8000         the rows of a planned store, as extraction makes them
@@ -252,25 +252,27 @@ def _model(kind: str, seed: int, n: int) -> HistGradientBoostingClassifier | His
     return make_pipeline(ranks, Ridge(alpha=100.0))
 
 
-def report(found: Findings, words: str, n: int) -> list[str]:
+def report(findings: Findings, words: str, n: int) -> list[str]:
     """The findings on one table, as lines."""
     lines = [
         f"{words}: AUC of degraded against pristine, {counted(n, 'row')}: "
-        + ", ".join(f"{name} {auc:.3f}" for name, auc in found.auc.items()),
+        + ", ".join(f"{name} {auc:.3f}" for name, auc in findings.auc.items()),
         f"{words}: single statistics with the largest AUC: "
-        + ", ".join(f"{name} {auc:.3f}" for name, auc in found.single_auc[:10]),
+        + ", ".join(f"{name} {auc:.3f}" for name, auc in findings.single_auc[:10]),
         f"{words}: specific r (partial correlation given the other six scores) of fingerprints, of musical controls, and beyond them",
     ]
-    lines += [f"  {axis:<13}{r.fingerprints:7.3f}{r.controls:7.3f}{r.beyond:7.3f}" for axis, r in found.reach.items()]
+    lines += [
+        f"  {axis:<13}{r.fingerprints:7.3f}{r.controls:7.3f}{r.beyond:7.3f}" for axis, r in findings.reach.items()
+    ]
     return lines
 
 
-def goals(found: Findings, words: str) -> list[str]:
+def goals(findings: Findings, words: str) -> list[str]:
     """GOAL lines of one table."""
-    lines = [goal_line(f"AUC {words}", max(found.auc.values()), LARGEST_AUC, "at most")]
+    lines = [goal_line(f"AUC {words}", max(findings.auc.values()), LARGEST_AUC, "at most")]
     lines += [
         goal_line(
-            f"specific r beyond controls, {axis}, {words}", found.reach[axis].beyond, LARGEST_SPECIFIC_R, "at most"
+            f"specific r beyond controls, {axis}, {words}", findings.reach[axis].beyond, LARGEST_SPECIFIC_R, "at most"
         )
         for axis in HELD_AXES
     ]
@@ -292,9 +294,9 @@ def main() -> None:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
     lines = []
     for table, words in zip(tables, ("as made", "as exported"), strict=True):
-        found = detect(table, config)
-        print("\n".join(report(found, words, table.tier.size)), flush=True)
-        lines += goals(found, words)
+        findings = detect(table, config)
+        print("\n".join(report(findings, words, table.tier.size)), flush=True)
+        lines += goals(findings, words)
     print("\n".join(lines))
 
 

@@ -24,13 +24,13 @@ def musical_controls(p: Performance, window_s: float) -> dict[str, float]:
     if on.size < 3:
         on, length = np.arange(3.0), np.ones(3)
         pitch, velocity = np.full(3, 60), np.full(3, 64.0)
-    found = {
+    measures = {
         **_time(on, length, pitch),
         **_loudness(on, length, pitch, velocity),
         **_harmony(on, length, pitch),
         **_pedal(p, on, window_s),
     }
-    return {name: float(x) if np.isfinite(x) else 0.0 for name, x in found.items()}
+    return {name: float(x) if np.isfinite(x) else 0.0 for name, x in measures.items()}
 
 
 def _time(on: Array, length: Array, pitch: NDArray[np.int64]) -> dict[str, float]:

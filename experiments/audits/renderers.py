@@ -122,8 +122,8 @@ def compared(rows: Rows, encoder: str, config: Config) -> Comparison:
     worse = rows.tier > 0
 
     def mean_r(way: tuple[str, str], chosen: NDArray[np.intp]) -> float:
-        found = mean_defined(specific_r(predicted[way][chosen], rows.score[chosen], rows.valid[chosen])[: len(AXES)])
-        return np.nan if found is None else found
+        value = mean_defined(specific_r(predicted[way][chosen], rows.score[chosen], rows.valid[chosen])[: len(AXES)])
+        return np.nan if value is None else value
 
     kept = np.flatnonzero(worse)
     rng = np.random.default_rng(config.seed)
@@ -169,13 +169,13 @@ def main() -> None:
         if pieces < config.folds:
             print(f"{encoder}: fewer than {counted(config.folds, 'piece')}, no ridge")
             continue
-        found = compared(rows, encoder, config)
-        print(f"{encoder}: features differ by {found.feature_error:.2%} of their spread over rows")
+        comparison = compared(rows, encoder, config)
+        print(f"{encoder}: features differ by {comparison.feature_error:.2%} of their spread over rows")
         print(f"  {'fitted on, tested on':24s}" + "".join(f"{axis:>14s}" for axis in AXES))
-        for (fit, test), r in found.r.items():
+        for (fit, test), r in comparison.r.items():
             cells = "".join("     undefined" if value is None else f"{value:14.3f}" for value in r)
             print(f"  {f'{fit}, {test}':24s}{cells}")
-        print("  mean specific r, bank minus FluidSynth: {:+.4f} ({:+.4f} to {:+.4f})".format(*found.difference))
+        print("  mean specific r, bank minus FluidSynth: {:+.4f} ({:+.4f} to {:+.4f})".format(*comparison.difference))
 
 
 if __name__ == "__main__":

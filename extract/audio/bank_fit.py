@@ -1,4 +1,4 @@
-"""Does a note bank play a soundfont? It does where velocity is loudness alone and notes do not depend on each other."""
+"""Whether a note bank can play a soundfont: where velocity is loudness alone and notes do not depend on each other."""
 
 from __future__ import annotations
 

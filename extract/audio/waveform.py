@@ -30,7 +30,7 @@ class RenderedRow:
     """A variant with its waveform, before encoding.
 
     variant: notes, labels, status and reason of the row. audio: float32 (window_s × 24000,), zeros where the status is
-    not OK; whoever stores it elsewhere may replace it by an empty array. waveform: float32 (3,),
+    not OK; code that stores it elsewhere may replace it by an empty array. waveform: float32 (3,),
     `vocabulary.WAVEFORM_MEASURES` in dB, NaN where the status is not OK. audio_sha256: of the samples, set by
     `RowMaker`; empty where the status is not OK. tokens: of the notes, by the name of the encoder that takes them, where
     `RowMaker.fill` made them.
