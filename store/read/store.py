@@ -16,7 +16,7 @@ from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import Commit
 from keybed.store.disk.json_files import read_json
-from keybed.store.disk.layer_files import dropped_names, layer_way_out, listing
+from keybed.store.disk.layer_files import dropped_names, layer_way_out, listing, lost_names
 from keybed.store.disk.machine_paths import read_machine_paths
 from keybed.store.disk.missing_files import missing_array_files, missing_files
 from keybed.store.disk.planned_files import PlannedFiles, way_out
@@ -295,6 +295,10 @@ def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
         name, problem = next(iter(unreadable.items()))
         raise NotAStore(
             f"{path}: layers/{name}.json cannot be read ({problem}): {layer_way_out(layout.of_layer(name))}"
+        )
+    for name in lost_names(layout):
+        raise NotAStore(
+            f"{path}: layers/{name}.json is missing, and commits/{name} holds shards of it: {layer_way_out(layout.of_layer(name))}"
         )
     if not layout.plan_commit.exists():
         raise NotAStore(_incomplete(path, ["commits/plan.json"]))
