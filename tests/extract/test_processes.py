@@ -93,6 +93,8 @@ def test_a_fork_server_that_is_killed_is_an_error_in_words_too() -> None:
         with process_pool(2, task="reads MIDI", advice="give fewer --jobs") as pool:
             assert pool.submit(abs, -1).result() == 1
             os.kill(_forkserver._forkserver_pid, signal.SIGKILL)
+            # Until it has ended, the next pool would take it for a server that still runs.
+            os.waitid(os.P_PID, _forkserver._forkserver_pid, os.WEXITED | os.WNOWAIT)
             pool.result(pool.submit(time.sleep, 60))
 
     with pytest.raises(WorkerDied, match=r"a process that reads MIDI was killed.* give fewer --jobs, and run"):
