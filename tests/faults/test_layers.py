@@ -105,6 +105,7 @@ def test_commands_killed_at_random_moments(seed, n_kills, fork_server, base_stor
     assert not verify(VerifyConfig(store)).leftovers
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("seed", range(6))
 def test_commands_at_once_beside_a_reader(seed, fork_server, base_store, extended_store, differing, tmp_path):
     """Extensions, extractions and drops at once; a reader meets named errors or the right numbers."""

@@ -97,6 +97,7 @@ def test_four_encoders_at_once_equal_two_and_two(filled: Path, tiny_corpus: Path
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("first", [("logmel", "expressive"), ("muq", "expressive"), ("mert", "aria")])
 def test_pretrained_encoders_too(first: tuple[str, ...], tiny_corpus: Path, tmp_path: Path) -> None:
     """With seeded random weights of the smallest size."""
