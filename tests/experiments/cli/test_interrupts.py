@@ -68,6 +68,7 @@ run()
     assert (done.returncode, done.stderr) == (130, "keybed: stopped; to begin again: keybed status store\n")
 
 
+@pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):
     """Imports, tracing, compiling, training, evaluating: one line each time, and the last run goes on to the end."""
