@@ -92,9 +92,9 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: rendering, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, networks on 2 cores of an AMD "
-    "EPYC in float32; GPU: one H100, mert, midibert and transkun measured, the rest calculated at the 366 TFLOP/s that MERT-95M "
-    "reaches, float32 at a tenth of it",
+    machine="CPU: bank, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, the rest on 2 cores of an AMD EPYC, "
+    "networks in float32; GPU: one H100, mert, midibert and transkun measured, muq and aria calculated at the 366 TFLOP/s that "
+    "MERT-95M reaches, transcribed a guess; float32 at a tenth of bfloat16",
     # On one quiet core a row takes 20 ms (Xeon) or 14 ms (EPYC, 98 notes); with all cores at work 30 ms.
     render_rows_per_core_s={"bank": 34.0, "fluidsynth": 12.5, "recorded": 60.0},
     cpu_encoder_rows_per_core_s={

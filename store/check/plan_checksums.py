@@ -6,9 +6,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from keybed.store.command import command
-from keybed.store.disk.commits import committed
 from keybed.store.disk.json_files import read_json_object
-from keybed.store.disk.layer_files import UNREADABLE, marked_names
+from keybed.store.disk.layer_files import UNREADABLE, lost_names
 from keybed.store.disk.planned_files import PlannedFiles, read_plan
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import Layout
@@ -41,7 +40,9 @@ def plan_problems(store: Store, restorable: Collection[str] = ()) -> Iterator[st
         except UNREADABLE as error:
             if f"commits/{name}/plan.json" not in restorable:
                 yield f"{of_layer.plan_commit} cannot be read ({error}), so nothing can be checked against it"
-    for name in _lost_layers(store, restorable):
+    for name in lost_names(layout):
+        if f"layers/{name}.json" in restorable:
+            continue
         yield (
             f"layers/{name}.json and commits/{name}/plan.json are missing or damaged, so that the features of {name} cannot "
             f"be read: copy one of them from a good copy, or `{command('drop', store.path, '--encoder', name)}`"
@@ -56,16 +57,6 @@ def plan_problems(store: Store, restorable: Collection[str] = ()) -> Iterator[st
         metadata = layout.array(spec.path) / "zarr.json"
         if metadata.is_file() and f"features.zarr/{spec.path}/zarr.json" not in restorable:
             yield from _metadata_problems(metadata, spec)
-
-
-def _lost_layers(store: Store, restorable: Collection[str]) -> list[str]:
-    """Added layers whose shards are committed and whose records are lost."""
-    layout = Layout(store.path)
-    known = {*store.layers, *store.unreadable_layers, *marked_names(layout)}
-    names = {file.parent.name for file in layout.commits.glob("*/*.json")} - known
-    return [
-        name for name in sorted(names) if committed(layout.of_layer(name)) and f"layers/{name}.json" not in restorable
-    ]
 
 
 def _metadata_problems(file: Path, spec: ArraySpec) -> Iterator[str]:

@@ -173,20 +173,20 @@ def test_a_task_that_slept_publishes_nothing(
     seed, meanwhile, fork_server, base_store, extended_store, differing, tmp_path
 ):
     """A task of a layer hangs for eleven minutes, and resumes in the middle of its work."""
-    draw = random.Random(f"ghost {meanwhile} {seed}")
+    draw = random.Random(f"sleeper {meanwhile} {seed}")
     store = shutil.copytree(base_store, tmp_path / "store")
     fork_server.run("extend", store, "--encoders", "expressive")
     claims = store / "claims/expressive"
-    ghost = fork_server.start("extract", store, "--workers", "0")
+    sleeper = fork_server.start("extract", store, "--workers", "0")
     fork_server.wait_for("a claim", lambda: any(claims.glob("[0-9]*.json")))
     time.sleep(draw.uniform(0, 0.8))
 
     def frozen_with_work_in_hand():
-        fork_server.freeze(ghost)
+        fork_server.freeze(sleeper)
         done = stores.open(store).shards_of_layer("expressive").numbers
         held = [path for path in claims.glob("[0-9]*.json") if int(path.stem) not in done]
         if not held:
-            os.kill(ghost, signal.SIGCONT)
+            os.kill(sleeper, signal.SIGCONT)
         return held
 
     fork_server.wait_for("it is stopped in the middle of its work", frozen_with_work_in_hand)
@@ -203,9 +203,9 @@ def test_a_task_that_slept_publishes_nothing(
         fork_server.run("extend", store, "--encoders", "expressive")
         fork_server.run("extract", store, "--workers", "0", "--shards", "0-4")
     before = {path: path.stat().st_mtime_ns for path in store.glob("commits/expressive/0*.json")}
-    os.kill(ghost, signal.SIGCONT)
-    assert fork_server.wait(ghost) in (0, 1), fork_server.log(ghost)
-    assert "Traceback" not in fork_server.log(ghost)
+    os.kill(sleeper, signal.SIGCONT)
+    assert fork_server.wait(sleeper) in (0, 1), fork_server.log(sleeper)
+    assert "Traceback" not in fork_server.log(sleeper)
     after = {path: path.stat().st_mtime_ns for path in store.glob("commits/expressive/0*.json")}
     assert {path: after[path] for path in before} == before
     if meanwhile == "dropped":
