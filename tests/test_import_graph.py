@@ -35,6 +35,7 @@ ORDER = {
         "phases",
         "listening",
         "percepiano",
+        "scoring",
         "cli",
         "audits",
         "benchmarks",
