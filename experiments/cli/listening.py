@@ -12,23 +12,37 @@ from keybed.experiments.cli.flags import add_options, config_from
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
-    words = "have experts rate clips, and compare the labels with their ratings"
-    phase5 = subcommands.add_parser("phase5", help=words, description=words)
+    words = "collect ratings of clips by experts, and compare the labels with them"
+    phase5 = subcommands.add_parser("phase5", help=words, description=words, example="phase5 select STORE --out RATING")
     steps = phase5.add_subparsers(required=True, metavar="STEP")
     add_command(
-        steps, "select", "draw and render clips, and make the rating set with each rater's blinded order", _fill_select
+        steps,
+        "select",
+        "draw and render clips, and make the rating set with each rater's blinded order",
+        _fill_select,
+        example="phase5 select STORE --out RATING",
     )
     add_command(
-        steps, "serve", "serve the rating page from this machine, or write it as one folder per rater", _fill_serve
+        steps,
+        "serve",
+        "serve the rating page from this machine, or write it as one folder per rater",
+        _fill_serve,
+        example="phase5 serve RATING",
+        prints=True,
     )
     add_command(
-        steps, "ingest", "report rater agreement and label–expert correlations, and write the gate", _fill_ingest
+        steps,
+        "ingest",
+        "report rater agreement and label–expert correlations, and write the gate",
+        _fill_ingest,
+        example="phase5 ingest RATING",
     )
     add_command(
         steps,
         "percepiano",
         "report how well heads and models predict the human ratings of PercePiano",
         _fill_percepiano,
+        example="phase5 percepiano PERCEPIANO_DIR --out RUN",
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
@@ -14,6 +15,7 @@ from keybed.experiments.cli import demo, extraction, fetch, phases, slurm, store
 from keybed.experiments.cli import listening as rating
 from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
+from keybed.experiments.cli.output import Document, only_what_is_asked_for, print_document, work_line
 from keybed.store.command import command
 from keybed.store.errors import KeybedError
 
@@ -55,7 +57,9 @@ def parser() -> argparse.ArgumentParser:
     top = CommandParser(
         prog="keybed",
         description="Compute frozen audio and MIDI features of degraded piano performances once, and train small heads on them often.",
+        example="demo",
     )
+    top.set_defaults(quiet=False, verbose=False)
     top.add_argument("--version", action=_Version, help="print the version and exit")
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
     for group in (fetch, extraction, stores, phases, rating, slurm, demo):
@@ -78,31 +82,49 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not words:
         parser().print_help()
         return 0
-    options = parser().parse_args(words)
+    top = parser()
+    options = top.parse_args(words)
+    if options.quiet and options.verbose:
+        top.error("--quiet and --verbose exclude each other")
+    began = time.perf_counter()
+    with only_what_is_asked_for(options):
+        done = _run(options, words)
+    if getattr(options, "json", False):
+        print_document(options.command, done.content)
+    if options.verbose:
+        print(work_line(began), file=sys.stderr)
+    return done.status
+
+
+def _run(options: argparse.Namespace, words: Sequence[str]) -> Document:
+    """Run the command; what it made, or the error that stopped it, which is printed."""
     try:
-        status: int | None = options.run(options)
+        done: Document | int | None = options.run(options)
     except _explained() as error:
-        return _failed(str(error))
+        return _failed(str(error), options)
     except ModuleNotFoundError as error:
         if (advice := what_to_install(error)) is None:
             raise
-        return _failed(advice)
+        return _failed(advice, options)
     except BrokenPipeError:
         raise
     except OSError as error:
-        return _failed(_in_words(error))
+        return _failed(_in_words(error), options)
     except MemoryError:
-        return _failed("memory ran out: give the command more of it, then run the same command again")
+        return _failed("memory ran out: give the command more of it, then run the same command again", options)
     except KeyboardInterrupt:
         again = "to go on" if options.command in _CONTINUED else "to begin again"
         print(f"keybed: stopped; {again}: {command(*words)}", file=sys.stderr)
-        return 130
-    return status or 0
+        return Document({"error": "stopped"}, 130)
+    return done if isinstance(done, Document) else Document({}, done or 0)
 
 
-def _failed(message: str) -> int:
+def _failed(message: str, options: argparse.Namespace) -> Document:
+    """Print the error; with --verbose, below where it arose."""
+    if options.verbose:
+        traceback.print_exc(file=sys.stderr)
     print(f"keybed: {message}", file=sys.stderr)
-    return 1
+    return Document({"error": message}, 1)
 
 
 def _in_words(error: OSError) -> str:

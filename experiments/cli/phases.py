@@ -10,26 +10,52 @@ from typing import Any
 from keybed.experiments.cli.command_parser import add_command
 from keybed.experiments.cli.console import terminal
 from keybed.experiments.cli.flags import add_options, config_from
+from keybed.experiments.cli.output import Document, add_json
 
 
 def register(subcommands: Any) -> None:
     """Add this group's subcommands."""
     commands = {
-        "phase2": ("train heads on one modality and on both, report the gain of fusion, and write the gate", _phase2),
-        "phase3": ("align audio and MIDI with InfoNCE, report the gain of fusion, and write the gate", _phase3),
-        "phase4": ("train the best fusion in full on raw and aligned features, report it, and write the gate", _phase4),
-        "compare": ("print runs on one store side by side: paired differences with intervals", _compare),
+        "phase2": (
+            "train heads on one modality and on both, report the gain of fusion, and write the gate",
+            _phase2,
+            "phase2 STORE --out RUN/phase2",
+        ),
+        "phase3": (
+            "align audio and MIDI with InfoNCE, report the gain of fusion, and write the gate",
+            _phase3,
+            "phase3 STORE --after RUN/phase2 --out RUN/phase3",
+        ),
+        "phase4": (
+            "train the best fusion in full on raw and aligned features, report it, and write the gate",
+            _phase4,
+            "phase4 STORE --after RUN/phase3 --out RUN/phase4",
+        ),
+        "compare": (
+            "compare runs on one store side by side: paired differences with intervals",
+            _compare,
+            "compare RUN/phase2 RUN/phase4",
+        ),
         "window-check": (
             "report what longer windows gain, from stores of 5, 10 and 20 s windows of one corpus",
             _window_check,
+            "window-check STORE_5 STORE_10 STORE_20 --out RUN/windows",
         ),
     }
-    for name, (words, run) in commands.items():
-        add_command(subcommands, name, words, _filler(name, run))
-    add_command(subcommands, "report", "draw a run's report again from its results", _fill_report)
+    for name, (words, run, example) in commands.items():
+        add_command(subcommands, name, words, _filler(name, run), example=example, prints=name == "compare")
+    add_command(
+        subcommands,
+        "report",
+        "write a run's report again from its results",
+        _fill_report,
+        example="report RUN/phase2",
+    )
 
 
-def _filler(name: str, run: Callable[[argparse.Namespace], None]) -> Callable[[argparse.ArgumentParser], None]:
+def _filler(
+    name: str, run: Callable[[argparse.Namespace], Document | None]
+) -> Callable[[argparse.ArgumentParser], None]:
     def fill(parser: argparse.ArgumentParser) -> None:
         from keybed.experiments.phases import config
 
@@ -41,6 +67,8 @@ def _filler(name: str, run: Callable[[argparse.Namespace], None]) -> Callable[[a
             "window-check": config.WindowCheckConfig,
         }
         add_options(parser, configs[name])
+        if name == "compare":
+            add_json(parser)
         parser.set_defaults(run=run)
 
     return fill
@@ -67,11 +95,16 @@ def _phase4(options: argparse.Namespace) -> None:
     run_phase4(config_from(Phase4Config, options), terminal())
 
 
-def _compare(options: argparse.Namespace) -> None:
+def _compare(options: argparse.Namespace) -> Document | None:
     from keybed.experiments.phases.compare import run_compare
     from keybed.experiments.phases.config import CompareConfig
 
-    run_compare(config_from(CompareConfig, options), terminal())
+    comparison = run_compare(config_from(CompareConfig, options), terminal())
+    if options.json:
+        from keybed.experiments.data.json_codec import plain
+
+        return Document(plain(comparison))
+    return None
 
 
 def _window_check(options: argparse.Namespace) -> None:

@@ -7,6 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from keybed.experiments.cli.command_parser import add_command
 from keybed.store.command import shell_line
 from keybed.store.errors import KeybedError
 
@@ -18,9 +19,12 @@ class ChangedBatchFile(KeybedError):
 def register(subcommands: Any) -> None:
     """Add this group's subcommand."""
     text = "copy the Slurm batch files into a folder, to submit or to change"
-    slurm = subcommands.add_parser("slurm", help=text, description=text)
-    slurm.add_argument("folder", metavar="DIR", type=Path, help="where to put them; made if it does not exist")
-    slurm.set_defaults(run=_slurm)
+    add_command(subcommands, "slurm", text, _fill, example="slurm my-scripts")
+
+
+def _fill(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("folder", metavar="DIR", type=Path, help="where to put them; made if it does not exist")
+    parser.set_defaults(run=_slurm)
 
 
 def batch_files() -> dict[str, bytes]:

@@ -12,11 +12,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from keybed.experiments.cli.store_documents import mean_scores
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import AUDIO_DRIFT
 from keybed.store.format.array_specs import array_specs
-from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, SPLITS, TIERS, Status
+from keybed.store.format.vocabulary import LEVELS, SPLITS, TIERS, Status
 from keybed.store.read.store import Store
 
 
@@ -60,11 +61,8 @@ def _print_rows(store: Store, console: Console) -> None:
     if done:
         rows = store.rows(status=None, allow_missing=True)
         table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")
-        for k, dimension in enumerate(DIMENSIONS):
-            means = []
-            for tier in range(len(TIERS)):
-                kept = (rows.tier == tier) & rows.valid[:, k]
-                means.append(f"{rows.score[kept, k].mean():.1f} ({kept.sum():,})" if kept.any() else "–")
+        for dimension, by_tier in mean_scores(rows).items():
+            means = (f"{m['mean']:.1f} ({m['rows']:,})" if m["rows"] else "–" for m in by_tier.values())
             table.add_row(dimension, *means)
         console.print(table)
         statuses = Counter(Status(int(s)).name for s in rows.status)
