@@ -1,7 +1,8 @@
 """Dynamics and the loudness half of expression: velocities lose part of their deviation or of their slow arch.
 
-What is lost is replaced by touch from elsewhere in the recording: the deviations of other notes, in their order. The window then
-has the velocities that it had, in another order: accents, voicing and arch flatten, and no velocity is new.
+COMPRESSED of what is lost shrinks the spread, as in flat playing: the window gets the velocities of a stretch of the recording whose
+spread is smaller by that much. The rest is replaced by touch from elsewhere in the recording, the deviations of other notes in
+their order: these velocities are dealt out in another order, so that accents and voicing lose their place as well.
 """
 
 from __future__ import annotations
@@ -10,8 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+COMPRESSED = 0.4
+"""Share of the lost deviation and of the lost arch by which their spread (sd) shrinks; touch from elsewhere replaces the rest."""
 SMOOTHED_NOTES = 1.5
 """Touch that stands in for the arch is smoothed by a Gaussian of this sd in notes."""
+ALIKE = 8
+"""A flatter stretch is drawn from this many of the recording that are nearest in spread and mean."""
+MEAN_PER_SPREAD = 40.0
+"""A mean this many steps of velocity away counts as much as a spread that is e times as large."""
 FEWEST_NOTES = 5
 """Windows with fewer notes keep their velocities."""
 _PASSES = 6
@@ -32,13 +39,15 @@ def flatten_loudness(
     deviation_kept: float,
     counted: NDArray[np.bool_],
     touch: NDArray[np.float64],
+    recording: NDArray[np.int16],
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int16], float, float]:
     """Keep a share of the trend's rise and fall about its mean, and a share of each note's deviation from the trend.
 
-    touch: (2, n), of `touch_from_elsewhere`, for the arch and for the deviation. The `counted` notes (n,) get their own velocities
-    in another order. Returns velocities (n,) and the realised shares of arch and deviation: 1 plus the slopes of the change of
-    velocity on both, fitted together over the counted notes. A share of 1 is untouched and stays 1.
+    touch: (2, n), of `touch_from_elsewhere`, for the arch and for the deviation. recording: all of its velocities. The `counted`
+    notes (n,) get the velocities of a flatter stretch, in an order near their own. Returns velocities (n,) and the realised shares
+    of arch and deviation: 1 plus the slopes of the change of velocity on both, fitted together over the counted notes. A share of
+    1 is untouched and stays 1.
     """
     shares = np.array([arch_kept, deviation_kept])
     if (shares == 1.0).all() or counted.sum() < FEWEST_NOTES:
@@ -58,14 +67,16 @@ def flatten_loudness(
     ]
     inverse = np.asarray(np.linalg.pinv(own @ own.T), np.float64)
     kept, wanted = np.where(touched, shares, 1.0), np.where(touched, shares, 1.0)
-    sorted_velocity = np.sort(velocity[counted])
+    spread = np.where(touched, 1.0 - COMPRESSED * (1.0 - shares), 1.0)
     fraction = rng.random(n)
+    shrink = float(np.sqrt((spread**2 * power).sum() / power.sum()))
+    values = _flatter(velocity[counted], shrink, recording, rng)
     best, closest, got = velocity, np.inf, np.ones(2)
     for _ in range(_PASSES):
-        lost = np.sqrt(np.maximum(1.0 - np.clip(kept, -1.0, 1.0) ** 2, 0.0) * power) * touched
+        lost = np.sqrt(np.maximum(spread**2 - np.clip(kept, -1.0, 1.0) ** 2, 0.0) * power) * touched
         loudness = mean + kept @ parts + lost[0] * fresh[0] + lost[1] * fresh[1] + fraction
         changed = np.clip(np.floor(loudness), 1, 127).astype(np.int16)
-        changed[counted] = sorted_velocity[np.argsort(np.argsort(loudness[counted], kind="stable"), kind="stable")]
+        changed[counted] = values[np.argsort(np.argsort(loudness[counted], kind="stable"), kind="stable")]
         realised = 1.0 + inverse @ (own @ (changed - velocity)[counted].astype(np.float64))
         gap = wanted - realised
         if np.abs(gap).max() < closest:
@@ -76,6 +87,28 @@ def flatten_loudness(
     best, got = _refined(best, wanted, counted, own, inverse, velocity, rng)
     arch, deviation = np.where(touched, got, 1.0).tolist()
     return best, float(arch), float(deviation)
+
+
+def _flatter(
+    velocity: NDArray[np.int16], shrink: float, recording: NDArray[np.int16], rng: np.random.Generator
+) -> NDArray[np.int16]:
+    """As many velocities in rising order, with the same mean and a spread that is smaller by a factor.
+
+    They are those of a stretch of the recording that is about as flat, moved to the mean and drawn together by what is left,
+    with the dither that every row has.
+    """
+    n, mean, sd = velocity.size, float(velocity.mean()), float(velocity.std()) * shrink
+    stretch = velocity.astype(np.float64)
+    if recording.size >= n + ALIKE:
+        total, square = (np.cumsum(np.r_[0.0, recording.astype(np.float64) ** k]) for k in (1, 2))
+        means = (total[n:] - total[:-n]) / n
+        sds = np.sqrt(np.maximum((square[n:] - square[:-n]) / n - means**2, 1e-9))
+        far = np.abs(np.log(sds / max(sd, 1e-3))) + np.abs(means - mean) / MEAN_PER_SPREAD
+        start = int(rng.choice(np.argpartition(far, ALIKE - 1)[:ALIKE]))
+        stretch = recording[start : start + n].astype(np.float64)
+    ratio = sd / max(float(stretch.std()), 1e-3)
+    moved = np.round(mean - stretch.mean()) + stretch.mean() + ratio * (stretch - stretch.mean())
+    return np.sort(np.clip(np.round(moved + rng.uniform(-1, 1, n)), 1, 127).astype(np.int16))
 
 
 def _refined(

@@ -30,18 +30,20 @@ from keybed.extract.degrade import row_key as keys
 from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
-CODE_VERSION = 3
+CODE_VERSION = 4
 """Raise it whenever equal parameters would give other notes or labels."""
 TRACES = {
     1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
     "pedal values of 64 and a little, stretched pedal events, no noise floor)",
     2: "leaves traces that a machine can tell (fewer different velocities, long pauses of the pedal, filled gaps between note lengths)",
+    3: "moves accents and the arch of loudness to other notes and leaves the range of velocities as it was: its dynamics and "
+    "expression are not heard as flat playing",
 }
-"""What is known of older versions: version → how its degraded rows can be told from pristine ones without any music."""
+"""What is known of older versions: version → how its degraded rows are told from pristine ones, or what its labels do not mean."""
 
 
 def traces_of(version: int | None) -> str:
-    """A warning on the version of the degradation that made a store; empty where no trace is known."""
+    """A warning on the version of the degradation that made a store; empty where nothing is known against it."""
     return f"degradation version {version}: {TRACES[version]}" if version in TRACES else ""
 
 
@@ -119,7 +121,7 @@ _NUMBERS: dict[str, tuple[ModuleType, tuple[str, ...]]] = {
     "pedal": (pedal, ("full_shift_s", "longest_shift_s", "smallest_depth", "kinds", "kind_weights")),
     "pedal_runs": (pedal_runs, ("fewest_to_fill", "longest_run_s")),
     "pedal_swaps": (pedal_swaps, ("least_swap_s", "farthest_swap")),
-    "dynamics": (dynamics, ("smoothed_notes", "fewest_notes")),
+    "dynamics": (dynamics, ("compressed", "smoothed_notes", "alike", "mean_per_spread", "fewest_notes")),
     "dither": (dither, ("dither_s", "velocity_dither", "largest_dither", "shortest_s", "least_pedal_step_s")),
     "texture": (
         texture,

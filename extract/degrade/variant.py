@@ -103,7 +103,9 @@ def make_variant(
         return _labelled(excerpt, untouched, tier, UNTOUCHED.copy(), Noise(floor=floor), False, window_s)
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
     key = RowKey(seed, recording_id, start_s, tier)
-    performance, level, tempo_applied = degrade(excerpt, prepared.texture, prepared.deviation, drawn, window_s, key)
+    performance, level, tempo_applied = degrade(
+        excerpt, prepared.texture, prepared.deviation, prepared.performance.velocity, drawn, window_s, key
+    )
     noise = replace(plan_noise(drawn["tone"], key.number("tone")), floor=floor)
     level["tone"] = noise.ratio
     realised = np.array([level[name] for name in LEVELS], np.float32)
@@ -114,6 +116,7 @@ def degrade(
     excerpt: Excerpt,
     texture: Texture,
     deviation: NDArray[np.float64],
+    recording: NDArray[np.int16],
     drawn: dict[str, float],
     window_s: float,
     key: RowKey,
@@ -139,6 +142,7 @@ def degrade(
         drawn["dynamics"],
         in_window,
         np.stack([touch_from_elsewhere(deviation, p.n_notes, rng) for _ in range(2)]),
+        recording,
         rng,
     )
 

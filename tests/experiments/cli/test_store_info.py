@@ -45,12 +45,13 @@ def test_words_of_other_code_are_not_put_beside_a_stores_numbers(
 ) -> None:
     monkeypatch.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
     printed = printed_of(planned_placeholder_store)
-    assert "without words: version 3 of the degradation made this store, 99 is here" in printed
+    assert "without words: version 4 of the degradation made this store, 99 is here" in printed
     assert "lags_redrawn_at_ms = 60.0\n" in printed
 
 
-def test_the_first_version_of_the_degradation_is_said_to_leave_traces() -> None:
+def test_what_is_wrong_with_older_versions_of_the_degradation_is_said() -> None:
     from keybed.extract.degrade.parameters import CODE_VERSION, traces_of
 
     assert traces_of(1).startswith("degradation version 1: leaves traces that a machine can tell (")
+    assert "not heard as flat playing" in traces_of(3)
     assert traces_of(CODE_VERSION) == ""
