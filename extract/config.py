@@ -12,6 +12,7 @@ from keybed.store.option import NoOption, Option
 WINDOW_S = 10.0
 HOP_S = 6.2
 """Seconds from the start of one segment to the start of the next."""
+LAYOUTS = ("csv", "folder", "asap", "percepiano")
 BASELINES = ("logmel", "expressive")
 """Planned by default: they need no weights, so that a first store can be made anywhere."""
 
@@ -48,9 +49,25 @@ class PlanConfig:
     """Everything that `keybed plan` can be asked."""
 
     maestro: Annotated[
-        Path, Option("a folder in MAESTRO v3's layout, or its CSV", metavar="MAESTRO_DIR", positional=True)
+        Path,
+        Option(
+            "a folder in MAESTRO v3's layout or its CSV, or other music (docs/corpus.md)",
+            metavar="MUSIC",
+            positional=True,
+        ),
     ]
     store: Annotated[Path, Option("folder of the store to make", metavar="STORE", positional=True)]
+    layout: Annotated[
+        str | None, Option("how the music lies there; without it what the folder shows", choices=LAYOUTS)
+    ] = None
+    columns: Annotated[
+        tuple[str, ...] | None,
+        Option("columns of a CSV with other names: midi_filename=file,title=work", metavar="FIELD=COLUMN,…"),
+    ] = None
+    pieces: Annotated[
+        Literal["folder", "file"] | None,
+        Option("in a folder of MIDI files: the files of one folder are one piece, or each file name is"),
+    ] = None
     limit: Annotated[int | None, Option("at most this many segments, spread over splits and pieces")] = None
     encoders: Annotated[
         tuple[str, ...],

@@ -7,10 +7,10 @@ from pathlib import Path
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
-from keybed.experiments.percepiano.reader import SCALES
 from keybed.experiments.percepiano.results import PercepianoResults, ProtocolResults, RatingFacts, ZeroShot
 from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, with_interval, write_page
 from keybed.experiments.reports.plots import forest
+from keybed.extract.corpus.percepiano import SCALES
 from keybed.store.counted import counted
 
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."

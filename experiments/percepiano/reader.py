@@ -7,7 +7,7 @@ and reported; they are no error. Park, Kim et al., Scientific Reports 14 (2024).
 from __future__ import annotations
 
 import json
-import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,36 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.percepiano.works import composition_of, joined
+from keybed.experiments.percepiano.works import joined
+from keybed.extract.corpus.percepiano import SCALES, composition_of, parts_of
 from keybed.extract.music.midi import MidiError, read_midi
 from keybed.extract.music.performance import Performance
 from keybed.store.errors import KeybedError
 
-SCALES = (
-    "timing: stable–unstable",
-    "articulation: short–long",
-    "articulation: soft–hard",
-    "pedal: sparse–saturated",
-    "pedal: clean–blurred",
-    "timbre: even–colorful",
-    "timbre: shallow–rich",
-    "timbre: bright–dark",
-    "timbre: soft–loud",
-    "dynamics: sophisticated–raw",
-    "dynamics: little–large range",
-    "music making: fast–slow",
-    "music making: flat–spacious",
-    "music making: disproportioned–balanced",
-    "music making: pure–dramatic",
-    "mood: optimistic–dark",
-    "mood: low–high energy",
-    "mood: honest–imaginative",
-    "interpretation: unsatisfactory–convincing",
-)
 RATERS_A_SEGMENT = 12
 """Approximate: the publication gives no count per segment."""
-_NAME = re.compile(r"(?P<composition>.+?)_(?P<length>\d+bars)_(?P<player>[^_]+)_(?P<segment>\d+)")
-_PLAIN_NAME = re.compile(r"(?P<composition>.+)_(?P<player>[^_]+)_(?P<segment>\d+)")
 
 
 class NotPercePiano(KeybedError):
@@ -88,31 +66,31 @@ def read(folder: Path) -> Ratings:
     problems += [f"{name}: MIDI without a label" for name in sorted(set(files) - set(means))]
     problems += [f"{name}: label without MIDI" for name in sorted(set(means) - set(files))]
 
-    rated: dict[str, tuple[Performance, dict[str, str]]] = {}
+    rated: dict[str, tuple[Performance, Mapping[str, str]]] = {}
     for name in sorted(set(means) & set(files)):
-        parts = _NAME.fullmatch(name) or _PLAIN_NAME.fullmatch(name)
+        parts = parts_of(name)
         reason = _problem(means[name], spreads.get(name)) if parts else "name is not composition_player_segment"
         if parts is None or reason:
             problems.append(f"{name}: {reason}")
             continue
         try:
-            rated[name] = (read_midi(files[name]), parts.groupdict())
+            rated[name] = (read_midi(files[name]), parts)
         except MidiError as error:
             problems.append(str(error))
     if not rated:
         raise NotPercePiano(f"{folder}: no performance with both MIDI and label; {'; '.join(problems[:3])}")
-    parts_of = [parts for _, parts in rated.values()]
-    for composition, of in joined(parts["composition"] for parts in parts_of).items():
+    name_parts = [parts for _, parts in rated.values()]
+    for composition, of in joined(parts["composition"] for parts in name_parts).items():
         problems.append(f"one composition, {composition}: {', '.join(of)}")
-    players = [p["player"] for p in parts_of]
+    players = [p["player"] for p in name_parts]
     n = len(SCALES)
     return Ratings(
         names=tuple(rated),
         performances=tuple(performance for performance, _ in rated.values()),
         rating=np.array([means[name][:n] for name in rated], np.float64),
         sd=np.array([spreads[name][:n] if name in spreads else [np.nan] * n for name in rated], np.float64),
-        composition=np.array([composition_of(p["composition"]) for p in parts_of]),
-        passage=np.array([f"{p['composition']}|{p.get('length', '')}|{p['segment']}" for p in parts_of]),
+        composition=np.array([composition_of(p["composition"]) for p in name_parts]),
+        passage=np.array([f"{p['composition']}|{p.get('length', '')}|{p['segment']}" for p in name_parts]),
         player=np.array(players),
         human=np.array([not p.lower().startswith("score") for p in players]),
         problems=tuple(problems),

@@ -34,7 +34,7 @@ from keybed.experiments.percepiano.models import (
 )
 from keybed.experiments.percepiano.page import write_percepiano_page
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protocol, protocols, scores, write_folds
-from keybed.experiments.percepiano.reader import SCALES, Ratings, read
+from keybed.experiments.percepiano.reader import Ratings, read
 from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.results import (
     EncoderUsed,
@@ -50,6 +50,7 @@ from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval, pairwise_accuracy
 from keybed.experiments.percepiano.zero_shot import answer_questions
 from keybed.experiments.reports.page import with_interval
+from keybed.extract.corpus.percepiano import SCALES
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec

@@ -5,16 +5,9 @@ A head that was trained on a theme knows most of its variations, so a fold that 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 
-_PART = re.compile(r"[ _.-]+(?:theme?|thema|tema|(?:var|variations?)[ _.-]*(?:\d+[a-z]?|[ivxlc]+))$", re.IGNORECASE)
-
-
-def composition_of(name: str) -> str:
-    """The name without a final theme or variation number: `Beethoven_WoO80_var12` and `Beethoven_WoO80_thema` are
-    `Beethoven_WoO80`. Any other name as it is."""
-    return _PART.sub("", name.strip()) or name
+from keybed.extract.corpus.percepiano import composition_of
 
 
 def joined(names: Iterable[str]) -> dict[str, tuple[str, ...]]:

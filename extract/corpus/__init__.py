@@ -1,6 +1,7 @@
-"""Which recordings exist: MAESTRO's CSV, pieces and splits, and the MIDI file of each recording."""
+"""Which recordings exist: a CSV, a folder or another layout, pieces and splits, and the MIDI file of each recording."""
 
-from keybed.extract.corpus.metadata import Corpus, CorpusError, Recording, read_corpus
+from keybed.extract.corpus.layouts import Reading, read_corpus
+from keybed.extract.corpus.metadata import Corpus, CorpusError, Recording
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
 from keybed.extract.corpus.pieces import Pieces, SplitRepair, find_pieces
 
@@ -9,6 +10,7 @@ __all__ = [
     "CorpusError",
     "ParsedRecording",
     "Pieces",
+    "Reading",
     "Recording",
     "SplitRepair",
     "file_problems",

@@ -57,7 +57,7 @@ def _audio(corpus: Corpus, recording: Recording) -> tuple[dict[str, Any] | None,
     import soundfile
 
     if not recording.audio:
-        return None, f"{recording.midi}: no audio_filename for it in the CSV"
+        return None, f"{recording.midi}: no sound file is named for it, and none of its name lies beside it"
     path = corpus.audio_path(recording)
     try:
         size = size_of(path)

@@ -1,65 +1,73 @@
-"""Read MAESTRO v3's CSV: the recordings and the paths of their files. No other file is opened."""
+"""A corpus: its recordings, the paths of their files, and how it was read. No file is opened here."""
 
 from __future__ import annotations
 
-import csv
-import io
-import math
-import stat
-import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
+from typing import Any
 
-from keybed.extract.music.midi import LONGEST_S
-from keybed.extract.regular_files import find_file, size_of
+from keybed.extract.regular_files import find_file
 from keybed.store.errors import KeybedError
-from keybed.store.format.vocabulary import SPLITS
-
-CSV_NAME = "maestro-v3.0.0.csv"
-COLUMNS = (
-    "canonical_composer",
-    "canonical_title",
-    "split",
-    "year",
-    "midi_filename",
-    "audio_filename",
-    "duration",
-)
 
 LONGEST_FIELD = 1_000
 """Characters of the longest name, path or title that is accepted; Linux allows 255 bytes in a file's name."""
 
 
 class CorpusError(KeybedError):
-    """The CSV cannot be used; the message names the file and the line."""
+    """The music cannot be read as a corpus; the message names the file, and the line of a CSV."""
 
 
 @dataclass(frozen=True)
 class Recording:
-    """One line of the CSV. `midi` and `audio` are paths inside the corpus's folder; audio is "" where the CSV names none."""
+    """One performance. `midi` and `audio` are paths inside the corpus's folder; audio is "" where there is no sound file."""
 
     index: int
-    """Number of its line in the CSV, from 0; it is the recording id in every row of the store."""
+    """Its number in the corpus, from 0 (in a CSV that of its line); it is the recording id in every row of the store."""
     composer: str
     title: str
     split: str
+    """"" where none is given: its piece's split is drawn."""
     year: str
     midi: str
     audio: str
-    duration_s: float
+    duration_s: float | None
+    """None until the MIDI file has been measured."""
+    piece: str = ""
+    """Recordings with the same text here are one piece; "": the titles are read."""
+    measured: bool = False
+    """Whether the duration is the end of the MIDI file, and no statement of a CSV."""
+
+    @property
+    def seconds(self) -> float:
+        """The duration; 0 where it is not known (an unreadable MIDI file)."""
+        return self.duration_s or 0.0
+
+    @property
+    def full_title(self) -> str:
+        """`composer: title`, or the title alone."""
+        return f"{self.composer}: {self.title}" if self.composer else self.title
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """A folder in MAESTRO v3's layout. `csv_bytes` go into the recipe as a hash.
+    """Recordings in a folder. `listing` goes into the recipe as a hash: the bytes of the CSV, or the names of the files.
 
-    Names in the CSV and on the disk may differ in how accents are encoded (Unicode NFC and NFD).
+    Names in a CSV and on the disk may differ in how accents are encoded (Unicode NFC and NFD).
     """
 
     folder: Path
-    csv_path: Path
-    csv_bytes: bytes
+    listed_in: Path
+    """The CSV, or the folder whose files were listed."""
+    listing: bytes
     recordings: tuple[Recording, ...]
+    reading: dict[str, Any] = field(default_factory=dict)
+    """For the recipe: layout and columns, where they are not MAESTRO's own."""
+    remarks: tuple[str, ...] = ()
+    """How the corpus was read, in words, where something was guessed or mapped."""
+    left_out: tuple[str, ...] = ()
+    """Files and lines that belong to no recording, one each."""
+    unreadable: tuple[str, ...] = ()
+    """Recordings without a known duration, whose MIDI cannot be read either; they have no rows."""
 
     def midi_path(self, recording: Recording) -> Path:
         """Path of the recording's MIDI file, which may be absent."""
@@ -70,112 +78,9 @@ class Corpus:
         return find_file(self.folder, recording.audio)
 
 
-def read_corpus(path: Path) -> Corpus:
-    """Read a corpus from its folder or from the path of its CSV.
-
-    Raises CorpusError for a folder without a CSV, an unreadable CSV, missing columns, and lines with an unknown split, a
-    duration that is not a positive number, a path outside the folder, or a MIDI file that another line names.
-    """
-    csv_path = _find_csv(path)
-    try:
-        size_of(csv_path)
-        data = csv_path.read_bytes()
-    except OSError as error:
-        raise CorpusError(f"{csv_path}: cannot be read ({error.strerror or error})") from error
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise CorpusError(
-            f"{csv_path}: not UTF-8 text ({error.reason} at byte {error.start}); save it as UTF-8"
-        ) from error
-    reader = csv.DictReader(io.StringIO(text, newline=""))
-    try:
-        columns, lines = reader.fieldnames or (), [(reader.line_num, line) for line in reader]
-    except csv.Error as error:
-        raise CorpusError(
-            f"{csv_path}, after line {reader.line_num}: not CSV as MAESTRO writes it ({error})"
-        ) from error
-    missing = [column for column in COLUMNS if column not in columns]
-    if missing:
-        present = ", ".join(_shortened(column) for column in columns) or "none"
-        raise CorpusError(
-            f"{csv_path}: no column {', '.join(missing)}; its columns are {present}. Rename or add the missing ones, as in "
-            "MAESTRO v3's CSV"
-        )
-    recordings: list[Recording] = []
-    seen: dict[str, int] = {}
-    for index, (line_number, line) in enumerate(lines):
-        location = f"{csv_path}, line {line_number}"
-        if None in line or None in line.values():
-            raise CorpusError(f"{location}: {len(columns)} columns in the header, another number in this line")
-        recording = _recording(index, line, location)
-        name = unicodedata.normalize("NFC", recording.midi)
-        if name in seen:
-            raise CorpusError(f"{location}: {recording.midi} was already named for recording {seen[name]}")
-        seen[name] = index
-        recordings.append(recording)
-    if not recordings:
-        raise CorpusError(f"{csv_path}: no recordings in it")
-    return Corpus(csv_path.parent, csv_path, data, tuple(recordings))
-
-
-def _find_csv(path: Path) -> Path:
-    try:
-        if not stat.S_ISDIR(path.stat().st_mode):
-            size_of(path)
-            return path
-        entries = sorted(entry.name for entry in path.iterdir())
-    except FileNotFoundError as error:
-        raise CorpusError(f"{path}: no such folder; give the folder that holds {CSV_NAME}") from error
-    except OSError as error:
-        raise CorpusError(
-            f"{path}: cannot be read ({error.strerror or error}); give the folder that holds {CSV_NAME}"
-        ) from error
-    if CSV_NAME in entries:
-        return path / CSV_NAME
-    others = [path / name for name in entries if name.endswith(".csv")]
-    if len(others) != 1:
-        names = ", ".join(other.name for other in others) or "none"
-        raise CorpusError(f"{path}: holds no {CSV_NAME} (CSV files there: {names}); give the path of the CSV itself")
-    return others[0]
-
-
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
+    """A name for a message, cut after 40 characters."""
     return text if len(text) <= 40 else f"{text[:40]}…"
-
-
-def _recording(index: int, line: dict[str, str], location: str) -> Recording:
-    for column in COLUMNS:
-        if len(line[column]) > LONGEST_FIELD:
-            raise CorpusError(
-                f"{location}: {column} has {len(line[column]):,} characters ({_shortened(line[column])!r}); at most "
-                f"{LONGEST_FIELD:,} are accepted"
-            )
-    split = line["split"].strip()
-    if split not in SPLITS:
-        raise CorpusError(f"{location}: split {split!r}; MAESTRO's are {', '.join(SPLITS)}")
-    try:
-        duration_s = float(line["duration"])
-    except ValueError as error:
-        raise CorpusError(f"{location}: duration {line['duration']!r} is not a number of seconds") from error
-    if not (math.isfinite(duration_s) and duration_s > 0):
-        raise CorpusError(f"{location}: duration {line['duration']!r} is not a positive number of seconds")
-    if duration_s > LONGEST_S:
-        raise CorpusError(
-            f"{location}: duration {line['duration']} s is more than a day ({LONGEST_S:,.0f} s); give it in seconds"
-        )
-    if not line["midi_filename"].strip():
-        raise CorpusError(f"{location}: no midi_filename")
-    return Recording(
-        index=index,
-        composer=line["canonical_composer"].strip(),
-        title=line["canonical_title"].strip(),
-        split=split,
-        year=line["year"].strip(),
-        midi=safe_relative(line["midi_filename"], location),
-        audio=safe_relative(line["audio_filename"], location) if line["audio_filename"].strip() else "",
-        duration_s=duration_s,
-    )
 
 
 def safe_relative(name: str, location: str) -> str:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from keybed.extract.corpus.durations import end_of
 from keybed.extract.corpus.files import ABSENT, RecordingFiles
 from keybed.extract.corpus.metadata import Corpus, Recording
 from keybed.extract.music.midi import MidiError, parse_piano
@@ -52,7 +53,7 @@ def parse_all(
             parsed[recording.index] = parse(recording)
             progress("reading MIDI", len(parsed), len(recordings))
         return parsed
-    folder_only = Corpus(corpus.folder, corpus.csv_path, b"", ())  # small to send to a process
+    folder_only = Corpus(corpus.folder, corpus.listed_in, b"", ())  # small to send to a process
     parse = partial(parse_one, folder_only, notes_folder)
     with process_pool(jobs, task="reads MIDI", advice="give more memory or fewer --jobs") as pool:
         for result in pool.map(parse, recordings, chunksize=4):
@@ -74,7 +75,7 @@ def parse_one(corpus: Corpus, notes_folder: Path, recording: Recording) -> Parse
     else:
         performance, left_out = reading.performance, reading.left_out_in_words()
         n_notes = performance.n_notes
-        end_s = max(float(performance.offset_s.max(initial=0.0)), float(performance.pedal_s[-1:].max(initial=0.0)))
+        end_s = end_of(performance)
         target = notes_folder / Layout(notes_folder).notes_of(recording.index).name
         try:
             save_notes(target, performance, sha256)
@@ -86,27 +87,27 @@ def parse_one(corpus: Corpus, notes_folder: Path, recording: Recording) -> Parse
 def file_problems(recording: Recording, files: RecordingFiles, parsed: ParsedRecording) -> list[str]:
     """The problems of a recording's files, one line each."""
     problems = [problem for problem in (parsed.problem, files.audio_problem) if problem]
-    beyond_s = parsed.end_s - recording.duration_s
+    beyond_s, stated = parsed.end_s - recording.seconds, "of the MIDI" if recording.measured else "in the CSV"
     if parsed.problem is None and abs(beyond_s) > DURATION_TOLERANCE_S:
         consequence = "those without notes become rows with status NO_NOTES"
         if beyond_s > 0:
             consequence = f"the last {beyond_s:.1f} s of the MIDI are in none"
         problems.append(
-            f"{recording.midi}: the CSV says {recording.duration_s:.1f} s, the MIDI ends at {parsed.end_s:.1f} s; "
+            f"{recording.midi}: the CSV says {recording.seconds:.1f} s, the MIDI ends at {parsed.end_s:.1f} s; "
             f"windows follow the CSV, {consequence}"
         )
     if parsed.left_out:
         problems.append(f"{recording.midi}: {parsed.left_out}")
     if files.audio:
         seconds = files.audio["frames"] / files.audio["sample_rate_hz"]
-        if seconds < recording.duration_s - DURATION_TOLERANCE_S:
+        if seconds < recording.seconds - DURATION_TOLERANCE_S:
             problems.append(
-                f"{recording.audio}: {seconds:.1f} s of sound for {recording.duration_s:.1f} s in the CSV; the rows of the "
+                f"{recording.audio}: {seconds:.1f} s of sound for {recording.seconds:.1f} s {stated}; the rows of the "
                 "windows beyond it become AUDIO_TOO_SHORT"
             )
-        if seconds > recording.duration_s + DURATION_TOLERANCE_S:
+        if seconds > recording.seconds + DURATION_TOLERANCE_S:
             problems.append(
-                f"{recording.audio}: {seconds:.1f} s of sound for {recording.duration_s:.1f} s in the CSV; windows follow the "
-                f"CSV, the last {seconds - recording.duration_s:.1f} s of the sound are in none"
+                f"{recording.audio}: {seconds:.1f} s of sound for {recording.seconds:.1f} s {stated}; windows follow the "
+                f"{'MIDI' if recording.measured else 'CSV'}, the last {seconds - recording.seconds:.1f} s of the sound are in none"
             )
     return problems

@@ -5,6 +5,7 @@ in more than one split as written. A title is read into paths such as ("op 142",
 number or movement. One piece are titles with equal paths, titles where one path begins the other (a sonata and its first
 movement), and recordings whose MIDI files have equal bytes. A vague title joins every piece that it may name; one that may
 name more than MOST_JOINED pieces is kept out of validation and test. A piece goes to the split that holds most of its seconds.
+Where the corpus itself says which recordings are one piece, titles are not read. Pieces without a split get one by lot.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from keybed.extract.corpus.draw_splits import draw_splits
 from keybed.extract.corpus.metadata import Recording
-from keybed.extract.corpus.titles import WorkPath, read_title
+from keybed.extract.corpus.titles import Title, WorkPath, read_title
 from keybed.extract.corpus.vague_titles import MOST_JOINED, describe_title, may_name
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import SPLITS
@@ -22,6 +24,8 @@ from keybed.store.format.vocabulary import SPLITS
 SPLIT_REPAIR_VERSION = 2
 """Part of the recipe; raise it with every change that can move a recording to another piece or split."""
 KEPT_IN_SPLIT = "train"
+_NAMED_PIECE = "named piece"
+"""In place of the composer in the path of a piece that the corpus itself names."""
 
 
 @dataclass(frozen=True)
@@ -84,14 +88,17 @@ class Pieces:
     """Titles that name no work ("Sonata in F")."""
     equal_files: tuple[str, ...]
     """Recordings with one and the same MIDI content, one line per content."""
+    n_drawn: int = 0
+    """Pieces whose split was drawn, because none of their recordings has one."""
 
 
-def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | None] = ()) -> Pieces:
+def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | None] = (), *, seed: int = 0) -> Pieces:
     """Group recordings into pieces and give every piece one split.
 
     midi_sha256: of each recording's MIDI file, None where it cannot be read; empty where the CSV alone is known.
+    seed: of the splits of pieces that have none.
     """
-    titles = [read_title(recording.composer, recording.title) for recording in recordings]
+    titles = [_title(recording) for recording in recordings]
     same_bytes = _same_bytes(midi_sha256)
     groups = _Groups(_join([title.paths for title in titles]))
     for copies in same_bytes:
@@ -105,11 +112,12 @@ def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | Non
         members[piece].append(recording)
     kept_pieces = {piece_of[index] for index in kept_out}
     names = tuple(_name(group) for group in members)
-    splits = [KEPT_IN_SPLIT if piece in kept_pieces else _split(group) for piece, group in enumerate(members)]
+    given = [KEPT_IN_SPLIT if piece in kept_pieces else _split(group) for piece, group in enumerate(members)]
+    splits = _with_drawn(given, names, members, seed)
     repairs = [
         _repair(name, group, split)
         for name, group, split in zip(names, members, splits, strict=True)
-        if any(recording.split != split for recording in group)
+        if any(recording.split not in ("", split) for recording in group)
     ]
     return Pieces(
         names=names,
@@ -118,7 +126,23 @@ def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | Non
         repairs=tuple(repairs),
         vague=tuple(vague),
         equal_files=tuple(_equal_files([recordings[index] for index in copies]) for copies in same_bytes),
+        n_drawn=given.count(""),
     )
+
+
+def _title(recording: Recording) -> Title:
+    if recording.piece:
+        return Title(frozenset({(_NAMED_PIECE, recording.piece)}))
+    return read_title(recording.composer, recording.title)
+
+
+def _with_drawn(
+    given: Sequence[str], names: Sequence[str], members: Sequence[Sequence[Recording]], seed: int
+) -> list[str]:
+    without = [piece for piece, split in enumerate(given) if not split]
+    seconds = [sum(recording.seconds for recording in members[piece]) for piece in without]
+    drawn = dict(zip(without, draw_splits([names[piece] for piece in without], seconds, seed), strict=True))
+    return [split or drawn[piece] for piece, split in enumerate(given)]
 
 
 class _Groups:
@@ -197,7 +221,7 @@ def _place_vague_titles(
 
 
 def _full_title(recording: Recording) -> str:
-    return f"{recording.composer}: {recording.title}"
+    return recording.piece or recording.full_title
 
 
 def _equal_files(copies: Sequence[Recording]) -> str:
@@ -235,13 +259,15 @@ def _name(group: Sequence[Recording]) -> str:
 def _seconds(group: Sequence[Recording]) -> dict[str, float]:
     seconds: dict[str, float] = {}
     for recording in group:
-        seconds[recording.split] = seconds.get(recording.split, 0.0) + recording.duration_s
+        if recording.split:
+            seconds[recording.split] = seconds.get(recording.split, 0.0) + recording.seconds
     return seconds
 
 
 def _split(group: Sequence[Recording]) -> str:
+    """The split that holds most seconds of the group; "" where no recording has one."""
     seconds = _seconds(group)
-    return max(seconds, key=lambda split: (seconds[split], -SPLITS.index(split)))
+    return max(seconds, key=lambda split: (seconds[split], -SPLITS.index(split)), default="")
 
 
 def _repair(name: str, group: Sequence[Recording], split: str) -> SplitRepair:
@@ -250,5 +276,5 @@ def _repair(name: str, group: Sequence[Recording], split: str) -> SplitRepair:
         titles=tuple(sorted({_full_title(recording) for recording in group})),
         seconds=_seconds(group),
         split=split,
-        moved=tuple(recording.index for recording in group if recording.split != split),
+        moved=tuple(recording.index for recording in group if recording.split not in ("", split)),
     )

@@ -90,10 +90,15 @@ def numbers_in(text: str, begin: int = 0, end: int | None = None) -> list[str]:
     return _NUMBERS.findall(text, begin, len(text) if end is None else end)
 
 
+def without_once_more(title: str) -> str:
+    """The folded title without what a player adds for another take: `Valse_(take 2)` is `valse`."""
+    text = fold(title)
+    return _ONCE_MORE.sub("", text).rstrip(" ,;:-([") or text
+
+
 def read_title(composer: str, title: str) -> Title:
     """All paths that the title names; at least one. A word at its end that says "once more" is no part of it."""
-    text = fold(title)
-    text = _ONCE_MORE.sub("", text).rstrip(" ,;:-") or text
+    text = without_once_more(title)
     composer_name = _WRONG_COMPOSER.get((composer_key(composer), text), composer_key(composer))
     works = _works(composer_name, text)
     series = _SERIES.search(text)

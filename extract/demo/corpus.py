@@ -15,7 +15,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.extract.corpus.metadata import COLUMNS, CSV_NAME, CorpusError
+from keybed.extract.corpus.csv_corpus import MAESTRO_COLUMNS
+from keybed.extract.corpus.layouts import MAESTRO_CSV
+from keybed.extract.corpus.metadata import CorpusError
 from keybed.extract.demo.score import PHRASE_BARS, TEXTURES, Score, compose, without_unisons
 from keybed.extract.music.performance import Performance
 from keybed.store.counted import counted
@@ -88,9 +90,9 @@ def write_demo_corpus(
             lines.append((_COMPOSERS[texture], title, split, year, f"{name}.midi", f"{name}.wav", f"{end_s:.6f}"))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(COLUMNS)
+    writer.writerow(MAESTRO_COLUMNS)
     writer.writerows(lines)
-    _write_csv(folder / CSV_NAME, text.getvalue())
+    _write_csv(folder / MAESTRO_CSV, text.getvalue())
     return folder
 
 

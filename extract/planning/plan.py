@@ -153,12 +153,12 @@ def _check_files_exist(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording],
     first = corpus.recordings[next(iter(parsed))]
     if all(recording.midi_sha256 == ABSENT for recording in parsed.values()):
         raise PlanError(
-            f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.csv_path.name} exists or may be read "
+            f"{corpus.folder}: none of the {len(parsed)} MIDI files named in {corpus.listed_in.name} exists or may be read "
             f"(the first: {parsed[first.index].problem}); give the folder that holds them"
         )
     if recorded and not any(row_plan.files[index].audio for index in parsed):
         raise PlanError(
-            f"{corpus.folder}: none of the {len(parsed)} sound files named in {corpus.csv_path.name} can be read "
+            f"{corpus.folder}: none of the {len(parsed)} sound files of {corpus.listed_in.name} can be read "
             f"(the first: {row_plan.files[first.index].audio_problem}); --audio rendered needs no sound files"
         )
 
@@ -171,7 +171,7 @@ def _copy_notes(source: Path, target: Path) -> None:
 def _estimate(config: PlanConfig, row_plan: RowPlan, recipe: Recipe, rates: Rates) -> Estimate:
     return estimate(
         recipe,
-        seconds_of_notes=sum(row_plan.corpus.recordings[index].duration_s for index in row_plan.used),
+        seconds_of_notes=sum(row_plan.corpus.recordings[index].seconds for index in row_plan.used),
         n_notes_files=len(row_plan.used),
         cores_per_task=config.cores_per_task,
         task_hours=config.task_hours,
@@ -200,6 +200,9 @@ def _report(
         n_segments=len(row_plan.segments),
         n_rows=int(row_plan.order.columns["tier"].size),
         rows_of_split={name: ranges[name][1] - ranges[name][0] for name in SPLITS},
+        remarks=row_plan.remarks,
+        left_out=row_plan.corpus.left_out,
+        unreadable=row_plan.corpus.unreadable,
         pieces=row_plan.pieces,
         too_short=row_plan.too_short,
         problems=tuple(

@@ -8,6 +8,7 @@ from typing import Any
 
 from keybed.extract import degrade
 from keybed.extract.config import PlanConfig
+from keybed.extract.corpus.draw_splits import SHARE
 from keybed.extract.corpus.parse import ParsedRecording
 from keybed.extract.corpus.pieces import SPLIT_REPAIR_VERSION
 from keybed.extract.music.midi import READING_VERSION
@@ -35,7 +36,7 @@ def store_recipe(
     n_rows = row_plan.order.columns["tier"].size
     return Recipe(
         corpus={
-            "csv_sha256": hashlib.sha256(row_plan.corpus.csv_bytes).hexdigest(),
+            "csv_sha256": hashlib.sha256(row_plan.corpus.listing).hexdigest(),
             "midi_sha256": fingerprint(hashed),
             "audio_headers_sha256": fingerprint(
                 {recording.audio: files.audio for recording, files in zip(recordings, row_plan.files, strict=False)}
@@ -45,6 +46,7 @@ def store_recipe(
             "midi_reading": READING_VERSION,
             "n_recordings": len(recordings),
             "n_recordings_used": len(row_plan.used),
+            **_reading(row_plan),
         },
         segments={
             "window_s": config.window_s,
@@ -59,6 +61,14 @@ def store_recipe(
         n_rows=n_rows,
         shard_rows=config.shard_rows or shard_rows_for(n_rows),
     )
+
+
+def _reading(row_plan: RowPlan) -> dict[str, Any]:
+    """How the corpus was read, where it is not in MAESTRO's columns, and the shares of splits that were drawn."""
+    reading: dict[str, Any] = {"reading": row_plan.corpus.reading} if row_plan.corpus.reading else {}
+    if row_plan.pieces.n_drawn:
+        reading["splits_drawn"] = {"pieces": row_plan.pieces.n_drawn, "share": SHARE}
+    return reading
 
 
 def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) -> list[dict[str, Any]]:
@@ -81,7 +91,7 @@ def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) 
                 "split_in_csv": recording.split,
                 "midi": recording.midi,
                 "audio": recording.audio,
-                "duration_s": recording.duration_s,
+                "duration_s": recording.seconds,
                 "used": midi is not None,
                 "midi_sha256": midi.midi_sha256 if midi else None,
                 "n_notes": midi.n_notes if midi else None,

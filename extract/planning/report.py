@@ -24,6 +24,12 @@ class PlanReport:
     n_segments: int
     n_rows: int
     rows_of_split: Mapping[str, int]
+    remarks: tuple[str, ...]
+    """How the corpus was read, where something was mapped, guessed or drawn."""
+    left_out: tuple[str, ...]
+    """Files and lines that belong to no recording."""
+    unreadable: tuple[str, ...]
+    """Recordings of unknown duration whose MIDI cannot be read; they have no rows."""
     pieces: Pieces
     too_short: tuple[str, ...]
     """Recordings shorter than a window; they have no rows."""
@@ -43,8 +49,11 @@ class PlanReport:
         splits = ", ".join(f"{name} {rows:,}" for name, rows in self.rows_of_split.items())
         used = "" if self.n_recordings_used == self.n_recordings else f" ({self.n_recordings_used:,} of them used)"
         lines = [
+            *self.remarks,
             f"{counted(self.n_recordings, 'recording')}{used}, {counted(len(self.pieces.names), 'piece')}, "
             f"{counted(self.n_segments, 'segment')}, {counted(self.n_rows, 'row')} ({splits})",
+            *_listed("files and lines that could not be mapped to a recording", self.left_out),
+            *_listed("MIDI files that cannot be read, left out", self.unreadable),
             *_listed("pieces with recordings in another split of the CSV, moved to one split", self.pieces.repairs),
             *_listed("titles that name no work", self.pieces.vague),
             *_listed("MIDI files of equal bytes, joined into one piece", self.pieces.equal_files),

@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 
 from keybed.extract import degrade
 from keybed.extract.config import PlanConfig
+from keybed.extract.corpus.columns import pairs_of
+from keybed.extract.corpus.draw_splits import SHARE
+from keybed.extract.corpus.durations import with_durations
 from keybed.extract.corpus.files import ABSENT, RecordingFiles, read_files
-from keybed.extract.corpus.metadata import Corpus, read_corpus
+from keybed.extract.corpus.layouts import Reading, read_corpus
+from keybed.extract.corpus.metadata import Corpus
 from keybed.extract.corpus.pieces import Pieces, find_pieces
 from keybed.extract.planning.segments import (
     RowOrder,
@@ -25,6 +29,7 @@ from keybed.extract.planning.segments import (
 )
 from keybed.extract.processes import process_pool
 from keybed.extract.progress import Progress, silent
+from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import LEVELS, TIERS
 
@@ -53,6 +58,17 @@ class RowPlan:
     too_short: tuple[str, ...]
     used: tuple[int, ...]
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """How the corpus was read, and the splits that were drawn."""
+        if not self.pieces.n_drawn:
+            return self.corpus.remarks
+        drawn = (
+            f"splits drawn with the seed for {counted(self.pieces.n_drawn, 'piece')} without one: validation and test get "
+            f"{SHARE:.0%} of the seconds each"
+        )
+        return (*self.corpus.remarks, drawn)
+
 
 def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
     """Hash the corpus's files, find pieces, cut segments and order the rows. Raises PlanError and CorpusError."""
@@ -65,19 +81,31 @@ def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
             f"--shard-rows {config.shard_rows}: must be a multiple of {len(TIERS)}, because a shard holds whole segments"
         )
     _check_windows(config)
-    corpus = read_corpus(config.maestro)
+    corpus = read_corpus(config.maestro, Reading(config.layout, pairs_of(config.columns or ()), config.pieces))
+    if not config.metadata_only:
+        corpus = with_durations(corpus, config.jobs or len(os.sched_getaffinity(0)), progress)
+    elif any(recording.duration_s is None for recording in corpus.recordings):
+        raise PlanError(
+            f"--metadata-only reads no MIDI, and {corpus.listed_in} gives no duration of some recordings; leave it out, or "
+            "name the column with --columns duration=COLUMN"
+        )
     files: tuple[RecordingFiles, ...] = ()
     if not config.metadata_only:
         files = read_files(corpus, recorded=config.audio == "recorded", progress=progress)
-    pieces = find_pieces(corpus.recordings, [None if f.midi_sha256 == ABSENT else f.midi_sha256 for f in files])
+    pieces = find_pieces(
+        corpus.recordings,
+        [None if f.midi_sha256 == ABSENT else f.midi_sha256 for f in files],
+        seed=config.seed,
+    )
     every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
     if not len(every):
-        raise PlanError(f"{corpus.csv_path}: no recording is as long as a window of {config.window_s:g} s")
+        first = f"; the first that cannot be read: {corpus.unreadable[0]}" if corpus.unreadable else ""
+        raise PlanError(f"{corpus.listed_in}: no recording is as long as a window of {config.window_s:g} s{first}")
     segments = choose_segments(every, config.limit, config.seed)
     too_short = tuple(
         f"{recording.midi}: {recording.duration_s:.1f} s"
         for recording in corpus.recordings
-        if n_windows(recording.duration_s, config.window_s, config.hop_s) == 0
+        if recording.duration_s is not None and n_windows(recording.seconds, config.window_s, config.hop_s) == 0
     )
     used = tuple(int(index) for index in np.unique(segments.recording))
     return RowPlan(corpus, files, pieces, segments, order_rows(segments, config.seed), too_short, used)

@@ -48,8 +48,8 @@ def n_windows(duration_s: float, window_s: float = WINDOW_S, hop_s: float = HOP_
 def all_segments(
     recordings: Sequence[Recording], pieces: Pieces, window_s: float = WINDOW_S, hop_s: float = HOP_S
 ) -> Segments:
-    """Every segment of every recording, in the order of the CSV; start_s = i × hop. Uses the CSV alone."""
-    counts = np.array([n_windows(recording.duration_s, window_s, hop_s) for recording in recordings], np.int64)
+    """Every segment of every recording, in the order of the corpus; start_s = i × hop. Uses durations alone."""
+    counts = np.array([n_windows(recording.seconds, window_s, hop_s) for recording in recordings], np.int64)
     split = np.array([SPLITS.index(name) for name in pieces.split_of], np.uint8)
     first = np.repeat(np.cumsum(counts) - counts, counts)
     segment = np.arange(counts.sum())

@@ -12,7 +12,8 @@ from keybed.experiments.percepiano.protocols import (
     write_folds,
 )
 from keybed.experiments.percepiano.within import pairwise_accuracy
-from keybed.experiments.percepiano.works import composition_of, joined
+from keybed.experiments.percepiano.works import joined
+from keybed.extract.corpus.percepiano import composition_of
 
 
 @pytest.mark.parametrize(

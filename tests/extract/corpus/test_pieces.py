@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from keybed.extract.corpus.metadata import Recording, read_corpus
+from keybed.extract.corpus.layouts import read_corpus
+from keybed.extract.corpus.metadata import Recording
 from keybed.extract.corpus.pieces import Pieces, find_pieces
 from keybed.extract.corpus.titles import read_title
 from keybed.extract.planning.segments import n_windows

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keybed.extract.corpus.metadata import Corpus, CorpusError, read_corpus
+from keybed.extract.corpus.layouts import read_corpus
+from keybed.extract.corpus.metadata import Corpus, CorpusError
 from keybed.extract.corpus.pieces import find_pieces
 from keybed.extract.degrade import prepare
 from keybed.extract.degrade.row_key import RowKey

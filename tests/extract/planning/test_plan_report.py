@@ -15,7 +15,7 @@ import pytest
 import soundfile
 
 from keybed import store as stores
-from keybed.extract.corpus.metadata import read_corpus
+from keybed.extract.corpus.layouts import read_corpus
 from keybed.extract.planning.plan import dry_run, plan
 from tests.extract.planning.small_plans import config_for, midi_names, rewritten
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keybed.extract.corpus.metadata import read_corpus
+from keybed.extract.corpus.layouts import read_corpus
 from keybed.extract.corpus.pieces import find_pieces
 from keybed.extract.planning.segments import Segments, all_segments, choose_segments, n_windows, order_rows
 from keybed.store.format.vocabulary import SPLITS
