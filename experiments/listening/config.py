@@ -22,13 +22,23 @@ class SelectConfig:
     after: Annotated[Path | None, Option("the Phase 4 run whose gate allows this", metavar="RUN4")] = None
     n: Annotated[int, Option("clips to be rated")] = 250
     raters: Annotated[tuple[str, ...], Option("names of the raters")] = ("rater 1", "rater 2", "rater 3", "rater 4")
-    repeats: Annotated[int, Option("clips that each rater hears twice", least=0)] = 20
-    anchors: Annotated[int, Option("practice clips at the start")] = 4
+    repeats: Annotated[
+        int | None, Option("clips that each rater hears twice (default: 20, or a third of the clips)", least=0)
+    ] = None
+    anchors: Annotated[int, Option("practice clips at the start: the first 8 show one dimension each", least=0)] = 8
     seed: Annotated[int, Option("seed of the draw and of the raters' orders", least=0)] = 0
     max_label_r: Annotated[
-        float, Option("largest correlation allowed between two dimensions' labels in the sample")
-    ] = 0.15
+        float | None,
+        Option(
+            "largest correlation allowed between two dimensions' labels in the sample (default: 0.15 for 250 clips, "
+            "larger for fewer, as chance correlations are)"
+        ),
+    ] = None
     max_pristine: Annotated[float, Option("largest share of pristine (undegraded) clips")] = 0.15
+    consent: Annotated[
+        Path | None, Option("text file that every rater must agree to before the first clip", metavar="FILE")
+    ] = None
+    contact: Annotated[str, Option("whom raters may ask, shown on the first and the last page", metavar="WORDS")] = ""
     trial: Annotated[
         bool,
         Option(

@@ -15,15 +15,14 @@ from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override
 from keybed.experiments.listening.answer_key import AnswerKey, Provenance, write_answer_key
 from keybed.experiments.listening.app.rating_set import RatingSet, new_tokens, write_set
+from keybed.experiments.listening.app.welcome import Welcome, read_consent
 from keybed.experiments.listening.config import SelectConfig
 from keybed.experiments.listening.model_predictions import ModelPredictions, read_model_predictions
+from keybed.experiments.listening.practice import practice_clips
 from keybed.experiments.listening.presentation_order import presentations
 from keybed.experiments.listening.selection_facts import ASSUMED_RELIABILITY, SampleFacts, sample_facts
 from keybed.experiments.listening.selection_page import write_selection_page
-from keybed.experiments.listening.stratified_sample import (
-    Candidates,
-    draw,
-)
+from keybed.experiments.listening.stratified_sample import Candidates, draw
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.store.command import command
 from keybed.store.counted import counted
@@ -49,6 +48,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     if (config.out / "ratings.sqlite").exists() or (config.out / "returned").exists():
         raise SelectRefused(f"{config.out} holds ratings already; give another --out")
     overrides: tuple[Override, ...] = ()
+    consent = "" if config.consent is None else read_consent(config.consent)
     if config.trial:
         rows = store.rows(allow_missing=True)
         config = _trial(config, rows)
@@ -59,16 +59,22 @@ def select(config: SelectConfig, console: Console) -> Path:
                 f"{config.store} is of the {profile} profile: all its dimensions follow the tier; plan a mixed store"
             )
         overrides, rows = _permission(config, store), store.rows(split="test")
-    _check_numbers(config)
+    config = with_numbers(config)
     predictions = None if config.after is None else read_model_predictions(config.after, rows.index)
     rng = np.random.default_rng(config.seed)
     candidates = _candidates(rows, predictions)
+    assert config.max_label_r is not None
     chosen = draw(candidates, config.n, rng, max_label_r=config.max_label_r, max_pristine=config.max_pristine)
-    anchors = _anchors(candidates, chosen, config.anchors, any_clip=config.trial)
-    design = make_rating_set(config, rows, chosen, anchors, rng, predictions, _provenance(config, store, overrides))
+    practice = practice_clips(candidates, chosen, config.anchors, fewer=config.trial)
+    design = make_rating_set(
+        config, rows, chosen, practice, rng, predictions, _provenance(config, store, overrides), consent
+    )
     _render(config.out, store, rows, {**design.practice, **design.codes}, console)
+    from keybed.experiments.listening.volume_check import write_volume_check
+
+    write_volume_check(design.rating_set, next(iter([*design.practice, *design.codes])))
     write_set(design.rating_set)
-    facts = sample_facts(config, candidates, chosen, anchors, predictions, store.recipe.audio["source"])
+    facts = sample_facts(config, candidates, chosen, practice, predictions, store.recipe.audio["source"])
     write_json(config.out / "design.json", facts)
     write_selection_page(facts, overrides, config.out / "design.html")
     for line in _summary(config, facts):
@@ -84,7 +90,7 @@ def _summary(config: SelectConfig, facts: SampleFacts) -> list[str]:
     """What was drawn, in words."""
     drawn = (
         f"{counted(config.n, 'clip')} of {counted(facts.n_pieces, 'piece')}, {counted(config.anchors, 'practice clip')}, "
-        f"{counted(config.repeats, 'repeat')} per rater"
+        f"{counted(config.repeats or 0, 'repeat')} per rater"
     )
     if config.trial:
         return [f"A trial: {drawn}. It shows how the page works; its ratings decide nothing."]
@@ -112,14 +118,33 @@ def _trial(config: SelectConfig, rows: Rows) -> SelectConfig:
         config,
         after=None,
         n=n,
-        repeats=min(config.repeats, n // 3),
+        repeats=n // 3 if config.repeats is None else min(config.repeats, n // 3),
         anchors=min(config.anchors, 2, n_segments - n),
         max_label_r=np.inf,
         max_pristine=1.0,
     )
 
 
+LABEL_R, AT_CLIPS = 0.15, 250
+"""Default limit on label correlations, for this many clips."""
+REPEATS = 20
+
+
+def with_numbers(config: SelectConfig) -> SelectConfig:
+    """The configuration with defaults that depend on the number of clips. Raises SelectRefused for numbers that do not fit.
+
+    Correlations of unrelated labels have an sd of 1 / √(n − 1), so the limit grows as 1 / √n.
+    """
+    if config.repeats is None:
+        config = replace(config, repeats=min(REPEATS, config.n // 3))
+    _check_numbers(config)
+    if config.max_label_r is None:
+        config = replace(config, max_label_r=LABEL_R * max(np.sqrt(AT_CLIPS / config.n), 1.0))
+    return config
+
+
 def _check_numbers(config: SelectConfig) -> None:
+    assert config.repeats is not None
     if config.n < 2:
         raise SelectRefused(f"--n {config.n}: a correlation needs at least 2 clips")
     if config.repeats > config.n // 3:
@@ -157,30 +182,6 @@ def _candidates(rows: Rows, predictions: ModelPredictions | None) -> Candidates:
     )
 
 
-def _anchors(candidates: Candidates, chosen: NDArray[np.int64], n: int, *, any_clip: bool = False) -> NDArray[np.int64]:
-    """Practice clips from segments that are not rated: one pristine, one of the worst, the others between.
-
-    In a trial any clips will do.
-    """
-    free = ~np.isin(candidates.segment, candidates.segment[chosen])
-    known = np.where(candidates.valid, candidates.score, np.nan)
-    overall = np.array([np.nanmean(row) if np.isfinite(row).any() else np.nan for row in known])
-    anchors: list[int] = []
-    used: set[int] = set()
-    quantiles = [None, 0.02, *np.linspace(0.25, 0.85, max(n - 2, 0))][:n]
-    for quantile in quantiles:
-        wanted_kind = any_clip | (candidates.pristine == (quantile is None))
-        pool = np.flatnonzero(free & wanted_kind & np.isfinite(overall))
-        pool = pool[[int(s) not in used for s in candidates.segment[pool]]]
-        if pool.size == 0:
-            raise SelectRefused(f"no segment is left for {n} practice clips; give a smaller --n or --anchors")
-        wanted = overall[pool].max() if quantile is None else np.quantile(overall[pool], quantile)
-        best = int(pool[np.argmin(np.abs(overall[pool] - wanted))])
-        anchors.append(best)
-        used.add(int(candidates.segment[best]))
-    return np.array(anchors, np.int64)
-
-
 @dataclass(frozen=True, eq=False)
 class Design:
     """The rating set, and code → position in `rows` for rated and for practice clips."""
@@ -194,15 +195,17 @@ def make_rating_set(
     config: SelectConfig,
     rows: Rows,
     chosen: NDArray[np.int64],
-    anchors: NDArray[np.int64],
+    shown: Mapping[int, str | None],
     rng: np.random.Generator,
     predictions: ModelPredictions | None,
     provenance: Provenance,
+    consent: str = "",
 ) -> Design:
-    """Draw codes and orders, write the answer key; sound is written by `_render`."""
-    names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(anchors))]
+    """Draw codes and orders, write the answer key; sound is written by `_render`. shown: of `practice_clips`."""
+    names = [rng.bytes(8).hex() for _ in range(len(chosen) + len(shown))]
     codes = dict(zip(names, chosen.tolist(), strict=False))
-    practice = dict(zip(names[len(chosen) :], anchors.tolist(), strict=True))
+    practice = dict(zip(names[len(chosen) :], shown, strict=True))
+    assert config.repeats is not None
     orders = {
         rater: presentations(list(practice), list(codes), config.repeats, np.random.default_rng([config.seed, i]))
         for i, rater in enumerate(config.raters)
@@ -221,7 +224,15 @@ def make_rating_set(
         provenance,
     )
     write_answer_key(config.out, answer_key)
-    rating_set = RatingSet(config.out, rng.bytes(6).hex(), seconds, orders, new_tokens(config.raters))
+    rating_set = RatingSet(
+        config.out,
+        rng.bytes(6).hex(),
+        seconds,
+        orders,
+        new_tokens(config.raters),
+        Welcome(consent, config.contact.strip(), check=True),
+        {code: dimension for code, i in practice.items() if (dimension := shown[i]) is not None},
+    )
     return Design(rating_set, codes, practice)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -72,7 +73,7 @@ def sample_facts(
     config: SelectConfig,
     candidates: Candidates,
     chosen: NDArray[np.int64],
-    anchors: NDArray[np.int64],
+    practice: Collection[int],
     predictions: ModelPredictions | None,
     audio_source: str,
 ) -> SampleFacts:
@@ -85,8 +86,8 @@ def sample_facts(
     return SampleFacts(
         n=config.n,
         n_pieces=of_piece.size,
-        n_anchors=len(anchors),
-        repeats=config.repeats,
+        n_anchors=len(practice),
+        repeats=config.repeats or 0,
         raters=tuple(config.raters),
         seed=config.seed,
         model_known=predictions is not None,

@@ -30,6 +30,14 @@ CREATE TABLE IF NOT EXISTS save (
   UNIQUE (rater, position, save_id)
 ) STRICT
 """
+_CONSENT_TABLE = """
+CREATE TABLE IF NOT EXISTS consent (
+  rater TEXT NOT NULL,
+  text_sha256 TEXT NOT NULL,
+  agreed_at TEXT NOT NULL,
+  PRIMARY KEY (rater, text_sha256)
+) STRICT
+"""
 _COLUMNS = "save_id, edit, scores, done, listened_s, plays"
 
 
@@ -54,6 +62,7 @@ class Database:
         with self._connection() as connection:
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(_TABLE)
+            connection.execute(_CONSENT_TABLE)
 
     def save(self, rater: str, position: int, rating: Rating) -> Rating:
         """Append one edit and return the rating that now counts. Saving the same save_id again changes nothing.
@@ -99,6 +108,22 @@ class Database:
                 (rater,),
             ).fetchall()
         return {row[0]: _rating(row[1:]) for row in rows}
+
+    def agree(self, rater: str, text_sha256: str) -> None:
+        """Record that a rater agreed to the text of consent with this hash; a second time changes nothing."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        with self._connection() as connection:
+            connection.execute("INSERT OR IGNORE INTO consent VALUES (?, ?, ?)", (rater, text_sha256, now))
+
+    def has_agreed(self, rater: str, text_sha256: str) -> bool:
+        """Whether the rater agreed to the text of consent with this hash; True for "", which asks for nothing."""
+        if not text_sha256:
+            return True
+        with self._connection() as connection:
+            found = connection.execute(
+                "SELECT 1 FROM consent WHERE rater = ? AND text_sha256 = ?", (rater, text_sha256)
+            ).fetchone()
+        return found is not None
 
     @contextmanager
     def _connection(self) -> Iterator[sqlite3.Connection]:

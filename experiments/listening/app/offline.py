@@ -14,6 +14,7 @@ from keybed.experiments.listening.app.rating_set import NotARatingSet, RatingSet
 from keybed.experiments.listening.app.ratings import InvalidRating, Rating, check_rating, parse_json
 from keybed.experiments.listening.app.server import PAGE
 from keybed.experiments.listening.app.session import session
+from keybed.experiments.listening.app.welcome import CHECKS
 
 RESULT_FORMAT = "keybed-ratings-1"
 MAX_RESULT_BYTES = 8_000_000
@@ -31,7 +32,11 @@ def write_offline(rating_set: RatingSet, out: Path) -> dict[str, Path]:
         (folder / "audio").mkdir(parents=True)
         for position, presentation in enumerate(order, start=1):
             shutil.copyfile(rating_set.audio(presentation.clip), folder / "audio" / f"{position}.flac")
-        page_session = session(rating_set, rater, {}) | {"token": rating_set.tokens[rater]}
+        for name in CHECKS if rating_set.welcome.check else ():
+            (folder / "check").mkdir(exist_ok=True)
+            shutil.copyfile(rating_set.check(name), folder / "check" / f"{name}.flac")
+        agreed = not rating_set.welcome.consent
+        page_session = session(rating_set, rater, {}, agreed=agreed) | {"token": rating_set.tokens[rater]}
         (folder / "index.html").write_text(_page(page_session), encoding="utf-8")
         folders[rater] = folder
     return folders
@@ -72,6 +77,8 @@ def read_result(path: Path, rating_set: RatingSet) -> tuple[str, dict[int, Ratin
         rater = rating_set.rater_of(str(data.get("token", "")))
         if data.get("set_id") != rating_set.set_id or rater is None:
             raise NotARatingSet(f"{path} was made with another set or another rater's link")
+        if data.get("consent_sha256", "") != rating_set.welcome.consent_sha256:
+            raise InvalidRating(f"{rater} has not agreed to the text of consent of this set")
         return rater, dict(_rating_at(rating_set, rater, text, rating) for text, rating in data["ratings"].items())
     except InvalidRating as error:
         raise InvalidRating(

@@ -2,6 +2,7 @@
 
 SET/set.json        clips and each rater's order (read by the server alone; a rater sees their own positions only)
 SET/audio/          one FLAC per clip, named by a random code
+SET/check/          quiet.flac and loud.flac, for the check of the volume
 SET/private/        the raters' tokens and the answer key; nothing in it is served
 SET/ratings.sqlite  ratings from the page        SET/returned/  files from offline raters
 """
@@ -13,13 +14,15 @@ import json
 import re
 import secrets
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from keybed.experiments.listening.app.welcome import CHECKS, Welcome
 from keybed.store.command import command
 from keybed.store.disk.durable import replace_file
 from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import DIMENSIONS
 
 FORMAT_VERSION = 1
 Role = Literal["anchor", "main", "repeat"]
@@ -42,13 +45,24 @@ class Presentation:
 
 @dataclass(frozen=True)
 class RatingSet:
-    """A whole set. orders: rater name → presentations; seconds: clip code → length; tokens: rater name → secret."""
+    """A whole set. orders: rater name → presentations; seconds: clip code → length; tokens: rater name → secret.
+
+    shows: code of a practice clip → the dimension that it was drawn to show.
+    """
 
     folder: Path
     set_id: str
     seconds: Mapping[str, float]
     orders: Mapping[str, tuple[Presentation, ...]]
     tokens: Mapping[str, str]
+    welcome: Welcome = field(default_factory=Welcome)
+    shows: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, name: str) -> Path:
+        """Path of a clip of the volume check. Raises KeyError for another name than those of CHECKS."""
+        if name not in CHECKS or not self.welcome.check:
+            raise KeyError(name)
+        return self.folder / "check" / f"{name}.flac"
 
     def audio(self, clip: str) -> Path:
         """Path of a clip's sound. Raises KeyError for a clip of another set, so that no path leaves the folder."""
@@ -105,6 +119,8 @@ def write_set(rating_set: RatingSet) -> None:
         "set_id": rating_set.set_id,
         "seconds": dict(rating_set.seconds),
         "orders": orders,
+        "welcome": asdict(rating_set.welcome),
+        "shows": dict(rating_set.shows),
     }
     _write(rating_set.folder / "set.json", plain)
 
@@ -127,6 +143,8 @@ def read_set(folder: Path) -> RatingSet:
             data["seconds"],
             {rater: tuple(Presentation(**p) for p in order) for rater, order in data["orders"].items()},
             dict(_read(folder / "private" / "tokens.json")),
+            Welcome(**data.get("welcome", {})),  # sets made before version 0.2 have neither
+            dict(data.get("shows", {})),
         )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise NotARatingSet(f"{folder}: set.json or private/tokens.json is damaged; {_WAY}") from error
@@ -142,6 +160,11 @@ def _check(rating_set: RatingSet) -> None:
             raise NotARatingSet(f"{rating_set.folder}: clip code {clip!r} is not plain letters and digits")
         if not rating_set.audio(clip).is_file():
             raise NotARatingSet(f"{rating_set.audio(clip)} is absent: run `keybed phase5 select` again")
+    for name in CHECKS if rating_set.welcome.check else ():
+        if not rating_set.check(name).is_file():
+            raise NotARatingSet(f"{rating_set.check(name)} is absent: run `keybed phase5 select` again")
+    if unknown := set(rating_set.shows.values()) - set(DIMENSIONS):
+        raise NotARatingSet(f"{rating_set.folder}: practice clips show unknown dimensions {sorted(unknown)}")
     for rater, order in rating_set.orders.items():
         unknown = {p.clip for p in order} - set(rating_set.seconds)
         if unknown:

@@ -81,7 +81,21 @@ def build_app(
 
     async def state(_: Request, rater: str) -> Response:
         saved = await run_in_threadpool(database.current, rater)
-        return JSONResponse(session(rating_set, rater, saved))
+        agreed = await run_in_threadpool(database.has_agreed, rater, rating_set.welcome.consent_sha256)
+        return JSONResponse(session(rating_set, rater, saved, agreed=agreed))
+
+    async def check(request: Request, rater: str) -> Response:
+        try:
+            path = rating_set.check(request.path_params["name"])
+        except KeyError:
+            return PlainTextResponse("No such clip.", 404)
+        return FileResponse(path, media_type="audio/flac", content_disposition_type="inline")
+
+    async def agree(request: Request, rater: str) -> Response:
+        if request.path_params["text_sha256"] != rating_set.welcome.consent_sha256:
+            return PlainTextResponse("This is not the text of consent of this set; reload the page.", 409)
+        await run_in_threadpool(database.agree, rater, rating_set.welcome.consent_sha256)
+        return JSONResponse({"agreed": True})
 
     async def sound(request: Request, rater: str) -> Response:
         position = _position(rating_set, rater, request)
@@ -96,6 +110,8 @@ def build_app(
             return PlainTextResponse("No such clip.", 404)
         if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
             return PlainTextResponse("Send application/json.", 415)
+        if not await run_in_threadpool(database.has_agreed, rater, rating_set.welcome.consent_sha256):
+            return PlainTextResponse("Agree to the text of consent first; reload the page.", 403)
         try:
             async with asyncio.timeout(BODY_S):
                 body = await _body(request)
@@ -122,6 +138,8 @@ def build_app(
         Route("/r/{token}/", for_rater(page)),
         Route("/r/{token}/session.json", for_rater(state)),
         Route("/r/{token}/audio/{position}.flac", for_rater(sound)),
+        Route("/r/{token}/check/{name}.flac", for_rater(check)),
+        Route("/r/{token}/consent/{text_sha256}", for_rater(agree), methods=["PUT"]),
         Route("/r/{token}/ratings/{position}", for_rater(save), methods=["PUT"]),
         Mount("/page", StaticFiles(directory=PAGE)),
     ]

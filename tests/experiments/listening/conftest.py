@@ -18,8 +18,10 @@ from keybed.experiments.listening.app.rating_set import RatingSet, write_set
 from keybed.experiments.listening.app.server import build_app
 from keybed.experiments.listening.config import IngestConfig, SelectConfig
 from keybed.experiments.listening.ingest import ingest
-from keybed.experiments.listening.selection import Design, _anchors, _candidates, make_rating_set
+from keybed.experiments.listening.practice import practice_clips
+from keybed.experiments.listening.selection import Design, _candidates, make_rating_set
 from keybed.experiments.listening.stratified_sample import draw
+from keybed.experiments.listening.volume_check import write_volume_check
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -94,11 +96,12 @@ def simulate(folder: Path, seed: int, *, n: int = 120, planted: np.ndarray = PLA
     chosen = draw(candidates, n, np.random.default_rng(seed))
     provenance = Provenance(store="0" * 64, audio_source="recorded", window_s=10.0, random_encoders=(), overrides=())
     design = make_rating_set(
-        config, rows, chosen, _anchors(candidates, chosen, 4), np.random.default_rng(seed), None, provenance
+        config, rows, chosen, practice_clips(candidates, chosen, 4), np.random.default_rng(seed), None, provenance
     )
     (folder / "audio").mkdir()
     for code in design.rating_set.seconds:
         soundfile.write(folder / "audio" / f"{code}.flac", np.zeros(240), 24_000)
+    write_volume_check(design.rating_set, next(iter(design.codes)))
     write_set(design.rating_set)
 
     label, valid = rows.score[chosen].astype(float), rows.valid[chosen]

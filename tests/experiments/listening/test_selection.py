@@ -102,7 +102,7 @@ def test_a_trial_needs_no_phase_4_no_profile_and_hardly_any_rows(
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"n": 10}, "--repeats 20: of 10 clips at most 3 can come a second time.*give --repeats 3"),
+        ({"n": 10, "repeats": 20}, "--repeats 20: of 10 clips at most 3 can come a second time.*give --repeats 3"),
         ({"n": 1, "repeats": 0}, "--n 1"),
         ({"raters": ("a/b",)}, "--raters: rater name 'a/b'"),
         ({"raters": ("ann", "ann")}, "--raters: every rater needs a name of its own"),

@@ -10,10 +10,12 @@ const SAVE_AFTER_MS = 500;
 const ENOUGH = 0.9; // of a clip played, before going on
 
 let session;
-let position = 1; // of the clip on screen, from 1; clips.length + 1 is the end
+let position = 1; // of the clip on screen, from 1; 0 is the welcome page, clips.length + 1 the end
 let answers = {}; // position → {scores, done, listened_s, plays, edit, sent: [save ids on their way], dirty}
 let timer = 0;
 let sending = null;
+let begun = false; // the rater has left the welcome page, here or in another browser
+let agreed = false;
 let played = 0; // seconds of this clip that were played without a jump
 let lastTime = 0;
 
@@ -25,7 +27,7 @@ const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(12)), (b) =
 function keep() {
   const mine = Object.fromEntries(Object.entries(answers).filter(([, a]) => offline || a.dirty));
   try {
-    localStorage.setItem(storageKey(), JSON.stringify({ position, mine }));
+    localStorage.setItem(storageKey(), JSON.stringify({ position, mine, begun, agreed }));
   } catch {
     say("This browser keeps nothing on its own; do not close the page before all is saved.", "kept");
   }
@@ -53,10 +55,79 @@ async function begin() {
     }
   }
   document.title = `Rate piano playing (${session.rater})`;
+  agreed = session.welcome.agreed || (offline && before.agreed === true);
+  begun = before.begun === true || Object.keys(answers).length > 0;
   build();
-  const open = session.clips.findIndex((_, i) => !answers[i + 1]?.done);
-  show(open < 0 ? session.clips.length + 1 : open + 1);
+  welcome();
+  show(agreed && begun ? firstOpen() : 0);
   if (Object.values(answers).some((a) => a.dirty)) send();
+}
+
+function firstOpen() {
+  const open = session.clips.findIndex((_, i) => !answers[i + 1]?.done);
+  return open < 0 ? session.clips.length + 1 : open + 1;
+}
+
+function welcome() {
+  const { consent, contact, check, minutes } = session.welcome;
+  const practice = session.clips.filter((c) => c.practice).length;
+  const rated = session.clips.length - practice;
+  const count = (n, thing) => `${n} ${thing}${n === 1 ? "" : "s"}`;
+  const time = minutes < 90 ? `${minutes} minutes` : `${(minutes / 60).toFixed(1)} hours`;
+  find("welcome-length").textContent =
+    `You will hear ${count(rated, "short clip")}${practice ? `, after ${count(practice, "practice clip")}` : ""}. ` +
+    `It takes about ${time} in all${minutes > 40 ? "; do it in several sittings, with breaks" : ""}.`;
+  find("volume").hidden = !check;
+  find("consent").hidden = !consent;
+  for (const words of consent.split(/\n\s*\n/)) {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = words;
+    find("consent-words").append(paragraph);
+  }
+  find("agreed").checked = agreed && consent !== "";
+  for (const line of document.querySelectorAll(".contact")) {
+    line.textContent = contact ? `Questions: ${contact}` : "";
+    line.hidden = !contact;
+  }
+  for (const name of ["quiet", "loud"]) {
+    find(name).addEventListener("click", () => {
+      audio.src = `check/${name}.flac`;
+      audio.play().catch((e) => welcomeNotice(`The clip does not play: ${e.message}`));
+    });
+  }
+  const next = offline
+    ? ["Download the file with your ratings (button below).", "Send it to the person who gave you this folder.", "Keep the file until they say that it has arrived."]
+    : ["Nothing to send: your ratings are stored already. You can close this page."];
+  next.push("All raters' ratings are put together. How far raters agree with each other is computed, and how far computer models agree with the raters.");
+  next.push("Your name stands beside your ratings in the study's own files alone. Until the study ends, this page lets you change them.");
+  for (const words of next) {
+    const step = document.createElement("li");
+    step.textContent = words;
+    find("end-steps").append(step);
+  }
+}
+
+function welcomeNotice(words) {
+  find("welcome-notice").textContent = words;
+  find("welcome-notice").hidden = !words;
+}
+
+async function leaveWelcome() {
+  const { consent, consent_sha256, check } = session.welcome;
+  if (check && !begun && !find("heard").checked) return welcomeNotice("Please play both clips, set the volume, and tick the box.");
+  if (consent && !find("agreed").checked) return welcomeNotice("Please read the text of consent and tick the box, or close this page.");
+  if (consent && !agreed && !offline) {
+    try {
+      const reply = await ask(`consent/${consent_sha256}`, { method: "PUT" });
+      if (reply.status === 409) return welcomeNotice(await reply.text());
+    } catch (error) {
+      return welcomeNotice(`Your agreement could not be stored: ${error.message}. Try again.`);
+    }
+  }
+  agreed = true;
+  begun = true;
+  show(firstOpen());
+  find("main").focus({ preventScroll: true });
 }
 
 async function ask(url, options) {
@@ -156,17 +227,20 @@ async function sendAll() {
 }
 
 function show(at) {
-  position = Math.min(Math.max(at, 1), session.clips.length + 1);
+  position = Math.min(Math.max(at, 0), session.clips.length + 1);
   const end = position > session.clips.length;
-  find("main").hidden = end;
+  const start = position === 0;
+  welcomeNotice("");
+  find("welcome").hidden = !start;
+  find("main").hidden = end || start;
   find("end").hidden = !end;
-  document.querySelector(".player").hidden = end;
+  document.querySelector(".player").hidden = end || start;
   notice("");
   document.querySelectorAll(".missing").forEach((card) => card.classList.remove("missing"));
   audio.pause();
   played = 0;
   lastTime = 0;
-  if (!end) audio.src = `audio/${position}.flac`;
+  if (!end && !start) audio.src = `audio/${position}.flac`;
   else audio.removeAttribute("src");
   if (end) finish();
   keep();
@@ -179,17 +253,27 @@ function paint() {
   const done = session.clips.filter((_, i) => answers[i + 1]?.done).length;
   const practice = session.clips.filter((c) => c.practice).length;
   const clip = session.clips[position - 1];
-  find("where").textContent = !clip
+  find("where").textContent = position === 0
+    ? "Before you begin"
+    : !clip
     ? "All clips rated"
     : clip.practice
       ? `Practice ${position} of ${practice}`
       : `Clip ${position - practice} of ${n - practice}`;
   find("bar").style.width = `${(100 * done) / n}%`;
   find("left").textContent = done < n ? `${n - done} to go` : "all rated";
-  find("back").disabled = position === 1;
+  find("begin").hidden = position !== 0;
+  find("back").hidden = position === 0;
   find("next").hidden = !clip;
-  find("download").hidden = !(offline && (!clip || done > 0));
+  find("download").hidden = !(offline && position > 0 && (!clip || done > 0));
   if (!clip) return;
+  const shown = session.scales.find((s) => s.name === clip.shows);
+  find("shows").hidden = !shown;
+  if (shown) {
+    find("shows").textContent = shown.name === "overall_interpretation"
+      ? "This clip is an untouched performance: all scales can be high."
+      : `This clip is for ${shown.title.toLowerCase()}: something is wrong with it here. ${shown.listen_for}`;
+  }
   find("hint").textContent = listened()
     ? "Heard to the end. Replay as often as you like."
     : clip.practice
@@ -204,6 +288,7 @@ function paint() {
     slider.value = set ? value : 50;
     slider.setAttribute("aria-valuetext", set ? String(value) : value === null ? "cannot tell" : "not rated yet");
     card.classList.toggle("untold", value === null);
+    card.classList.toggle("shown", card.dataset.name === clip.shows);
     card.querySelector("input[type=checkbox]").checked = value === null;
     card.querySelector("output").textContent = set ? value : value === null ? "?" : "–";
     if (value !== undefined) card.classList.remove("missing");
@@ -249,7 +334,8 @@ function download() {
     ratings[at] = { save_id: newId(), edit: 1, scores, done, listened_s, plays };
   }
   const { set_id, rater, token } = session;
-  const text = JSON.stringify({ format: "keybed-ratings-1", set_id, rater, token, ratings });
+  const { consent_sha256 } = session.welcome;
+  const text = JSON.stringify({ format: "keybed-ratings-1", set_id, rater, token, consent_sha256, ratings });
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
   link.download = `ratings ${rater}.json`;
@@ -272,6 +358,7 @@ const clock = (s) => `${Math.floor(s / 60)}:${String(Math.floor(s % 60)).padStar
 const toggle = () => (audio.paused ? audio.play().catch((e) => notice(`The clip does not play: ${e.message}`)) : audio.pause());
 
 audio.addEventListener("timeupdate", () => {
+  if (position === 0) return;
   const step = audio.currentTime - lastTime;
   if (step > 0 && step < 2) played += step; // a jump is not listening
   lastTime = audio.currentTime;
@@ -280,6 +367,7 @@ audio.addEventListener("timeupdate", () => {
   find("clock").textContent = `${clock(audio.currentTime)} / ${clock(length)}`;
 });
 audio.addEventListener("ended", () => {
+  if (position === 0) return;
   const mine = answer();
   if (played >= ENOUGH * audio.duration - 0.3) {
     mine.plays += 1;
@@ -303,7 +391,8 @@ find("seek").addEventListener("input", (e) => {
 });
 find("play").addEventListener("click", toggle);
 find("next").addEventListener("click", next);
-find("back").addEventListener("click", () => position > 1 && show(position - 1));
+find("begin").addEventListener("click", leaveWelcome);
+find("back").addEventListener("click", () => show(position - 1));
 find("download").addEventListener("click", download);
 
 document.addEventListener("keydown", (event) => {
@@ -313,7 +402,10 @@ document.addEventListener("keydown", (event) => {
   const card = at?.closest?.(".scale");
   const sliders = document.querySelectorAll(".scale input[type=range]");
   const key = event.key;
-  if (key === " " && !button && at?.type !== "checkbox") toggle();
+  if (position === 0) {
+    if (key !== "Enter" || button) return;
+    leaveWelcome();
+  } else if (key === " " && !button && at?.type !== "checkbox") toggle();
   else if (key === "r" || key === "R") {
     audio.currentTime = 0;
     lastTime = 0;
@@ -325,7 +417,7 @@ document.addEventListener("keydown", (event) => {
   } else if ((key === "x" || key === "X") && card) {
     change(card.dataset.name, answer().scores[card.dataset.name] === null ? undefined : null);
   } else if (key === "Enter" && !button && position <= session.clips.length) next();
-  else if (key === "Backspace" && position > 1) show(position - 1);
+  else if (key === "Backspace") show(position - 1);
   else return;
   event.preventDefault();
 });

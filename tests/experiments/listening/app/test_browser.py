@@ -47,6 +47,14 @@ def link(server, rating_set, rater):
     return f"{server}/r/{rating_set.tokens[rater]}/"
 
 
+def start(page, address):
+    """Open the page and leave its welcome, where it is shown."""
+    page.goto(address)
+    until(page, "document.getElementById('where').textContent !== 'Loading…'")
+    if page.locator("#begin").is_visible():
+        page.click("#begin")
+
+
 def where(page, words):
     until(page, f"document.getElementById('where').textContent === {words!r}")
 
@@ -76,7 +84,7 @@ def saved(page):
 
 def test_a_whole_rating_by_keyboard(server, rating_set, database, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     given = {}
     for position, words in enumerate(["Practice 1 of 1", "Clip 1 of 2", "Clip 2 of 2"], start=1):
         where(page, words)
@@ -94,7 +102,7 @@ def test_a_whole_rating_by_keyboard(server, rating_set, database, new_page):
 
 def test_reload_in_the_middle_comes_back_to_the_same_sliders(server, rating_set, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     listen(page)
     rate_by_keys(page, [1, 2, 3])
@@ -106,7 +114,7 @@ def test_reload_in_the_middle_comes_back_to_the_same_sliders(server, rating_set,
 
 def test_another_browser_resumes_what_was_begun_here(server, rating_set, new_page):
     first = new_page()
-    first.goto(link(server, rating_set, "ann"))
+    start(first, link(server, rating_set, "ann"))
     where(first, "Practice 1 of 1")
     listen(first)
     rate_by_keys(first, [4] * 8)
@@ -115,14 +123,14 @@ def test_another_browser_resumes_what_was_begun_here(server, rating_set, new_pag
     rate_by_keys(first, [9])
     saved(first)
     second = new_page(390, 844)
-    second.goto(link(server, rating_set, "ann"))
+    start(second, link(server, rating_set, "ann"))
     where(second, "Clip 1 of 2")
     assert second.locator(".scale output").first.text_content() == "9"
 
 
 def test_nothing_is_lost_while_the_server_is_away(server, rating_set, database, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     listen(page)
     saved(page)
@@ -142,7 +150,7 @@ def test_nothing_is_lost_while_the_server_is_away(server, rating_set, database, 
 
 def test_a_save_whose_answer_got_lost_is_not_doubled(server, rating_set, database, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     tries, away = [], True
 
@@ -173,7 +181,7 @@ def test_a_save_whose_answer_got_lost_is_not_doubled(server, rating_set, databas
 def test_two_raters_at_once_stay_apart(server, rating_set, database, new_page):
     pages = {rater: new_page() for rater in ("ann", "ben")}
     for rater, page in pages.items():
-        page.goto(link(server, rating_set, rater))
+        start(page, link(server, rating_set, rater))
         where(page, "Practice 1 of 1")
     for i in range(1, 9):
         for rater, page in pages.items():
@@ -188,9 +196,9 @@ def test_two_raters_at_once_stay_apart(server, rating_set, database, new_page):
 
 def test_two_windows_of_one_rater_do_not_overwrite_each_other_silently(server, rating_set, database, new_page):
     one = new_page()
-    one.goto(link(server, rating_set, "ann"))
+    start(one, link(server, rating_set, "ann"))
     two = new_page()
-    two.goto(link(server, rating_set, "ann"))
+    start(two, link(server, rating_set, "ann"))
     for page in (one, two):
         where(page, "Practice 1 of 1")
     one.keyboard.press("1")
@@ -205,7 +213,7 @@ def test_two_windows_of_one_rater_do_not_overwrite_each_other_silently(server, r
 
 def test_go_back_and_change_and_double_click(server, rating_set, database, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     listen(page)
     rate_by_keys(page, [50] * 8)
@@ -224,7 +232,7 @@ def test_go_back_and_change_and_double_click(server, rating_set, database, new_p
 def test_a_tap_in_the_middle_and_cannot_tell_on_a_phone(server, rating_set, database, new_page, chromium):
     context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True, is_mobile=True)
     page = new_page(context=context)
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     small = "[...document.querySelectorAll('button')].filter(b => b.offsetParent && b.offsetHeight < 44).length"
@@ -244,7 +252,7 @@ def test_a_tap_in_the_middle_and_cannot_tell_on_a_phone(server, rating_set, data
 
 def test_going_on_needs_listening_and_every_scale(server, rating_set, new_page):
     page = new_page()
-    page.goto(link(server, rating_set, "ann"))
+    start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     page.keyboard.press("Enter")
     until(page, "document.getElementById('notice').textContent.includes('listen')")
@@ -261,7 +269,7 @@ def test_going_on_needs_listening_and_every_scale(server, rating_set, new_page):
 def test_the_page_tells_no_answer_and_no_repeat(server, rating_set, new_page):
     page = new_page()
     with page.expect_response("**/session.json") as answer:
-        page.goto(link(server, rating_set, "ben"))
+        start(page, link(server, rating_set, "ben"))
     text = answer.value.text()
     assert "repeat" not in text
     assert not any(clip in text for clip in rating_set.seconds)
@@ -273,7 +281,7 @@ def test_the_offline_folder_gives_one_file_that_reads_back(rating_set, new_page,
     asked = []
     page.on("request", lambda r: asked.append(r.url))
     address = (folders["ben"] / "index.html").as_uri()
-    page.goto(address)
+    start(page, address)
     for words in ["Practice 1 of 1", "Clip 1 of 3", "Clip 2 of 3"]:
         where(page, words)
         listen(page)
