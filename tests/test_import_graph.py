@@ -10,7 +10,19 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ORDER = {
-    "store": ("errors", "option", "counted", "command", "format", "disk", "read", "write", "derive", "check"),
+    "store": (
+        "errors",
+        "option",
+        "optional",
+        "counted",
+        "command",
+        "format",
+        "disk",
+        "read",
+        "write",
+        "derive",
+        "check",
+    ),
     "extract": (
         "config",
         "progress",

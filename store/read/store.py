@@ -28,7 +28,7 @@ from keybed.store.format.recipe import Recipe, fingerprint
 from keybed.store.format.rows import Rows
 from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
-from keybed.store.read import derived
+from keybed.store.read import derived, summary
 from keybed.store.read.batches import BUFFER_ROWS, Batch, batches
 from keybed.store.read.columns import RowColumns
 from keybed.store.read.committed import CommittedShards
@@ -73,6 +73,12 @@ class Store:
         self.splits: dict[str, tuple[int, int]] = dict(splits)
         self._layout = self.reader.layout
         self._columns = RowColumns(self.reader)
+
+    def __repr__(self) -> str:
+        return summary.in_a_line(self.path, self.recipe, self.reader)
+
+    def _repr_html_(self) -> str:
+        return summary.as_html(self.path, self.recipe, self.reader, self.splits)
 
     @cached_property
     def recordings(self) -> list[dict[str, Any]]:
@@ -221,6 +227,20 @@ class Store:
         """
         return self.reader.read(path, index)
 
+    def to_xarray(self) -> Any:
+        """The store as an xarray DataTree with the paths of `read`: `tree["audio/logmel/frames"]`, `tree["row/score"]`.
+
+        Features are dask arrays, read and compared with their commits when they are computed. Coordinates: the row's
+        number, tier, split, status, piece and start; names along `dimension`, `axis`, `stat`, `channel`; `time_s` of
+        each bin. Numbers that stand for words have CF's flag_values and flag_meanings. Rows that are not made yet have
+        status 255, fill values in all columns that tasks write, and NaN features. Derived views are left out.
+        Raises NotInstalled where xarray is absent, and on computing what `read` raises.
+        """
+        from keybed.store.read.to_xarray import to_xarray
+
+        columns = {**self._columns.planned, **self._columns.task_written(self.committed)}
+        return to_xarray(self.reader, self.recipe, columns)
+
     def batches(
         self,
         features: Sequence[str],
@@ -264,7 +284,22 @@ class Store:
 
 
 def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
-    """Open a store for reading. Raises NotAStore (not a store, only part of one, damaged) and NewerFormat.
+    """Open a store for reading, also while tasks still fill it.
+
+    An example, on a store of 8 rows of which half are made:
+
+    >>> import keybed
+    >>> store = keybed.open("STORE")
+    >>> rows = store.rows(allow_missing=True)  # without it, a store that is not full is refused
+    >>> len(rows), rows[0].tier
+    (4, 'pristine')
+    >>> poor = rows[rows.tier == "poor"]
+    >>> poor.score.shape  # (row, dimension), 0 to 100; poor.valid says where a score counts
+    (1, 8)
+    >>> store.read("audio/logmel/frames", poor.index).shape  # (row, bin, statistic, channel)
+    (1, 4, 2, 8)
+
+    Raises NotAStore (not a store, only part of one, damaged) and NewerFormat.
 
     recipe.json, recordings.json and all metadata are compared with the checksums in commits/plan.json.
     even_if_damaged: neither that, nor that every file exists; for `verify` and repair.
