@@ -27,12 +27,11 @@ from threadpoolctl import threadpool_limits
 
 from keybed.experiments.audits.fingerprint_statistics import fingerprint_statistics
 from keybed.experiments.audits.fingerprints import Config, NotEnoughRows, Table, detect, variants_of
-from keybed.experiments.evaluation.intervals import Interval, intervals
+from keybed.experiments.audits.specific_r import Judged, specific_r
 from keybed.experiments.goal import goal_line
 from keybed.extract.encoders import build, describe
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.baselines.expressive import CHANNELS, FAMILIES
-from keybed.heads.metrics import PartialSums
 from keybed.heads.ridge import RidgeProbe, frame_block
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -122,28 +121,6 @@ def predict(features: Features, blocks: Blocks, folds: int) -> Mapping[str, NDAr
     return predictions
 
 
-def specific_r(
-    features: Features, predictions: Mapping[str, NDArray[np.float64]], axis: str, replicates: int
-) -> dict[str, Interval]:
-    """Specific r of every block on one axis, with an interval over pieces."""
-    k = AXES.index(axis)
-    known = features.tier > 0
-    score, valid, piece = (a[known] for a in (features.score, features.valid, features.piece))
-    rows = np.flatnonzero(valid[:, k])
-    rows = rows[np.argsort(piece[rows], kind="stable")]
-    others = [j for j in range(len(AXES)) if j != k]
-    control = np.where(valid[rows][:, others], score[rows][:, others], np.nan).astype(np.float64)
-    control = np.where(np.isfinite(control), control, np.nanmean(control, axis=0))
-    control = np.column_stack([(control - control.mean(axis=0)) / control.std(axis=0), np.ones(rows.size)])
-    stacked = np.column_stack([p[rows, k] for p in predictions.values()])
-    stacked = stacked - stacked.mean(axis=0)
-    _, starts = np.unique(piece[rows], return_index=True)
-    groups = [slice(a, b) for a, b in zip(starts, [*starts[1:], rows.size], strict=True)]
-    sums = PartialSums.of(control, score[rows, k].astype(np.float64) - score[rows, k].mean(), stacked, groups)
-    bounds = intervals(lambda weight, _: sums.partial_r(weight), len(groups), 1, replicates=replicates)
-    return dict(zip(predictions, bounds, strict=True))
-
-
 def detector_lines(features: Features, config: Config) -> list[str]:
     """AUC of the detector on each family, and what the fingerprints reach beyond all channels."""
 
@@ -186,7 +163,9 @@ def main() -> None:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
     with threadpool_limits(1):
         predictions = predict(features, blocks_of(features), config.folds)
-        table = {axis: specific_r(features, predictions, axis, 200 if given.quick else 2_000) for axis in SHOWN_AXES}
+        known = features.tier > 0
+        judged = Judged(features.score[known], features.valid[known], features.piece[known])
+        table = {axis: specific_r(judged, predictions, axis, 200 if given.quick else 2_000) for axis in SHOWN_AXES}
         print(f"specific r, {counted(len(features.tier), 'row')}, {counted(config.folds, 'fold')} by piece")
         print(f"{'':<22}" + "".join(f"{axis:>14}" for axis in SHOWN_AXES))
         for name in predictions:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keybed.experiments.audits.expressive_families import Features, blocks_of, predict, specific_r
+from keybed.experiments.audits.expressive_families import Features, blocks_of, predict
+from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
 from keybed.extract.encoders.baselines.expressive import CHANNELS, FAMILIES
 from keybed.store.format.vocabulary import AXES, DIMENSIONS
 
@@ -34,12 +35,17 @@ def test_the_family_that_tells_an_axis_is_found() -> None:
     blocks = {name: features.block(FAMILIES[name]) for name in ("expression", "dynamics")}
     predictions = predict(features, blocks, folds=4)
     assert all(values.shape == ((features.tier > 0).sum(), 8) for values in predictions.values())
-    expression = specific_r(features, predictions, "expression", replicates=200)
+    known = features.tier > 0
+    judged = Judged(features.score[known], features.valid[known], features.piece[known])
+    expression = specific_r(judged, predictions, "expression", replicates=200)
     # Score and noise are equally large: the best possible r is 1 / sqrt(2), of which 80 columns of noise take a little.
     assert expression["expression"].value == pytest.approx(0.707, abs=0.06)
     assert expression["expression"].low < expression["expression"].value < expression["expression"].high
     assert abs(expression["dynamics"].value) < 0.2
-    assert abs(specific_r(features, predictions, "notes", replicates=50)["expression"].value) < 0.2
+    assert abs(specific_r(judged, predictions, "notes", replicates=50)["expression"].value) < 0.2
+    gain = mean_gain(judged, predictions, "expression", "dynamics", ("expression",), replicates=200)
+    assert gain.value == pytest.approx(expression["expression"].value - expression["dynamics"].value, abs=1e-9)
+    assert gain.low > 0.4
 
 
 def test_blocks_are_the_families_with_the_first_and_alone() -> None:

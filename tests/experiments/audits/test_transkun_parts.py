@@ -1,0 +1,33 @@
+"""Ridge on constructed blocks: what knows an axis is found, and specialists take it for that axis."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from keybed.experiments.audits.specific_r import Judged, specific_r
+from keybed.experiments.audits.transkun_parts import Rows, predict, specialists
+
+
+def test_specialists_take_for_each_axis_the_block_that_knows_it() -> None:
+    rng = np.random.default_rng(0)
+    n = 480
+    score = rng.normal(70, 10, (n, 8)).astype(np.float32)
+    noise = rng.normal(0, 1, (2, n, 30)).astype(np.float32)
+    one, other = noise
+    one[:, 3], other[:, 5] = score[:, 1] / 10, score[:, 4] / 10  # one knows timing, the other tone
+    rows = Rows(
+        {"one": one, "other": other},
+        Judged(score, np.ones((n, 8), bool), np.repeat(np.arange(12), 40)),
+        np.zeros(n, int),
+    )
+    predictions, errors = predict(rows, {"one": ("one",), "other": ("other",), "both": ("one", "other")})
+    apart = specialists({k: predictions[k] for k in ("one", "other")}, {k: errors[k] for k in ("one", "other")}, rows)
+    found = predictions | {"specialists": apart}
+    timing, tone = (specific_r(rows.judged, found, axis, 50) for axis in ("timing", "tone"))
+    assert timing["one"].value > 0.95 > 0.3 > abs(timing["other"].value)
+    assert tone["other"].value > 0.95 > 0.3 > abs(tone["one"].value)
+    assert min(timing["both"].value, tone["both"].value) > 0.9
+    np.testing.assert_array_equal(apart[:, 1], predictions["one"][:, 1])
+    np.testing.assert_array_equal(apart[:, 4], predictions["other"][:, 4])
+    assert timing["specialists"].value == pytest.approx(timing["one"].value)
