@@ -68,6 +68,7 @@ class ShardRows(Sequence[Clip | None]):
         self._rendered: dict[int, list[RenderedRow]] = {}
         self._n_reported = 0
         self._lock = threading.Lock()
+        self._closed = False
         self._files = files
         arrays = _file_arrays(store, specs or store.recipe.encoders, self.window_s)
         self._file = (files or ShardFiles()).take(len(self), arrays)
@@ -141,7 +142,13 @@ class ShardRows(Sequence[Clip | None]):
                 self._rendered[number] = filled.rows
 
     def close(self) -> None:
-        """Cancel rendering that has not begun, and give the file back, or free it where a worker may still write into it."""
+        """Cancel rendering that has not begun, and give the file back, or free it where a worker may still write into it.
+
+        A second call does nothing: a file that was given back serves another shard by then.
+        """
+        if self._closed:
+            return
+        self._closed = True
         for future in self._futures:
             future.cancel()
         self._audio = None
