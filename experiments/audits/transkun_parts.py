@@ -2,8 +2,8 @@
 
     python -m keybed.experiments.audits.transkun_parts STORE         a store with transkun, logmel and expressive; minutes
 
-Ridge regression on mean and standard deviation over the window, on rows that are not pristine. Folds never share a piece, and the
-penalty is chosen on a third of the training pieces. Encoders side by side weigh alike: their Gram matrices are divided by their
+Ridge regression on mean and standard deviation over the window (states, token groups) or over bins (frames), on rows that are not
+pristine. Folds never share a piece, and the penalty is chosen on a third of the training pieces. Encoders side by side weigh alike: their Gram matrices are divided by their
 traces and added. "Specialists" takes, axis by axis, the encoder that did better on that third. Specific r: partial correlation
 given the other six scores, with 95 % intervals over pieces.
 
@@ -24,6 +24,7 @@ from threadpoolctl import threadpool_limits
 from keybed import store as stores
 from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
 from keybed.experiments.data.folds import grouped_folds
+from keybed.heads.ridge import frame_block
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXES, SPLITS
@@ -66,10 +67,11 @@ def measure(store: Store, *, allow_missing: bool = False) -> Rows:
         blocks[f"{name} of state {MIDDLE_STATE}"] = middle[:, :, number].reshape(len(rows), -1)
     cut = [TOKENS.index(name) for name in CUT]
     blocks[f"768-wide cut of state {MIDDLE_STATE}"] = middle[:, :, cut].reshape(len(rows), -1)
-    blocks["transkun frames"] = states.mean(2).reshape(len(rows), -1)
-    for encoder in (encoder.name for encoder in store.recipe.encoders):
-        if encoder != "transkun":
-            blocks[encoder] = layers(encoder).reshape(len(rows), -1)
+    for spec in store.recipe.encoders:
+        frames = store.read(f"{spec.group}/frames", rows.index)
+        mask = store.read(f"{spec.group}/mask", rows.index) if spec.has_mask else None
+        name = f"{spec.name} frames" if spec.name == "transkun" else spec.name
+        blocks[name] = frame_block(name, frames, mask)[name].reshape(len(rows), -1)
     judged = Judged(rows.score, rows.valid, rows.piece.astype(np.int64))
     return Rows(blocks, judged, rows.split.astype(np.int64))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import errno
 import shutil
 from concurrent.futures import Future
@@ -17,11 +18,12 @@ from keybed.extract.encoders import build
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.midibert.cp_tokens import tokenize
 from keybed.extract.planning.plan import plan
+from keybed.extract.run import pipeline
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.row_maker import FilledSegment, RowMaker, SegmentJob, segment_jobs
 from keybed.extract.run.row_pool import RowPool
-from keybed.extract.run.shard import ShardRows
-from keybed.extract.run.shard_file import RowsTarget
+from keybed.extract.run.shard import EncodedShard, ShardRows, encode_shard
+from keybed.extract.run.shard_file import RowsTarget, ShardFiles
 from keybed.extract.run.task import extract
 
 
@@ -133,3 +135,46 @@ def test_no_waveform_is_kept_where_renderers_compute_every_encoder(planned_store
         rows.close()
     assert clip is not None
     assert clip.audio.size == 0
+
+
+def test_a_shard_whose_encoder_is_slower_than_the_next_ones_rendering_keeps_its_rows(
+    tiny_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    weights = {"midibert": "random:tiny"}
+    encoders = ("midibert", "expressive")
+    config = PlanConfig(tiny_corpus, tmp_path / "2", 12, encoders=encoders, weights=weights, shard_rows=8, threads=1)
+    plan(config)
+    shutil.copytree(tmp_path / "2", tmp_path / "0")
+    extract(ExtractConfig(tmp_path / "0", workers=0))
+    begun: list[ShardRows] = []
+
+    class Begun(ShardRows):
+        def __init__(self, *arguments: Any, **options: Any) -> None:
+            super().__init__(*arguments, **options)
+            begun.append(self)
+
+    def encode_late(rows: ShardRows, encoders: Any) -> EncodedShard:
+        for other in begun:
+            concurrent.futures.wait(other._futures)  # whatever has been sent to render is rendered
+        return encode_shard(rows, encoders)
+
+    monkeypatch.setattr(pipeline, "ShardRows", Begun)
+    monkeypatch.setattr(pipeline, "encode_shard", encode_late)
+    extract(ExtractConfig(tmp_path / "2", workers=2))
+    assert len(begun) >= 5
+    assert content(tmp_path / "2") == content(tmp_path / "0")
+
+
+def test_a_file_that_is_given_back_twice_serves_one_shard(planned_store: Path) -> None:
+    store, files = stores.open(planned_store), ShardFiles()
+    with RowPool(render_config(store, store.machine_paths), 0, store.recipe.encoders) as pool:
+        first = ShardRows(store, 0, pool, files=files)
+        list(first)
+        first.close()
+        first.close()
+        second, third = (ShardRows(store, 0, pool, files=files) for _ in range(2))
+        assert second._file is first._file
+        assert third._file is not second._file
+        second.close()
+        third.close()
+    files.close()
