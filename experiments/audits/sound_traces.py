@@ -54,7 +54,9 @@ def measure(config: Config) -> Table:
     features = np.asarray(layers[:, :, 0], np.float64).reshape(alike.size, -1)
     score = np.where(rows.valid[alike], rows.score[alike], np.nan)[:, : len(AXES)].astype(np.float64)
     names = tuple(str(k) for k in range(features.shape[1]))
-    return Table(names, features, features[:, :1], rows.tier[alike].astype(np.int64), rows.piece[alike], score)
+    return Table(
+        names, features, features[:, :1], rows.tier[alike].astype(np.int64), rows.piece[alike].astype(np.int64), score
+    )
 
 
 def main() -> None:

@@ -162,11 +162,11 @@ def lines(rows: Rows) -> Iterator[str]:
             continue
         part = Judged(rows.judged.score[chosen], rows.judged.valid[chosen], rows.judged.piece[chosen])
         own = {name: predictions[name][chosen] for name in ("transkun frames", "expressive")}
-        bounds = {axis: specific_r(part, own, axis, REPLICATES) for axis in AXES}
+        of_part = {axis: specific_r(part, own, axis, REPLICATES) for axis in AXES}
         for name in own:
-            values = " ".join(f"{axis} {bounds[axis][name].value:.3f}" for axis in AXES)
-            mean = np.mean([bounds[axis][name].value for axis in AXES])
-            yield f"{split}, {counted(int(chosen.sum()), 'row')}, {name}: {values}, mean {mean:.3f}"
+            each = " ".join(f"{axis} {of_part[axis][name].value:.3f}" for axis in AXES)
+            mean = np.mean([of_part[axis][name].value for axis in AXES])
+            yield f"{split}, {counted(int(chosen.sum()), 'row')}, {name}: {each}, mean {mean:.3f}"
 
 
 def main() -> None:
