@@ -126,6 +126,16 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
+class JoinConfig:
+    """Everything that `keybed join` can be asked."""
+
+    stores: Annotated[
+        tuple[Path, ...], Option("filled stores of one recipe, two or more", metavar="STORE", positional=True)
+    ]
+    out: Annotated[Path, Option("folder of the store to make", metavar="STORE")]
+
+
+@dataclass(frozen=True)
 class ExtendConfig:
     """Everything that `keybed extend` can be asked. Windows and bins are the store's own."""
 

@@ -16,7 +16,7 @@ def register(subcommands: Any) -> None:
     add_command(
         subcommands,
         "plan",
-        "read a MAESTRO folder, decide every row and make the empty store",
+        "read MAESTRO or your own music, decide every row and make the empty store",
         _fill_plan,
         example="plan MAESTRO_DIR STORE --limit 60",
     )
@@ -26,6 +26,13 @@ def register(subcommands: Any) -> None:
         "add encoders to a planned or filled store; then keybed extract",
         _fill_extend,
         example="extend STORE --encoders muq",
+    )
+    add_command(
+        subcommands,
+        "join",
+        "make one store of several that differ in their corpus alone",
+        _fill_join,
+        example="join STORE_A STORE_B --out C",
     )
     add_command(
         subcommands,
@@ -124,6 +131,25 @@ def _extend(options: argparse.Namespace) -> int:
     for line in report.lines():
         console.print(line)
     return 0
+
+
+def _fill_join(parser: argparse.ArgumentParser) -> None:
+    from keybed.extract.config import JoinConfig
+
+    add_options(parser, JoinConfig)
+    parser.set_defaults(run=_join)
+
+
+def _join(options: argparse.Namespace) -> None:
+    from keybed.extract.config import JoinConfig
+    from keybed.extract.planning.join import join
+    from keybed.extract.progress import progress_bar
+
+    with progress_bar() as progress:
+        report = join(config_from(JoinConfig, options), progress)
+    console = terminal(highlight=False)
+    for line in report.lines():
+        console.print(line)
 
 
 def _fill_extract(parser: argparse.ArgumentParser) -> None:

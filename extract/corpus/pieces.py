@@ -11,7 +11,7 @@ Where the corpus itself says which recordings are one piece, titles are not read
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from keybed.extract.corpus.draw_splits import draw_splits
@@ -92,16 +92,22 @@ class Pieces:
     """Pieces whose split was drawn, because none of their recordings has one."""
 
 
-def find_pieces(recordings: Sequence[Recording], midi_sha256: Sequence[str | None] = (), *, seed: int = 0) -> Pieces:
+def find_pieces(
+    recordings: Sequence[Recording],
+    midi_sha256: Sequence[str | None] = (),
+    *,
+    seed: int = 0,
+    together: Sequence[Hashable] = (),
+) -> Pieces:
     """Group recordings into pieces and give every piece one split.
 
     midi_sha256: of each recording's MIDI file, None where it cannot be read; empty where the CSV alone is known.
-    seed: of the splits of pieces that have none.
+    seed: of the splits of pieces that have none. together: recordings with equal values are one piece, whatever their titles.
     """
     titles = [_title(recording) for recording in recordings]
     same_bytes = _same_bytes(midi_sha256)
     groups = _Groups(_join([title.paths for title in titles]))
-    for copies in same_bytes:
+    for copies in (*same_bytes, *_equal(together)):
         groups.join(copies)
     vague, kept_out = _place_vague_titles(recordings, [title.vague for title in titles], groups)
     group_of = groups.numbers()
@@ -173,11 +179,16 @@ class _Groups:
 
 def _same_bytes(midi_sha256: Sequence[str | None]) -> list[list[int]]:
     """Recordings with equal MIDI bytes, two or more in each list."""
-    recordings_of: dict[str, list[int]] = {}
-    for recording, sha256 in enumerate(midi_sha256):
-        if sha256 is not None:
-            recordings_of.setdefault(sha256, []).append(recording)
-    return [recordings for recordings in recordings_of.values() if len(recordings) > 1]
+    return _equal(midi_sha256)
+
+
+def _equal(values: Sequence[Hashable]) -> list[list[int]]:
+    """Indices with equal values that are not None, two or more in each list."""
+    members: dict[Hashable, list[int]] = {}
+    for index, value in enumerate(values):
+        if value is not None:
+            members.setdefault(value, []).append(index)
+    return [indices for indices in members.values() if len(indices) > 1]
 
 
 def _place_vague_titles(

@@ -99,6 +99,7 @@ def recording_entries(row_plan: RowPlan, parsed: Mapping[int, ParsedRecording]) 
                 "midi_problem": midi.problem if midi else None,
                 "audio_header": sound.audio if sound else None,
                 "audio_problem": sound.audio_problem if sound else None,
+                **({"named_piece": recording.piece} if recording.piece else {}),
             }
         )
     return entries

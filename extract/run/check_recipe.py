@@ -73,6 +73,7 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         maestro=maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
+        drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
         bank=bank,
     )

@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -57,6 +57,8 @@ class RenderConfig:
     """Recordings whose MIDI could not be read when the store was planned, and why."""
     notes_sha256: Mapping[int, str] | None
     """Checksum of each recording's notes file in the plan; None where `verify` works without a readable plan."""
+    drawn_as: Mapping[int, int] = field(default_factory=dict)
+    """Recordings of a joined store: the numbers that they had in the store where their rows were drawn."""
     bank: Path | None = None
     """The note bank; None where FluidSynth plays the rows, or they are recorded."""
 
@@ -144,7 +146,7 @@ class RowMaker:
                 self.config.window_s,
                 level,
                 seed=self.config.seed,
-                recording_id=job.recording,
+                recording_id=self.config.drawn_as.get(job.recording, job.recording),
                 tier=tier,
             )
             for tier, level in zip(job.tiers, job.level_drawn, strict=True)

@@ -6,7 +6,8 @@ Readers trust the commit only, so that a crash at any moment leaves the shard wh
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,15 @@ from keybed.store.format.layout import Layout, object_key
 from keybed.store.read.store import Store
 from keybed.store.write.claims import Claim, check_not_dropped
 from keybed.store.write.rules import checked_arrays, count_statuses
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """A file beside its place. key: path under `features.zarr`; stored: its size and checksums, as the commit has them."""
+
+    partial: Path
+    key: str
+    stored: StoredObject
 
 
 def commit_shard(
@@ -60,39 +70,73 @@ def commit_shard(
         failures = store.commit(shard).failures  # in the same words, which libraries of other versions choose otherwise
         ready = checked_arrays(specs, arrays, failures, shard=shard, start=start, stop=stop, status=status)
 
+    stage = (_stage(layout, spec, shard, start, ready[spec.path]) for spec in specs)
+    publish_shard(
+        store,
+        shard,
+        stage,
+        claim=claim,
+        statuses=count_statuses(status),
+        failures=failures,
+        facts=facts,
+        log=log,
+        layer=layer,
+    )
+
+
+def publish_shard(
+    store: Store,
+    shard: int,
+    stage: Iterable[tuple[Path, StagedFile]],
+    *,
+    claim: Claim,
+    statuses: Mapping[str, int],
+    failures: Mapping[int, str],
+    facts: Mapping[str, Any],
+    log: Mapping[str, Any] | None = None,
+    layer: str | None = None,
+) -> None:
+    """Rename the files of a whole, checked shard to their places, then write its commit and its log.
+
+    stage: (place, file beside it) of every array; it is consumed here, so that an error leaves no such file. Other
+    arguments and errors as of `commit_shard`.
+    """
+    shards = store.shards_of_layer(layer)
+    layout = shards.layout
+    start, stop = store.shard_range(shard)
+
     def check_claim() -> None:
         claim.check()
         check_not_dropped(store, layer)
 
     check_claim()
 
-    staged: dict[Path, tuple[Path, str, StoredObject]] = {}
+    staged: dict[Path, StagedFile] = {}
     try:
-        for spec in specs:
-            target, entry = _stage(layout, spec, shard, start, ready[spec.path])
+        for target, entry in stage:
             staged[target] = entry
         check_claim()
         if layout.commit_of(shard).exists():
             raise AlreadyCommitted(
                 f"{shards.named(shard)} of {store.path} was committed by another task in the meantime"
             )
-        for target, (partial, _, _) in staged.items():
-            partial.replace(target)
+        for target, file in staged.items():
+            file.partial.replace(target)
         for folder in {target.parent for target in staged}:
             sync_folder(folder)
     except OSError as error:
         raise disk_error(error, layout.features) from error
     finally:
-        for partial, _, _ in staged.values():
-            partial.unlink(missing_ok=True)
+        for file in staged.values():
+            file.partial.unlink(missing_ok=True)
 
     commit = Commit(
         shard=shard,
         start=start,
         stop=stop,
         recipe=shards.fingerprint,
-        objects={key: stored for _, key, stored in staged.values()},
-        statuses=count_statuses(status),
+        objects={file.key: file.stored for file in staged.values()},
+        statuses=dict(statuses),
         failures=dict(failures),
         facts=dict(facts),
         inputs=store.inputs(shard),
@@ -119,14 +163,12 @@ def _committed_status(store: Store, shard: int, failures: Mapping[int, str]) -> 
     return store.read("row/status", np.arange(commit.start, commit.stop))
 
 
-def _stage(
-    layout: Layout, spec: ArraySpec, shard: int, start: int, values: np.ndarray
-) -> tuple[Path, tuple[Path, str, StoredObject]]:
+def _stage(layout: Layout, spec: ArraySpec, shard: int, start: int, values: np.ndarray) -> tuple[Path, StagedFile]:
     key = object_key(shard, len(spec.shape))
     target = layout.array(spec.path) / key
     data, chunks = encode_shard(target.parent, spec, shard, start, values)
     partial, digest = write_aside(target, data)
-    return target, (partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest, chunks))
+    return target, StagedFile(partial, f"{spec.path}/{key}", StoredObject(data.nbytes, digest, chunks))
 
 
 def _write_log(layout: Layout, claim: Claim, n_rows: int, details: dict[str, Any]) -> None:
