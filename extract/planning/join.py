@@ -66,7 +66,8 @@ def join(config: JoinConfig, progress: Progress = silent) -> JoinReport:
     """
     began = time.perf_counter()
     if len({path.resolve() for path in config.stores}) < 2 or len(set(config.stores)) < len(config.stores):
-        raise PlanError("join needs two or more different stores: keybed join STORE_A STORE_B --out C")
+        example = command("join", "STORE_A", "STORE_B", "--out", "C")
+        raise PlanError(f"join needs two or more different stores: `{example}`")
     refuse_foreign(config.out)
     stores = [open_store(path) for path in config.stores]
     joined_recipe(stores)  # before anything else, what cannot be joined at all
