@@ -12,6 +12,7 @@ from keybed.experiments.evaluation.inspection import Inspection
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_selection import Choice
 from keybed.experiments.evaluation.ordering import Difficulty
+from keybed.experiments.evaluation.residuals import ErrorPair
 from keybed.experiments.evaluation.ridge_probe import RidgeByState
 from keybed.experiments.evaluation.tables import Audit, LabelCorrelation, Table
 
@@ -69,7 +70,8 @@ class Evaluation:
 
     specific, plain and their means hold every head, the specialists, and the best fusion and best single modality as chosen in
     each fold. tier_floor: plain r of a predictor that knows only the tier. points: metric -> model -> dimension, without intervals.
-    swap: loss of mean specific r by swapped modality.
+    swap: loss of mean specific r by swapped modality. pairwise: share of pairs of variants in the right order. errors: residuals of
+    the two single modalities by dimension. Both None in runs of before they were measured.
     """
 
     rows: Annotated[EvaluatedRows, Key("judged")]
@@ -88,6 +90,8 @@ class Evaluation:
     difficulty: Difficulty
     audit: Audit
     label_correlation: LabelCorrelation
+    pairwise: TableWithMean | None = None
+    errors: dict[str, ErrorPair] | None = None
 
 
 @dataclass(frozen=True)

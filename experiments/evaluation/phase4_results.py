@@ -9,6 +9,8 @@ from keybed.experiments.data.json_codec import Key
 from keybed.experiments.data.run_facts import Machine, Pair, RowCounts, RunBefore, StoreFacts
 from keybed.experiments.evaluation.fusion_gain import Gain
 from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.phase2_results import TableWithMean
+from keybed.experiments.evaluation.residuals import ErrorPair
 from keybed.experiments.evaluation.tables import Table
 
 
@@ -54,7 +56,10 @@ class Uncertainty:
 
 @dataclass(frozen=True)
 class Phase4Results:
-    """RUN/results.json of Phase 4. technical: mean specific r of the four technical dimensions."""
+    """RUN/results.json of Phase 4. technical: mean specific r of the four technical dimensions.
+
+    pairwise, errors: as in Phase 2's Evaluation; the errors are of heads on raw features.
+    """
 
     phase: Literal[4]
     store: StoreFacts
@@ -74,3 +79,5 @@ class Phase4Results:
     history: tuple[dict[str, Any], ...]
     machine: Machine
     seconds: float
+    pairwise: TableWithMean | None = None
+    errors: dict[str, ErrorPair] | None = None

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import BEST_FUSION, SHORTCUT, SINGLES, SWAP_AUDIO, SWAP_MIDI
+from keybed.experiments.evaluation.pairwise import PairwiseAccuracy
 from keybed.experiments.evaluation.predictions import Correlations, Kind, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.shortcuts import NOT_A_SHORTCUT
 from keybed.heads import metrics
@@ -33,6 +34,26 @@ def correlation_table(predictions: Predictions, names: Sequence[str], kind: Kind
         for n, name in enumerate(names)
     }
     return table, {name: r[-1, n] for n, name in enumerate(names)}
+
+
+def pairwise_table(predictions: Predictions, names: Sequence[str]) -> tuple[Table, dict[str, Interval]]:
+    """Pairwise accuracy with its interval for each model and dimension, and each model's mean over the seven axes.
+
+    Undefined (NaN) where no two variants of a segment differ.
+    """
+    accuracy = PairwiseAccuracy(predictions.only(tuple(names)))
+
+    def statistic(pieces: Floats, seeds: Floats) -> Floats:
+        share = over_seeds(accuracy(pieces), seeds)
+        return np.concatenate([share, over_dimensions(share[:, : len(AXIS_DIMENSIONS)])[:, None]], axis=1)
+
+    share = intervals(statistic, accuracy.n_pieces, accuracy.n_seeds)
+    table = {name: {d: _within_one(share[k, n]) for k, d in enumerate(DIMENSIONS)} for n, name in enumerate(names)}
+    return table, {name: _within_one(share[-1, n]) for n, name in enumerate(names)}
+
+
+def _within_one(share: Interval) -> Interval:
+    return Interval(share.value, max(share.low, 0.0), min(share.high, 1.0)) if np.isfinite(share.low) else share
 
 
 def point_correlations(predictions: Predictions, names: Sequence[str], kind: Kind) -> tuple[Table, dict[str, Interval]]:

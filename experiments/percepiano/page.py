@@ -83,11 +83,21 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
                 with_interval(a.r, 2),
                 number(a.p, 3),
                 {"text": text, "style": style},
+                number(a.pairwise, 2),
                 number(a.with_scores, 2),
                 kind,
             ]
         )
-    head = ["dimension", "scale", "within-passage r", "p", "", "with score renderings", "kind"]
+    head = [
+        "dimension",
+        "scale",
+        "within-passage r",
+        "p",
+        "",
+        "pairs in the right order",
+        "with score renderings",
+        "kind",
+    ]
     words = [
         f"Heads of {zero_shot.run} ({zero_shot.head}: {zero_shot.pair.audio} and {zero_shot.pair.midi}) never met a human rating: "
         "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
@@ -103,7 +113,7 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
             "Zero-shot: heads trained on synthetic labels against human ratings",
             words,
             pictures=[picture],
-            tables=[Table(head, rows, numeric=(3, 5))],
+            tables=[Table(head, rows, numeric=(3, 5, 6))],
             wide=True,
         )
     ]

@@ -6,7 +6,7 @@ Which scale stands for which dimension, and with which sign, was fixed before th
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.percepiano.reader import Ratings
-from keybed.experiments.percepiano.within import Within, interval
+from keybed.experiments.percepiano.within import Within, interval, pairwise_accuracy
 from keybed.store.format.vocabulary import DIMENSIONS
 
 Floats = NDArray[np.float64]
@@ -55,7 +55,8 @@ EXPLORATORY = (
 class Answer:
     """r: positive means agreement. p: one-sided and Holm-corrected where confirmatory, else two-sided and uncorrected.
 
-    with_scores: the same r with score renderings (performances by a notation program) included.
+    with_scores: the same r with score renderings (performances by a notation program) included. pairwise: share of pairs of human
+    performances of one passage in the right order (chance 0.5); NaN with a control scale, and in runs of before it was measured.
     """
 
     JSON_PROPERTIES: ClassVar = ("words",)
@@ -64,6 +65,7 @@ class Answer:
     p: float
     with_scores: float
     confirmatory: bool
+    pairwise: float = float("nan")
 
     @property
     def words(self) -> str:
@@ -84,10 +86,11 @@ def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2
             below = (1 + (drawn <= 0).sum()) / (1 + len(drawn))
             p = float(below if confirmatory else min(1.0, 2 * min(below, 1 - below + 1 / (1 + len(drawn)))))
             with_scores = _r(everybody, ratings, predicted, question, None)
-            rows.append(Answer(question, interval(value, drawn), p, with_scores, confirmatory))
+            right = _pairwise(ratings, predicted, question)
+            rows.append(Answer(question, interval(value, drawn), p, with_scores, confirmatory, right))
         if confirmatory:
             corrected = holm([row.p for row in rows])
-            rows = [Answer(a.question, a.r, p, a.with_scores, True) for a, p in zip(rows, corrected, strict=True)]
+            rows = [replace(a, p=p) for a, p in zip(rows, corrected, strict=True)]
         answers += rows
     return answers
 
@@ -101,6 +104,14 @@ def _r(within: Within, ratings: Ratings, predicted: Floats, question: Question, 
         a, b = within.r(prediction, control, weight)[0], within.r(rating, control, weight)[0]
         r = (r - a * b) / np.sqrt(max((1 - a**2) * (1 - b**2), 1e-12))
     return float(question.sign * r)
+
+
+def _pairwise(ratings: Ratings, predicted: Floats, question: Question) -> float:
+    if question.given is not None:
+        return float("nan")
+    prediction = question.sign * predicted[:, [DIMENSIONS.index(question.dimension)]]
+    rating = ratings.rating[:, [s - 1 for s in question.scales]].mean(axis=1, keepdims=True)
+    return float(pairwise_accuracy(prediction, rating, ratings.passage, ratings.human)[0])
 
 
 def holm(p: Sequence[float]) -> list[float]:

@@ -1,4 +1,4 @@
-"""Compare runs on the same rows: mean specific r of each model, and paired differences with intervals.
+"""Compare runs on the same rows: mean specific r and pairwise accuracy of each model, paired differences with intervals.
 
     keybed compare RUN RUN…
 
@@ -24,6 +24,7 @@ from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, FINAL_FUSION, SPECIALISTS
+from keybed.experiments.evaluation.pairwise import PairwiseAccuracy
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, SavedPredictions, load_predictions
 from keybed.experiments.phases.config import CompareConfig
@@ -31,17 +32,23 @@ from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One model of one run. difference: to the first run; None for the first run itself."""
+    """One model of one run. mean: of specific r. pairwise: share of pairs of variants in the right order, mean of seven dimensions.
+
+    Differences are to the first run, None for the first run itself.
+    """
 
     run: str
     mean: Interval
     difference: Interval | None
+    pairwise: Interval
+    pairwise_difference: Interval | None
 
 
 @dataclass(frozen=True)
@@ -78,12 +85,17 @@ def run_compare(config: CompareConfig, console: Console) -> Comparison:
         table = Table(
             title=f"{label(model)}: mean specific r on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}"
         )
-        for head in ("run", "mean specific r", "difference to the first"):
+        for head in (
+            "run",
+            "mean specific r",
+            "difference to the first",
+            "pairwise accuracy",
+            "difference to the first",
+        ):
             table.add_column(head, overflow="fold")
         for row in rows:
-            table.add_row(
-                row.run, with_interval(row.mean), "–" if row.difference is None else with_interval(row.difference)
-            )
+            values = (row.mean, row.difference, row.pairwise, row.pairwise_difference)
+            table.add_row(row.run, *("–" if v is None else with_interval(v) for v in values))
         console.print(table)
     if config.out is not None:
         write_json(config.out, results)
@@ -167,12 +179,16 @@ def _paired(
         folds.append(one.fold[at])
     _, fold = np.unique(np.stack(folds), axis=1, return_inverse=True)
     first = next(iter(runs.values()))
-    correlations = Correlations(Predictions(by_run, **_truth(first, common), fold=fold.reshape(-1)), "specific")
+    predictions = Predictions(by_run, **_truth(first, common), fold=fold.reshape(-1))
+    correlations, accuracy = Correlations(predictions, "specific"), PairwiseAccuracy(predictions)
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
-        return np.concatenate([mean, mean - mean[:, :1]], axis=1)
+        share = over_seeds(accuracy(pieces), seeds)[:, : len(AXIS_DIMENSIONS)]
+        means = [over_dimensions(over_seeds(correlations(pieces), seeds)), over_dimensions(share)]
+        return np.stack([x for mean in means for x in (mean, mean - mean[:, :1])], axis=1)
 
-    values = intervals(statistic, correlations.n_pieces, n_seeds)
-    n = len(runs)
-    return tuple(ComparedRun(name, values[i], values[n + i] if i else None) for i, name in enumerate(runs))
+    r, difference, pairwise, pairwise_difference = intervals(statistic, correlations.n_pieces, n_seeds)
+    return tuple(
+        ComparedRun(name, r[i], difference[i] if i else None, pairwise[i], pairwise_difference[i] if i else None)
+        for i, name in enumerate(runs)
+    )

@@ -19,6 +19,7 @@ from keybed.experiments.evaluation.phase2_results import (
     TableWithMean,
 )
 from keybed.experiments.evaluation.predictions import Kind
+from keybed.experiments.evaluation.residuals import error_pairs
 from keybed.store.counted import counted
 
 SHOWN = (*ALL_HEADS, SPECIALISTS)
@@ -67,6 +68,8 @@ def evaluate(result: CrossValidation) -> Evaluation:
         ),
         audit=tables.audit(predictions, names),
         label_correlation=tables.label_correlation(predictions),
+        pairwise=TableWithMean(*tables.pairwise_table(predictions, (*names, *CHOSEN))),
+        errors=error_pairs(predictions, BEST_FUSION),
     )
 
 

@@ -32,9 +32,12 @@ from keybed.experiments.evaluation.cross_validation import Budget, compiled_once
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
-from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
+from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE, SINGLES
+from keybed.experiments.evaluation.phase2_results import TableWithMean
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Gains, Phase4Means, Phase4Results
+from keybed.experiments.evaluation.predictions import Predictions
+from keybed.experiments.evaluation.residuals import error_pairs
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.phases.config import Phase4Config
 from keybed.experiments.phases.phase4_comparison import (
@@ -52,6 +55,12 @@ from keybed.heads.progress import display
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import TECHNICAL
 from keybed.store.read.store import open_store
+
+
+def _on_raw_features(raw: Predictions, final: Predictions) -> Predictions:
+    """The single-modality heads on raw features beside the final fusion."""
+    by_model = {**{m: raw.by_model[m] for m in SINGLES}, FINAL_FUSION: final.by_model[FINAL_FUSION]}
+    return replace(final, by_model=by_model)
 
 
 def run_phase4(config: Phase4Config, console: Console) -> Path:
@@ -114,6 +123,8 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         history=tuple(on_aligned.fits[0].history),
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),
+        pairwise=TableWithMean(*tables.pairwise_table(predictions, shown)),
+        errors=error_pairs(_on_raw_features(on_raw.predictions, predictions), FINAL_FUSION),
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, replace(on_aligned, predictions=predictions))

@@ -32,7 +32,11 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
         ("(c) without\ntone_quality", gains.c.relative),
         ("literal\n(plain r)", gains.literal.relative),
     ]
-    rows: list[list[Cell]] = [[label(name), with_interval(value)] for name, value in means.items()]
+    pairwise = results.evaluation.pairwise
+    rows: list[list[Cell]] = [
+        [label(name), with_interval(value), "–" if pairwise is None else with_interval(pairwise.mean[name])]
+        for name, value in means.items()
+    ]
     compared: list[list[Cell]] = [
         [name.replace("\n", " "), *map(with_interval, (g.fusion, g.base))]
         for (name, _), g in zip(items, (gains.a, gains.b, gains.c, gains.literal), strict=True)
@@ -52,7 +56,7 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
                 caption="Best fusion against each base; both are chosen on validation rows in each fold",
                 numeric=(1, 2),
             ),
-            Table(["model", "mean specific r"], rows, numeric=(1,)),
+            Table(["model", "mean specific r", "pairwise accuracy"], rows, numeric=(1, 2)),
         ],
     )
 

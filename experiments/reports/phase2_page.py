@@ -9,9 +9,11 @@ from keybed.experiments.evaluation.decimals import number, signed_percent
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import ALL_HEADS
+from keybed.experiments.evaluation.model_selection import most_often
 from keybed.experiments.evaluation.phase2_results import Chosen, Phase2Results
 from keybed.experiments.reports import phase2_gate_sections as gate_sections
 from keybed.experiments.reports import phase2_sections as sections
+from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIALISTS, SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Section, gate_section
@@ -72,15 +74,25 @@ def _mean_floor(floor: dict[str, Interval]) -> float | None:
     return sum(known) / len(known) if known else None
 
 
+def _specialists(chosen: Chosen) -> dict[str, str]:
+    """Dimension -> the modality that its specialist has in most folds."""
+    return {
+        d: label(most_often([fold.specialists[d] for fold in chosen.each_fold]))
+        for d in chosen.each_fold[0].specialists
+    }
+
+
 def cards(results: Phase2Results, gate: Gate) -> list[Section]:
     """All sections of the page."""
     models = list(results.evaluation.within_tier)
     heads = [n for n in models if n in ALL_HEADS]
+    errors = results.evaluation.errors
     every = [
         sections.specific_r(results, models),
         sections.plain_r(results, models),
         gate_section(gate),
         gate_sections.gain(results, gate),
+        None if errors is None else error_section(errors, _specialists(results.evaluation.chosen)),
         gate_sections.ordering(results, gate, heads),
         gate_sections.difficulty(results, gate),
         gate_sections.used(results, gate),
@@ -94,6 +106,7 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
             "specific r",
             "plain r",
             "within-tier r",
+            "pairwise accuracy",
             "specialists",
             "tier",
             "segment, variant, row",

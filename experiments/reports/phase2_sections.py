@@ -174,6 +174,16 @@ def numbers(results: Phase2Results, models: list[str]) -> Section:
         tables.append(Table(head, rows, caption=caption, numeric=numeric))
     sources: list[tuple[str, Mapping[str, Mapping[str, Interval | float | None]]]] = [
         ("Within-tier r", evaluation.within_tier),
+        *(
+            []
+            if evaluation.pairwise is None
+            else [
+                (
+                    "Pairwise accuracy: share of pairs of variants in the right order (chance 0.5)",
+                    evaluation.pairwise.table,
+                )
+            ]
+        ),
         ("Spearman r", evaluation.points["spearman"]),
         ("R²", evaluation.points["r2"]),
         ("Mean absolute error (points of 100)", evaluation.points["mae"]),

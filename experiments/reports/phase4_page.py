@@ -8,6 +8,7 @@ from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import FINAL_FUSION, PHASE4_BEST_SINGLE
 from keybed.experiments.evaluation.phase4_results import Phase4Results
 from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
@@ -46,16 +47,22 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
         gate_section(gate),
         Section(
             "Specific r by dimension",
-            ["Specific r with its 95 % interval."],
+            [
+                "Specific r with its 95 % interval, and the mean share of pairs of variants put in the right order (chance 0.5)."
+            ],
             [plots.by_dimension(by_model, "specific r", "specific r")],
             [
                 Table(
-                    ["chosen on validation rows in each fold, raw or aligned", "mean specific r"],
-                    [[label(name), with_interval(results.mean.specific[name])] for name in MODELS],
-                    numeric=(1,),
+                    ["chosen on validation rows in each fold, raw or aligned", "mean specific r", "pairwise accuracy"],
+                    [
+                        [label(name), with_interval(results.mean.specific[name]), _pairwise(results, name)]
+                        for name in MODELS
+                    ],
+                    numeric=(1, 2),
                 )
             ],
         ),
+        *([] if results.errors is None else [error_section(results.errors, {})]),
         _ablations(results),
         _uncertainty(results),
         _training(results),
@@ -73,6 +80,10 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
             "concordance (CCC)",
         ),
     ]
+
+
+def _pairwise(results: Phase4Results, name: str) -> str:
+    return "–" if results.pairwise is None else with_interval(results.pairwise.mean[name])
 
 
 def _ablations(results: Phase4Results) -> Section:
