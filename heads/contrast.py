@@ -17,7 +17,8 @@ from keybed.heads.inputs import HeadInput
 
 Array = Any
 
-_FAR = -1e9
+FAR = -1e9
+"""Stands for −infinity in logits that are left out; finite, so that gradients stay finite."""
 MIN_TEMPERATURE = 0.01
 MAX_TEMPERATURE = 1.0
 """Bounds of InfoNCE's learned temperature; the lower one is CLIP's (arXiv 2103.00020, section 2.5)."""
@@ -34,21 +35,41 @@ def clamped_temperature(log_temperature: Array) -> Array:
     return jnp.clip(jnp.exp(log_temperature), MIN_TEMPERATURE, MAX_TEMPERATURE)
 
 
-def info_nce(audio_BxD: Array, midi_BxD: Array, log_temperature: Array, excluded_BxB: Array, weight_B: Array) -> Array:
+def info_nce(
+    audio_BxD: Array, midi_BxD: Array, log_temperature: Array, excluded_BxB: Array, weight_B: Array, beta: float = 0.0
+) -> Array:
     """Symmetric InfoNCE on unit vectors: mean of −log softmax(cos/τ) of the true pair, both directions (CLIP, figure 3).
 
     excluded_BxB[i, j]: audio i and MIDI j are not negatives of each other (the diagonal is ignored). Rows of weight 0
-    are neither anchors nor negatives.
+    are neither anchors nor negatives. beta: hard negatives count more (`hard_negative_weights`); 0: all count 1.
     """
     logits = audio_BxD @ midi_BxD.T / clamped_temperature(log_temperature)
     true_BxB = jnp.eye(logits.shape[0], dtype=bool)
     real_B = weight_B > 0
     counted = (true_BxB | ~excluded_BxB) & real_B[:, None] & real_B[None, :]
-    logits = jnp.where(counted, logits, _FAR)
+    logits = jnp.where(counted, logits, FAR)
     own_B = jnp.diagonal(logits)
-    loss_B = 0.5 * (jax.nn.logsumexp(logits, axis=1) + jax.nn.logsumexp(logits, axis=0)) - own_B
+    rows, columns = logits, logits.T
+    if beta:
+        rows = rows + jnp.log(hard_negative_weights(rows, counted, beta))
+        columns = columns + jnp.log(hard_negative_weights(columns, counted.T, beta))
+    loss_B = 0.5 * (jax.nn.logsumexp(rows, axis=1) + jax.nn.logsumexp(columns, axis=1)) - own_B
     loss_B = jnp.where(real_B, loss_B, 0.0)
     return jnp.sum(loss_B * weight_B) / jnp.maximum(jnp.sum(weight_B), 1e-6)
+
+
+def hard_negative_weights(logits_BxB: Array, counted_BxB: Array, beta: float) -> Array:
+    """w_ij = (n_i − 1)·exp(β s_ij) / Σ_{k≠j} exp(β s_ik), and 1 on the diagonal (MGA-CLAP, Li et al., ACM MM 2024, eq. 5).
+
+    The sum runs over the n_i counted pairs of row i. Pairs that are not counted get 1.
+    """
+    true_BxB = jnp.eye(logits_BxB.shape[0], dtype=bool)
+    scaled = jnp.where(counted_BxB, beta * logits_BxB, FAR)
+    power = jnp.exp(scaled - jnp.max(scaled, axis=1, keepdims=True))
+    others = jnp.sum(power, axis=1, keepdims=True) - power
+    n_others = jnp.maximum(jnp.sum(counted_BxB, axis=1, keepdims=True) - 1, 1).astype(jnp.float32)
+    weight = n_others * power / jnp.maximum(others, 1e-6)
+    return jnp.where(counted_BxB & ~true_BxB, jnp.maximum(weight, 1e-6), 1.0)
 
 
 def siglip(
@@ -76,13 +97,20 @@ def excluded_pairs(batch: HeadInput, window_s: float) -> NDArray[np.bool_]:
     segment = np.asarray(batch.segment_B)
     near = np.abs(start[:, None] - start[None, :]) < window_s
     overlap = (recording[:, None] == recording[None, :]) & (segment[:, None] != segment[None, :]) & near
-    audio, midi = _identity(np.asarray(batch.audio_BxTxC)), _identity(np.asarray(batch.midi_BxTxC))
+    audio, midi = _row_identity(np.asarray(batch.audio_BxTxC)), _row_identity(np.asarray(batch.midi_BxTxC))
     excluded = overlap | (audio[:, None] == audio[None, :]) | (midi[:, None] == midi[None, :])
     np.fill_diagonal(excluded, False)
     return excluded
 
 
-def _identity(features: NDArray) -> NDArray[np.int64]:
+def identity(features_BxTxC: NDArray) -> NDArray[np.uint64]:
+    """number_BxT: bins with equal bytes get equal numbers; others differ but for a chance of about 2⁻⁶⁴ each."""
+    bits = np.ascontiguousarray(features_BxTxC).view(f"u{features_BxTxC.dtype.itemsize}")
+    factor_C = np.random.default_rng(0).integers(1, 2**64, bits.shape[2], np.uint64) | np.uint64(1)
+    return np.asarray((bits.astype(np.uint64) * factor_C).sum(axis=2), np.uint64)
+
+
+def _row_identity(features: NDArray) -> NDArray[np.int64]:
     """One number per row; rows with equal bytes get equal numbers."""
     numbers: dict[bytes, int] = {}
     return np.array([numbers.setdefault(row.tobytes(), len(numbers)) for row in features], np.int64)

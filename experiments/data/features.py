@@ -63,13 +63,12 @@ class Features:
         values = self.store.read(path, index)
         return self.store.from_int8(path, values).astype(np.float16) if values.dtype == np.int8 else values
 
-    def replaced(self, audio_frames: np.ndarray, midi_frames: np.ndarray) -> Features:
-        """The same rows with other frames (row, bin, width), e.g. aligned ones, held in memory; masks stay."""
+    def replaced(self, frames: tuple[np.ndarray, np.ndarray], masks: tuple[np.ndarray, np.ndarray]) -> Features:
+        """The same rows with other frames (row, bin, width) and masks (row, bin) of audio and MIDI, held in memory."""
         other = copy(self)
-        arrays = {"audio_frames": audio_frames, "midi_frames": midi_frames}
-        masks = {name: self.array(name, np.arange(len(self.rows))) for name in self.paths if name.endswith("_mask")}
-        other.paths = {name: name for name in (*arrays, *masks)}
-        other._in_memory = {**arrays, **masks}
+        arrays = dict(zip(("audio_frames", "midi_frames", "audio_mask", "midi_mask"), (*frames, *masks), strict=True))
+        other.paths = {name: name for name in arrays}
+        other._in_memory = arrays
         return other
 
     def batch(

@@ -21,6 +21,8 @@ class View:
     audio: str
     midi: str
     kind: str = "frames"
+    layers_too: bool = False
+    """Read the layers beside the frames, as block-wise alignment does."""
 
     def __post_init__(self) -> None:
         if self.kind not in ("frames", "layers", "int8", "pooled") and not re.fullmatch(r"pca\d+", self.kind):
@@ -49,6 +51,8 @@ class View:
             )
             if spec.has_mask:
                 paths[f"{modality}_mask"] = f"{spec.group}/mask"
+            if self.layers_too:
+                paths[f"{modality}_layers"] = f"{spec.group}/layers"
         return paths
 
     def fingerprint(self, store: Store) -> str:

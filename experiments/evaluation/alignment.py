@@ -87,7 +87,9 @@ def _read_projections(path: Path) -> tuple[align.AlignResult, dict[str, Any]]:
     fit = checkpoint.fit_config_from_json(path, facts["fit"])
     normalised = {name: (f["mean"], f["inverse_sd"]) for name, f in tree["features"].items()}
     normalisation = Normalisation(normalised, tree["scores"]["mean"], tree["scores"]["sd"])
-    config = checkpoint.config_from_json(path, align.AlignConfig, {**{key: facts[key] for key in shape}, "fit": fit})
+    terms = checkpoint.config_from_json(path, align.Terms, facts.get("terms", {}))  # none before the terms existed
+    settings = {**{key: facts[key] for key in shape}, "fit": fit, "terms": terms}
+    config = checkpoint.config_from_json(path, align.AlignConfig, settings)
     result = align.AlignResult(
         config, tree["params"], normalisation, facts["history"], facts["best_epoch"], facts["store"]
     )
@@ -99,13 +101,8 @@ def untrained(result: align.AlignResult, features: Features) -> align.AlignResul
     """The same projections as they were before training."""
     import jax
 
-    model = align.Projection(result.config.hidden, result.config.width)
-    batch = features.batch(np.arange(2))
-    params = dict(result.params)
-    for key, m in zip(jax.random.split(jax.random.key(0), 2), ("audio", "midi"), strict=True):
-        fresh = model.init(key, getattr(batch, f"{m}_BxTxC").astype(np.float32))["params"]
-        params[m] = jax.tree.map(lambda a: np.asarray(a)[None], fresh)
-    return replace(result, params=params)
+    fresh = result.config.objective.init(jax.random.key(0), features.batch(np.arange(2)))[align.NAME]
+    return replace(result, params=jax.tree.map(lambda a: np.asarray(a, np.float32)[None], fresh))
 
 
 def embed(result: align.AlignResult, features: Features, fold: Fold, positions: Positions) -> Embeddings:
@@ -140,19 +137,23 @@ def aligned_features(
     Up to memory_gib they lie in memory. Larger ones are memory-mapped in an unlinked temporary file in `folder`; a message
     (through `say`) says so. Raises NoDiskSpace where that disk is too full.
     """
-    n, n_bins = len(features.rows), features.batch(np.arange(1)).audio_BxTxC.shape[1]
-    shape = (2, n, n_bins, result.config.width)
+    n, step = len(features.rows), result.config.fit.batch_rows
+    first = next(iter(align.aligned(result, features.batches(np.arange(1), step))))
+    shape = (2, n, *first.audio_BxTxC.shape[1:])
     gib = 2 * np.prod(shape, dtype=float) / 2**30
     if gib > memory_gib:
         say(
             f"aligned features of {counted(n, 'row')} are {gib:.1f} GiB, over {memory_gib:.1f} GiB: kept on the disk of {folder}"
         )
     frames = np.empty(shape, np.float16) if gib <= memory_gib else _on_disk(shape, folder)
+    masks = np.empty((2, *shape[1:3]), bool)
     start = 0
-    for b in align.aligned(result, features.batches(np.arange(n), result.config.fit.batch_rows)):
-        frames[0, start : start + b.n_rows], frames[1, start : start + b.n_rows] = b.audio_BxTxC, b.midi_BxTxC
+    for b in align.aligned(result, features.batches(np.arange(n), step)):
+        part = slice(start, start + b.n_rows)
+        frames[0, part], frames[1, part] = b.audio_BxTxC, b.midi_BxTxC
+        masks[0, part], masks[1, part] = b.audio_mask_BxT, b.midi_mask_BxT
         start += b.n_rows
-    return features.replaced(frames[0], frames[1])
+    return features.replaced((frames[0], frames[1]), (masks[0], masks[1]))
 
 
 def _on_disk(shape: tuple[int, ...], folder: Path) -> np.ndarray:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from keybed.experiments.data.json_codec import Key
 from keybed.experiments.evaluation import diagnostics
 from keybed.experiments.evaluation.alignment import Embeddings
+from keybed.experiments.evaluation.alignment_rows import own_variant_hits, partner_ranks
 from keybed.experiments.evaluation.inspection import sample
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.store.format.rows import Rows
 
 Floats = NDArray[np.float64]
 RANKS = (1, 5, 10)
-_QUERIES_AT_ONCE = 1024
 
 
 @dataclass(frozen=True)
@@ -48,24 +48,25 @@ class Projection2d:
     midi: tuple[tuple[float, ...], ...]
 
 
-def alignment_interval(embeddings: Sequence[Embeddings], rows: Rows) -> Interval:
-    """Paired minus unpaired mean cosine, unpaired within a fold, with its interval over pieces."""
-    pieces = np.unique(np.concatenate([rows.piece[m.positions] for m in embeddings]))
-    parts = []
-    for m in embeddings:
-        at = np.searchsorted(pieces, rows.piece[m.positions])
-        width = m.audio.shape[1]
-        audio, midi = np.zeros((len(pieces), width)), np.zeros((len(pieces), width))
-        np.add.at(audio, at, m.audio)
-        np.add.at(midi, at, m.midi)
-        pair = np.bincount(at, weights=(m.audio * m.midi).sum(1), minlength=len(pieces))
-        own = np.bincount(at, minlength=len(pieces)).astype(float)
-        parts.append((audio, midi, (audio * midi).sum(1), pair, own))
+class AlignmentOfPieces:
+    """Paired minus unpaired mean cosine, unpaired within a fold, as a function of piece weights."""
 
-    def statistic(weights: Floats, _: Floats) -> Floats:
-        """A piece drawn twice counts as two pieces; a row is never compared with a copy of its own piece."""
+    def __init__(self, embeddings: Sequence[Embeddings], rows: Rows, pieces: NDArray[np.integer]) -> None:
+        self._parts = []
+        for m in embeddings:
+            at = np.searchsorted(pieces, rows.piece[m.positions])
+            width = m.audio.shape[1]
+            audio, midi = np.zeros((len(pieces), width)), np.zeros((len(pieces), width))
+            np.add.at(audio, at, m.audio)
+            np.add.at(midi, at, m.midi)
+            pair = np.bincount(at, weights=(m.audio * m.midi).sum(1), minlength=len(pieces))
+            own = np.bincount(at, minlength=len(pieces)).astype(float)
+            self._parts.append((audio, midi, (audio * midi).sum(1), pair, own))
+
+    def __call__(self, weights: Floats) -> Floats:
+        """(B,). A piece drawn twice counts as two pieces; a row is never compared with a copy of its own piece."""
         total, rows_seen = np.zeros(len(weights)), np.zeros(len(weights))
-        for audio, midi, same_piece, pair, own in parts:
+        for audio, midi, same_piece, pair, own in self._parts:
             n, twice = weights @ own, weights**2 - weights
             unpaired = ((weights @ audio) * (weights @ midi)).sum(1) - twice @ same_piece - weights @ pair
             n_unpaired = n**2 - twice @ own**2 - n
@@ -74,42 +75,36 @@ def alignment_interval(embeddings: Sequence[Embeddings], rows: Rows) -> Interval
             value[known] = (weights @ pair)[known] / n[known] - unpaired[known] / n_unpaired[known]
             total[known] += (value * n)[known]
             rows_seen[known] += n[known]
-        return np.divide(total, rows_seen, out=np.full(len(weights), np.nan), where=rows_seen > 0)[:, None]
+        return np.divide(total, rows_seen, out=np.full(len(weights), np.nan), where=rows_seen > 0)
 
-    interval: Interval = intervals(statistic, len(pieces), 1)[0]
+
+def alignment_interval(embeddings: Sequence[Embeddings], rows: Rows) -> Interval:
+    """Paired minus unpaired mean cosine with its interval over pieces."""
+    pieces = np.unique(np.concatenate([rows.piece[m.positions] for m in embeddings]))
+    of_pieces = AlignmentOfPieces(embeddings, rows, pieces)
+    interval: Interval = intervals(lambda weights, _: of_pieces(weights)[:, None], len(pieces), 1)[0]
     return interval
 
 
 def variant_recall(embeddings: Sequence[Embeddings], rows: Rows) -> tuple[Interval, float]:
     """R@1 of a row's partner among the variants of its segment (mean of both directions), and R@1 by chance.
 
-    Ties share the point.
+    Ties share the point. NaN where no segment has two variants.
     """
-    hits, chance, piece = [], [], []
-    for m in embeddings:
-        segment = rows.segment[m.positions]
-        for s in np.unique(segment):
-            at = np.flatnonzero(segment == s)
-            if len(at) < 2:
-                continue
-            cosine = m.audio[at] @ m.midi[at].T
-            both = [_first(cosine), _first(cosine.T)]
-            hits += np.mean(both, axis=0).tolist()
-            chance += [1 / len(at)] * len(at)
-            piece += rows.piece[m.positions[at]].tolist()
-    pieces, at_piece = np.unique(piece, return_inverse=True)
-    top, count = np.bincount(at_piece, weights=hits), np.bincount(at_piece).astype(float)
+    positions = np.concatenate([m.positions for m in embeddings])
+    found = [own_variant_hits(m.audio, m.midi, rows.segment[m.positions]) for m in embeddings]
+    hits, chance = (np.concatenate([f[i] for f in found]) for i in range(2))
+    counted = np.isfinite(hits)
+    if not counted.any():
+        return Interval(float("nan"), float("nan"), float("nan")), float("nan")
+    pieces, at_piece = np.unique(rows.piece[positions[counted]], return_inverse=True)
+    top, count = np.bincount(at_piece, weights=hits[counted]), np.bincount(at_piece).astype(float)
 
     def statistic(weights: Floats, _: Floats) -> Floats:
         total = weights @ count
         return np.divide(weights @ top, total, out=np.full(len(weights), np.nan), where=total > 0)[:, None]
 
-    return intervals(statistic, len(pieces), 1)[0], float(np.mean(chance))
-
-
-def _first(cosine: Floats) -> Floats:
-    best = cosine >= cosine.max(axis=1, keepdims=True) - 1e-9
-    return np.diag(best) / best.sum(axis=1)
+    return intervals(statistic, len(pieces), 1)[0], float(np.mean(chance[counted]))
 
 
 def retrieval(embeddings: Embeddings, rows: Rows) -> Retrieval:
@@ -117,15 +112,8 @@ def retrieval(embeddings: Embeddings, rows: Rows) -> Retrieval:
     n, piece = len(embeddings.positions), rows.piece[embeddings.positions]
 
     def search(queries: Floats, answers: Floats) -> tuple[dict[str, float], dict[str, float]]:
-        better, better_in_piece = np.empty(n, np.int64), np.empty(n, np.int64)
-        for start in range(0, n, _QUERIES_AT_ONCE):
-            part = np.arange(start, min(start + _QUERIES_AT_ONCE, n))
-            cosine = queries[part] @ answers.T
-            above = cosine > cosine[part - start, part][:, None]
-            better[part] = above.sum(1)
-            better_in_piece[part] = (above & (piece[part][:, None] == piece)).sum(1)
         everywhere, in_piece = (
-            {f"R@{r}": float((rank < r).mean()) for r in RANKS} for rank in (better, better_in_piece)
+            {f"R@{r}": float((rank < r).mean()) for r in RANKS} for rank in partner_ranks(queries, answers, piece)
         )
         return everywhere, in_piece
 

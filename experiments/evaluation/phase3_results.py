@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Any, Literal
 
 from keybed.experiments.data.json_codec import Key
 from keybed.experiments.data.run_facts import Machine, Pair, RowCounts, RunBefore, StoreFacts
+from keybed.experiments.evaluation.ablation_results import Ablations
 from keybed.experiments.evaluation.alignment_measures import Collapse, Projection2d, Retrieval
 from keybed.experiments.evaluation.fusion_gain import Gain
 from keybed.experiments.evaluation.intervals import Interval
@@ -95,7 +96,11 @@ class Projections2d:
 
 @dataclass(frozen=True)
 class Phase3Results:
-    """RUN/results.json of Phase 3. budget: Phase 2's. history: an entry per epoch of the first fold's projections."""
+    """RUN/results.json of Phase 3. budget: Phase 2's. history: an entry per epoch of the first fold's projections.
+
+    terms: the switches of the objective, none in runs of before they existed. ablations: None where no table was asked for.
+    pairwise: mean share of pairs of variants in the right order, by model.
+    """
 
     phase: Literal[3]
     store: StoreFacts
@@ -118,3 +123,6 @@ class Phase3Results:
     projections_2d: Annotated[Projections2d, Key("plane")]
     machine: Machine
     seconds: float
+    terms: dict[str, Any] = field(default_factory=dict)
+    ablations: Ablations | None = None
+    pairwise: dict[str, Interval] = field(default_factory=dict)

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation.cross_validation import scored_rows
 from keybed.experiments.evaluation.predictions import N_AXES, Correlations, Predictions, over_dimensions, over_seeds
 from keybed.heads.inputs import tier_weights
-from keybed.heads.ridge import RidgeProbe
+from keybed.heads.ridge import RidgeProbe, both_frames
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS, TIER_SHARES
 from keybed.store.read.store import Store
@@ -58,6 +59,13 @@ def ridge_probe(store: Store, audio: str, midi: str, fold: Fold, rows: Rows) -> 
         layers[name] = tuple(mean for mean, _ in by_state)
         best[name] = BestState(chosen, *by_state[chosen])
     return RidgeByState(layers, best, len(parts[0]))
+
+
+def ridge_on_frames(features: Features, fold: Fold) -> NDArray[np.float32]:
+    """Predictions (row, 8) of the fold's test rows from mean and sd over the bins of both modalities' frames."""
+    positions = [p[:MOST_ROWS] for p in (fold.train, fold.validation, fold.test)]
+    blocks = [both_frames(features.batch(p))["both"] for p in positions]
+    return fit_line((blocks[0], blocks[1], blocks[2]), [features.rows.take(p) for p in positions])[1]
 
 
 def fit_line(features: tuple[NDArray, NDArray, NDArray], parts: list[Rows]) -> tuple[float, NDArray[np.float32]]:

@@ -61,6 +61,26 @@ class Phase3Config:
     hidden: Annotated[int, Option("hidden width of the projection heads")] = 256
     temperature: Annotated[float, Option("InfoNCE temperature at the start")] = 0.07
     learning_rate: LearningRate = 1e-3
+    local: Annotated[
+        bool, Option("add InfoNCE between time bins, with the same bin of other variants as negatives")
+    ] = False
+    hard_negatives: Annotated[bool, Option("weigh hard negatives more in InfoNCE (beta 0.15)")] = False
+    codebook: Annotated[
+        int, Option("make clip vectors of K common codewords, such as 256; 0 for no codebook", metavar="K", least=0)
+    ] = 0
+    tokens: Annotated[bool, Option("read the bins through 5 shared and 5 private tokens; shared ones are aligned")] = (
+        False
+    )
+    mismatch: Annotated[bool, Option("train a detector of notes that belong to another variant")] = False
+    blockwise: Annotated[bool, Option("add one InfoNCE per hidden state of the encoders")] = False
+    quality: Annotated[bool, Option("add a linear prediction of the scores from the projections")] = False
+    ablations: Annotated[bool, Option("also train each of these terms alone and report all beside InfoNCE alone")] = (
+        False
+    )
+    ablation_seeds: Annotated[int, Option("seeds of each line of that table")] = 2
+    ablation_folds: Annotated[
+        int | None, Option("folds of that table, from the first; without it all", metavar="N")
+    ] = None
     memory_gib: MemoryGib = 4.0
 
 

@@ -4,7 +4,7 @@
 
 Trains projection heads with InfoNCE on paired audio and MIDI: 15 epochs, batches of 128 rows that hold whole segments, so
 that a segment's other variants are the hard negatives. Then trains Phase 2's heads again on the aligned features, with the
-same epochs, seeds and folds.
+same epochs, seeds and folds. Switches add terms to the objective; `--ablations` compares all of them (docs/alignment.md).
 
 Time: minutes on a small store; one epoch of projections takes about as long as one epoch of heads.
 
@@ -17,6 +17,7 @@ because telling pieces apart is enough for it; recall among variants and retenti
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -53,15 +54,18 @@ from keybed.experiments.evaluation.phase3_results import (
     RetrievalBeforeAfter,
     VariantRecall,
 )
+from keybed.experiments.evaluation.ridge_probe import ridge_on_frames
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions, same_rows, save_predictions
-from keybed.experiments.evaluation.tables import mean_specific
+from keybed.experiments.evaluation.tables import mean_specific, pairwise_table
 from keybed.experiments.phases.config import Phase3Config
-from keybed.experiments.phases.phase3_comparison import retention, ridge_on_frames, with_raw_models
+from keybed.experiments.phases.phase3_ablations import print_ablations, run_ablations
+from keybed.experiments.phases.phase3_comparison import retention, with_raw_models
 from keybed.experiments.phases.phase3_criteria import phase3_gate
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
-from keybed.heads.align import AlignConfig
+from keybed.heads.align import AlignConfig, Terms
+from keybed.heads.alignment import terms
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.progress import display
 from keybed.store.counted import counted
@@ -78,6 +82,19 @@ def phase2_budget(run: Path) -> tuple[Budget, int]:
         return Budget(*(settings[name] for name in names)), settings["folds"]
     except (KeyError, TypeError) as error:
         raise RunDamaged(f"{path} is damaged (it is no configuration of Phase 2): {DELETE_AND_RUN}") from error
+
+
+def _terms(config: Phase3Config) -> Terms:
+    """The switches of the command line as terms of the objective, with their weights."""
+    return Terms(
+        local=terms.LOCAL_WEIGHT if config.local else 0.0,
+        hard_negatives=terms.HARD_NEGATIVE_BETA if config.hard_negatives else 0.0,
+        codewords=config.codebook,
+        tokens=terms.N_TOKENS if config.tokens else 0,
+        mismatch=terms.MISMATCH_SHARE if config.mismatch else 0.0,
+        blockwise=terms.BLOCKWISE_WEIGHT if config.blockwise else 0.0,
+        quality=terms.QUALITY_WEIGHT if config.quality else 0.0,
+    )
 
 
 def run_phase3(config: Phase3Config, console: Console) -> Path:
@@ -104,21 +121,38 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         epochs=config.epochs, batch_rows=batch_rows, learning_rate=config.learning_rate, seeds=(0,), patience=0
     )
     window_s = float(store.recipe.segments.get("window_s", 10.0))
-    align_config = AlignConfig("infonce", config.hidden, config.width, config.temperature, window_s, fit)
+    align_config = AlignConfig(
+        "infonce", config.hidden, config.width, config.temperature, window_s, fit, _terms(config)
+    )
     start_run(config.out, config, view.fingerprint(store))
     features = Features(store, view, rows, memory_gib=config.memory_gib)
+    with_layers = features
+    if config.blockwise or config.ablations:
+        with_layers = Features(store, replace(view, layers_too=True), rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 3 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: projections, then Phase 2's heads again"
     )
     fold_results, projections, probes = [], [], []
     after, before, by_cca = [], [], []
+    ablations = None
     with compiled_once(), display(console) as progress:
+        if config.ablations:
+            ablations = run_ablations(
+                with_layers,
+                folds[: config.ablation_folds],
+                replace(align_config, terms=Terms()),
+                fingerprint=view.fingerprint(store),
+                out=config.out,
+                seeds=config.ablation_seeds,
+                progress=progress,
+            )
+        source = with_layers if config.blockwise else features
         for number, fold in enumerate(folds):
             projection = alignment.fit_projections(
-                features, fold, align_config, view.fingerprint(store), config.out, progress
+                source, fold, align_config, view.fingerprint(store), config.out, progress
             )
             aligned = alignment.aligned_features(
-                projection, features, memory_gib=config.memory_gib, folder=config.out, say=console.print
+                projection, source, memory_gib=config.memory_gib, folder=config.out, say=console.print
             )
             fold_results.append(
                 cross_validate(
@@ -132,10 +166,10 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                     progress=progress,
                 )
             )
-            after.append(alignment.embed(projection, features, fold, fold.test))
-            before.append(alignment.embed(alignment.untrained(projection, features), features, fold, fold.test))
+            after.append(alignment.embed(projection, source, fold, fold.test))
+            before.append(alignment.embed(alignment.untrained(projection, source), source, fold, fold.test))
             by_cca.append(alignment.embed_by_cca(features, fold, fold.test))
-            probes.append(ridge_on_frames(features, aligned, fold))
+            probes.append({"raw": ridge_on_frames(features, fold), "aligned": ridge_on_frames(aligned, fold)})
             projections.append(projection)
             del aligned  # free its memory before the next fold's
     result = merge_folds(fold_results)
@@ -170,6 +204,9 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         steps=config.epochs * -(-n_train // projections[0].config.fit.batch_rows),
         temperature=tuple(p.temperature() for p in projections),
         history=tuple(projections[0].history),
+        terms=align_config.terms.to_json(),
+        ablations=ablations,
+        pairwise=pairwise_table(predictions, models)[1],
         projections_2d=Projections2d(measures.project_2d(before[0]), measures.project_2d(after[0])),
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),
@@ -180,4 +217,6 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     rests_on = checksums(config.out, view.fingerprint(store), names)
     gate = phase3_gate(results, rests_on, overrides)
     write_gate(config.out, gate)
+    if ablations is not None:
+        print_ablations(console, ablations)
     return show_gate(config.out, gate, console)

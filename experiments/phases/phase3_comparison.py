@@ -1,4 +1,4 @@
-"""Phase 3's comparisons: aligned heads beside Phase 2's raw ones, and a ridge probe on raw and aligned frames."""
+"""Phase 3's comparisons: aligned heads beside Phase 2's raw ones, and what a ridge probe keeps on aligned frames."""
 
 from __future__ import annotations
 
@@ -7,17 +7,14 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.data.features import Features
-from keybed.experiments.data.folds import Fold
 from keybed.experiments.evaluation.cross_validation import CrossValidation, scored_rows
 from keybed.experiments.evaluation.intervals import intervals
 from keybed.experiments.evaluation.model_names import ALL_HEADS, PHASE3_BEST_SINGLE, RAW, SINGLES
 from keybed.experiments.evaluation.phase2_results import Chosen
 from keybed.experiments.evaluation.phase3_results import Retention
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
-from keybed.experiments.evaluation.ridge_probe import MOST_ROWS, fit_line
+from keybed.experiments.evaluation.ridge_probe import MOST_ROWS
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions
-from keybed.heads.ridge import frame_block
 
 
 def with_raw_models(aligned: CrossValidation, raw: SavedPredictions, raw_choices: Chosen) -> Predictions:
@@ -32,23 +29,6 @@ def with_raw_models(aligned: CrossValidation, raw: SavedPredictions, raw_choices
         best = max(validation, key=lambda name: validation[name])
         single[:, fold == f] = by_model[best][:, fold == f]
     return replace(predictions, by_model={**by_model, PHASE3_BEST_SINGLE: single})
-
-
-def ridge_on_frames(raw: Features, aligned: Features, fold: Fold) -> dict[str, NDArray[np.float32]]:
-    """Ridge predictions (row, 8) of the fold's test rows from both modalities' frames: "raw" and "aligned"."""
-    positions = [p[:MOST_ROWS] for p in (fold.train, fold.validation, fold.test)]
-    parts = [raw.rows.take(p) for p in positions]
-    predicted = {}
-    for name, features in (("raw", raw), ("aligned", aligned)):
-        blocks = []
-        for batch in map(features.batch, positions):
-            sides = [
-                frame_block(m, np.asarray(getattr(batch, f"{m}_BxTxC")), np.asarray(getattr(batch, f"{m}_mask_BxT")))[m]
-                for m in SINGLES
-            ]
-            blocks.append(np.concatenate(sides, axis=2))
-        predicted[name] = fit_line((blocks[0], blocks[1], blocks[2]), parts)[1]
-    return predicted
 
 
 def retention(by_fold: list[dict[str, NDArray[np.float32]]], result: CrossValidation) -> Retention:

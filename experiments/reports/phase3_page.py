@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, RAW, SINGLES
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.reports import panels, plots
+from keybed.experiments.reports.ablation_section import ablation_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
@@ -41,7 +44,14 @@ def below(results: Phase3Results, gate: Gate) -> list[str]:
         f"A ridge probe on the projections keeps {with_interval(results.retention.ratio, 2)} of its mean specific r on the raw "
         "features.",
         f"After {results.after.run} ({results.after.verdict}); fusion gain there: {results.gain.phase2.arithmetic}.",
+        *_terms(results.terms),
     ]
+
+
+def _terms(terms: dict[str, Any]) -> list[str]:
+    """The terms that this run's objective has beside InfoNCE."""
+    on = [f"{name.replace('_', ' ')} {value:g}" for name, value in terms.items() if value]
+    return [f"Terms of the objective beside InfoNCE: {', '.join(on)}."] if on else []
 
 
 def cards(results: Phase3Results, gate: Gate) -> list[Section]:
@@ -58,6 +68,7 @@ def cards(results: Phase3Results, gate: Gate) -> list[Section]:
             [panels.paired_points(points.before, points.after)],
         ),
         _alignment(results),
+        *([] if results.ablations is None else [ablation_section(results.ablations)]),
         _heads(results),
         _retrieval(results),
         _training(results),
@@ -112,7 +123,16 @@ def _heads(results: Phase3Results) -> Section:
         "Phase 2’s heads on aligned and on raw features",
         ["Mean specific r, with the same epochs, seeds and folds."],
         [plots.forest(items, "mean specific r, aligned and raw", "mean specific r")],
-        [Table(["what the gain compares", "mean specific r"], compared, numeric=(1,))],
+        [
+            Table(["what the gain compares", "mean specific r"], compared, numeric=(1,)),
+            Table(
+                ["model", "pairwise accuracy"],
+                [[label(name), with_interval(share)] for name, share in results.pairwise.items()],
+                caption="Share of pairs of variants put in the right order (chance 0.5), mean of seven dimensions",
+                numeric=(1,),
+                fold=True,
+            ),
+        ],
     )
 
 

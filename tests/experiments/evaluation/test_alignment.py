@@ -17,7 +17,7 @@ from keybed.experiments.data.fold_data import FoldData
 from keybed.experiments.data.folds import out_of_fold, split_fold
 from keybed.experiments.data.json_codec import plain
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation import alignment, alignment_measures, diagnostics
+from keybed.experiments.evaluation import alignment, alignment_measures, alignment_rows, diagnostics
 from keybed.heads import align
 from keybed.heads.align import AlignConfig, AlignResult
 from keybed.heads.errors import CheckpointMismatch, FileDamaged
@@ -32,7 +32,7 @@ def test_retrieval_against_the_plain_count(make_store: Callable[..., Path], monk
     midi = rng.normal(size=(48, 6))
     audio = midi + rng.normal(size=(48, 6))
     embeddings = alignment.Embeddings(np.arange(8, 56), audio, midi)
-    monkeypatch.setattr(alignment_measures, "_QUERIES_AT_ONCE", 7)
+    monkeypatch.setattr(alignment_rows, "_QUERIES_AT_ONCE", 7)
     recall = plain(alignment_measures.retrieval(embeddings, rows))
     assert recall["rows"] == 48
     piece = rows.piece[8:56]
