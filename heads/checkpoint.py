@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -28,6 +30,7 @@ Shapes = dict[str, tuple[int | None, ...]]
 
 FORMAT_VERSION = 2
 DELETE = "delete it and run the phase that wrote it again"
+DELETE_RUN = "delete the run and run its phase again"
 _NAMED = 6
 """At most so many names of each kind are in the message."""
 
@@ -81,6 +84,52 @@ def load(folder: Path, template: Any, *, config: Mapping[str, Any], store: str) 
                 "delete this one"
             )
     return jax.tree.unflatten(jax.tree.structure(template), [arrays[key] for key in expected]), facts["about"]
+
+
+@dataclass(frozen=True)
+class BestEpoch:
+    """What a checkpoint of `fit` holds of the best epoch. models, fit, about: its descriptions, as JSON."""
+
+    params: dict[str, Any]
+    normalisation: Normalisation
+    models: Mapping[str, Any]
+    fit: Mapping[str, Any]
+    about: Mapping[str, Any]
+
+
+def load_best(folder: Path, *, store: str) -> BestEpoch:
+    """The best parameters of a checkpoint, without a template of its arrays.
+
+    Raises CheckpointMismatch where there is no checkpoint or it is of another store, FileDamaged where a file is cut or
+    altered.
+    """
+    path = folder / "checkpoint.json"
+    if not path.exists():
+        raise CheckpointMismatch(f"{path} is absent; {DELETE_RUN}")
+    facts = _read_facts(path, DELETE_RUN)
+    if facts["store"] != store:
+        raise CheckpointMismatch(f"{path}: was trained on store {facts['store']!r}, asked for store {store!r}")
+    arrays = read_npz(folder / facts["arrays"], DELETE_RUN, sha256=facts["arrays_sha256"])
+    params: dict[str, Any] = {}
+    features: dict[str, list[Any]] = {}
+    scores: dict[str, Any] = {}
+    for key, value in arrays.items():
+        names = re.findall(r"\['([^']+)'\]", key)
+        if names[0] == "best":
+            *parents, leaf = names[1:]
+            node = params
+            for parent in parents:
+                node = node.setdefault(parent, {})
+            node[leaf] = value
+        elif names == ["normalisation"]:
+            scores[key.rpartition(".")[2]] = value
+        elif names[0] == "normalisation":
+            features.setdefault(names[1], [None, None])[int(key[-2])] = value
+    try:
+        normalisation = Normalisation({n: (m, i) for n, (m, i) in features.items()}, **scores)
+        return BestEpoch(params, normalisation, facts["config"]["models"], facts["config"]["fit"], facts["about"])
+    except (KeyError, TypeError) as error:
+        raise CheckpointMismatch(f"{path}: holds other arrays than this version trains; {DELETE_RUN}") from error
 
 
 def _read_facts(path: Path, remedy: str) -> dict[str, Any]:

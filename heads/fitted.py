@@ -166,6 +166,26 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
     )
 
 
+def load_best(folder: Path, *, store: str) -> FitResult:
+    """The best epoch of each head and seed that a checkpoint folder of `fit` holds.
+
+    Raises CheckpointMismatch where there is none or it is of another store, FileDamaged where a file is cut or altered.
+    """
+    best = checkpoint.load_best(folder, store=store)
+    heads = {name: checkpoint.config_from_json(folder, HeadConfig, fields) for name, fields in best.models.items()}
+    config = checkpoint.fit_config_from_json(folder, best.fit)
+    key = jax.random.key(0)
+    checkpoint.check_parameters(
+        folder,
+        lambda sample: {name: init(head, key, sample) for name, head in heads.items()},
+        best.params,
+        best.normalisation,
+    )
+    return FitResult(
+        heads, best.params, best.normalisation, config, best.about["history"], best.about["best_epoch"], store, 0
+    )
+
+
 def _select(result: FitResult, heads: Iterable[str] | None) -> dict[str, Head]:
     names = list(result.heads) if heads is None else list(heads)
     unknown = [n for n in names if n not in result.heads]

@@ -8,16 +8,17 @@
     scores = rows.score  # float32 (row, dimension), 0–100; rows.valid says where a score counts
 
 `open` returns a Store, `fit` trains heads of several `HeadConfig`s side by side, `RidgeProbe` is a closed-form ridge
-regression. Each name is imported at its first use, so `import keybed` alone loads no library.
+regression, `score` judges a recording with the heads of a run. Each name is imported at its first use, so `import keybed` alone loads no library.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open"]
+__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open", "score"]
 
 if TYPE_CHECKING:
+    from keybed.experiments.scoring.score import score
     from keybed.heads import HeadConfig, fit
     from keybed.heads.ridge import RidgeProbe
     from keybed.store import open
@@ -34,6 +35,7 @@ else:
             "fit": "keybed.heads",
             "HeadConfig": "keybed.heads",
             "RidgeProbe": "keybed.heads.ridge",
+            "score": "keybed.experiments.scoring.score",
         }
         if name == "__version__":
             return version("keybed")

@@ -56,9 +56,10 @@ def rate(text: str) -> tuple[str, float]:
     return name, value
 
 
-def add_paths(parser: argparse.ArgumentParser) -> None:
-    """Add where files lie on this machine, if they have moved since the plan."""
-    parser.add_argument("--maestro", type=Path, help="the corpus on this machine, if it has moved since the plan")
+def add_paths(parser: argparse.ArgumentParser, *, corpus: bool = True) -> None:
+    """Add where files lie on this machine, if they have moved since the plan. corpus: whether the corpus is read."""
+    if corpus:
+        parser.add_argument("--maestro", type=Path, help="the corpus on this machine, if it has moved since the plan")
     parser.add_argument("--soundfont", type=Path, help="the soundfont on this machine, likewise")
     parser.add_argument("--note-bank", type=Path, help="the note bank on this machine, likewise")
     from keybed.extract.config import WEIGHTS
@@ -72,6 +73,10 @@ def given_paths(options: argparse.Namespace) -> dict[str, str]:
     """The paths that `add_paths` read, by the names that a store has for them."""
     from keybed.extract.config import WEIGHTS
 
-    paths = {"maestro": options.maestro, "soundfont": options.soundfont, "note-bank": options.note_bank}
+    paths = {
+        "maestro": getattr(options, "maestro", None),
+        "soundfont": options.soundfont,
+        "note-bank": options.note_bank,
+    }
     paths |= {f"weights/{name}": getattr(options, f"{name}_weights") for name in WEIGHTS}
     return {name: str(path) for name, path in paths.items() if path is not None}

@@ -21,6 +21,10 @@ DELETE_AND_RUN = (
 """What to do where one file of a run is damaged."""
 
 
+PATHS = "places.json"
+"""Where the store, and the run before, lay on this machine when the run began. It shapes no number."""
+
+
 class RunTaken(KeybedError):
     """The run's folder holds a run of another configuration."""
 
@@ -92,9 +96,18 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
         return path
     try:
         out.mkdir(parents=True, exist_ok=True)
+        _write_paths(out, config)
         return write_json(path, described)
     except OSError as error:
         raise KeybedError(f"--out {out} cannot be written ({error.strerror or error}); give another folder") from error
+
+
+def _write_paths(out: Path, config: Any) -> None:
+    """Keep where the run's input lies, so that later commands on the run need not be told."""
+    paths = {name: getattr(config, name, None) for name in ("store", "after")}
+    given = {name: path.absolute() for name, path in paths.items() if isinstance(path, Path)}
+    if given:
+        write_json(out / PATHS, given)
 
 
 def _differences(written: dict[str, Any], described: dict[str, Any]) -> list[str]:

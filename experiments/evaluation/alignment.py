@@ -59,20 +59,25 @@ def fit_projections(
         return trained
     data = FoldData(features, fold.train, fold.validation, batch_rows, len(fold.train))
     result = align.fit_projection(data, config, store=fingerprint, progress=progress)
+    save_projections(path, result, rows)
+    return result
+
+
+def save_projections(path: Path, result: align.AlignResult, train_rows: str) -> None:
+    """Write projections as one file. train_rows: sha256 of the numbers of the rows that they were trained on."""
     tree = {
         "params": result.params,
         "features": {n: {"mean": m, "inverse_sd": i} for n, (m, i) in result.normalisation.features.items()},
         "scores": {"mean": result.normalisation.score_mean_K, "sd": result.normalisation.score_sd_K},
     }
     facts = {
-        **config.to_json(),
+        **result.config.to_json(),
         "history": result.history,
         "best_epoch": result.best_epoch,
         "store": result.store,
-        "train_rows": rows,
+        "train_rows": train_rows,
     }
     checkpoint.save_tree(path, tree, facts)
-    return result
 
 
 def load_projections(path: Path) -> align.AlignResult:

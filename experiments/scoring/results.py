@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.run_facts import EncoderFacts
 from keybed.extract.music.performance import Performance
+from keybed.store.counted import counted
 from keybed.store.format.vocabulary import DIMENSIONS
 
 Reason = Literal[
@@ -155,7 +156,7 @@ class ScoredFile:
         shown = (
             "not judged" if overall.score is None else f"{overall.score:.1f} ({overall.lower:.1f}–{overall.upper:.1f})"
         )
-        return f"<ScoredFile {self.name}: {len(self.windows)} windows, {self.duration_s:.1f} s, overall {shown}>"
+        return f"<ScoredFile {self.name}: {counted(len(self.windows), 'window')}, {self.duration_s:.1f} s, overall {shown}>"
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,15 @@ class DimensionCard:
 
     covered: share of held-out test windows whose label lies in the interval, mean over pieces; least_covered: the piece with
     the smallest share. width: mean width of the intervals there. known_nothing_width: width of the central interval of the
-    training labels at the same coverage. specific_r: partial correlation with the label given the other six.
+    training labels at the same coverage. specific_r: partial correlation with the label given the other six. None where there is
+    nothing to measure it on.
     """
 
-    covered: float
-    least_covered: float
-    width: float
-    known_nothing_width: float
-    specific_r: float
+    covered: float | None
+    least_covered: float | None
+    width: float | None
+    known_nothing_width: float | None
+    specific_r: float | None
 
 
 @dataclass(frozen=True)

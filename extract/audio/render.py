@@ -27,7 +27,7 @@ from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import Status
 
 CODE_VERSION = 1
-_DEFAULT_SOUNDFONT = "TimGM6mb.sf2"
+DEFAULT_SOUNDFONT = "TimGM6mb.sf2"
 
 
 def default_soundfont() -> Path:
@@ -40,7 +40,7 @@ def default_soundfont() -> Path:
         raise NotASoundfont(
             "pretty_midi, whose soundfont is the default, is not installed: in Keybed's checkout: pip install -c constraints.txt '.[extract]'"
         )
-    return Path(spec.origin).with_name(_DEFAULT_SOUNDFONT)
+    return Path(spec.origin).with_name(DEFAULT_SOUNDFONT)
 
 
 def soundfont_sha256(path: Path) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -44,38 +44,57 @@ def check_same_midi_reading(recipe: Recipe) -> None:
     )
 
 
-def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
-    """What rendering needs, after its soundfont, synthesiser or recordings have been checked against the recipe.
+@dataclass(frozen=True)
+class RenderFiles:
+    """The files that rows are made audible with, as in RenderConfig; None where a recipe needs none."""
 
-    paths: where "soundfont" and "maestro" lie on this machine. Raises NotAsPlanned.
+    soundfont: Path | None
+    maestro: Path | None
+    bank: Path | None
+
+
+def render_files(recipe: Recipe, paths: Mapping[str, str], *, corpus: bool = True) -> RenderFiles:
+    """Find soundfont, note bank or recordings, and check them and the synthesiser against the recipe.
+
+    paths: where "soundfont", "note-bank" and "maestro" lie on this machine. corpus: False where recorded audio comes from
+    elsewhere. Raises NotAsPlanned, BadNoteBank.
     """
     soundfont = maestro = bank = None
-    planned = {key: value for key, value in store.recipe.audio.items() if key != "source"}
-    window_s = float(store.recipe.segments["window_s"])
-    if store.recipe.audio["source"] == "recorded":
-        maestro = Path(_path(paths, "maestro"))
-        if not maestro.is_dir():
-            raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
+    planned = {key: value for key, value in recipe.audio.items() if key != "source"}
+    if recipe.audio["source"] == "recorded":
+        if corpus:
+            maestro = Path(_path(paths, "maestro"))
+            if not maestro.is_dir():
+                raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
         present = recorded.describe()
     elif render.planned_with_bank(planned):
-        bank, present = _bank(planned, paths, window_s)
+        bank, present = _bank(planned, paths, float(recipe.segments["window_s"]))
         soundfont = Path(paths["soundfont"]) if "soundfont" in paths else None
     else:
         soundfont = Path(_path(paths, "soundfont"))
         present = render.describe(soundfont)
     _compare("audio", planned, present, "give the planned soundfont with --soundfont FILE, or plan another store")
+    return RenderFiles(soundfont, maestro, bank)
+
+
+def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
+    """What rendering needs, after its soundfont, synthesiser or recordings have been checked against the recipe.
+
+    paths: where "soundfont" and "maestro" lie on this machine. Raises NotAsPlanned.
+    """
+    files = render_files(store.recipe, paths)
     entries = store.recordings
     return RenderConfig(
         store=store.path,
         seed=int(store.recipe.degradation["seed"]),
-        window_s=window_s,
-        soundfont=soundfont,
-        maestro=maestro,
+        window_s=float(store.recipe.segments["window_s"]),
+        soundfont=files.soundfont,
+        maestro=files.maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
-        bank=bank,
+        bank=files.bank,
     )
 
 

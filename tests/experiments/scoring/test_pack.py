@@ -1,0 +1,92 @@
+"""A packed model: equal bytes, equal scores, and every change refused by the name of what was changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from keybed.experiments.scoring.pack import LARGEST_BYTES, BadPack, packed, read_pack, write_pack
+from keybed.experiments.scoring.score import score
+
+
+@pytest.fixture(scope="module")
+def file(model, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("packed") / "model.keybed"
+    n_bytes = write_pack(path, model)
+    assert n_bytes == path.stat().st_size < LARGEST_BYTES
+    return path
+
+
+def test_a_model_is_the_same_after_packing(file, model):
+    again = read_pack(file)
+    assert packed(again) == file.read_bytes() == packed(model)
+    assert again.card == model.card
+    assert again.recipe == model.recipe
+    assert np.array_equal(again.calibration.factor_K, model.calibration.factor_K)
+
+
+def test_a_packed_model_gives_the_same_scores(file, scorer, midi):
+    assert score(midi, file) == score(midi, scorer)
+
+
+def test_nothing_in_it_is_pickled_or_a_path_of_this_machine(file):
+    with zipfile.ZipFile(file) as archive:
+        for name in archive.namelist():
+            data = archive.read(name)
+            assert str(Path.home()).encode() not in data
+            if name.endswith(".npz"):
+                (file.parent / name).write_bytes(data)
+                with np.load(file.parent / name, allow_pickle=False) as arrays:
+                    assert all(arrays[key].dtype.kind in "fiub" for key in arrays.files)
+
+
+def rewritten(file: Path, out: Path, change: dict[str, bytes | None]) -> Path:
+    """A copy with other, fewer or more members."""
+    with zipfile.ZipFile(file) as old, zipfile.ZipFile(out, "w") as new:
+        for name in (*old.namelist(), *(n for n in change if n not in old.namelist())):
+            data = change.get(name, old.read(name) if name in old.namelist() else None)
+            if data is not None:
+                new.writestr(name, data)
+    return out
+
+
+def manifest(file: Path, **fields: object) -> bytes:
+    with zipfile.ZipFile(file) as archive:
+        return json.dumps({**json.loads(archive.read("manifest.json")), **fields}).encode()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"card.json": b"{}"}, "its member card.json was changed"),
+        ({"heads.npz": None}, "its member heads.npz is missing"),
+        ({"more.txt": b"x"}, "its member more.txt was added"),
+        ({"manifest.json": b"[]"}, "holds no manifest.json that can be read"),
+        ({"manifest.json": None}, "holds no manifest.json that can be read"),
+    ],
+)
+def test_a_changed_pack_is_refused_by_name(file, tmp_path, change, message):
+    with pytest.raises(BadPack, match=message):
+        read_pack(rewritten(file, tmp_path / "x.keybed", change))
+
+
+def test_another_format_version_is_refused(file, tmp_path):
+    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": manifest(file, format_version=2)})
+    with pytest.raises(BadPack, match=r"format 2; this Keybed reads .* of format 1"):
+        read_pack(other)
+
+
+def test_a_cut_or_absent_file_is_refused(file, tmp_path):
+    cut = tmp_path / "cut.keybed"
+    shutil.copy(file, cut)
+    with cut.open("r+b") as raw:
+        raw.truncate(file.stat().st_size // 2)
+    with pytest.raises(BadPack, match="no packed model, or is damaged"):
+        read_pack(cut)
+    with pytest.raises(BadPack, match="no such file"):
+        read_pack(tmp_path / "absent.keybed")
