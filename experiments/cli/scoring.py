@@ -30,7 +30,6 @@ def register(subcommands: Any) -> None:
         "score recordings, window by window, with the heads of a run",
         _fill_score,
         example="score PIECE.mid --run RUN/phase2",
-        prints=True,
     )
     add_command(
         subcommands,

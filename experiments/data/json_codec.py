@@ -47,10 +47,10 @@ def plain(value: Any) -> Any:
         return plain(value.to_json())
     if is_dataclass(value) and not isinstance(value, type):
         written: dict[str, Any] = {}
-        for f in _layout(type(value)):
+        for f in layout(type(value)):
             part = plain(getattr(value, f.name))
             written |= part if f.flat else {f.key: part}
-        return written | {name: plain(getattr(value, name)) for name in _properties(type(value))}
+        return written | {name: plain(getattr(value, name)) for name in json_properties(type(value))}
     if isinstance(value, Mapping):
         return {str(k): plain(v) for k, v in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -74,7 +74,9 @@ def from_json(kind: type[T], data: Any, file: Path) -> T:
 
 
 @dataclass(frozen=True)
-class _JsonField:
+class JsonField:
+    """One field of a dataclass. kind: its type; flat: its own fields stand in the object around it."""
+
     name: str
     key: str
     kind: Any
@@ -83,26 +85,28 @@ class _JsonField:
 
 
 @cache
-def _layout(kind: type) -> tuple[_JsonField, ...]:
+def layout(kind: type) -> tuple[JsonField, ...]:
+    """How each field of a dataclass is written."""
     hints = get_type_hints(kind, include_extras=True)
-    layout = []
+    made = []
     for f in fields(kind):
         hint = hints[f.name]
         hint, *marks = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         key = next((m.key for m in marks if isinstance(m, Key)), f.name)
         required = f.default is MISSING and f.default_factory is MISSING
-        layout.append(_JsonField(f.name, key, hint, FLAT in marks, required))
-    return tuple(layout)
+        made.append(JsonField(f.name, key, hint, FLAT in marks, required))
+    return tuple(made)
 
 
-def _properties(kind: type) -> tuple[str, ...]:
+def json_properties(kind: type) -> tuple[str, ...]:
+    """Names of the properties that are written after the fields."""
     return getattr(kind, "JSON_PROPERTIES", ())
 
 
 def _keys(kind: type) -> set[str]:
     """Every key of the object that `kind` is written as."""
-    keys = set(_properties(kind))
-    for f in _layout(kind):
+    keys = set(json_properties(kind))
+    for f in layout(kind):
         keys |= _keys(f.kind) if f.flat else {f.key}
     return keys
 
@@ -146,7 +150,7 @@ def _read_dataclass(kind: type, data: Any, file: Path, where: str) -> Any:
     if unknown:
         raise JsonMismatch(f"{file}: unknown field {prefix}{unknown[0]}; {_WAY}")
     values = {}
-    for f in _layout(kind):
+    for f in layout(kind):
         if f.flat:
             own = _keys(f.kind)
             values[f.name] = _read(f.kind, {k: v for k, v in data.items() if k in own}, file, where)
