@@ -1,0 +1,38 @@
+"""Fill a page's template: jinja2 with escaping, and the shared style and script inside the page."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from keybed.experiments.data.run_folder import replace_run_file
+
+FOLDER = Path(__file__).parent / "page"
+
+
+@cache
+def part(name: str) -> str:
+    """The text of a file in `page/`, such as parts.css."""
+    return (FOLDER / name).read_text(encoding="utf-8")
+
+
+def environment() -> jinja2.Environment:
+    """Templates of `page/`; every undefined name is an error."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(FOLDER),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+
+
+def write_template(name: str, page: Any, path: Path) -> Path:
+    """Render `page/name` with `page`, replacing the file in one step."""
+    text = environment().get_template(name).render(page=page)
+    with replace_run_file(path) as file:
+        file.write(text.encode(errors="replace"))
+    return path
