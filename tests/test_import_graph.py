@@ -42,6 +42,7 @@ ORDER = {
         "goal",
         "data",
         "evaluation",
+        "hearing",
         "reports",
         "sensitivity",
         "phases",

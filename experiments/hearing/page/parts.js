@@ -342,15 +342,16 @@ const Keybed = (() => {
     }
 
     async toggle() {
+      if (this.starting) return;
       if (this.clock.playing) return this.clock.pause();
       for (const other of groups) if (other !== this) other.clock.pause();
-      this.button.disabled = true;
+      this.starting = true;
       try {
         await this.clock.play();
       } catch (error) {
         this.trouble(error);
       }
-      this.button.disabled = false;
+      this.starting = false;
     }
 
     trouble(error) {

@@ -1,6 +1,4 @@
 import contextlib
-import os
-import shutil
 import socket
 import threading
 import time
@@ -72,27 +70,3 @@ def server(rating_set: RatingSet, database: Database):
 
     with listening(build_app(rating_set, database)) as address:
         yield address
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    """A headless Chromium; where there is none, skipped with the reason, or failed in CI.
-
-    Closed after a module's tests: while it is open, Playwright keeps an event loop running in this thread, and other
-    tests could run none.
-    """
-    program = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if program is None:
-        if os.environ.get("CI") == "true":
-            pytest.fail("chromium is absent in CI")
-        pytest.skip("chromium is absent")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as play:
-        browser = play.chromium.launch(
-            executable_path=program,
-            args=["--no-sandbox", "--autoplay-policy=no-user-gesture-required", "--mute-audio"],
-            timeout=1_800_000,  # ms
-        )
-        yield browser
-        browser.close()
