@@ -116,10 +116,18 @@ def _window_check(options: argparse.Namespace) -> None:
 
 def _fill_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a finished run")
+    parser.add_argument(
+        "--store", metavar="STORE", type=Path, help="the run's store, to make the sound of its examples again"
+    )
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
     from keybed.experiments.reports.report import render
 
-    print(f"report: {render(options.run_folder)}")
+    store = None
+    if options.store is not None:
+        from keybed.store.read.store import open_store
+
+        store = open_store(options.store)
+    print(f"report: {render(options.run_folder, store)}")

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from keybed.experiments.hearing.config import ListenConfig
 from keybed.experiments.hearing.page_files import part, write_template
@@ -129,7 +130,7 @@ def write_listen_page(store: Store, heard: Sequence[HeardAxis], config: ListenCo
 def _axis(heard: HeardAxis, alone: bool) -> dict[str, Any]:
     axis, clips = heard.axis, heard.clips
     sounds = [f"{axis}-{k}" for k in range(len(clips))]
-    pitch = np.concatenate([_shown_pitch(clip.stages) for clip in clips])
+    pitch = np.concatenate([shown_pitch(clip.stages) for clip in clips])
     return {
         "name": axis,
         "title": dimension_title(axis),
@@ -154,7 +155,8 @@ def _axis(heard: HeardAxis, alone: bool) -> dict[str, Any]:
     }
 
 
-def _shown_pitch(stages: Stages) -> Any:
+def shown_pitch(stages: Stages) -> NDArray[np.int16]:
+    """Pitches of the notes that sound in the window."""
     p = stages.variant.performance
     return p.pitch[(p.offset_s > 0) & (p.onset_s < stages.window_s)]
 

@@ -96,7 +96,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = phase2_gate(results, rests_on)
     write_gate(config.out, gate)
-    report = render(config.out)
+    report = render(config.out, store)
     print_summary(console, results, gate, report)
     return report
 

@@ -219,4 +219,4 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     write_gate(config.out, gate)
     if ablations is not None:
         print_ablations(console, ablations)
-    return show_gate(config.out, gate, console)
+    return show_gate(config.out, gate, store, console)

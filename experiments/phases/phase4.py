@@ -132,4 +132,4 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         results, checksums(config.out, view.fingerprint(store), ("config.json", "results.json", PREDICTIONS)), overrides
     )
     write_gate(config.out, gate)
-    return show_gate(config.out, gate, console)
+    return show_gate(config.out, gate, store, console)

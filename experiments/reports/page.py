@@ -64,6 +64,9 @@ class Page:
     banners: Sequence[Banner]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+    style: str = ""
+    """Further CSS, and a script that runs at the end of the page."""
+    script: str = ""
 
 
 def write_page(page: Page, path: Path) -> Path:

@@ -2,11 +2,12 @@
 
     keybed report RUN
 
-renders a finished run again without computing anything.
+renders a finished run again without computing anything; with `--store STORE` it makes the sound of its examples again.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from rich.console import Console
@@ -16,12 +17,16 @@ from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.window_results import WindowCheckResults
+from keybed.experiments.hearing.examples import make_examples, read_examples
 from keybed.experiments.reports import phase2_page, phase3_page, phase4_page, window_page
 from keybed.experiments.reports.audio_source import sound_banner
+from keybed.experiments.reports.examples_section import SCRIPT, STYLE, examples_section
 from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
 from keybed.experiments.reports.results import RunResults, read_any_results
 from keybed.extract.degrade.parameters import traces_of
 from keybed.store.counted import counted
+from keybed.store.errors import KeybedError
+from keybed.store.read.store import Store
 
 TITLES = {
     2: "fusion of audio and MIDI against either alone",
@@ -30,14 +35,24 @@ TITLES = {
 }
 
 
-def render(run: Path) -> Path:
-    """RUN/results.json and gate.json -> RUN/report.html.
+class OtherStore(KeybedError):
+    """The store that was named is not the one of the run."""
 
-    Raises NothingToReport for a run without a page, ChainBroken and GateAltered where the files do not belong together.
+
+def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | None = None) -> Path:
+    """RUN/results.json and gate.json -> RUN/report.html. store: the run's own, from which its examples are made (again).
+
+    paths: where files of the store's sound lie on this machine. Raises NothingToReport for a run without a page, ChainBroken
+    and GateAltered where the files do not belong together, OtherStore.
     """
     results = read_any_results(run)
     if isinstance(results, WindowCheckResults):
         return _render_window_check(results, run)
+    if store is not None and store.fingerprint != results.store.fingerprint:
+        raise OtherStore(
+            f"{store.path} is not the store of {run}; give the one with fingerprint {results.store.fingerprint[:16]}…"
+        )
+    examples = read_examples(run) if store is None else make_examples(run, store, paths)
     gate = read_gate(run)
     check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):
@@ -55,15 +70,17 @@ def render(run: Path) -> Path:
         below=below,
         advice=gate.advice,
         banners=[*override_banners(gate.overrides), *banners(results)],
-        sections=sections,
+        sections=[*sections[:-1], examples_section(examples), sections[-1]],
         footer=footer(results),
+        style=STYLE,
+        script=SCRIPT,
     )
     return write_page(page, run / "report.html")
 
 
-def show_gate(run: Path, gate: Gate, console: Console) -> Path:
+def show_gate(run: Path, gate: Gate, store: Store, console: Console) -> Path:
     """Write the report, and print the verdict and the report's path."""
-    report = render(run)
+    report = render(run, store)
     console.print(f"Phase {gate.phase}: {gate.verdict}. {gate.headline}")
     console.print(f"report: {report}", soft_wrap=True)
     return report
