@@ -25,7 +25,7 @@ WORDS = {
     "articulation": "Notes are held too short or too long. It is audible where the pedal is up.",
     "pedal": "Pedal changes come too early or too late, so that harmonies run into each other or break off.",
     "tone": "Noise over the music and, below a score of 65, a narrower band. It means how clean the recording is, not the touch.",
-    "dynamics": "Accents and voicing lose their place: velocities change places among the notes.",
+    "dynamics": "Accents and voicing lose their place, and loud and soft notes come closer together.",
     "expression": "The slow rise and fall of loudness is flattened, and rubato where the beat is clear.",
 }
 """What each axis does to a row."""
@@ -118,7 +118,7 @@ def write_listen_page(store: Store, heard: Sequence[HeardAxis], config: ListenCo
         "style": part("parts.css") + part("page.css"),
         "script": f"{part('parts.js')}\nKeybed.wire();\n{part('listen.js')}",
         "blind": {
-            "key": f"keybed listen {store.fingerprint[:16]} {config.seed} {kind}",
+            "key": f"keybed-blind {store.fingerprint[:16]} {config.seed} {kind}",
             "seconds": heard[0].clips[0].stages.window_s,
             "axes": blind_axes,
         },

@@ -19,10 +19,10 @@ def part(name: str) -> str:
     return (FOLDER / name).read_text(encoding="utf-8")
 
 
-def environment() -> jinja2.Environment:
-    """Templates of `page/`; every undefined name is an error."""
+def environment(*folders: Path) -> jinja2.Environment:
+    """Templates of these folders and of `page/`; every undefined name is an error."""
     return jinja2.Environment(
-        loader=jinja2.FileSystemLoader(FOLDER),
+        loader=jinja2.FileSystemLoader([*folders, FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -30,9 +30,9 @@ def environment() -> jinja2.Environment:
     )
 
 
-def write_template(name: str, page: Any, path: Path) -> Path:
-    """Render `page/name` with `page`, replacing the file in one step."""
-    text = environment().get_template(name).render(page=page)
+def write_template(name: str, page: Any, path: Path, *folders: Path) -> Path:
+    """Render the template `name` with `page`, replacing the file in one step."""
+    text = environment(*folders).get_template(name).render(page=page)
     with replace_run_file(path) as file:
         file.write(text.encode(errors="replace"))
     return path
