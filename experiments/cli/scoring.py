@@ -60,6 +60,7 @@ def _score(options: argparse.Namespace) -> Document | int:
     """Exit status 1 where a file could not be scored."""
     from keybed.experiments.data.json_codec import plain
     from keybed.experiments.scoring.config import DEFAULT_OUT, ScoreConfig
+    from keybed.experiments.scoring.report import write_report
     from keybed.experiments.scoring.score import make_scorer, score_files
     from keybed.experiments.scoring.write import write_record
     from keybed.extract.progress import progress_bar
@@ -68,11 +69,13 @@ def _score(options: argparse.Namespace) -> Document | int:
     with progress_bar() as progress:
         scorer = make_scorer(config.model, config.store, config.paths, progress)
         results = score_files(config.files, scorer, audio=config.audio, hop_s=config.hop_s, progress=progress)
-    record = results.record
+        record = results.record
+        out = config.out or (None if options.json else DEFAULT_OUT)
+        written = []
+        if out is not None and record.files:
+            written = [*write_record(record, out), *write_report(results, out, progress)]
     for failed in record.failed:
         print(f"keybed: not scored: {failed.problem}", file=sys.stderr)
-    out = config.out or (None if options.json else DEFAULT_OUT)
-    written = write_record(record, out) if out is not None and record.files else []
     _show(record, written, terminal(highlight=False))
     status = int(bool(record.failed))
     return Document(plain(record), status) if options.json else status
@@ -91,8 +94,10 @@ def _show(record: ScoreRecord, written: list[Path], console: Console) -> None:
     )
     if written:
         console.print(f"written: {', '.join(map(str, written))}")
+        report = next(path for path in written if path.name == "report.html")
+        console.print(f"next: open {report} in a browser", soft_wrap=True)
         if len(record.files) == 1:
-            console.print("next: give several recordings of one piece, and they are compared passage by passage")
+            console.print("or give several recordings of one piece: they are compared passage by passage")
 
 
 def _show_file(file: ScoredFile, console: Console) -> None:

@@ -66,7 +66,7 @@ def trust(card: ModelCard) -> list[dict[str, str]]:
         {
             "title": title(dimension),
             "r": _number(known.specific_r, 2),
-            "covered": f"{100 * known.covered:.0f} % (least piece {100 * known.least_covered:.0f} %)",
+            "covered": f"{_percent(known.covered)} (least piece {_percent(known.least_covered)})",
             "width": _number(known.width, 0),
             "nothing": _number(known.known_nothing_width, 0),
         }
@@ -74,8 +74,12 @@ def trust(card: ModelCard) -> list[dict[str, str]]:
     ]
 
 
-def _number(value: float, digits: int) -> str:
-    return "–" if value != value else f"{value:.{digits}f}"
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _percent(share: float | None) -> str:
+    return "–" if share is None else f"{100 * share:.0f} %"
 
 
 def footer(card: ModelCard, hop_s: float) -> list[str]:

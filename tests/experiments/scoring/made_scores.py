@@ -100,7 +100,7 @@ def scored(name: str, seconds: float = 40.0, shift: float = 0.0) -> tuple[Scored
 def make_results(*names: str, failed: tuple[FailedFile, ...] = ()) -> ScoreResults:
     """The recordings of these names, each 3 points below the one before; the first is compared with the others."""
     made = [scored(name, shift=-3.0 * k) for k, name in enumerate(names)]
-    difference = {dimension: -3.0 for dimension in DIMENSIONS}
+    difference = dict.fromkeys(DIMENSIONS, -3.0)
     passages = tuple(PairedPassage(2.0 * w, 2.0 * w, 1.0, difference) for w in range(16))
     comparisons = tuple(
         Comparison(names[0], name, passages, difference, dict.fromkeys(DIMENSIONS, 16)) for name in names[1:]

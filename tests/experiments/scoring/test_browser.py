@@ -5,7 +5,7 @@ import pytest
 import soundfile
 
 from keybed.experiments.scoring.report import write_report
-from tests.experiments.scoring.conftest import CLICK_S
+from tests.experiments.scoring.made_scores import CLICK_S, make_results
 
 pytestmark = pytest.mark.browser
 
@@ -15,7 +15,7 @@ ROLLS = "Keybed.groups.find(g => g.name === 'file').rolls"
 
 
 @pytest.fixture(scope="module")
-def folder(make_results, tmp_path_factory):
+def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("scores of 'mine' & more")
     write_report(make_results("a.mid"), out)
     return out

@@ -25,6 +25,8 @@ def test_a_file_is_scored_into_a_folder(packed_file, midi, tmp_path, capsys):
     assert "1 of 1 file scored" in shown
     assert "tone quality" in shown
     assert read_record(tmp_path / "out").files[0].name == midi.name
+    assert midi.name in (tmp_path / "out" / "report.html").read_text()
+    assert (tmp_path / "out" / "sound.flac").stat().st_size > 10_000
 
 
 def test_json_is_one_document_and_the_status_says_that_a_file_failed(packed_file, midi, tmp_path, capsys):

@@ -13,6 +13,7 @@ from keybed.experiments.scoring.results import FailedFile, LookedAt, ScoreResult
 from keybed.experiments.scoring.sound_file import BLOCK_S, write_flac
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.store.errors import KeybedError
+from tests.experiments.scoring.made_scores import make_results
 
 
 def words(page: str) -> str:
@@ -20,7 +21,7 @@ def words(page: str) -> str:
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
 
 
-def test_one_file_is_one_page_with_its_sound(make_results, tmp_path):
+def test_one_file_is_one_page_with_its_sound(tmp_path):
     written = write_report(make_results('take "1" & <b>.mid'), tmp_path)
     assert [path.name for path in written] == ["report.html", "sound.flac"]
     page = written[0].read_text()
@@ -38,7 +39,7 @@ def test_one_file_is_one_page_with_its_sound(make_results, tmp_path):
     assert (rate, audio.size) == (24_000, 40 * 24_000)
 
 
-def test_the_extreme_passages_and_what_the_heads_looked_at(make_results, tmp_path):
+def test_the_extreme_passages_and_what_the_heads_looked_at(tmp_path):
     text = words(write_report(make_results("a.mid"), tmp_path)[0].read_text())
     # Window k scores 90 - 2k; the last of 16 has 20 more: the weakest is window 14, from 28 s, the strongest window 0.
     assert "Weakest passage Play 0:28.0–0:38.0" in text
@@ -48,7 +49,7 @@ def test_the_extreme_passages_and_what_the_heads_looked_at(make_results, tmp_pat
     assert "70 % / 30 %" in text
 
 
-def test_it_says_what_a_score_can_and_cannot_mean(make_results, tmp_path):
+def test_it_says_what_a_score_can_and_cannot_mean(tmp_path):
     text = words(write_report(make_results("a.mid"), tmp_path)[0].read_text())
     assert "learned from performances that a program degraded" in text
     assert "It has not been shown that such scores agree with people" in text
@@ -57,7 +58,7 @@ def test_it_says_what_a_score_can_and_cannot_mean(make_results, tmp_path):
     assert "91 % (least piece 72 %)" in text
 
 
-def test_several_files_are_compared_and_the_unreadable_one_is_named(make_results, tmp_path):
+def test_several_files_are_compared_and_the_unreadable_one_is_named(tmp_path):
     failed = (FailedFile("bad.mid", "/music/bad.mid", "not a MIDI file"),)
     written = write_report(make_results("a.mid", "b.mid", failed=failed), tmp_path)
     assert [p.name for p in written] == ["report.html", "file-1.html", "file-2.html", "sound-1.flac", "sound-2.flac"]
@@ -70,7 +71,7 @@ def test_several_files_are_compared_and_the_unreadable_one_is_named(make_results
     assert 'href="report.html"' in written[1].read_text()
 
 
-def test_a_sound_that_cannot_be_made_leaves_a_page_that_says_so(make_results, tmp_path):
+def test_a_sound_that_cannot_be_made_leaves_a_page_that_says_so(tmp_path):
     results = make_results("a.mid")
 
     def broken(start_s, end_s):
@@ -83,7 +84,7 @@ def test_a_sound_that_cannot_be_made_leaves_a_page_that_says_so(make_results, tm
     assert "<audio preload" not in page.read_text()
 
 
-def test_heads_without_attention_and_files_without_judged_windows(make_results, tmp_path):
+def test_heads_without_attention_and_files_without_judged_windows(tmp_path):
     results = make_results("a.mid")
     page = write_report(ScoreResults(results.record, (replace(results.music[0], looked_at=LookedAt()),)), tmp_path)[
         0
