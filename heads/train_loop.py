@@ -171,8 +171,15 @@ class _Run:
             self._evaluated = ValidationOnDevice.load(self.data, self.config, self._resident)
             jax.block_until_ready(self._resident and self._resident.rows)
         train_start = time.perf_counter()
-        known = [s for row in self.score.values() for s in row if np.isfinite(s)]
-        pace = Pace(self.progress, number, self.config.epochs, self.epoch_steps, self.config.batch_rows, known)
+        pace = Pace(
+            self.progress,
+            number,
+            self.config.epochs,
+            self.epoch_steps,
+            self.config.batch_rows,
+            self.config.seeds,
+            self._best_scores(),
+        )
         if self._resident is None:
             losses = self._stream(self.data.train(number), number, pace)
         else:
@@ -197,6 +204,11 @@ class _Run:
                 "rows_per_s": self.data.n_train_rows / trained_s,
             }
         )
+        pace.end(self.history[-1], self._best_scores())
+
+    def _best_scores(self) -> list[float]:
+        """Of every model and seed that was validated, finite ones."""
+        return [s for row in self.score.values() for s in row if np.isfinite(s)]
 
     def _advance(self, advance: Callable[..., tuple[State, Losses]]) -> list[Losses]:
         """One step or scan of each group of seeds. Returns their losses, which the device may still be computing."""

@@ -12,13 +12,11 @@ class NotInstalled(KeybedError, ImportError):
     """A library that is no dependency of Keybed is needed and absent; the message says how to install it."""
 
 
-def optional(library: str, extra: str) -> Any:
-    """Import a library of the optional extra `extra`. Raises NotInstalled."""
+def optional(library: str, extra: str | None) -> Any:
+    """Import a library of the optional extra `extra`; None: of no extra. Raises NotInstalled."""
     try:
         return import_module(library)
     except ModuleNotFoundError as error:
         missing = (error.name or library).partition(".")[0]
-        raise NotInstalled(
-            f"this needs {missing}, which is not installed: pip install {missing}, or in Keybed's checkout "
-            f"pip install -c constraints.txt '.[{extra}]'"
-        ) from error
+        checkout = "" if extra is None else f", or in Keybed's checkout pip install -c constraints.txt '.[{extra}]'"
+        raise NotInstalled(f"this needs {missing}, which is not installed: pip install {missing}{checkout}") from error

@@ -84,7 +84,7 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
     A caller checks everything that it can check before, so that a wrong option leaves no folder. Raises RunTaken where the
     folder holds another configuration, RunDamaged where its config.json cannot be read, KeybedError where it cannot be written.
     """
-    shaping = plain({k: v for k, v in asdict(config).items() if k not in ("out", "store", "after")})
+    shaping = plain({k: v for k, v in asdict(config).items() if k not in ("out", "store", "after", "log")})
     described = {"kind": type(config).__name__, "store": fingerprint, "config": shaping, "version": version("keybed")}
     path = out / "config.json"
     if path.exists():

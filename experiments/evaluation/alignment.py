@@ -21,7 +21,7 @@ from keybed.experiments.evaluation.inspection import pooled, sample
 from keybed.heads import align, checkpoint
 from keybed.heads.errors import CheckpointMismatch
 from keybed.heads.normalisation import Normalisation
-from keybed.heads.progress import Listener
+from keybed.heads.progress import Listener, named
 from keybed.store.counted import counted
 from keybed.store.disk.durable import disk_error
 
@@ -58,6 +58,7 @@ def fit_projections(
             )
         return trained
     data = FoldData(features, fold.train, fold.validation, batch_rows, len(fold.train))
+    progress = named(progress, fold.name.replace(" ", "-"))
     result = align.fit_projection(data, config, store=fingerprint, progress=progress)
     save_projections(path, result, rows)
     return result

@@ -26,7 +26,7 @@ from keybed.heads import fitted, train
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
 from keybed.heads.models import HeadConfig
-from keybed.heads.progress import Listener
+from keybed.heads.progress import Listener, named
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import TIERS
@@ -139,7 +139,9 @@ def cross_validate(
         where = None if checkpoints is None else checkpoints / f"fold-{number + 1}"
         config = budget.fit_config(n_train_rows, where)
         data = FoldData(features, fold.train, fold.validation, config.batch_rows, n_train_rows)
-        result = train.fit(heads, data, config, store=fingerprint, progress=progress)
+        result = train.fit(
+            heads, data, config, store=fingerprint, progress=named(progress, fold.name.replace(" ", "-"))
+        )
         step = config.batch_rows
         validation_rows = features.rows.take(fold.validation)
         validation.append(scored_rows(validation_rows, fitted.predict(result, data.validation())))

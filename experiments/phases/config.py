@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from keybed.store.option import Option
 
@@ -21,6 +21,10 @@ Seeds = Annotated[int, Option("seeds of every head")]
 Hidden = Annotated[int, Option("hidden width of the heads")]
 Folds = Annotated[int, Option("folds over all pieces where the test split has fewer than 20 pieces")]
 LearningRate = Annotated[float, Option("AdamW's peak learning rate")]
+Log = Annotated[
+    Literal["tensorboard", "wandb"] | None,
+    Option("also write losses, validation and the gate there: event files in RUN, or Weights & Biases"),
+]
 MemoryGib = Annotated[
     float, Option("features up to this size (GiB) are held in memory, larger ones streamed from disk")
 ]
@@ -42,6 +46,7 @@ class Phase2Config:
     learning_rate: LearningRate = 3e-3
     folds: Folds = 5
     memory_gib: MemoryGib = 4.0
+    log: Log = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +87,7 @@ class Phase3Config:
         int | None, Option("folds of that table, from the first; without it all", metavar="N")
     ] = None
     memory_gib: MemoryGib = 4.0
+    log: Log = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +102,7 @@ class Phase4Config:
     seeds: Seeds = 5
     ablations: Annotated[bool, Option("leave the ablations out")] = True
     memory_gib: MemoryGib = 4.0
+    log: Log = None
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase2_evaluation import evaluate, evaluate_test_split, inspect
 from keybed.experiments.reports.report import render
+from keybed.experiments.reports.run_log import run_log
 from keybed.experiments.reports.terminal import print_summary
 from keybed.heads import fitted
 from keybed.heads.progress import display
@@ -60,13 +61,15 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     own_split, folds = _plan(rows, config.folds, console)
     largest = max(len(fold.train) for fold in (*own_split, *folds))
     fit_config = budget.fit_config(largest)
+    log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
     console.print(
         f"Phase 2 on {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}: {view.audio} and {view.midi}, view {view.kind}"
     )
     features = Features(store, view, rows, memory_gib=config.memory_gib)
     checkpoints = config.out / "checkpoints"
-    with compiled_once(), display(console) as progress:
+    with compiled_once(), display(console) as bar:
+        progress = log.beside(bar)
         common: dict[str, Any] = {"fingerprint": view.fingerprint(store), "n_train_rows": largest, "progress": progress}
         on_split = on_folds = None
         if own_split:
@@ -96,6 +99,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = phase2_gate(results, rests_on)
     write_gate(config.out, gate)
+    log.finish(results, gate)
     report = render(config.out, store)
     print_summary(console, results, gate, report)
     return report

@@ -64,10 +64,11 @@ from keybed.experiments.phases.phase3_criteria import phase3_gate
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
+from keybed.experiments.reports.run_log import run_log
 from keybed.heads.align import AlignConfig, Terms
 from keybed.heads.alignment import terms
 from keybed.heads.fit_config import FitConfig
-from keybed.heads.progress import display
+from keybed.heads.progress import display, named
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.read.store import open_store
@@ -124,6 +125,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     align_config = AlignConfig(
         "infonce", config.hidden, config.width, config.temperature, window_s, fit, _terms(config)
     )
+    log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
     features = Features(store, view, rows, memory_gib=config.memory_gib)
     with_layers = features
@@ -135,7 +137,8 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     fold_results, projections, probes = [], [], []
     after, before, by_cca = [], [], []
     ablations = None
-    with compiled_once(), display(console) as progress:
+    with compiled_once(), display(console) as bar:
+        progress = log.beside(bar)
         if config.ablations:
             ablations = run_ablations(
                 with_layers,
@@ -144,12 +147,12 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                 fingerprint=view.fingerprint(store),
                 out=config.out,
                 seeds=config.ablation_seeds,
-                progress=progress,
+                progress=named(progress, "ablations"),
             )
         source = with_layers if config.blockwise else features
         for number, fold in enumerate(folds):
             projection = alignment.fit_projections(
-                source, fold, align_config, view.fingerprint(store), config.out, progress
+                source, fold, align_config, view.fingerprint(store), config.out, named(progress, "projections")
             )
             aligned = alignment.aligned_features(
                 projection, source, memory_gib=config.memory_gib, folder=config.out, say=console.print
@@ -163,7 +166,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                     fingerprint=view.fingerprint(store),
                     n_train_rows=n_train,
                     checkpoints=config.out / "checkpoints" / f"fold-{number + 1}",
-                    progress=progress,
+                    progress=named(progress, "aligned"),
                 )
             )
             after.append(alignment.embed(projection, source, fold, fold.test))
@@ -217,6 +220,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     rests_on = checksums(config.out, view.fingerprint(store), names)
     gate = phase3_gate(results, rests_on, overrides)
     write_gate(config.out, gate)
+    log.finish(results, gate)
     if ablations is not None:
         print_ablations(console, ablations)
     return show_gate(config.out, gate, store, console)

@@ -35,7 +35,7 @@ from keybed.heads.alignment.terms import (
     N_TOKENS,
     QUALITY_WEIGHT,
 )
-from keybed.heads.progress import Listener
+from keybed.heads.progress import Listener, named
 from keybed.store.counted import counted
 
 CODEWORDS = 256
@@ -78,7 +78,8 @@ def run_ablations(
             folder = out / "ablations" / re.sub(r"\W+", "-", name)
             folder.mkdir(parents=True, exist_ok=True)
             of_line = replace(config, terms=terms)
-            result = alignment.fit_projections(features, fold, of_line, fingerprint, folder, progress)
+            listener = named(progress, folder.name)
+            result = alignment.fit_projections(features, fold, of_line, fingerprint, folder, listener)
             both = [measure_fold(result, features, fold, s) for s in range(seeds)]
             measured[name].append([one for one, _ in both])
         chances.append(both[0][1])

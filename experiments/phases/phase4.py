@@ -51,6 +51,7 @@ from keybed.experiments.phases.phase4_training import FusionTrainer
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
+from keybed.experiments.reports.run_log import run_log
 from keybed.heads.progress import display
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import TECHNICAL
@@ -77,13 +78,14 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     budget = Budget(config.epochs, config.seeds, settings.hidden, settings.batch_rows, settings.learning_rate)
     fit_config = budget.fit_config(max(len(f.train) for f in folds))
     projections = [alignment.load_projections(alignment.projection_path(config.after, fold)) for fold in folds]
+    log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
     raw = Features(store, view, rows, memory_gib=config.memory_gib)
     console.print(
         f"Phase 4 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: {fusion} on aligned and raw features"
     )
-    with compiled_once(), display(console) as progress:
-        trainer = FusionTrainer(store, config.out, folds, budget, fusion, progress)
+    with compiled_once(), display(console) as bar:
+        trainer = FusionTrainer(store, config.out, folds, budget, fusion, log.beside(bar))
         aligned = [
             alignment.aligned_features(
                 projection,
@@ -132,4 +134,5 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         results, checksums(config.out, view.fingerprint(store), ("config.json", "results.json", PREDICTIONS)), overrides
     )
     write_gate(config.out, gate)
+    log.finish(results, gate)
     return show_gate(config.out, gate, store, console)

@@ -23,7 +23,7 @@ from keybed.experiments.evaluation.cross_validation import (
 from keybed.experiments.evaluation.model_names import SINGLES
 from keybed.experiments.evaluation.predictions import Predictions
 from keybed.heads import fitted, train
-from keybed.heads.progress import Listener
+from keybed.heads.progress import Listener, named
 from keybed.store.errors import NoSuchFeature
 from keybed.store.format.rows import Rows
 from keybed.store.read.store import Store
@@ -53,7 +53,7 @@ class FusionTrainer:
                     fingerprint=self.store.fingerprint,
                     n_train_rows=self.largest,
                     checkpoints=self.checkpoints(name, number),
-                    progress=self.progress,
+                    progress=named(self.progress, name),
                 )
                 for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True))
             ]
@@ -66,7 +66,8 @@ class FusionTrainer:
         for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True)):
             config = self.budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")
             data = FoldData(fold_features, fold.train, fold.validation, config.batch_rows, self.largest)
-            fit = train.fit(heads, data, config, store=self.store.fingerprint, progress=self.progress)
+            progress = named(self.progress, f"{name}/{fold.name.replace(' ', '-')}")
+            fit = train.fit(heads, data, config, store=self.store.fingerprint, progress=progress)
             by_fold.append(fitted.predict(fit, fold_features.batches(fold.test, config.batch_rows))[self.fusion])
         positions = np.concatenate([fold.test for fold in self.folds])
         order = np.argsort(positions, kind="stable")

@@ -116,7 +116,9 @@ def test_early_stopping_keeps_the_best(small_data):
     rows = small_data.validation_rows
     rows = rows._replace(score_BxK=rows.score_BxK[order], valid_BxK=rows.valid_BxK[order])
     data = ArrayData(small_data.train_rows, rows, 32)
-    fitted_heads = fit(SMALL, data, replace(CONFIG, epochs=60, patience=2))
+    reports = []
+    fitted_heads = fit(SMALL, data, replace(CONFIG, epochs=60, patience=2), progress=reports.append)
+    assert [r.ended for r in reports if r.ended is not None] == fitted_heads.history
     last = len(fitted_heads.history) - 1
     assert last < 59
     assert max(e for row in fitted_heads.best_epoch.values() for e in row) == last - 2

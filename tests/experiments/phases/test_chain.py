@@ -20,6 +20,7 @@ from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.phases.phase3 import run_phase3
 from keybed.experiments.phases.phase4 import run_phase4
 from keybed.experiments.phases.run_before import check_run_before
+from keybed.experiments.reports.key_numbers import key_numbers
 from keybed.experiments.reports.results import read_any_results
 from keybed.heads.errors import CheckpointMismatch, FileDamaged, HeadsError
 from keybed.store.errors import KeybedError
@@ -55,6 +56,22 @@ def test_results_on_disk_are_read_and_written_again_byte_for_byte(runs: dict[str
     for name in ("two", "three", "four"):
         again = write_json(tmp_path / "results.json", read_any_results(runs[name]))
         assert again.read_bytes() == (runs[name] / "results.json").read_bytes()
+
+
+def test_results_and_gates_fit_their_schemas(runs: dict[str, Path]) -> None:
+    jsonschema = pytest.importorskip("jsonschema")
+    schemas = Path(__file__).resolve().parents[3] / "docs" / "schemas"
+    for number, name in enumerate(("two", "three", "four"), 2):
+        for file, schema in (("results.json", f"phase{number}.json"), ("gate.json", "gate.json")):
+            written = json.loads((runs[name] / file).read_text())
+            jsonschema.validate(written, json.loads((schemas / schema).read_text()))
+
+
+def test_key_numbers_are_the_means_of_the_results(runs: dict[str, Path]) -> None:
+    for name in ("two", "three", "four"):
+        numbers = key_numbers(read_any_results(runs[name]))
+        assert len(numbers) > 2
+        assert all(-1 <= value <= 1 for key, value in numbers.items() if key != "seconds")
 
 
 def test_alignment_rises_with_training(runs: dict[str, Path]) -> None:
