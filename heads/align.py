@@ -91,6 +91,12 @@ class AlignResult:
     best_epoch: list[int]
     store: str
 
+    def __repr__(self) -> str:
+        seeds = ", ".join(map(str, self.config.fit.seeds))
+        return (
+            f"<AlignResult: {self.config.loss}, width {self.config.width}; seeds {seeds}; epochs {len(self.history)}>"
+        )
+
     def temperature(self, seed_index: int = 0) -> float:
         """The learned temperature."""
         return float(np.exp(self.params["log_temperature"][seed_index]))

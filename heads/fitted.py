@@ -48,6 +48,11 @@ class FitResult:
     store: str
     compiled_steps: int
 
+    def __repr__(self) -> str:
+        epochs = [epoch + 1 for row in self.best_epoch.values() for epoch in row]
+        best = f"best epochs {min(epochs)} to {max(epochs)} of {len(self.history)}" if epochs else "not trained"
+        return f"<FitResult: {', '.join(self.heads)}; seeds {', '.join(map(str, self.seeds))}; {best}>"
+
     @property
     def seeds(self) -> tuple[int, ...]:
         """S seeds, in the order of the leading axes."""

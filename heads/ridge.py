@@ -50,6 +50,10 @@ class RidgeResult:
     lines: dict[tuple[str, str], tuple[Floats, Floats]]
     score_mean_K: Floats
 
+    def __repr__(self) -> str:
+        blocks = dict.fromkeys(block for block, _ in self.r)
+        return f"<RidgeResult: {', '.join(blocks)}; penalties {', '.join(f'{p:g}' for p in self.penalties)}>"
+
     def best(self, dimension: int, blocks: Iterable[str] | None = None) -> Choice:
         """The block, statistic and penalty with the highest r for one dimension (among `blocks`); r is None where none is defined."""
         candidates = None if blocks is None else set(blocks)

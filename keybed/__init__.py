@@ -7,17 +7,19 @@
     features = store.read("audio/logmel/layers", rows.index)  # float16 (row, stat, state, width)
     scores = rows.score  # float32 (row, dimension), 0–100; rows.valid says where a score counts
 
-`open` returns a Store, `fit` trains heads of several `HeadConfig`s side by side, `RidgeProbe` is a closed-form ridge
-regression, `score` judges a recording with the heads of a run. Each name is imported at its first use, so `import keybed` alone loads no library.
+`open` returns a Store, `open_run` a finished Run, `fit` trains heads of several `HeadConfig`s side by side, `RidgeProbe`
+is a closed-form ridge regression, `score` judges a recording with the heads of a run. Each name is imported at its first
+use, so `import keybed` alone loads no library.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open", "score"]
+__all__ = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open", "open_run", "score"]
 
 if TYPE_CHECKING:
+    from keybed.experiments.reports.opened_run import open_run
     from keybed.experiments.scoring.score import score
     from keybed.heads import HeadConfig, fit
     from keybed.heads.ridge import RidgeProbe
@@ -32,6 +34,7 @@ else:
 
         homes = {
             "open": "keybed.store",
+            "open_run": "keybed.experiments.reports.opened_run",
             "fit": "keybed.heads",
             "HeadConfig": "keybed.heads",
             "RidgeProbe": "keybed.heads.ridge",

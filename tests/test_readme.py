@@ -230,7 +230,9 @@ def test_the_citation_file_is_valid():
     """The fields that CFF 1.2.0 requires, and a version that is the package's own."""
     text = _text(ROOT / "CITATION.cff")
     fields = dict(re.findall(r"^([\w-]+): *(.*)$", text, re.MULTILINE))
-    assert {"cff-version", "message", "title", "authors"} <= set(fields)
+    assert {"cff-version", "message", "title", "authors", "abstract", "date-released", "references"} <= set(fields)
+    dated = f"## {fields['version']} ({fields['date-released']})"
+    assert dated in _text(ROOT / "CHANGELOG.md").splitlines(), "the version in CITATION.cff is that of the changelog"
     assert fields["cff-version"] == "1.2.0"
     assert re.search(r"^authors:\n  - name: The Keybed developers$", text, re.MULTILINE)
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

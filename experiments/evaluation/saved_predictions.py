@@ -36,6 +36,10 @@ class SavedPredictions:
     truth: dict[str, np.ndarray]
     """The labels of the rows, by the field names of `Predictions`."""
 
+    def __repr__(self) -> str:
+        rows, seeds = counted(len(self.index), "row"), counted(self.n_seeds, "seed")
+        return f"<SavedPredictions: {rows}, {seeds}; {', '.join(self.by_model)}>"
+
     @property
     def n_seeds(self) -> int:
         """Seeds of every prediction."""

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.store.counted import counted
 from keybed.store.format.feature import Feature, parse_feature
 from keybed.store.format.rows import Rows
 from keybed.store.read.reader import Reader, blocks
@@ -29,6 +30,10 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    def __repr__(self) -> str:
+        features = ", ".join(f"{path} {values.shape} {values.dtype}" for path, values in self.features.items())
+        return f"<Batch: {counted(len(self), 'row')}; {features}>"
 
 
 @dataclass(frozen=True, eq=False)

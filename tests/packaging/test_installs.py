@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tarfile
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -110,6 +112,27 @@ def test_wheel_install(source, fresh, tmp_path, tiny_maestro):
     site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     check(python, folder, site)
     run_the_commands([python, "-m", "keybed"], folder, tiny_maestro)
+
+
+@pytest.mark.slow
+def test_pipx_installs_the_wheel(source, tmp_path):
+    """pipx's environment sees no library of this one, so that only what needs none runs until they are on PYTHONPATH."""
+    if shutil.which("pipx") is None:
+        pytest.skip("pipx is not installed")
+    wheel = build("wheel", source, tmp_path / "wheel")
+    env = {
+        **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+        "PIPX_HOME": str(tmp_path / "home"),
+        "PIPX_BIN_DIR": str(tmp_path / "bin"),
+        "PIPX_DEFAULT_PYTHON": sys.executable,
+    }
+    command = ["pipx", "install", "--pip-args=--no-deps", str(wheel)]
+    done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+    libraries = {**env, "PYTHONPATH": sysconfig.get_path("purelib")}
+    shown = subprocess.run([tmp_path / "bin" / "keybed", "--version"], env=libraries, capture_output=True, text=True)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert shown.stdout == f"keybed {project['version']}\n", shown.stderr
 
 
 def test_a_wheel_holds_every_file_but_the_benchmarks(source, tmp_path):

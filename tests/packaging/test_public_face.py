@@ -59,7 +59,8 @@ def test_the_public_names_are_the_real_ones():
     from keybed import heads, store
     from keybed.heads.ridge import RidgeProbe
 
-    assert dir(keybed) == sorted(keybed.__all__) == ["HeadConfig", "RidgeProbe", "__version__", "fit", "open", "score"]
+    names = ["HeadConfig", "RidgeProbe", "__version__", "fit", "open", "open_run", "score"]
+    assert dir(keybed) == sorted(keybed.__all__) == names
     assert keybed.open is store.open
     assert keybed.fit is heads.fit
     assert keybed.HeadConfig is heads.HeadConfig
