@@ -40,6 +40,8 @@ def test_history_is_readable(result):
     assert last["validation"]["concat"][0] > 0.9
     assert last["rows_per_s"] > 0
     assert all(0 <= e < 12 for row in result.best_epoch.values() for e in row)
+    assert repr(result).startswith(f"<FitResult: {', '.join(SMALL)}; seeds 0, 1; best epochs ")
+    assert repr(result).endswith(" of 12>")
 
 
 def test_shuffled_pairs_lose_the_gain(shuffled, shuffled_data):

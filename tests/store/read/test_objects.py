@@ -70,6 +70,11 @@ def test_rows_are_a_line_and_a_table(whole_store, half, empty):
     assert "<tr>" in empty.rows(allow_missing=True)._repr_html_()
 
 
+def test_a_batch_is_a_line(whole_store):
+    (batch,) = whole_store.batches(["audio/a/frames"], whole_store.rows()[:8], 8, seed=None)
+    assert repr(batch) == "<Batch: 8 rows; audio/a/frames (8, 4, 2, 8) float16>"
+
+
 def test_tiers_splits_and_statuses_compare_with_words(whole_store):
     rows = whole_store.rows(status=None)
     np.testing.assert_array_equal(rows.tier == "poor", np.arange(150) % 4 == 3)
