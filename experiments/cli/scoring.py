@@ -34,7 +34,7 @@ def register(subcommands: Any) -> None:
     add_command(
         subcommands,
         "pack",
-        "put what recordings are scored with into one small file",
+        "write what recordings are scored with into one small file",
         _fill_pack,
         example="pack RUN/phase2 model.keybed",
     )
