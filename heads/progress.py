@@ -16,7 +16,7 @@ class Report(NamedTuple):
 
     loss: mean over heads and seeds at a recent step. seeds: of every head. ended: the entry of `FitResult.history` of the
     epoch that ends with this report, with loss and validation of each head and seed; None in all other reports. fit: which
-    fit it is, where several follow each other, such as "folds/fold-1".
+    fit it is, where several follow each other, such as "aligned/fold-1-of-5".
     """
 
     epoch: int

@@ -2,7 +2,7 @@
 
 Both get the same names. Once per epoch `loss/FIT/HEAD/seed-S` and `validation/FIT/HEAD/seed-S`: the mean concordance of a
 head with the scores, or minus the validation loss of projections. At the end `gate/CRITERION` and `result/NAME`. FIT says
-which fold and features are trained, such as `folds/fold-1-of-5`.
+which fold and features are trained, such as `fold-1-of-5` or `aligned/fold-1-of-5`.
 """
 
 from __future__ import annotations
