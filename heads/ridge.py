@@ -151,20 +151,22 @@ class RidgeProbe:
                 moments = self._moments.setdefault((str(name), block), Moments(x.shape[1], y.shape[1]))
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
-    def solve(self, folds: Sequence[Fold]) -> RidgeResult:
-        """Validation r of all cells (mean over folds), and lines fitted on all parts of the folds with the best penalties.
+    def solve(self, folds: Sequence[Fold], fit_on: Sequence[Part] | None = None) -> RidgeResult:
+        """Validation r of all cells (mean over folds), and lines fitted with the best penalties on the parts `fit_on`,
+        or on all parts of the folds.
 
         For the splits of a store: `solve([(["train"], ["validation"])])`. Raises BadInput for a part without rows.
         """
         if self._score_shift is None:
             raise BadInput("no rows were added")
         known = {part for part, _ in self._moments}
-        absent = sorted({p for fold in folds for side in fold for p in side} - known)
+        asked = {p for fold in folds for side in fold for p in side}
+        absent = sorted((asked | set(fit_on or ())) - known)
         if absent or not folds:
             raise BadInput(
                 f"no rows of part {', '.join(absent) or '(none given)'}; there are {', '.join(sorted(known))}"
             )
-        everything = sorted({p for fold in folds for side in fold for p in side})
+        everything = sorted(asked if fit_on is None else set(fit_on))
         n_dimensions = len(self._score_shift)
         r: dict[tuple[str, str], Floats] = {}
         lines: dict[tuple[str, str], tuple[Floats, Floats]] = {}

@@ -49,6 +49,7 @@ ORDER = {
         "listening",
         "percepiano",
         "scoring",
+        "curve",
         "cli",
         "audits",
         "benchmarks",

@@ -19,7 +19,7 @@ from keybed.experiments.cli.output import Document, only_what_is_asked_for, prin
 from keybed.store.command import command
 from keybed.store.errors import KeybedError
 
-_CONTINUED = ("extract", "join", "drop", "derive", "phase2", "phase3", "phase4", "window-check", "demo")
+_CONTINUED = ("extract", "join", "drop", "derive", "phase2", "phase3", "phase4", "window-check", "curve", "demo")
 """Commands that keep what a stopped run has made, and go on from there."""
 _ADVICE = {
     errno.ENOSPC: "free some disk space, then run the same command again",

@@ -1,4 +1,4 @@
-"""`keybed phase2`, `phase3`, `phase4`, `compare`, `window-check`, `report`: experiments on a filled store."""
+"""`keybed phase2`, `phase3`, `phase4`, `compare`, `window-check`, `curve`, `report`: experiments on a filled store."""
 
 from __future__ import annotations
 
@@ -41,6 +41,10 @@ def register(subcommands: Any) -> None:
             _window_check,
             "window-check STORE_5 STORE_10 STORE_20 --out RUN/windows",
         ),
+        "curve": (
+            "report r against the amount of training data, and how many segments or ratings the next experiment needs",
+            _curve,
+        ),
     }
     for name, (words, run, example) in commands.items():
         add_command(subcommands, name, words, _filler(name, run), example=example, prints=name == "compare")
@@ -57,6 +61,7 @@ def _filler(
     name: str, run: Callable[[argparse.Namespace], Document | None]
 ) -> Callable[[argparse.ArgumentParser], None]:
     def fill(parser: argparse.ArgumentParser) -> None:
+        from keybed.experiments.curve.config import CurveConfig
         from keybed.experiments.phases import config
 
         configs: dict[str, type[Any]] = {
@@ -65,6 +70,7 @@ def _filler(
             "phase4": config.Phase4Config,
             "compare": config.CompareConfig,
             "window-check": config.WindowCheckConfig,
+            "curve": CurveConfig,
         }
         add_options(parser, configs[name])
         if name == "compare":
@@ -112,6 +118,13 @@ def _window_check(options: argparse.Namespace) -> None:
     from keybed.experiments.phases.window_check import run_window_check
 
     run_window_check(config_from(WindowCheckConfig, options), terminal())
+
+
+def _curve(options: argparse.Namespace) -> None:
+    from keybed.experiments.curve.config import CurveConfig
+    from keybed.experiments.curve.run import run_curve
+
+    run_curve(config_from(CurveConfig, options), terminal())
 
 
 def _fill_report(parser: argparse.ArgumentParser) -> None:

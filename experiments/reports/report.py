@@ -12,13 +12,14 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.hearing.examples import make_examples, read_examples
-from keybed.experiments.reports import phase2_page, phase3_page, phase4_page, window_page
+from keybed.experiments.reports import curve_page, phase2_page, phase3_page, phase4_page, window_page
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.examples_section import SCRIPT, STYLE, examples_section
 from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
@@ -46,8 +47,8 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
     and GateAltered where the files do not belong together, OtherStore.
     """
     results = read_any_results(run)
-    if isinstance(results, WindowCheckResults):
-        return _render_window_check(results, run)
+    if isinstance(results, WindowCheckResults | CurveResults):
+        return _render_without_gate(results, run)
     if store is not None and store.fingerprint != results.store.fingerprint:
         raise OtherStore(
             f"{store.path} is not the store of {run}; give the one with fingerprint {results.store.fingerprint[:16]}…"
@@ -86,11 +87,17 @@ def show_gate(run: Path, gate: Gate, store: Store, console: Console) -> Path:
     return report
 
 
-def _render_window_check(results: WindowCheckResults, run: Path) -> Path:
-    """A page without a gate: window lengths alone decide nothing."""
-    lead, below, sections = window_page.parts(results)
+def _render_without_gate(results: WindowCheckResults | CurveResults, run: Path) -> Path:
+    """A page without a gate: window lengths and training sizes alone decide nothing."""
+    if isinstance(results, CurveResults):
+        title, (lead, below, sections) = "learning curve · specific r by training data", curve_page.parts(results)
+    else:
+        title, (lead, below, sections) = (
+            "window check · mean specific r by window length",
+            window_page.parts(results),
+        )
     page = Page(
-        title="Keybed · window check · mean specific r by window length",
+        title=f"Keybed · {title}",
         verdict="UNDEFINED",
         word=results.word,
         lead=lead,
@@ -146,7 +153,7 @@ def footer(results: RunResults) -> list[str]:
         + ", ".join(f"{e.name} ({e.source})" for e in store.encoders),
         f"{machine.system} {machine.processor}, {'' if machine.cores is None else counted(machine.cores, 'core') + ', '}Python {machine.python} · {results.seconds} s",
     ]
-    if not isinstance(results, WindowCheckResults):
+    if not isinstance(results, WindowCheckResults | CurveResults):
         budget = results.budget
         lines.append(
             f"{counted(budget['epochs'], 'epoch')}, {counted(len(budget['seeds']), 'seed')}, batches of {counted(budget['batch_rows'], 'row')}, "

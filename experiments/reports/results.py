@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 from keybed.experiments.data.json_codec import from_json
 from keybed.experiments.data.run_folder import read_json
+from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Results
@@ -14,12 +15,13 @@ from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.store.errors import KeybedError
 
 T = TypeVar("T")
-RunResults = Phase2Results | Phase3Results | Phase4Results | WindowCheckResults
+RunResults = Phase2Results | Phase3Results | Phase4Results | WindowCheckResults | CurveResults
 KINDS: dict[Any, type[RunResults]] = {
     2: Phase2Results,
     3: Phase3Results,
     4: Phase4Results,
     "window check": WindowCheckResults,
+    "curve": CurveResults,
 }
 
 

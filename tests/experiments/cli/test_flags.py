@@ -11,6 +11,7 @@ import pytest
 
 from keybed.experiments.cli.flags import add_options, config_from, options_of
 from keybed.experiments.cli.main import parser
+from keybed.experiments.curve.config import CurveConfig
 from keybed.experiments.listening.config import IngestConfig, SelectConfig, ServeConfig
 from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
 from keybed.experiments.phases.config import (
@@ -42,6 +43,7 @@ COMMANDS = {
     "phase4 a --after b --out b": Phase4Config(A, B, B),
     "compare a b": CompareConfig((A, B)),
     "window-check a b --out b": WindowCheckConfig((A, B), B),
+    "curve a --out b": CurveConfig(A, B),
     "demo": DemoConfig(),
     "phase5 select a --out b": SelectConfig(A, B),
     "phase5 serve a": ServeConfig(A),
