@@ -44,6 +44,7 @@ def register(subcommands: Any) -> None:
         "curve": (
             "report r against the amount of training data, and how many segments or ratings the next experiment needs",
             _curve,
+            "curve STORE --out RUN/curve",
         ),
     }
     for name, (words, run, example) in commands.items():

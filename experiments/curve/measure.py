@@ -99,10 +99,11 @@ class Measurements:
             return np.stack([mean[:, a] - mean[:, b] for a, b in at], axis=1)
 
         more_pieces, at_fewest, more_rows, both = intervals(differences, self._r.n_pieces, self._r.n_seeds)
-        return _binding(more_pieces, at_fewest, more_rows, both)
+        return decide(more_pieces, at_fewest, more_rows, both)
 
 
-def _binding(more_pieces: Interval, at_fewest: Interval, more_rows: Interval, both: Interval) -> Binding:
+def decide(more_pieces: Interval, at_fewest: Interval, more_rows: Interval, both: Interval) -> Binding:
+    """Pieces bind where they help at the same rows at least as much as rows at the same pieces."""
     shared = {"more_pieces": more_pieces, "fewest": at_fewest, "more_rows": more_rows, "both": both}
     if more_pieces.above_zero and more_pieces.value >= more_rows.value:
         return Binding(**shared, word="pieces", words="pieces bind more than rows")

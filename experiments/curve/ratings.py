@@ -16,12 +16,13 @@ from rich.console import Console
 from keybed.experiments.evaluation.curve_results import RatedPassages, RatingCurve
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.percepiano.encoder_features import encode_performances, pooled_features
-from keybed.experiments.percepiano.inputs import Inputs, make_inputs, standardise_by_passage
+from keybed.experiments.percepiano.inputs import standardise_by_passage
+from keybed.experiments.percepiano.note_statistics import note_statistics
 from keybed.experiments.percepiano.protocols import Fold, composition_folds
 from keybed.experiments.percepiano.reader import Ratings, read
 from keybed.experiments.percepiano.regressors import Model, ridge
 from keybed.experiments.percepiano.run_predictions import predict_with_run
-from keybed.experiments.percepiano.within import Within, interval
+from keybed.experiments.percepiano.within import Within, interval, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import CONFIRMATORY, Question
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -30,8 +31,8 @@ Floats = NDArray[np.float64]
 QUESTIONS = tuple(q for q in CONFIRMATORY if q.given is None)
 PASSAGES = (2, 4, 8, 16, 32)
 """Rated passages to train on; all of them come last."""
-DRAWS = 10
-REPLICATES = 1000
+DRAWS = 5
+REPLICATES = 500
 NOTES, ENCODED = "comparative ridge on note statistics", "comparative ridge on the heads' encoders"
 MAIN = NOTES
 """The model that the answer is about, fixed beforehand: the simplest of its family in `phase5 percepiano`."""
@@ -54,19 +55,23 @@ def rating_curve(
     if head not in predicted:
         raise KeybedError(f"{run} has no head {head!r}; it has {', '.join(predicted)}")
     pooled, trusted = pooled_features(windows, specs)
-    inputs = make_inputs(ratings, pooled, trusted)
-    return compare(inputs, predicted[head], run.name, head, seed)
+    features = {NOTES: np.array([list(note_statistics(p).values()) for p in ratings.performances])}
+    if trusted is not None:
+        features[ENCODED] = pooled[trusted]
+    return compare(ratings, features, predicted[head], run.name, head, seed)
 
 
-def compare(inputs: Inputs, predicted: Floats, run: str, head: str, seed: int) -> RatingCurve:
-    """predicted: the head's scores (performance, 8)."""
-    ratings = inputs.ratings
+def compare(
+    ratings: Ratings, features: Mapping[str, Floats], predicted: Floats, run: str, head: str, seed: int
+) -> RatingCurve:
+    """features: model → (performance, channel). predicted: the head's scores (performance, 8)."""
     humans = Within(ratings, ratings.human)
     weights = np.concatenate([np.ones((1, len(humans.kept))), humans.weights(REPLICATES, seed)])
     zero = _mean_r(
         humans, ratings, np.stack([q.sign * predicted[:, _dimension(q)] for q in QUESTIONS], axis=1), weights
     )
-    models = _models(inputs)
+    target = less_passage_mean(ratings.rating, ratings.passage, ratings.human)
+    models = {name: ridge(standardise_by_passage(x, ratings), target, ratings.human) for name, x in features.items()}
     folds = composition_folds(ratings.composition)
     fewest = min(np.unique(ratings.passage[train]).size for train, _ in folds)
     sizes = [*(n for n in PASSAGES if n < fewest), fewest]
@@ -82,15 +87,6 @@ def compare(inputs: Inputs, predicted: Floats, run: str, head: str, seed: int) -
         ahead_from={m: _from(rows, [row.over_zero_shot[m].value > 0 for row in rows]) for m in models},
         beats_from={m: _from(rows, [row.over_zero_shot[m].above_zero for row in rows]) for m in models},
     )
-
-
-def _models(inputs: Inputs) -> dict[str, Model]:
-    target, human = inputs.target, inputs.ratings.human
-    models = {NOTES: ridge(inputs.standardised, target, human)}
-    if inputs.trusted is not None:
-        encoded = standardise_by_passage(inputs.encoders[inputs.trusted], inputs.ratings)
-        models[ENCODED] = ridge(encoded, target, human)
-    return models
 
 
 def _at_size(

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from keybed.experiments.evaluation.intervals import Interval
 
 Floats = NDArray[np.float64]
-EXPONENTS = np.geomspace(0.05, 2.0, 60)
+EXPONENTS = np.geomspace(0.05, 2.0, 200)
 FARTHEST = 64.0
 """Times the largest measured size: sizes beyond are not told from unreachable ones."""
 CEILING = 1.0
