@@ -37,6 +37,17 @@ WEIGHTS = {
     "transcribed": WeightsFlags(_TRANSKUN_HELP, metavar="FILE", on_hub=False),
 }
 """The encoders that need weights."""
+
+
+def soundfont_paths(text: str | Path | None) -> tuple[Path, ...]:
+    """`a.sf2,b.sf2` as two paths; a file with a comma in its name is one."""
+    if text is None:
+        return ()
+    if Path(text).exists():
+        return (Path(text),)
+    return tuple(Path(part) for part in str(text).split(",") if part)
+
+
 StoreFolder = Annotated[Path, Option("folder of the store", metavar="STORE", positional=True)]
 MachinePaths = Annotated[
     Mapping[str, str], NoOption("--maestro, --soundfont, --note-bank and each encoder's --<encoder>-weights fill it")
@@ -92,7 +103,16 @@ class PlanConfig:
         Literal["rendered", "recorded"], Option("rendered: from the degraded MIDI; recorded: from MAESTRO's WAV files")
     ] = "rendered"
     soundfont: Annotated[
-        Path | None, Option("an .sf2 or .sf3 file; without it the one that ships with pretty_midi")
+        Path | None,
+        Option(
+            "an .sf2 or .sf3 file, or several with commas, of which each segment draws one; without it the one that ships "
+            "with pretty_midi",
+            metavar="A.sf2,B.sf2",
+        ),
+    ] = None
+    hold_out_soundfont: Annotated[
+        str | None,
+        Option("of several soundfonts, one (its file name) that no training segment draws", metavar="B.sf2"),
     ] = None
     renderer: Annotated[
         Literal["bank", "fluidsynth"],
@@ -123,6 +143,11 @@ class PlanConfig:
     task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
     rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
     """Rows per second that somebody measured, for the estimate: `render`, an encoder's name (both per core), `gpu:` before it."""
+
+    @property
+    def soundfonts(self) -> tuple[Path, ...]:
+        """The soundfonts asked for, none for the default. A comma separates two, unless a file has it in its name."""
+        return soundfont_paths(self.soundfont)
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from keybed import store as stores
 from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
-from keybed.extract.run.row_maker import RowMaker, segment_jobs
+from keybed.extract.run.row_maker import Instrument, RowMaker, segment_jobs
 from keybed.heads.metrics import mean_defined, specific_r
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -77,7 +77,10 @@ def made_rows(config: Config) -> Rows:
     piece_of = dict(zip(columns["recording"].tolist(), columns["piece"].tolist(), strict=True))
     jobs = segment_jobs(columns)
     n = min(max(config.rows // len(TIERS), 1), len(jobs))
-    makers = {"bank": RowMaker(rendering), "fluidsynth": RowMaker(replace(rendering, bank=None))}
+    makers = {
+        "bank": RowMaker(rendering),
+        "fluidsynth": RowMaker(replace(rendering, instruments=(Instrument(rendering.soundfont),))),
+    }
     encoders = [e for e in planned_encoders(store.recipe, store.machine_paths) if e.spec.modality == "audio"]
     features: dict[str, dict[str, list[NDArray]]] = {r: {e.spec.name: [] for e in encoders} for r in RENDERERS}
     score, valid, piece, tier, error = [], [], [], [], []

@@ -1,7 +1,8 @@
 """Folds: rows that train, rows that validate, test rows. No piece lies in two of them.
 
 A store with at least 20 test pieces uses its own splits. A store with fewer is tested out of fold: every piece is a test
-piece once, for heads that never saw it, and each fold chooses on its own validation rows.
+piece once, for heads that never saw it, and each fold chooses on its own validation rows. Rows of a soundfont that was held
+out never train.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def grouped_folds(groups: NDArray[np.integer], n_folds: int, seed: int = 0) -> N
 def split_fold(rows: Rows) -> Fold:
     """The store's own splits. Raises TooFewPieces where one is empty."""
     parts = {name: np.flatnonzero(rows.split == i) for i, name in enumerate(SPLITS)}
+    parts["train"] = parts["train"][~rows.held_out[parts["train"]]]
     empty = [name for name, positions in parts.items() if not len(positions)]
     if empty:
         raise TooFewPieces(f"no usable rows in {', '.join(empty)}: plan a larger store (`keybed plan … --limit N`)")
@@ -86,7 +88,7 @@ def out_of_fold(rows: Rows, n_folds: int, seed: int) -> list[Fold]:
         folds.append(
             Fold(
                 f"fold {f + 1} of {n_folds}",
-                np.flatnonzero((part != f) & (part != validation)),
+                np.flatnonzero((part != f) & (part != validation) & ~rows.held_out),
                 np.flatnonzero(part == validation),
                 np.flatnonzero(part == f),
             )

@@ -20,6 +20,7 @@ LITERAL_ALIGNMENT = "literal: alignment"
 
 TECHNICAL_MEAN, TECHNICAL_EACH = "technical, mean of four", "technical, each"
 INTERPRETIVE = "interpretive: musical_expression"
+UNSEEN_PIANO = "holds on an unseen piano"
 GAIN_FINAL = "fusion gain over the best single modality"
 LITERAL_TECHNICAL, LITERAL_INTERPRETIVE = "literal: technical r", "literal: interpretive r"
 

@@ -15,6 +15,7 @@ from keybed.experiments.evaluation.ordering import Difficulty
 from keybed.experiments.evaluation.residuals import ErrorPair
 from keybed.experiments.evaluation.ridge_probe import RidgeByState
 from keybed.experiments.evaluation.tables import Audit, LabelCorrelation, Table
+from keybed.experiments.evaluation.unseen_piano import UnseenPiano
 
 
 @dataclass(frozen=True)
@@ -112,3 +113,5 @@ class Phase2Results:
     history: tuple[dict[str, Any], ...]
     machine: Machine
     seconds: float
+    unseen_piano: UnseenPiano | None = None
+    """None where the store holds no soundfont out."""

@@ -12,6 +12,7 @@ from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.phase2_results import TableWithMean
 from keybed.experiments.evaluation.residuals import ErrorPair
 from keybed.experiments.evaluation.tables import Table
+from keybed.experiments.evaluation.unseen_piano import UnseenPiano
 
 
 @dataclass(frozen=True)
@@ -81,3 +82,5 @@ class Phase4Results:
     seconds: float
     pairwise: TableWithMean | None = None
     errors: dict[str, ErrorPair] | None = None
+    unseen_piano: UnseenPiano | None = None
+    """None where the store holds no soundfont out."""

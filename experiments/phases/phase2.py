@@ -32,10 +32,11 @@ from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
-from keybed.experiments.evaluation.model_names import ALL_HEADS
+from keybed.experiments.evaluation.model_names import ALL_HEADS, SPECIALISTS
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase2_evaluation import evaluate, evaluate_test_split, inspect
@@ -93,6 +94,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         history=tuple(shown.fits[0].history),
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),
+        unseen_piano=unseen_piano(store, result.rows, result.predictions, (*ALL_HEADS, SPECIALISTS)),
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result)

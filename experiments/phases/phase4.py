@@ -39,6 +39,7 @@ from keybed.experiments.evaluation.phase4_results import Phase4Gains, Phase4Mean
 from keybed.experiments.evaluation.predictions import Predictions
 from keybed.experiments.evaluation.residuals import error_pairs
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase4Config
 from keybed.experiments.phases.phase4_comparison import (
     ablation_table,
@@ -127,6 +128,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         seconds=round(time.perf_counter() - started, 1),
         pairwise=TableWithMean(*tables.pairwise_table(predictions, shown)),
         errors=error_pairs(_on_raw_features(on_raw.predictions, predictions), FINAL_FUSION),
+        unseen_piano=unseen_piano(store, on_aligned.rows, predictions, shown),
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, replace(on_aligned, predictions=predictions))

@@ -81,8 +81,10 @@ def _binding(results: CurveResults) -> Section:
 def _sizes(results: CurveResults) -> Section:
     models = (BEST_HEAD, SPECIALISTS, RIDGE, *SINGLES)
     rows: list[list[Cell]] = [
-        [f"{c.pieces_16}/16", f"{c.segments_16}/16", number(c.pieces, 1), f"{c.segments:,.0f}", f"{c.rows:,.0f}"]
-        + [with_interval(c.r["mean of the seven"][m], 3) for m in models]
+        [
+            *(f"{c.pieces_16}/16", f"{c.segments_16}/16", number(c.pieces, 1), f"{c.segments:,.0f}", f"{c.rows:,.0f}"),
+            *(with_interval(c.r["mean of the seven"][m], 3) for m in models),
+        ]
         for c in results.cells
     ]
     head = ["pieces", "of their segments", "pieces", "segments", "rows", *(label(m) for m in models)]
@@ -106,8 +108,10 @@ def _dimensions(results: CurveResults) -> Section:
 def _ratings(ratings: RatingCurve) -> Section:
     names = list(ratings.sizes[0].trained)
     rows: list[list[Cell]] = [
-        [str(s.passages), f"{s.performances:.0f}"]
-        + [cell for m in names for cell in (with_interval(s.trained[m], 2), with_interval(s.over_zero_shot[m], 2))]
+        [
+            *(str(s.passages), f"{s.performances:.0f}"),
+            *(with_interval(v, 2) for m in names for v in (s.trained[m], s.over_zero_shot[m])),
+        ]
         for s in ratings.sizes
     ]
     head = ["rated passages", "human performances", *(h for m in names for h in (m, "minus zero-shot"))]

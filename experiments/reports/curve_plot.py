@@ -41,8 +41,18 @@ def size_curve(cells: Sequence[CellResults], group: str, curves: dict[str, Extra
             axes.text(whole[0].segments, target, "Phase 4 asks", color=GATE_COLOUR, fontsize=8, va="bottom")
         _axes(axes, [c.segments for c in whole] + x[1:], "training segments (four rows each)", "specific r")
         handles = [mpl.lines.Line2D([], [], marker="o", color=c, lw=1.4, ms=4.5, label=m) for m, c in _COLOURS.items()]
-        open_dot = {"marker": "o", "mfc": "white", "color": _COLOURS[BEST_HEAD], "lw": 0, "ms": 5}
-        handles.append(mpl.lines.Line2D([], [], label="best head, all pieces, fewer segments", **open_dot))
+        handles.append(
+            mpl.lines.Line2D(
+                [],
+                [],
+                marker="o",
+                mfc="white",
+                color=_COLOURS[BEST_HEAD],
+                lw=0,
+                ms=5,
+                label="best head, all pieces, fewer segments",
+            )
+        )
         axes.legend(
             handles=handles, loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2, frameon=False, fontsize=8,
             handlelength=1.6, columnspacing=1.2,

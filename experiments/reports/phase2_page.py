@@ -17,6 +17,7 @@ from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIALISTS, SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Section, gate_section
+from keybed.experiments.reports.piano_section import unseen_piano
 from keybed.store.counted import counted
 
 
@@ -96,6 +97,7 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         gate_sections.ordering(results, gate, heads),
         gate_sections.difficulty(results, gate),
         gate_sections.used(results, gate),
+        unseen_piano(results.unseen_piano),
         sections.audit(results, models),
         sections.attention(results),
         sections.spaces(results),

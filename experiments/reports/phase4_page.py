@@ -12,6 +12,7 @@ from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
+from keybed.experiments.reports.piano_section import unseen_piano
 from keybed.store.format.vocabulary import DIMENSIONS
 
 MODELS = (FINAL_FUSION, PHASE4_BEST_SINGLE)
@@ -63,6 +64,7 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
             ],
         ),
         *([] if results.errors is None else [error_section(results.errors, {})]),
+        *([] if (piano := unseen_piano(results.unseen_piano)) is None else [piano]),
         _ablations(results),
         _uncertainty(results),
         _training(results),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -100,6 +100,35 @@ def describe(soundfont: str | Path | None = None, bank_sha256: str | None = None
         "soundfont_sha256": soundfont_sha256(path),
         "synthesiser_version": synthesiser.version(),
         **({} if bank_sha256 is None else _bank_entries(bank_sha256)),
+    }
+
+
+def soundfont_entry(soundfont: Path, bank_sha256: str | None) -> dict[str, Any]:
+    """One of several soundfonts, for the recipe; bank_sha256: None where FluidSynth plays it."""
+    return {
+        "name": soundfont.name,
+        "sha256": soundfont_sha256(soundfont),
+        **({} if bank_sha256 is None else {"bank_sha256": bank_sha256}),
+    }
+
+
+def describe_several(
+    entries: Sequence[Mapping[str, Any]], held_out: str | None, version: str | None = None
+) -> dict[str, Any]:
+    """As `describe`, for several soundfonts; their order is that of `row/soundfont`. held_out: the one that never trains.
+
+    version: the planned one of a synthesiser that banks need no more; None for that of this machine.
+    """
+    banks = sum("bank_sha256" in entry for entry in entries)
+    versions = {"bank_version": note_bank.VERSION, "sum_version": note_sum.VERSION} if banks else {}
+    return {
+        **_constants(),
+        "synthesiser_version": synthesiser.version() if version is None else version,
+        "soundfonts": [dict(entry) for entry in entries],
+        "soundfont_per": "segment",
+        **({} if held_out is None else {"hold_out_soundfont": held_out}),
+        **versions,
+        "renderer": "bank" if banks == len(entries) else "fluidsynth",
     }
 
 

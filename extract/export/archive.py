@@ -107,10 +107,11 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
 
 def _played(store: Store, rendering: RenderConfig) -> RenderConfig:
     """The same rows, played by FluidSynth in place of the note bank."""
-    if rendering.bank is None:
+    if not any(instrument.bank for instrument in rendering.instruments):
         raise ExportError(f"--renderer both: {store.path} was not planned with a note bank; its audio has one renderer")
-    render.check_soundfont(rendering.soundfont)
-    return replace(rendering, bank=None)
+    for instrument in rendering.instruments:
+        render.check_soundfont(instrument.soundfont)
+    return replace(rendering, instruments=tuple(replace(i, bank=None) for i in rendering.instruments))
 
 
 def _jobs(store: Store, config: ExportConfig) -> list[tuple[int, SegmentJob]]:

@@ -69,15 +69,16 @@ def planned_clips(
     level_drawn: NDArray[np.float32],
     parsed: Mapping[int, ParsedRecording],
     notes_folder: Path,
+    soundfont: Path | None = None,
     bank: Path | None = None,
 ) -> Iterator[Clip]:
     """One clip of each segment, in the plan's order, its tiers in turn; rows that cannot be made are left out.
 
-    bank: the planned note bank; None for FluidSynth.
+    soundfont: the planned one, of several the first. bank: its note bank; None for FluidSynth.
     """
     columns: Mapping[str, Any] = row_plan.order.columns
     _, first = np.unique(columns["segment"], return_index=True)
-    renderer, recorder = Renderer(config.soundfont, bank) if config.audio == "rendered" else None, Recorder()
+    renderer, recorder = Renderer(soundfont, bank) if config.audio == "rendered" else None, Recorder()
     for turn, start in enumerate(np.sort(first).tolist()):
         row = start + turn % int((columns["segment"] == columns["segment"][start]).sum())
         recording, start_s = int(columns["recording"][row]), float(columns["start_s"][row])

@@ -21,10 +21,12 @@ from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
+from keybed.extract.planning.soundfonts import check_hold_out, draw_soundfonts
 from keybed.extract.planning.speeds import MEASURED_RATES, Rates
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
 from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.soundfonts import held_out_soundfont, soundfont_names
 from keybed.store.format.vocabulary import SPLITS
 from keybed.store.write.create import refuse_foreign, update_machine_paths
 
@@ -40,6 +42,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     if config.metadata_only:
         raise PlanError("--metadata-only reads no MIDI, so that no store can be made; add --dry-run")
     refuse_foreign(config.store)
+    check_hold_out(config)
     rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config, progress)
     specs, machine_paths = _encoders(config)
@@ -55,6 +58,9 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         if config.check_disk_space:
             check_disk_space(config.store, costs)
         planned = {**row_plan.order.columns, "level_drawn": draw_all_levels(config, row_plan.order, progress)}
+        if names := soundfont_names(recipe.audio):
+            held_out = held_out_soundfont(recipe.audio)
+            planned["soundfont"] = draw_soundfonts(row_plan.order, len(names), held_out, config.seed)
         progress("making the store", 0, 1)
         stores.create(
             config.store,
@@ -67,7 +73,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         )
         update_machine_paths(stores.open(config.store), machine_paths)
         progress("making the store", 1, 1)
-        clips = planned_clips(config, row_plan, planned["level_drawn"], parsed, Path(folder), audio.bank)
+        clips = planned_clips(config, row_plan, planned["level_drawn"], parsed, Path(folder), *audio.first)
         remarks += precision_lines(specs, machine_paths, clips)
     return _report(config, row_plan, specs, parsed, costs, created=True, weights_remarks=tuple(remarks))
 
@@ -80,6 +86,7 @@ def checkpoint_remarks(specs: Sequence[EncoderSpec], machine_paths: Mapping[str,
 
 def dry_run(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     """The report of a plan, without creating a store or reading weights; with `metadata_only` from the CSV alone."""
+    check_hold_out(config)
     rates = MEASURED_RATES.with_measured(config.rates)
     row_plan = plan_rows(config, progress)
     specs, _ = _encoders(config, dry=True)

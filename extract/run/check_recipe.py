@@ -9,10 +9,12 @@ from typing import Any
 
 from keybed.extract import degrade, encoders
 from keybed.extract.audio import recorded, render
+from keybed.extract.audio.bank_files import bank_sha256, find_bank
+from keybed.extract.config import soundfont_paths
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.encoders.weights import on_this_machine
 from keybed.extract.music.midi import READING_VERSION
-from keybed.extract.run.row_maker import RenderConfig
+from keybed.extract.run.row_maker import Instrument, RenderConfig
 from keybed.store import Store
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec, Recipe, differences
@@ -48,9 +50,18 @@ def check_same_midi_reading(recipe: Recipe) -> None:
 class RenderFiles:
     """The files that rows are made audible with, as in RenderConfig; None where a recipe needs none."""
 
-    soundfont: Path | None
+    instruments: tuple[Instrument, ...]
     maestro: Path | None
-    bank: Path | None
+
+    @property
+    def soundfont(self) -> Path | None:
+        """That of the first instrument."""
+        return self.instruments[0].soundfont if self.instruments else None
+
+    @property
+    def bank(self) -> Path | None:
+        """The first instrument's note bank."""
+        return self.instruments[0].bank if self.instruments else None
 
 
 def render_files(recipe: Recipe, paths: Mapping[str, str], *, corpus: bool = True) -> RenderFiles:
@@ -59,22 +70,26 @@ def render_files(recipe: Recipe, paths: Mapping[str, str], *, corpus: bool = Tru
     paths: where "soundfont", "note-bank" and "maestro" lie on this machine. corpus: False where recorded audio comes from
     elsewhere. Raises NotAsPlanned, BadNoteBank.
     """
-    soundfont = maestro = bank = None
+    maestro = None
+    instruments: tuple[Instrument, ...] = ()
     planned = {key: value for key, value in recipe.audio.items() if key != "source"}
+    window_s = float(recipe.segments["window_s"])
     if recipe.audio["source"] == "recorded":
         if corpus:
             maestro = Path(_path(paths, "maestro"))
             if not maestro.is_dir():
                 raise NotAsPlanned(f"{maestro}: no such folder; say where the recordings lie with --maestro FOLDER")
         present = recorded.describe()
+    elif "soundfonts" in planned:
+        instruments, present = _several(planned, paths, window_s)
     elif render.planned_with_bank(planned):
-        bank, present = _bank(planned, paths, float(recipe.segments["window_s"]))
-        soundfont = Path(paths["soundfont"]) if "soundfont" in paths else None
+        bank, present = _bank(planned, paths, window_s)
+        instruments = (Instrument(Path(paths["soundfont"]) if "soundfont" in paths else None, bank),)
     else:
-        soundfont = Path(_path(paths, "soundfont"))
-        present = render.describe(soundfont)
+        instruments = (Instrument(Path(_path(paths, "soundfont"))),)
+        present = render.describe(instruments[0].soundfont)
     _compare("audio", planned, present, "give the planned soundfont with --soundfont FILE, or plan another store")
-    return RenderFiles(soundfont, maestro, bank)
+    return RenderFiles(instruments, maestro)
 
 
 def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
@@ -88,20 +103,17 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         store=store.path,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
-        soundfont=files.soundfont,
+        instruments=files.instruments,
         maestro=files.maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
-        bank=files.bank,
     )
 
 
 def _bank(planned: dict[str, Any], paths: Mapping[str, str], window_s: float) -> tuple[Path, dict[str, Any]]:
     """The planned note bank on this machine, and the description of what it renders. Raises BadNoteBank, NotAsPlanned."""
-    from keybed.extract.audio.bank_files import find_bank
-
     soundfont = Path(paths["soundfont"]) if "soundfont" in paths else None
     if soundfont is not None and soundfont.exists():
         here = {"soundfont_sha256": render.soundfont_sha256(render.resolve_soundfont(soundfont))}
@@ -114,6 +126,41 @@ def _bank(planned: dict[str, Any], paths: Mapping[str, str], window_s: float) ->
     given = Path(paths["note-bank"]) if "note-bank" in paths else None
     bank = find_bank(planned["bank_sha256"], given, soundfont, window_s)
     return bank, render.describe_with_bank(planned, planned["bank_sha256"])
+
+
+def _several(
+    planned: dict[str, Any], paths: Mapping[str, str], window_s: float
+) -> tuple[tuple[Instrument, ...], dict[str, Any]]:
+    """An instrument for each planned soundfont, found by its hash, and the description of what they render.
+
+    paths: "soundfont" (several with commas) and "note-bank" where they are given, "soundfont/NAME" and "note-bank/NAME" where
+    the plan found them.
+    """
+    given = {render.soundfont_sha256(render.resolve_soundfont(p)): p for p in soundfont_paths(paths.get("soundfont"))}
+    banks = tuple(Path(p) for p in paths["note-bank"].split(",")) if "note-bank" in paths else ()
+    instruments = []
+    for entry in planned["soundfonts"]:
+        name, known = entry["name"], paths.get(f"soundfont/{entry['name']}")
+        soundfont = given.get(entry["sha256"]) or (Path(known) if known else None)
+        here = soundfont if soundfont is not None and soundfont.exists() else None
+        advice = "give all soundfonts of the plan with --soundfont A.sf2,B.sf2"
+        if here is not None and render.soundfont_sha256(render.resolve_soundfont(here)) != entry["sha256"]:
+            raise NotAsPlanned(f"{here} is not the soundfont {name} that was planned; {advice}")
+        bank = None
+        if "bank_sha256" in entry:
+            kept = paths.get(f"note-bank/{name}")
+            fitting = next((b for b in banks if b.exists() and bank_sha256(b) == entry["bank_sha256"]), None)
+            bank = find_bank(entry["bank_sha256"], fitting or (Path(kept) if kept else None), here, window_s)
+        elif here is None:
+            raise NotAsPlanned(f"the soundfont {name} does not lie where it was planned ({known}); {advice}")
+        instruments.append(Instrument(here, bank))
+    played = any("bank_sha256" not in entry for entry in planned["soundfonts"])
+    present = render.describe_several(
+        planned["soundfonts"],
+        planned.get("hold_out_soundfont"),
+        None if played else planned["synthesiser_version"],
+    )
+    return tuple(instruments), present
 
 
 def planned_encoders(recipe: Recipe, paths: Mapping[str, str], names: Collection[str] | None = None) -> list[Encoder]:

@@ -41,14 +41,22 @@ _NO_AUDIO = np.empty(0, np.float32)
 
 
 @dataclass(frozen=True)
+class Instrument:
+    """What plays one soundfont's rows. soundfont: not needed where there is a bank. bank: None where FluidSynth plays."""
+
+    soundfont: Path | None
+    bank: Path | None = None
+
+
+@dataclass(frozen=True)
 class RenderConfig:
     """What all segments of a store share."""
 
     store: Path
     seed: int
     window_s: float
-    soundfont: Path | None
-    """None where the store's audio is recorded; not needed where there is a bank."""
+    instruments: tuple[Instrument, ...]
+    """By their number in `row/soundfont`; one where the store has one soundfont, none where its audio is recorded."""
     maestro: Path | None
     """The folder of the recorded audio; None where audio is rendered."""
     audio_files: tuple[str, ...]
@@ -59,8 +67,16 @@ class RenderConfig:
     """Checksum of each recording's notes file in the plan; None where `verify` works without a readable plan."""
     drawn_as: Mapping[int, int] = field(default_factory=dict)
     """Recordings of a joined store: the numbers that they had in the store where their rows were drawn."""
-    bank: Path | None = None
-    """The note bank; None where FluidSynth plays the rows, or they are recorded."""
+
+    @property
+    def soundfont(self) -> Path | None:
+        """That of the first instrument, with which everything is rendered that is no row of the store."""
+        return self.instruments[0].soundfont if self.instruments else None
+
+    @property
+    def bank(self) -> Path | None:
+        """The first instrument's note bank; None where FluidSynth plays it, or rows are recorded."""
+        return self.instruments[0].bank if self.instruments else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,6 +88,8 @@ class SegmentJob:
     tiers: tuple[int, ...]
     level_drawn: NDArray[np.float32]
     """(rows, 8)"""
+    soundfont: int = 0
+    """Number of the instrument."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -96,7 +114,7 @@ class RowMaker:
         self.config = config
         self._encoders = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
         self._tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
-        self._renderer = Renderer(config.soundfont, config.bank) if config.maestro is None else None
+        self._renderers = tuple(Renderer(i.soundfont, i.bank) for i in config.instruments)
         self._recorder = Recorder()
         self._prepared: OrderedDict[int, PreparedRecording] = OrderedDict()
 
@@ -154,9 +172,8 @@ class RowMaker:
 
     def render(self, variant: Variant, job: SegmentJob) -> RenderedRow:
         """One variant of this job with its audio; a problem with the audio becomes the row's status."""
-        if self._renderer is not None:
-            return self._renderer.render(variant, self.config.window_s)
-        assert self.config.maestro is not None
+        if self.config.maestro is None:
+            return self._renderers[job.soundfont].render(variant, self.config.window_s)
         path = find_file(self.config.maestro, self.config.audio_files[job.recording])
         return self._recorder.render(variant, self.config.window_s, path, job.start_s)
 
@@ -194,6 +211,7 @@ def segment_jobs(columns: Mapping[str, NDArray]) -> list[SegmentJob]:
             start_s=float(columns["start_s"][start]),
             tiers=tuple(int(tier) for tier in columns["tier"][start:stop]),
             level_drawn=columns["level_drawn"][start:stop],
+            soundfont=int(columns["soundfont"][start]) if "soundfont" in columns else 0,
         )
         for start, stop in zip(starts, np.r_[starts[1:], segment.size], strict=True)
     ]

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from keybed.store.format.recipe import EncoderSpec, Recipe
+from keybed.store.format.soundfonts import soundfont_names
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, WAVEFORM_MEASURES, Status
 
 
@@ -64,6 +65,8 @@ def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     """Every array of a store of this recipe, plan-written first, in a fixed order."""
     n, shard = recipe.n_rows, recipe.shard_rows
     specs = [_column("plan", n, n, *column) for column in _PLAN]
+    if names := soundfont_names(recipe.audio):
+        specs.append(_column("plan", n, n, "soundfont", "uint8", (), 255, {"soundfont": names}))
     specs += [_column("task", n, shard, *column) for column in _TASK]
     for encoder in recipe.encoders:
         specs += encoder_arrays(encoder, n, shard)
@@ -88,6 +91,7 @@ def _column(
     dtype: str,
     labelled: tuple[tuple[str, tuple[str, ...]], ...],
     fill: float | int | bool,
+    legend: dict[str, Any] | None = None,
 ) -> ArraySpec:
     rest = tuple(len(labels) for _, labels in labelled)
     return ArraySpec(
@@ -99,7 +103,7 @@ def _column(
         shards=None,
         fill_value=fill,
         writer=writer,
-        attributes={dim: list(labels) for dim, labels in labelled},
+        attributes={**{dim: list(labels) for dim, labels in labelled}, **(legend or {})},
     )
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from keybed.store.counted import counted
+from keybed.store.format.soundfonts import soundfont_problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST_MEASURES = 1_000
@@ -29,6 +30,8 @@ def recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
     for name in ("corpus", "segments", "degradation", "audio"):
         if not isinstance(recipe[name], Mapping):
             yield f"{name} is no JSON object"
+    if isinstance(recipe["audio"], Mapping):
+        yield from soundfont_problems(recipe["audio"])
     sizes = {"n_rows": (0, MOST_ROWS), "shard_rows": (1, MOST_SHARD_ROWS), "format_version": (1, 1_000)}
     wrong = [text for name, limits in sizes.items() for text in _number(name, recipe[name], *limits)]
     wrong += [text for encoder in recipe["encoders"] for text in encoder_problems(encoder)]

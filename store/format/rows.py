@@ -48,6 +48,7 @@ class Rows:
     """Arrays of equal length, one entry per row; a second axis is `LEVELS`, `DIMENSIONS`, … of `keybed.store.format.vocabulary`.
 
     index: the row's number in the store, which `Store.read` takes. score and level may be NaN where valid is false.
+    soundfont: number in the recipe's list, 0 where it has one soundfont; held_out: its soundfont is kept out of training.
     split, tier and status are numbers that can be compared with words.
 
     `rows[rows.tier == "poor"]`, `rows[:10]` and `rows[[4, 2]]` are Rows, `rows[0]` and what a loop gives are a `Row`.
@@ -68,6 +69,8 @@ class Rows:
     level: NDArray[np.float32]
     difficulty: NDArray[np.float32]
     waveform: NDArray[np.float32]
+    soundfont: NDArray[np.uint8]
+    held_out: NDArray[np.bool_]
 
     def __post_init__(self) -> None:
         lengths = {name: len(values) for name, values in self._columns().items()}

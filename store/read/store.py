@@ -26,6 +26,7 @@ from keybed.store.format.layer import Layer, without
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import Recipe, fingerprint
 from keybed.store.format.rows import Rows
+from keybed.store.format.soundfonts import held_out_soundfont
 from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS, TIERS, Status
 from keybed.store.read import derived, summary
@@ -208,6 +209,9 @@ class Store:
             )
         index = index[available]
         columns = {**self._columns.planned, **self._columns.task_written(committed)}
+        soundfont = columns.setdefault("soundfont", np.zeros(self.n_rows, np.uint8))
+        held_out = held_out_soundfont(self.recipe.audio)
+        columns["held_out"] = np.zeros(self.n_rows, bool) if held_out is None else soundfont == held_out
         keep = np.ones(len(index), bool)
         if tiers is not None:
             wanted = [TIERS.index(name) for name in _names(tiers, TIERS, "tier")]

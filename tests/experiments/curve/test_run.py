@@ -23,7 +23,7 @@ QUIET = Console(quiet=True)
 def test_a_curve_rises_with_the_data_and_is_drawn_again_from_its_files(
     make_store: Callable[..., Path], tmp_path: Path
 ) -> None:
-    config = CurveConfig(make_store(30, 8, noise=2.0), tmp_path / "run", draws=2, epochs=4, hidden=16, folds=3)
+    config = CurveConfig(make_store(80, 2, noise=2.0), tmp_path / "run", draws=2, epochs=4, hidden=16)
     page = run_curve(config, QUIET).read_bytes()
     results = json.loads((tmp_path / "run" / "results.json").read_text())
     ridge = [c["r"]["mean of the seven"]["ridge"]["value"] for c in results["cells"][:5]]

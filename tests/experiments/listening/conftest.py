@@ -57,6 +57,8 @@ def mixed_rows(n_segments: int = 400, n_pieces: int = 40, seed: int = 0) -> Rows
         "level": np.zeros((n, 8), np.float32),
         "difficulty": np.zeros((n, 6), np.float32),
         "waveform": np.zeros((n, 3), np.float32),
+        "soundfont": np.zeros(n, np.uint8),
+        "held_out": np.zeros(n, bool),
     }
     return Rows(**{name: values[name] for name in Rows.__dataclass_fields__})
 

@@ -51,6 +51,6 @@ def test_a_soundfont_that_no_bank_plays_is_planned_for_fluidsynth_with_a_sentenc
     soundfont = write_soundfont(tmp_path / "layers.sf2", layers)
     audio = planned_audio(PlanConfig(tmp_path, tmp_path, soundfont=soundfont))
     assert audio.description == render.describe(soundfont)
-    assert audio.bank is None
+    assert audio.first == (soundfont, None)
     assert "layers.sf2: key 21 at velocity 20" in audio.remark
     assert "FluidSynth itself" in audio.remark

@@ -1,0 +1,64 @@
+"""What models keep on a soundfont that no training row has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from keybed import store as stores
+from keybed.experiments.data.folds import out_of_fold, split_fold
+from keybed.experiments.evaluation.cross_validation import scored_rows
+from keybed.experiments.evaluation.unseen_piano import unseen_piano
+
+AUDIO = {"soundfonts": [{"name": "a.sf2"}, {"name": "b.sf2"}], "hold_out_soundfont": "b.sf2"}
+
+
+def _store(audio: dict[str, Any]) -> Any:
+    return SimpleNamespace(recipe=SimpleNamespace(audio=audio))
+
+
+def _rows(make_store: Callable[..., Path]) -> Any:
+    rows = stores.open(make_store(12, 8)).rows()
+    held_out = (rows.segment % 2 == 1) & (rows.split > 0)
+    return replace(rows, held_out=held_out, soundfont=held_out.astype(np.uint8))
+
+
+def test_rows_of_a_held_out_soundfont_never_train_and_are_tested(make_store: Callable[..., Path]) -> None:
+    rows = _rows(make_store)
+    for fold in (split_fold(rows), *out_of_fold(rows, 4, seed=0)):
+        assert not rows.held_out[fold.train].any()
+    assert rows.held_out[split_fold(rows).test].any()
+    tested = np.concatenate([fold.test for fold in out_of_fold(rows, 4, seed=0)])
+    assert np.array_equal(np.sort(tested), np.arange(len(rows))), "every row is tested once"
+
+
+def test_the_fall_is_that_of_the_same_pieces(make_store: Callable[..., Path]) -> None:
+    rows = _rows(make_store)
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(2, len(rows), 8)) * np.where(rows.held_out, 30.0, 3.0)[None, :, None]
+    same = rng.normal(size=(2, len(rows), 8)) * 8
+    by_model = {"falls": (rows.score + noise).astype(np.float32), "holds": (rows.score + same).astype(np.float32)}
+    found = unseen_piano(_store(AUDIO), rows, scored_rows(rows, by_model), ("falls", "holds"))
+    assert found is not None
+    assert (found.held_out, found.trained_on) == ("b.sf2", ("a.sf2",))
+    both = np.unique(rows.piece[rows.held_out])
+    assert found.pieces == len(both)
+    assert found.seen_rows + found.unseen_rows == np.isin(rows.piece, both).sum()
+    falls, holds = found.models["falls"], found.models["holds"]
+    assert falls.fall.above_zero
+    assert falls.fall.value == pytest.approx(falls.seen.value - falls.unseen.value)
+    assert falls.kept.value == pytest.approx(falls.unseen.value / falls.seen.value)
+    assert not holds.fall.above_zero
+
+
+def test_a_store_that_holds_nothing_out_has_no_such_number(make_store: Callable[..., Path]) -> None:
+    rows = stores.open(make_store(4, 4)).rows()
+    predictions = scored_rows(rows, {"m": rows.score[None]})
+    assert unseen_piano(_store({}), rows, predictions, ("m",)) is None
+    assert unseen_piano(_store({"soundfonts": AUDIO["soundfonts"]}), rows, predictions, ("m",)) is None
