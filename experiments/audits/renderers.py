@@ -77,10 +77,8 @@ def made_rows(config: Config) -> Rows:
     piece_of = dict(zip(columns["recording"].tolist(), columns["piece"].tolist(), strict=True))
     jobs = segment_jobs(columns)
     n = min(max(config.rows // len(TIERS), 1), len(jobs))
-    makers = {
-        "bank": RowMaker(rendering),
-        "fluidsynth": RowMaker(replace(rendering, instruments=(Instrument(rendering.soundfont),))),
-    }
+    played = replace(rendering, instruments=tuple(Instrument(i.soundfont) for i in rendering.instruments))
+    makers = {"bank": RowMaker(rendering), "fluidsynth": RowMaker(played)}
     encoders = [e for e in planned_encoders(store.recipe, store.machine_paths) if e.spec.modality == "audio"]
     features: dict[str, dict[str, list[NDArray]]] = {r: {e.spec.name: [] for e in encoders} for r in RENDERERS}
     score, valid, piece, tier, error = [], [], [], [], []

@@ -137,4 +137,6 @@ def _print_parameters(degradation: Mapping[str, Any], console: Console) -> None:
 def _flat(data: Any, path: str = "") -> list[str]:
     if isinstance(data, Mapping):
         return [line for key, value in data.items() for line in _flat(value, f"{path}.{key}" if path else str(key))]
+    if isinstance(data, list) and data and all(isinstance(item, Mapping) for item in data):
+        return [line for i, item in enumerate(data) for line in _flat(item, f"{path}[{i}]")]
     return [f"{path} = {data}"]

@@ -67,7 +67,7 @@ class CellTrainer:
             draws = []
             for draw in range(self.budget.seeds):
                 chosen = training_set(self.features.rows, fold.train, cell, (self.seed, draw, f))
-                draws.append(self._fit(chosen, fold, draw) | {RIDGE: self._ridge(chosen, fold)})
+                draws.append(self._fit(chosen, fold, draw) | {RIDGE: ridge_predictions(self.features, chosen, fold)})
                 sizes.append(self._size(chosen))
                 tick()
             parts.append({name: np.stack([d[name] for d in draws]) for name in draws[0]})
@@ -97,15 +97,15 @@ class CellTrainer:
         predicted = {**predicted, SPECIALISTS: compose(predicted, choice)[SPECIALISTS], BEST_HEAD: predicted[best]}
         return {name: values[0] for name, values in predicted.items()}
 
-    def _ridge(self, chosen: NDArray[np.int64], fold: Fold) -> NDArray[np.float32]:
-        """Ridge on the mean and sd over bins of both encoders, fitted on the training set alone."""
-        probe = RidgeProbe()
-        for part, positions in (("train", chosen), ("validation", fold.validation)):
-            for batch in self.features.batches(positions, _RIDGE_ROWS):
-                probe.add(part, _statistics(batch), batch.score_BxK, batch.valid_BxK, batch.weight_B)
-        solved = probe.solve([(["train"], ["validation"])], fit_on=["train"])
-        parts = [solved.predict(_statistics(batch)) for batch in self.features.batches(fold.test, _RIDGE_ROWS)]
-        return np.concatenate(parts)
+
+def ridge_predictions(features: Features, chosen: NDArray[np.int64], fold: Fold) -> NDArray[np.float32]:
+    """Scores (row, 8) of the fold's test rows by ridge on the mean and sd over bins of both encoders, fitted on `chosen`."""
+    probe = RidgeProbe()
+    for part, positions in (("train", chosen), ("validation", fold.validation)):
+        for batch in features.batches(positions, _RIDGE_ROWS):
+            probe.add(part, _statistics(batch), batch.score_BxK, batch.valid_BxK, batch.weight_B)
+    solved = probe.solve([(["train"], ["validation"])], fit_on=["train"])
+    return np.concatenate([solved.predict(_statistics(b)) for b in features.batches(fold.test, _RIDGE_ROWS)])
 
 
 def _statistics(batch: HeadInput) -> dict[str, NDArray]:

@@ -148,7 +148,10 @@ def _without_window(part: Mapping[str, Any]) -> dict[str, Any]:
 
     Under a limit, other windows take other recordings; and a note bank's notes are as long as a window.
     """
-    return {key: value for key, value in part.items() if key not in ("n_recordings_used", "bank_sha256")}
+    kept = {key: value for key, value in part.items() if key not in ("n_recordings_used", "bank_sha256")}
+    if "soundfonts" in kept:
+        kept["soundfonts"] = [{"name": entry["name"], "sha256": entry["sha256"]} for entry in kept["soundfonts"]]
+    return kept
 
 
 def context_verdict(by_window: Sequence[Interval]) -> tuple[str, str]:

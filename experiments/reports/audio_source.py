@@ -6,7 +6,7 @@ from keybed.experiments.reports.page import Banner
 
 RECORDED = "The audio is the real recording: only the tone axis touches it. The errors of the other axes are in the MIDI alone."
 RENDERED = (
-    "The audio is rendered from the degraded notes with one soundfont. In it a pedal is down or up, so half-pedalling means "
+    "The audio is rendered from the degraded notes, each row with one soundfont. In it a pedal is down or up, so half-pedalling means "
     "that the pedal changes early or late. It has no touch-dependent timbre: tone_quality means how clean the recording is, "
     "not touch."
 )

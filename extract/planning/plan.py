@@ -21,7 +21,7 @@ from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
-from keybed.extract.planning.soundfonts import check_hold_out, draw_soundfonts
+from keybed.extract.planning.soundfonts import check_hold_out, draw_soundfonts, soundfont_line
 from keybed.extract.planning.speeds import MEASURED_RATES, Rates
 from keybed.extract.progress import Progress, silent
 from keybed.store.errors import NoDiskSpace
@@ -61,6 +61,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         if names := soundfont_names(recipe.audio):
             held_out = held_out_soundfont(recipe.audio)
             planned["soundfont"] = draw_soundfonts(row_plan.order, len(names), held_out, config.seed)
+            remarks.append(soundfont_line(names, planned["soundfont"], held_out))
         progress("making the store", 0, 1)
         stores.create(
             config.store,

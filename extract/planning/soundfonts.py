@@ -19,6 +19,7 @@ from keybed.extract.audio.note_bank import KEYS, REFERENCE_VELOCITY, held_note
 from keybed.extract.config import PlanConfig
 from keybed.extract.planning.row_plan import PlanError
 from keybed.extract.planning.segments import RowOrder
+from keybed.store.counted import counted
 from keybed.store.format.soundfonts import MOST_SOUNDFONTS
 from keybed.store.format.vocabulary import SPLITS
 
@@ -85,6 +86,14 @@ def draw_soundfonts(order: RowOrder, n_soundfonts: int, held_out: int | None, se
         of_segment[by_piece] = turn[np.arange(segments.size) % len(known)]
         drawn[rows] = of_segment[of_row]
     return drawn
+
+
+def soundfont_line(names: Sequence[str], drawn: NDArray[np.uint8], held_out: int | None) -> str:
+    """How many rows have each soundfont, in words."""
+    rows = np.bincount(drawn, minlength=len(names))
+    where = ["" if i != held_out else ", in validation and test alone" for i in range(len(names))]
+    listed = (f"{name} ({counted(int(n), 'row')}{w})" for name, n, w in zip(names, rows, where, strict=True))
+    return f"soundfonts: {', '.join(listed)}"
 
 
 def _silent_keys(path: Path) -> list[int]:

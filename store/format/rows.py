@@ -34,6 +34,8 @@ class Row:
     level: dict[str, float]
     difficulty: dict[str, float]
     waveform: dict[str, float]
+    soundfont: int
+    held_out: bool
 
     def __repr__(self) -> str:
         scores = ", ".join(f"{name} {value:.0f}" for name, value in self.score.items() if self.valid[name])

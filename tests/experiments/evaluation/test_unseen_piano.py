@@ -14,7 +14,12 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.folds import out_of_fold, split_fold
 from keybed.experiments.evaluation.cross_validation import scored_rows
-from keybed.experiments.evaluation.unseen_piano import unseen_piano
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.evaluation.model_names import FINAL_FUSION
+from keybed.experiments.evaluation.unseen_piano import OnPianos, UnseenPiano, unseen_piano
+from keybed.experiments.phases.phase4_criteria import phase4_criteria
+from keybed.experiments.reports import piano_section
+from keybed.store.format.vocabulary import DIMENSIONS
 
 AUDIO = {"soundfonts": [{"name": "a.sf2"}, {"name": "b.sf2"}], "hold_out_soundfont": "b.sf2"}
 
@@ -62,3 +67,33 @@ def test_a_store_that_holds_nothing_out_has_no_such_number(make_store: Callable[
     predictions = scored_rows(rows, {"m": rows.score[None]})
     assert unseen_piano(_store({}), rows, predictions, ("m",)) is None
     assert unseen_piano(_store({"soundfonts": AUDIO["soundfonts"]}), rows, predictions, ("m",)) is None
+
+
+def _found() -> UnseenPiano:
+    r = OnPianos(
+        Interval(0.5, 0.45, 0.55), Interval(0.4, 0.35, 0.45), Interval(0.1, 0.05, 0.15), Interval(0.8, 0.7, 0.9)
+    )
+    return UnseenPiano("b.sf2", ("a.sf2",), 6, 300, 280, {FINAL_FUSION: r})
+
+
+def test_phase_4_shows_the_unseen_piano_and_does_not_decide_by_it() -> None:
+    r = Interval(0.6, 0.5, 0.7)
+    gain = SimpleNamespace(specific=SimpleNamespace(relative=Interval(0.2, 0.1, 0.3), arithmetic="0.6 against 0.5"))
+    table = {FINAL_FUSION: dict.fromkeys(DIMENSIONS, r)}
+    results: Any = SimpleNamespace(specific=table, gain=gain, technical=r, unseen_piano=_found())
+    *others, shown = phase4_criteria(results)
+    assert (shown.name, shown.required, shown.outcome) == ("holds on an unseen piano", False, "fail")
+    assert shown.arithmetic == "mean specific r 0.400 on b.sf2 / 0.500 on a.sf2, 6 pieces"
+    assert all(c.required and c.outcome == "pass" for c in others)
+    results.unseen_piano = None
+    assert phase4_criteria(results) == others, "a store that holds none out has the gate of before"
+
+
+def test_the_card_has_both_pianos() -> None:
+    assert piano_section.unseen_piano(None) is None
+    card = piano_section.unseen_piano(_found())
+    assert card is not None
+    assert list(card.tables[0].rows[0])[1:] == [
+        "0.500 (0.450 to 0.550)", "0.400 (0.350 to 0.450)", "0.100 (0.050 to 0.150)"
+    ]  # fmt: skip
+    assert "No training row is rendered with b.sf2" in card.text[0]

@@ -73,6 +73,7 @@ def test_a_store_of_two_pianos_plays_each_segment_with_its_own(
     assert any("b.sf2: key 21 at velocity 20" in line for line in report.lines()), (
         "it is left to FluidSynth, with a sentence"
     )
+    assert any("b.sf2 (" in line and "in validation and test alone" in line for line in report.lines())
     store = stores.open(path)
     audio = store.recipe.audio
     assert [entry["name"] for entry in audio["soundfonts"]] == ["a.sf2", "b.sf2"]
@@ -107,8 +108,23 @@ def test_a_store_of_one_soundfont_has_the_recipe_and_the_arrays_of_before(tiny_c
     bank = store.recipe.audio["bank_sha256"]
     assert store.recipe.audio == {**render.describe(None, bank), "source": "rendered"}
     assert sorted(p.name for p in (tmp_path / "store" / "features.zarr" / "row").iterdir()) == sorted(
-        "difficulty level level_drawn n_notes piece recording score segment split start_s status tier valid waveform "
-        "zarr.json".split()
+        [
+            "difficulty",
+            "level",
+            "level_drawn",
+            "n_notes",
+            "piece",
+            "recording",
+            "score",
+            "segment",
+            "split",
+            "start_s",
+            "status",
+            "tier",
+            "valid",
+            "waveform",
+            "zarr.json",
+        ]
     )
     assert set(store.machine_paths) == {"maestro", "soundfont", "note-bank"}
 
