@@ -57,7 +57,9 @@ def training_rows(
     rows: Rows, train_positions: NDArray[np.int64], n_soundfonts: int
 ) -> dict[int | str, NDArray[np.int64]]:
     """Training rows of each soundfont, and of every n-th segment of each, all of about as many rows."""
-    of = {i: train_positions[rows.soundfont[train_positions] == i] for i in range(n_soundfonts)}
+    of: dict[int | str, NDArray[np.int64]] = {
+        i: train_positions[rows.soundfont[train_positions] == i] for i in range(n_soundfonts)
+    }
     part = []
     for positions in of.values():
         segments = np.unique(rows.segment[positions])
@@ -90,13 +92,21 @@ def transfer(store: Store, budget: Budget) -> dict[tuple[str, str, str], Interva
         predictions = replace(
             scored_rows(rows.take(tested[own]), {key: p[:, own] for key, p in joined.items()}), fold=fold_of[own]
         )
-        r = Correlations(predictions, "specific")
-        values = intervals(lambda p, s, r=r: over_dimensions(over_seeds(r(p), s)), r.n_pieces, r.n_seeds)
+        values = _mean_r(Correlations(predictions, "specific"))
         for key, value in zip(predictions.names, values, strict=True):
             model, _, label = key.partition("|")
             trained = label if label == BOTH else names[int(label)]
             found[model, trained, name] = value
     return found
+
+
+def _mean_r(correlations: Correlations) -> NDArray[np.object_]:
+    """Mean over the seven dimensions of each model, with its interval."""
+
+    def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
+        return over_dimensions(over_seeds(correlations(pieces), seeds))
+
+    return intervals(statistic, correlations.n_pieces, correlations.n_seeds)
 
 
 def _predictions(
