@@ -125,8 +125,9 @@ def main(path: Path) -> None:
     """Print both tables."""
     store = open_store(path)
     names = soundfont_names(store.recipe.audio)
+    print("rows of each soundfont")
     for name, counts in shares(store.columns(0, store.n_rows), names).items():
-        print(f"{name:24s} rows by tier {counts['tier']}, by split {counts['split']}")
+        print(f"{name:24s} by tier {counts['tier']}, by split {counts['split']}")
     print("\nmodel, trained on, tested on: mean specific r (95 % interval over test pieces and seeds)")
     for (model, trained, tested), value in sorted(transfer(store, Budget(epochs=10, seeds=2)).items()):
         print(f"{model:10s} {trained:24s} {tested:24s} {with_interval(value)}")

@@ -49,10 +49,10 @@ def needs(needed: Needed, measured: float) -> str:
     beyond = f"more than {rounded(FARTHEST * measured)}"
     point = beyond if needed.segments is None else f"about {rounded(needed.segments)}"
     if needed.low is None:
-        return f"(Phase 4 asks {threshold}: that needs {beyond} segments)"
+        return f"(Phase 4 asks {threshold}: segments needed: {beyond})"
     low = rounded(needed.low) if needed.low >= measured else f"under {rounded(measured)}"
     high = beyond if needed.high is None else rounded(needed.high)
-    return f"(Phase 4 asks {threshold}: that needs {point} segments, interval {low} to {high})"
+    return f"(Phase 4 asks {threshold}: segments needed: {point}, interval {low} to {high})"
 
 
 def rounded(n: float) -> str:

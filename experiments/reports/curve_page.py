@@ -101,8 +101,10 @@ def _dimensions(results: CurveResults) -> Section:
     rows: list[list[Cell]] = [
         [label(d), *(with_interval(c.by_dimension[d], 2) for c in whole)] for d in AXIS_DIMENSIONS
     ]
-    head = ["dimension", *(f"{c.segments:,.0f} segments" for c in whole)]
-    return Section("Best head by dimension", tables=[Table(head, rows, numeric=tuple(range(1, len(head))))], wide=True)
+    head = ["dimension", *(f"at {c.segments:,.0f}" for c in whole)]
+    text = ["Specific r at each number of training segments, of whole pieces."]
+    table = Table(head, rows, numeric=tuple(range(1, len(head))))
+    return Section("Best head by dimension", text, tables=[table], wide=True)
 
 
 def _ratings(ratings: RatingCurve) -> Section:

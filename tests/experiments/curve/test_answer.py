@@ -16,12 +16,12 @@ def test_sizes_have_two_digits_that_count() -> None:
 def test_a_size_is_given_with_its_interval() -> None:
     assert needs(Needed(0.5, True, None, None, None), 100) == "(Phase 4 asks 0.50: reached)"
     assert needs(Needed(0.5, False, 420, 260, 3300), 100) == (
-        "(Phase 4 asks 0.50: that needs about 420 segments, interval 260 to 3,300)"
+        "(Phase 4 asks 0.50: segments needed: about 420, interval 260 to 3,300)"
     )
     assert needs(Needed(0.5, False, None, 80, None), 100) == (
-        "(Phase 4 asks 0.50: that needs more than 6,400 segments, interval under 100 to more than 6,400)"
+        "(Phase 4 asks 0.50: segments needed: more than 6,400, interval under 100 to more than 6,400)"
     )
-    assert needs(Needed(0.5, False, None, None, None), 100).endswith("that needs more than 6,400 segments)")
+    assert needs(Needed(0.5, False, None, None, None), 100).endswith("segments needed: more than 6,400)")
 
 
 def test_pieces_bind_where_they_help_at_the_same_rows_at_least_as_much_as_rows() -> None:
