@@ -9,7 +9,7 @@ renderer, and compares their notes before and after each axis. Only the plan is 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -133,6 +133,6 @@ def _rows(remaker: RowRemaker, numbers: NDArray[np.int64], axis: str, alone: boo
         return planned
     first = planned[0]
     return [
-        PlannedRow(first.number, first.recording, first.start_s, tier, levels)
+        replace(first, tier=tier, level_drawn=levels)
         for tier, levels in zip(range(len(TIERS)), middle_levels(axis), strict=True)
     ]

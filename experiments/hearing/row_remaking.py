@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,14 +65,15 @@ class PlannedRow:
     start_s: float
     tier: int
     level_drawn: NDArray[np.float32]
+    soundfont: int = 0
 
     def job(self, levels: NDArray[np.float32]) -> SegmentJob:
         """The same window and tier once for each row of `levels` (n, 8)."""
-        return SegmentJob(self.recording, self.start_s, (self.tier,) * len(levels), levels)
+        return SegmentJob(self.recording, self.start_s, (self.tier,) * len(levels), levels, self.soundfont)
 
     def alone(self, axis: str) -> PlannedRow:
         """The same row with this axis alone degraded."""
-        return PlannedRow(self.number, self.recording, self.start_s, self.tier, _kept(self.level_drawn, (axis,)))
+        return replace(self, level_drawn=_kept(self.level_drawn, (axis,)))
 
 
 class RowRemaker:
@@ -98,6 +99,7 @@ class RowRemaker:
             float(columns["start_s"][0]),
             int(columns["tier"][0]),
             columns["level_drawn"][0],
+            int(columns["soundfont"][0]) if "soundfont" in columns else 0,
         )
 
     def stages(self, row: PlannedRow) -> Stages:

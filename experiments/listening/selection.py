@@ -256,15 +256,14 @@ def _render(out: Path, store: Store, rows: Rows, codes: Mapping[str, int], conso
 
     from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
     from keybed.extract.run.check_recipe import check_same_code, render_config
-    from keybed.extract.run.row_maker import RowMaker, SegmentJob
+    from keybed.extract.run.row_maker import RowMaker, segment_jobs
 
     check_same_code(store.recipe)
     maker = RowMaker(render_config(store, store.machine_paths))
     (out / "audio").mkdir(parents=True, exist_ok=True)
     for code, i in track(sorted(codes.items(), key=lambda item: item[1]), "rendering", console=console, transient=True):
-        job = SegmentJob(
-            int(rows.recording[i]), float(rows.start_s[i]), (int(rows.tier[i]),), rows.level_drawn[i : i + 1]
-        )
+        row = int(rows.index[i])
+        (job,) = segment_jobs(store.columns(row, row + 1))
         variant = maker.variants(job)[0]
         if not np.allclose(variant.score, rows.score[i], rtol=0, atol=1e-3, equal_nan=True):
             raise SelectRefused(
