@@ -12,7 +12,8 @@ from keybed.experiments.reports.results import KINDS
 
 SCHEMAS: dict[str, type] = {
     **{
-        (f"phase{phase}.json" if isinstance(phase, int) else "window-check.json"): kind for phase, kind in KINDS.items()
+        (f"phase{phase}.json" if isinstance(phase, int) else f"{phase.replace(' ', '-')}.json"): kind
+        for phase, kind in KINDS.items()
     },
     "gate.json": Gate,
 }
