@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from keybed.experiments.data.run_folder import read_json
+from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.window_results import WindowCheckResults
@@ -22,10 +23,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, repr=False, eq=False)
 class Run:
-    """A finished run of Phase 2, 3 or 4, or a window check.
+    """A finished run of Phase 2, 3 or 4, a window check or a curve.
 
     results: everything in results.json, with the fields of its phase. gate: the criteria and the verdict; None for a
-    window check, which has none. config: the choices that were made.
+    window check and a curve, which have none. config: the choices that were made.
     """
 
     path: Path
@@ -35,7 +36,7 @@ class Run:
 
     @property
     def phase(self) -> int | str:
-        """2, 3, 4 or "window check"."""
+        """2, 3, 4, "window check" or "curve"."""
         return self.results.phase
 
     @property
@@ -88,5 +89,5 @@ def open_run(path: str | Path) -> Run:
     """
     folder = Path(path)
     results = read_any_results(folder)
-    gate = None if isinstance(results, WindowCheckResults) else read_gate(folder)
+    gate = None if isinstance(results, WindowCheckResults | CurveResults) else read_gate(folder)
     return Run(folder, results, gate, dict(read_json(folder / "config.json").get("config", {})))
