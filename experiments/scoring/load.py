@@ -12,6 +12,7 @@ from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.scoring.from_run import MODEL_VERSION, model_of_run
 from keybed.experiments.scoring.model import ScoringModel
 from keybed.experiments.scoring.pack import FORMAT_VERSION, SUFFIX, BadPack, packed, read_pack
+from keybed.experiments.scoring.run_files import NoScoringRun
 from keybed.extract.progress import Progress, silent
 from keybed.store.disk.durable import write_durably
 
@@ -23,6 +24,10 @@ def load_model(where: Path, store: Path | None = None, progress: Progress = sile
     """
     if not where.is_dir():
         return read_pack(where)
+    if not (where / "results.json").is_file():
+        raise NoScoringRun(
+            f"{where} is no finished run (it has no results.json); give the folder of a run of Phase 2 or 4, or a packed model"
+        )
     gate = read_gate(where)
     for name in gate.rests_on:
         if name != "store":

@@ -79,6 +79,9 @@ def score_files(
         except (CannotScore, MidiError, EncoderError) as error:
             failed.append(FailedFile(path.name, str(path), str(error)))
             continue
+        except OSError as error:
+            failed.append(FailedFile(path.name, str(path), f"{path}: {error.strerror or error}"))
+            continue
         scored.append(file)
         music.append(sounding)
     comparisons = tuple(

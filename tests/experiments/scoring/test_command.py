@@ -46,5 +46,5 @@ def test_a_folder_that_is_no_run_and_a_missing_pack(midi, tmp_path, capsys):
     assert main(["score", str(midi), "--run", str(tmp_path / "absent.keybed")]) == 1
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
-    assert "is no finished run" in lines[0]
+    assert "is no finished run (it has no results.json)" in lines[0]
     assert "no such file" in lines[1]
