@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -51,7 +53,11 @@ def score(
     Raises CannotScore for input that cannot be scored, NoScoringRun and BadPack for a model that cannot be used.
     """
     scorer = model if isinstance(model, Scorer) else Scorer(load_model(Path(model)))
-    return scorer.score(_source(recording, scorer, audio, sample_rate_hz), _checked(hop_s))[0]
+    with tempfile.TemporaryDirectory(prefix="keybed-waveform-") as folder:
+        source = _source(recording, scorer, audio, sample_rate_hz, Path(folder))
+        file = scorer.score(source, _checked(hop_s))[0]
+    given = not isinstance(recording, np.ndarray) and not isinstance(audio, np.ndarray)
+    return file if given else replace(file, audio_path=None)
 
 
 def score_files(
@@ -101,17 +107,19 @@ def make_scorer(
 
 
 def _source(
-    recording: Recording, scorer: Scorer, audio: str | Path | NDArray[np.floating[Any]] | None, rate_hz: int | None
+    recording: Recording,
+    scorer: Scorer,
+    audio: str | Path | NDArray[np.floating[Any]] | None,
+    rate_hz: int | None,
+    folder: Path,
 ) -> Source:
-    waveforms = [x for x in (recording, audio) if isinstance(x, np.ndarray)]
-    if waveforms and rate_hz is None:
-        raise CannotScore("a waveform needs its sample_rate_hz")
+    """The recording as a source; waveforms become files in `folder`."""
     if isinstance(recording, np.ndarray):
-        assert rate_hz is not None
-        return of_waveform(recording, rate_hz, transcribe_file)
-    sound = (
-        waveform_file(audio, rate_hz or 0) if isinstance(audio, np.ndarray) else None if audio is None else Path(audio)
-    )
+        return of_waveform(waveform_file(recording, rate_hz, folder), transcribe_file)
+    if isinstance(audio, np.ndarray):
+        sound: Path | None = waveform_file(audio, rate_hz, folder)
+    else:
+        sound = None if audio is None else Path(audio)
     if isinstance(recording, str | Path):
         return read_source(Path(recording), sound, recorded=scorer.recorded, transcribe=transcribe_file)
     if not callable(getattr(recording, "write", None)):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import io
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -88,23 +85,22 @@ def of_pretty_midi(midi: Any, sound: Path | None) -> Source:
     return _of_bytes("PrettyMIDI", None, data.getvalue(), sound)
 
 
-def of_waveform(waveform: NDArray[np.floating], rate_hz: int, transcribe: Transcribe) -> Source:
-    """A mono waveform (samples,) or (samples, channels), whose notes are transcribed."""
-    sound = waveform_file(waveform, rate_hz)
-    source = _made("waveform", None, sound, "transcription", transcribe(sound), sound_duration_s(sound))
-    weakref.finalize(source, shutil.rmtree, sound.parent, ignore_errors=True)
-    return source
+def of_waveform(sound: Path, transcribe: Transcribe) -> Source:
+    """A waveform's file, whose notes are transcribed."""
+    return _made("waveform", None, sound, "transcription", transcribe(sound), sound_duration_s(sound))
 
 
-def waveform_file(waveform: NDArray[np.floating], rate_hz: int) -> Path:
-    """A waveform as a WAV file of 32-bit floats, alone in a temporary folder. Raises CannotScore for another shape."""
+def waveform_file(waveform: NDArray[np.floating], rate_hz: int | None, folder: Path) -> Path:
+    """A waveform (samples,) or (samples, channels) as a WAV file of 32-bit floats. Raises CannotScore for another shape."""
     import soundfile
 
+    if rate_hz is None or rate_hz <= 0:
+        raise CannotScore("a waveform needs its sample_rate_hz")
     if waveform.ndim not in (1, 2) or waveform.size == 0 or not np.isfinite(waveform).all():
         raise CannotScore(
             f"a waveform of shape {waveform.shape}: give finite samples (samples,) or (samples, channels)"
         )
-    path = Path(tempfile.mkdtemp(prefix="keybed-waveform-")) / "waveform.wav"
+    path = folder / "waveform.wav"
     soundfile.write(path, np.asarray(waveform, np.float32), rate_hz, subtype="FLOAT")
     return path
 
