@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def test_a_file_is_scored_into_a_folder(packed_file, midi, tmp_path, capsys):
     assert "1 of 1 file scored" in shown
     assert "tone quality" in shown
     assert read_record(tmp_path / "out").files[0].name == midi.name
-    assert midi.name in (tmp_path / "out" / "report.html").read_text()
+    assert midi.name in html.unescape((tmp_path / "out" / "report.html").read_text())
     assert (tmp_path / "out" / "sound.flac").stat().st_size > 10_000
 
 
