@@ -82,7 +82,7 @@ def _predict(condition: Condition, features: Features, files: RunFiles, position
 
 
 def _only(fit: fitted.FitResult, head: str) -> fitted.FitResult:
-    """The same fit with one head, without what it was trained like."""
+    """The same fit with one head, without the history of its training."""
     return replace(
         fit,
         heads={head: fit.heads[head]},

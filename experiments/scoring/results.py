@@ -276,7 +276,7 @@ class LookedAt:
 
 @dataclass(frozen=True)
 class ScoreRecord:
-    """score.json."""
+    """What one call of `keybed score` found: the contents of score.json."""
 
     model: ModelCard
     hop_s: float

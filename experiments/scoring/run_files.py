@@ -87,6 +87,11 @@ def open_run(run: Path, store: Path | None = None) -> RunFiles:
     for name, projection in (("aligned", alignment.projection_path(before, fold)), ("raw", None)):
         fit = fitted.load_best(run / "checkpoints" / name / "0" / "fold-1", store=fingerprint)
         loaded = None if projection is None else alignment.load_projections(projection)
+        if loaded is not None and loaded.config.terms.blockwise:
+            raise NoScoringRun(
+                f"{projection} was trained with --blockwise, whose projections read the layers of both encoders; score with a "
+                "run that went on from Phase 3 without it"
+            )
         if loaded is not None and loaded.store != fingerprint:
             raise NoScoringRun(
                 f"{projection} was trained on another store than {run}; give the Phase 3 run it went on from"

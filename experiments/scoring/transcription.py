@@ -16,6 +16,8 @@ from keybed.extract.music.performance import Performance, playable
 from keybed.store.command import command
 
 if TYPE_CHECKING:
+    import soundfile
+
     from keybed.extract.encoders.transkun.transcribe import Transcriber
 
 STRETCH_S = 300.0
@@ -58,10 +60,7 @@ def _transcriber(path: Path) -> Transcriber:
         ) from error
 
 
-def _read(file: object, start_s: float, end_s: float) -> NDArray[np.float32]:
-    import soundfile
-
-    assert isinstance(file, soundfile.SoundFile)
+def _read(file: soundfile.SoundFile, start_s: float, end_s: float) -> NDArray[np.float32]:
     rate = file.samplerate
     file.seek(round(start_s * rate))
     samples = file.read(round((end_s - start_s) * rate), dtype="float32", always_2d=True)

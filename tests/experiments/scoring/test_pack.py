@@ -5,13 +5,20 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 
 from keybed.experiments.scoring.pack import LARGEST_BYTES, BadPack, packed, read_pack, write_pack
 from keybed.experiments.scoring.score import score
+from keybed.experiments.scoring.source import read_source
+from keybed.extract.music.performance import Performance
+from keybed.heads import align
+from keybed.heads.fit_config import FitConfig
+from tests.experiments.scoring.conftest import features
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +50,22 @@ def test_nothing_in_it_is_pickled_or_a_path_of_this_machine(file):
                 (file.parent / name).write_bytes(data)
                 with np.load(file.parent / name, allow_pickle=False) as arrays:
                     assert all(arrays[key].dtype.kind in "fiub" for key in arrays.files)
+
+
+def test_projections_are_packed_and_change_what_the_head_reads(model, recipe, midi, tmp_path):
+    """Phase 4 on aligned features: the head reads the projections of the frames, as float16."""
+    source = read_source(midi, None, recorded=False, transcribe=lambda path: Performance.empty())
+    batch = features(recipe, source)
+    config = align.AlignConfig(hidden=8, width=6, fit=FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
+    fresh = config.objective.init(jax.random.key(0), batch)[align.NAME]
+    params = jax.tree.map(lambda a: np.asarray(a, np.float32)[None], fresh)
+    projection = align.AlignResult(config, params, model.fit.normalisation, [], [0], "f")
+    write_pack(tmp_path / "aligned.keybed", replace(model, projection=projection))
+    (read,) = read_pack(tmp_path / "aligned.keybed").inputs([batch])
+    (expected,) = align.aligned(projection, [batch])
+    assert read.audio_BxTxC.shape == (batch.n_rows, 20, 6)
+    assert read.midi_BxTxC.dtype == np.float16
+    assert np.array_equal(read.audio_BxTxC, expected.audio_BxTxC.astype(np.float16))
 
 
 def rewritten(file: Path, out: Path, change: dict[str, bytes | None]) -> Path:
