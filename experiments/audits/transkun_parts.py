@@ -133,6 +133,7 @@ def lines(rows: Rows) -> Iterator[str]:
     pairs = {
         "transkun + expressive": ("transkun frames", "expressive"),
         "logmel + expressive": ("logmel", "expressive"),
+        "768-wide cut + expressive": (f"768-wide cut of state {MIDDLE_STATE}", "expressive"),
         "transkun + logmel + expressive": ("transkun frames", "logmel", "expressive"),
     }
     predictions, errors = predict(rows, {name: (name,) for name in rows.blocks} | pairs)
