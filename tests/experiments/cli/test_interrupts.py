@@ -68,6 +68,31 @@ run()
     assert (done.returncode, done.stderr) == (130, "keybed: stopped; to begin again: keybed status store\n")
 
 
+@pytest.mark.parametrize(
+    ("module", "printed"),
+    [
+        ("keybed.experiments.cli.main", "keybed: stopped\n"),
+        ("keybed.extract.planning.plan", "keybed: stopped; to begin again: keybed plan maestro store\n"),
+    ],
+)
+def test_ctrl_c_while_a_module_is_imported_is_130_and_one_line(module, printed):
+    script = f"""
+import signal, sys
+
+class Interrupt:
+    def find_spec(self, name, *more):
+        if name == {module!r}:
+            signal.raise_signal(signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupt())
+sys.argv = ["keybed", "plan", "maestro", "store"]
+from keybed.__main__ import run
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (130, printed)
+
+
 @pytest.mark.long
 @pytest.mark.slow
 def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):

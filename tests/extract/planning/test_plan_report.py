@@ -15,8 +15,11 @@ import pytest
 import soundfile
 
 from keybed import store as stores
+from keybed.extract.config import ExtractConfig
 from keybed.extract.corpus.layouts import read_corpus
 from keybed.extract.planning.plan import dry_run, plan
+from keybed.extract.run.task import extract
+from keybed.store.format.vocabulary import Status
 from tests.extract.planning.small_plans import config_for, midi_names, rewritten
 
 
@@ -62,6 +65,29 @@ def test_files_that_may_not_or_cannot_be_opened_are_rows_like_unreadable_files(
     assert [problem.partition(": ")[2] for problem in report.problems] == list(reasons)
     entries = stores.open(tmp_path / "store").recordings
     assert [bool(entry["midi_problem"]) for entry in entries] == [True, True, True, False]
+
+
+def test_a_name_longer_than_a_file_system_allows_makes_rows_with_a_status(tiny_corpus: Path, tmp_path: Path) -> None:
+    """The first recording's MIDI and sound: Path.exists and Path.is_file raise for such names in a folder that exists."""
+    for column, audio, status in (
+        ("midi_filename", "rendered", Status.MIDI_UNREADABLE),
+        ("audio_filename", "recorded", Status.AUDIO_UNREADABLE),
+    ):
+        first, *_ = midi_names(tiny_corpus)
+        name = "2004/" + "n" * 306 + ".mid"
+        corpus = rewritten(tiny_corpus, tmp_path / audio, {first: {column: name}})
+        for recording in read_corpus(corpus).recordings[1:]:
+            (corpus / recording.audio).parent.mkdir(exist_ok=True)
+            soundfile.write(corpus / recording.audio, np.zeros(round(recording.duration_s * 8000)), 8000)
+        store = tmp_path / f"{audio}-store"
+        report = plan(config_for(corpus, store, limit=None, audio=audio))
+        assert report.problems == (f"{name}: File name too long",)
+        extract(ExtractConfig(store, workers=0))
+        opened = stores.open(store)
+        first_recording = opened.columns(0, report.n_rows)["recording"] == 0
+        has_status = opened.read("row/status", np.arange(report.n_rows)) == status
+        assert first_recording.any()
+        assert has_status.tolist() == first_recording.tolist()
 
 
 def test_equal_files_under_two_titles_are_one_piece_and_a_line_of_the_report(tiny_corpus: Path, tmp_path: Path) -> None:
