@@ -40,8 +40,8 @@ def note_bins(onset_s: NDArray[np.float64], n_bins: int, window_s: float) -> NDA
     layers do.
     """
     within = (onset_s >= 0) & (onset_s < window_s)
-    index = np.floor(np.round(np.asarray(onset_s, np.float64) / window_s * n_bins, 9)).astype(np.intp)
-    return np.where(within, np.clip(index, 0, n_bins - 1), -1)
+    index = np.floor((np.asarray(onset_s, np.float64) / window_s * n_bins).round(9)).astype(np.intp)
+    return np.where(within, np.minimum(np.maximum(index, 0), n_bins - 1), -1)
 
 
 def averaging_matrix(bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float32]:
@@ -58,29 +58,35 @@ def bin_stats(
 
     values: (T, C). Returns float32 (n_bins, C) twice, 0 in empty bins, and int (n_bins,). Steps in bin −1 are ignored.
     """
-    kept = bins >= 0
-    values, bins = np.asarray(values, np.float64)[kept], bins[kept]
-    count = np.bincount(bins, minlength=n_bins)
-    share = np.maximum(count, 1)[:, None]
-    mean = _sum_by_bin(values, bins, n_bins) / share
-    # Two passes: the difference of squares would lose a small spread around a large mean.
-    variance = _sum_by_bin((values - mean[bins]) ** 2, bins, n_bins) / share
-    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32), count
-
-
-def _sum_by_bin(values: NDArray[np.float64], bins: NDArray[np.intp], n_bins: int) -> NDArray[np.float64]:
+    values, kept = np.asarray(values, np.float64), bins >= 0
+    if not kept.all():
+        values, bins = values[kept], bins[kept]
     n_channels = values.shape[1]
     cells = (bins[:, None] * n_channels + np.arange(n_channels)).ravel()
-    sums = np.bincount(cells, weights=values.ravel(), minlength=n_bins * n_channels)
-    return sums.astype(np.float64).reshape(n_bins, n_channels)
+
+    def sums(of: NDArray[np.float64]) -> NDArray[np.float64]:
+        by_cell = np.bincount(cells, weights=of.ravel(), minlength=n_bins * n_channels)
+        return by_cell.astype(np.float64, copy=False).reshape(n_bins, n_channels)
+
+    count = np.bincount(bins, minlength=n_bins)
+    share = np.maximum(count, 1)[:, None]
+    mean = sums(values) / share
+    # Two passes: the difference of squares would lose a small spread around a large mean.
+    away = values - mean[bins]
+    variance = sums(np.square(away, out=away)) / share
+    return mean.astype(np.float32), np.sqrt(variance).astype(np.float32), count
 
 
 def time_stats(values: NDArray[np.floating]) -> NDArray[np.float32]:
     """Mean and population standard deviation over time, float32 (2, C), of values (T, C); zeros where T is 0."""
     if len(values) == 0:
         return np.zeros((2, values.shape[1]), np.float32)
-    values = np.asarray(values, np.float64)
-    return np.stack([values.mean(0), values.std(0)]).astype(np.float32)
+    values, stats = np.asarray(values, np.float64), np.empty((2, values.shape[1]))
+    # ndarray.std computes the mean once more.
+    np.divide(values.sum(0), len(values), out=stats[0])
+    away = values - stats[0]
+    np.sqrt(np.square(away, out=away).sum(0) / len(values), out=stats[1])
+    return stats.astype(np.float32)
 
 
 def upper_half(n_states: int) -> tuple[int, ...]:

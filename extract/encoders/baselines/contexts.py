@@ -25,6 +25,7 @@ class Contexts:
         self._first, self._end = time_s.searchsorted(begin_s), time_s.searchsorted(end_s, side="right")
         self._count = self._end - self._first
         self._few = self._count < FEWEST
+        self._divisor = np.maximum(self._count, 1)[:, None]
 
     def quantiles(self, values: NDArray[np.float64], wanted: Sequence[tuple[int, float]]) -> NDArray[np.float64]:
         """For each wanted (column, share): the smallest value that at least this share of the events does not exceed."""
@@ -45,17 +46,19 @@ class Contexts:
             return np.zeros((self._count.size, values.shape[1]))
         sums = np.zeros((len(values) + 1, values.shape[1]))
         np.cumsum(values, axis=0, out=sums[1:])
-        return self._filled((sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None])
+        return self._filled((sums[self._end] - sums[self._first]) / self._divisor)
 
     def log_sd(self, values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
         """log2 of the standard deviation plus a floor."""
         if len(values) < FEWEST:
             return np.zeros((self._count.size, values.shape[1]))
-        centred = values - values.mean(axis=0)
-        sums = np.zeros((len(values) + 1, 2 * values.shape[1]))
-        np.cumsum(np.concatenate([centred, centred**2], axis=1), axis=0, out=sums[1:])
-        mean, square = np.split((sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None], 2, axis=1)
-        return self._filled(np.log2(np.sqrt(np.maximum(square - mean**2, 0.0)) + floor))
+        k = values.shape[1]
+        sums = np.zeros((len(values) + 1, 2 * k))
+        np.subtract(values, values.mean(axis=0), out=sums[1:, :k])
+        np.square(sums[1:, :k], out=sums[1:, k:])
+        np.cumsum(sums[1:], axis=0, out=sums[1:])
+        both = (sums[self._end] - sums[self._first]) / self._divisor
+        return self._filled(np.log2(np.sqrt(np.maximum(both[:, k:] - both[:, :k] ** 2, 0.0)) + floor))
 
     def log_range(self, values: NDArray[np.float64], floor: float) -> NDArray[np.float64]:
         """log2 of the largest minus the smallest value plus a floor."""
@@ -74,8 +77,8 @@ class Contexts:
         x, y = value[:, None] - value.mean(), others - others.mean(axis=0)
         sums = np.zeros((value.size + 1, 3 * k + 2))
         np.cumsum(np.concatenate([x * y, y, y**2, x, x**2], axis=1), axis=0, out=sums[1:])
-        mean = (sums[self._end] - sums[self._first]) / np.maximum(self._count, 1)[:, None]
-        xy, y1, y2, x1, x2 = np.split(mean, [k, 2 * k, 3 * k, 3 * k + 1], axis=1)
+        mean = (sums[self._end] - sums[self._first]) / self._divisor
+        xy, y1, y2, x1, x2 = mean[:, :k], mean[:, k : 2 * k], mean[:, 2 * k : 3 * k], mean[:, [-2]], mean[:, [-1]]
         power = np.maximum(x2 - x1**2, 0.0) * np.maximum(y2 - y1**2, 0.0)
         return self._filled(np.where(power > 1e-12, (xy - x1 * y1) / np.sqrt(np.maximum(power, 1e-12)), 0.0))
 

@@ -95,7 +95,7 @@ CHANNELS = (
 
 
 def describe(*, n_bins: int, window_s: float, threads: int) -> EncoderSpec:
-    """Spec of `expressive`: one state of 140 channels, mean and sd, masked."""
+    """Spec of `expressive`: one state of 141 channels, mean and sd, masked."""
     return EncoderSpec(
         name="expressive",
         modality="midi",
@@ -208,7 +208,8 @@ class _Row:
 
     def _add(self, *of_one_time: Events) -> None:
         """Add the channels of events that have the same times."""
-        values = np.concatenate([events.values for events in of_one_time], axis=1)
+        tables = [events.values for events in of_one_time]
+        values = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         columns = self._columns(values.shape[1])
         bins = pooling.note_bins(of_one_time[0].time_s, self.n_bins, self.window_s)
         self.layers[:, columns] = pooling.time_stats(values)
