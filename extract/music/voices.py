@@ -22,7 +22,8 @@ def next_in_voice(
     """
     if onset_s.size == 0:
         return np.zeros(0, np.intp)
-    keys = pitch.astype(np.int64)
+    keys = pitch.astype(np.int16)
     later = onset_s[None, :] - onset_s[:, None]
     fits = (later > CHORD_GAP_S) & (later < LONGEST_REST_S) & (np.abs(keys[None, :] - keys[:, None]) <= semitones)
-    return np.where(fits.any(axis=1), fits.argmax(axis=1), -1)
+    first = fits.argmax(axis=1)
+    return np.where(fits[np.arange(first.size), first], first, -1)

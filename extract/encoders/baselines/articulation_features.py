@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
-from keybed.extract.encoders.baselines.events import Events
+from keybed.extract.encoders.baselines.events import Events, changes, side_by_side
 from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
@@ -47,6 +47,7 @@ LOG_SD_FLOOR = 0.05
 """Added to a standard deviation, in octaves, before its logarithm."""
 RIDGE = 0.3
 """Penalty of the regression of log length, in notes."""
+_PENALTY = RIDGE * np.eye(5)
 _SHORTEST_S = 0.02
 
 
@@ -106,8 +107,8 @@ def length_measures(n: Lengths) -> tuple[Events, NDArray[np.float64]]:
 
 def voice_measures(n: Lengths) -> Events:
     """VOICE_CHANNELS at the onsets of the notes whose voice has a next note."""
-    ratio = np.clip(n.length - n.ioi, -3, 3)
-    overlap = np.clip(n.overlap_s, -0.5, 0.5)
+    ratio = np.minimum(np.maximum(n.length - n.ioi, -3), 3)
+    overlap = np.minimum(np.maximum(n.overlap_s, -0.5), 0.5)
     legato = np.exp(-0.5 * (n.overlap_s / LEGATO_S) ** 2)
     return Events.of(n.onset_s, [ratio, np.abs(ratio), overlap, legato]).where(n.follows)
 
@@ -144,7 +145,7 @@ def audible_contexts(measured: Events, residual: NDArray[np.float64], contexts: 
 
 def _jumps(length: NDArray[np.float64]) -> NDArray[np.float64]:
     """Absolute change from the note before; 0 for the first."""
-    return np.minimum(np.abs(np.diff(length, prepend=length[:1])), 4.0)
+    return np.minimum(np.abs(changes(length)), 4.0)
 
 
 def _bends(length: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -166,10 +167,10 @@ def _residual(n: Lengths) -> NDArray[np.float64]:
     """What a ridge regression on both IOIs, pitch, velocity and time leaves of log2 length; 0 with fewer than 3 notes."""
     if n.length.size < 3:
         return np.zeros(n.length.size)
-    causes = np.column_stack([n.chord_ioi, n.ioi, n.pitch / 12, n.velocity / 30, n.onset_s / 5])
+    causes = side_by_side([n.chord_ioi, n.ioi, n.pitch / 12, n.velocity / 30, n.onset_s / 5])
     x, y = causes - causes.mean(axis=0), n.length - n.length.mean()
-    slope = np.linalg.solve(x.T @ x + RIDGE * np.eye(x.shape[1]), x.T @ y)
-    return np.asarray(np.clip(y - x @ slope, -4, 4))
+    slope = np.linalg.solve(x.T @ x + _PENALTY, x.T @ y)
+    return np.asarray(np.minimum(np.maximum(y - x @ slope, -4), 4))
 
 
 def _from_alike(n: Lengths) -> NDArray[np.float64]:

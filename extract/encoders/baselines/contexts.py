@@ -31,14 +31,17 @@ class Contexts:
         """For each wanted (column, share): the smallest value that at least this share of the events does not exceed."""
         if len(values) < FEWEST:
             return np.zeros((self._count.size, len(wanted)))
-        place = np.arange(self._count.max())
-        event = np.minimum(self._first[:, None] + place, len(values) - 1)
-        beyond = place >= self._count[:, None]
-        ordered = np.where(beyond, np.inf, values.T[:, event])
-        ordered.sort(axis=2)
-        rows, columns = np.arange(self._count.size)[:, None], [column for column, _ in wanted]
+        columns = [column for column, _ in wanted]
         rank = np.ceil(np.array([share for _, share in wanted]) * self._count[:, None] - 1e-9).astype(np.intp)
-        return self._filled(ordered[columns, rows, np.maximum(rank, 1) - 1])
+        place = np.maximum(rank, 1) - 1
+        # Of the bins, each row padded to the longest; the window, much longer, is ordered by itself.
+        first, count = self._first[:-1, None], self._count[:-1, None]
+        within = np.arange(max(count.max(), 1))
+        ordered = np.where(within >= count, np.inf, values.T[:, np.minimum(first + within, len(values) - 1)])
+        ordered.sort(axis=2)
+        of_bins = ordered[columns, np.arange(len(count))[:, None], place[:-1]]
+        of_window = np.sort(values, axis=0)[place[-1:], columns]
+        return self._filled(np.concatenate([of_bins, of_window]))
 
     def means(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         """Mean of each column."""

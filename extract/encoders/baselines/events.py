@@ -30,3 +30,10 @@ def side_by_side(columns: list[NDArray]) -> NDArray[np.float64]:
     for number, column in enumerate(columns):
         table[:, number] = column
     return table
+
+
+def changes(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Difference of each value (k,) from the one before it; 0 for the first."""
+    changed = np.zeros(values.size)
+    np.subtract(values[1:], values[:-1], out=changed[1:])
+    return changed

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.extract.encoders.baselines.events import changes, side_by_side
 from keybed.extract.encoders.pooling import note_bins
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import CLASHING_INTERVALS
@@ -42,6 +43,8 @@ STEP_CHANNELS = ("pedal_depth", "pedal_down", "pedal_half", "held_keys", "rest")
 RATE_CHANNELS = ("note_rate_hz", "chord_rate_hz", "lift_rate_hz", "pedal_travel_hz")
 
 _SHARES = np.array([1 / 4, 1 / 3, 1 / 2, 2 / 3, 3 / 4])
+_CLASHES = np.isin(np.arange(128), CLASHING_INTERVALS)
+"""Whether two keys so many semitones apart clash."""
 
 
 def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -54,14 +57,14 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
     last = ~np.isfinite(next_s)
     # The last chord has no next onset: it counts as exactly legato.
     to_next = np.where(last, length, next_s - notes.onset_s)
-    ratio = np.clip(np.log2(length / np.maximum(to_next, 1e-3)), -4, 4)
+    ratio = np.minimum(np.maximum(np.log2(length / np.maximum(to_next, 1e-3)), -4), 4)
     deviation = _pulse_deviation_ms(chord_s)[chord] if chord_s.size else np.zeros(0)
 
     velocity = notes.velocity.astype(np.float64)
-    within = (notes.onset_s >= 0) & (notes.onset_s < window_s)
+    within = slice(*notes.onset_s.searchsorted((0.0, window_s)))
     onset_s = notes.onset_s[within]
     trend = _smooth(onset_s, onset_s, velocity[within])
-    measures = np.column_stack(
+    measures = side_by_side(
         [
             velocity[within],
             trend,
@@ -73,7 +76,7 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
             1e3 * (notes.onset_s - chord_s[chord])[within],
             np.log2(np.maximum(length[within], 1e-3)),
             ratio[within],
-            np.abs(np.diff(ratio, prepend=ratio[:1]))[within],
+            np.abs(changes(ratio))[within],
             np.clip(np.where(last, 0.0, notes.offset_s - next_s), -2, 2)[within],
             pedal_at(notes.pedal_s, notes.pedal_value, onset_s).astype(np.float64) / 127.0,
             _lag_to_next(onset_s, press_times(notes.pedal_s, notes.pedal_value)),
@@ -90,16 +93,19 @@ def lift_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
     lift_s = lift_times(notes.pedal_s, notes.pedal_value)
     lift_s = lift_s[(lift_s >= 0) & (lift_s < window_s)]
     if notes.n_notes == 0:
-        return lift_s, np.column_stack([np.ones_like(lift_s), np.zeros_like(lift_s)])
+        return lift_s, side_by_side([np.ones_like(lift_s), np.zeros_like(lift_s)])
     after = np.searchsorted(notes.onset_s, lift_s)
     since = lift_s - notes.onset_s[np.maximum(after - 1, 0)]
     until = lift_s - notes.onset_s[np.minimum(after, notes.n_notes - 1)]
     nearest = np.where(np.abs(since) <= np.abs(until), since, until)
     depth = np.array(
-        [notes.pedal_value[(notes.pedal_s >= s) & (notes.pedal_s < s + 0.3)].min(initial=127) for s in lift_s],
+        [
+            notes.pedal_value[first:end].min(initial=127)
+            for first, end in zip(*(notes.pedal_s.searchsorted(s) for s in (lift_s, lift_s + 0.3)), strict=True)
+        ],
         np.float64,
     )
-    return lift_s, np.column_stack([np.clip(nearest, -1, 1), depth / 127.0])
+    return lift_s, side_by_side([np.minimum(np.maximum(nearest, -1), 1), depth / 127.0])
 
 
 def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -111,12 +117,12 @@ def step_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
     )
     down = value >= SUSTAIN_ON
     half = (value >= 20) & (value < 108)
-    return step_s, np.column_stack([value / 127.0, down, half, held, (held == 0) & ~down]).astype(np.float64)
+    return step_s, side_by_side([value / 127.0, down, half, held, (held == 0) & ~down])
 
 
 def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.float64]:
     """RATE_CHANNELS of each bin, float64 (n_bins, 4)."""
-    travel = np.abs(np.diff(notes.pedal_value.astype(np.float64), prepend=notes.pedal_value[:1])) / 127.0
+    travel = np.abs(changes(notes.pedal_value.astype(np.float64))) / 127.0
     chord_s = notes.onset_s[chord_starts(notes.onset_s, max_gap_s=CHORD_GAP_S)]
     events = (notes.onset_s, chord_s, lift_times(notes.pedal_s, notes.pedal_value), notes.pedal_s)
     counts = []
@@ -124,7 +130,7 @@ def bin_rates(notes: Performance, n_bins: int, window_s: float) -> NDArray[np.fl
         bins = note_bins(time_s, n_bins, window_s)
         within = bins >= 0
         counts.append(np.bincount(bins[within], None if weight is None else weight[within], n_bins).astype(np.float64))
-    return np.column_stack(counts) * (n_bins / window_s)
+    return side_by_side(counts) * (n_bins / window_s)
 
 
 def _pulse_deviation_ms(chord_s: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -155,8 +161,9 @@ def _lag_to_next(onset_s: NDArray[np.float64], press_s: NDArray[np.float64]) -> 
 def _clashes(notes: Performance) -> NDArray[np.float64]:
     """How many keys held at each onset (struck before it or with it, in the array's order) clash with it."""
     held = (notes.onset_s <= notes.onset_s[:, None]) & (notes.offset_s > notes.onset_s[:, None])
-    distance = np.abs(notes.pitch.astype(np.int64)[:, None] - notes.pitch.astype(np.int64))
-    return (held & np.isin(distance, CLASHING_INTERVALS)).sum(1).astype(np.float64)
+    pitch = notes.pitch.astype(np.int64)
+    held &= _CLASHES[np.abs(pitch[:, None] - pitch)]
+    return np.count_nonzero(held, axis=1).astype(np.float64)
 
 
 def _surprise(pitch: NDArray[np.int16]) -> NDArray[np.float64]:

@@ -158,8 +158,8 @@ def _lags(p: Pedalling, when_s: NDArray[np.float64], usual_s: float) -> list[NDA
     """LAGS of pedal movements: to the nearest bass onset (positive after it), the log2 distance from the window's median lag,
     closeness to the usual lag, and log2 seconds since the last bass onset and until the next."""
     since, until = _around(p.notes.onset_s[p.bass], when_s)
-    lag = np.clip(np.where(since <= until, since, -until), -LARGEST_LAG_S, LARGEST_LAG_S)
-    apart = np.abs(lag - np.median(lag)) if lag.size else lag
+    lag = np.minimum(np.maximum(np.where(since <= until, since, -until), -LARGEST_LAG_S), LARGEST_LAG_S)
+    apart = np.abs(lag - _median(lag)) if lag.size else lag
     return [
         lag,
         np.log2(LOG_FLOOR_S + apart),
@@ -171,6 +171,12 @@ def _lags(p: Pedalling, when_s: NDArray[np.float64], usual_s: float) -> list[NDA
 
 def _closeness(lag_s: NDArray[np.float64], usual_s: float) -> NDArray[np.float64]:
     return np.asarray(np.exp(-0.5 * ((lag_s - usual_s) / LAG_SIGMA_S) ** 2))
+
+
+def _median(values: NDArray[np.float64]) -> float:
+    """As np.median, which takes ten times as long for a few values."""
+    ordered, half = np.sort(values), values.size // 2
+    return float(ordered[half] if values.size % 2 else (ordered[half - 1] + ordered[half]) / 2)
 
 
 def _keys_held(notes: Performance, when_s: NDArray[np.float64]) -> NDArray[np.float64]:

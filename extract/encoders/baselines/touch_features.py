@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
-from keybed.extract.encoders.baselines.events import Events
+from keybed.extract.encoders.baselines.events import Events, changes, side_by_side
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.performance import Performance
 from keybed.extract.music.voices import next_in_voice
@@ -107,7 +107,7 @@ def touch_measures(t: Touch) -> Events:
     """TOUCH_CHANNELS at the onsets within the window."""
     order = np.lexsort((t.onset_s, t.pitch))
     jumps = np.zeros(t.velocity.size)
-    jumps[order] = np.abs(np.diff(t.velocity[order], prepend=t.velocity[order][:1]))
+    jumps[order] = np.abs(changes(t.velocity[order]))
     following = t.next_deviation()
     return Events.of(
         t.onset_s,
@@ -124,7 +124,7 @@ def touch_measures(t: Touch) -> Events:
 
 def touch_contexts(t: Touch, contexts: Contexts) -> list[NDArray[np.float64]]:
     """TOUCH_CONTEXTS, tables of n_bins + 1 rows."""
-    fits = np.column_stack([t.alike_near, t.alike, t.pitch / 12, t.place, t.next_deviation()])
+    fits = side_by_side([t.alike_near, t.alike, t.pitch / 12, t.place, t.next_deviation()])
     return [contexts.correlations(t.deviation, fits)]
 
 
@@ -146,7 +146,7 @@ def _causes(
     """What a note's velocity may follow from, centred, float64 (n, 8)."""
     following = np.append(on, on[-1:] + 1.0)[np.searchsorted(on, on + CHORD_GAP_S, side="right")]
     previous = np.append(on[:1] - 1.0, on)[np.searchsorted(on, on - CHORD_GAP_S)]
-    causes = np.column_stack(
+    causes = side_by_side(
         [
             pitch / 12,
             (pitch / 12) ** 2,
@@ -154,7 +154,7 @@ def _causes(
             top,
             bottom,
             np.log2(np.minimum(following - on, 4.0) + 0.02),
-            np.log2(np.clip(on - previous, 0.02, 4.0)),
+            np.log2(np.minimum(np.maximum(on - previous, 0.02), 4.0)),
             np.log2(size),
         ]
     )
