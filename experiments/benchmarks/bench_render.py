@@ -109,14 +109,18 @@ class Bench:
             for tier in range(len(TIERS))
         ]
 
+    def _sum(self, variant: Variant) -> tuple[np.ndarray, int]:
+        pre_roll = variant.noise.band_hz is not None
+        return sum_performance(variant.performance, WINDOW_S, self.bank, pre_roll=pre_roll)
+
     def _row(self, variant: Variant, times: Times) -> None:
         now, before = times.now, times.before
         played, lead = _timed(
             before, "notes to sound", lambda: synthesise(variant.performance, WINDOW_S, self.soundfont)
         )
-        sound, _ = _timed(now, "notes to sound", lambda: sum_performance(variant.performance, WINDOW_S, self.bank))
+        sound, lead_now = _timed(now, "notes to sound", lambda: self._sum(variant))
         _timed(before, "tone", lambda: render_before.add_noise(played, lead, variant.noise, SAMPLE_RATE_HZ))
-        noisy = _timed(now, "tone", lambda: add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+        noisy = _timed(now, "tone", lambda: add_noise(sound, lead_now, variant.noise, SAMPLE_RATE_HZ))
         row = _timed(now, "normalise, hash", lambda: normalised_row(variant, noisy))
         _timed(now, "normalise, hash", lambda: hashlib.sha256(row.audio.data).hexdigest())
         clip = Clip(row.audio, variant.performance, WINDOW_S)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from functools import cache, partial
+from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -172,25 +172,30 @@ class Renderer:
     """Renders variants with FluidSynth and one soundfont, or from the note bank in a file. Keeps no state between rows."""
 
     def __init__(self, soundfont: str | Path | None = None, bank: Path | None = None) -> None:
-        if bank is None:
-            self._synthesise = partial(synthesise, soundfont=opened_soundfont(soundfont))
-        else:
-            self._synthesise = partial(sum_performance, bank=load_bank(bank))
+        self._source: Soundfont | NoteBank = opened_soundfont(soundfont) if bank is None else load_bank(bank)
 
     def render(self, variant: Variant, window_s: float) -> RenderedRow:
         """The waveform of one variant and its measures. A variant that has failed already gets silence."""
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
             return silent_row(variant, n)
-        sound, lead = self._synthesise(variant.performance, window_s)
+        if isinstance(self._source, NoteBank):
+            # Only a filter needs the sound before the window.
+            pre_roll = variant.noise.band_hz is not None
+            sound, lead = sum_performance(variant.performance, window_s, self._source, pre_roll=pre_roll)
+        else:
+            sound, lead = synthesise(variant.performance, window_s, self._source)
         return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 
-def sum_performance(performance: Performance, window_s: float, bank: NoteBank) -> tuple[NDArray[np.float64], int]:
-    """As `synthesise`, from a note bank."""
+def sum_performance(
+    performance: Performance, window_s: float, bank: NoteBank, *, pre_roll: bool = True
+) -> tuple[NDArray[np.float64], int]:
+    """As `synthesise`, from a note bank. Without pre_roll the sound begins with the window."""
     lead, n = lead_and_length(window_s)
     voices = voices_of(events_of(performance, lead, n))
-    return sum_of_notes(voices, bank, n).astype(np.float64), lead
+    first = 0 if pre_roll else lead
+    return sum_of_notes(voices, bank, n, first).astype(np.float64), lead - first
 
 
 def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) -> tuple[NDArray[np.float64], int]:

@@ -72,7 +72,8 @@ def normalised_row(variant: Variant, audio: NDArray[np.float64]) -> RenderedRow:
     if rms < 10 ** (SILENCE_RMS_DBFS / 20):
         problem = variant.failed(Status.SILENT_AUDIO, f"silent: rms below {SILENCE_RMS_DBFS:.0f} dBFS")
         return silent_row(problem, audio.size)
-    peak = float(np.abs(audio).max())
+    peak = float(max(audio.max(), -audio.min()))
     gain = min(10 ** (TARGET_RMS_DBFS / 20) / rms, 10 ** (PEAK_CEILING_DBFS / 20) / peak)
     measures = 20 * np.log10([rms * gain, peak * gain, gain])
-    return RenderedRow(variant, (audio * gain).astype(np.float32), measures.astype(np.float32))
+    scaled = np.multiply(audio, gain, out=np.empty(audio.size, np.float32), casting="same_kind")
+    return RenderedRow(variant, scaled, measures.astype(np.float32))

@@ -118,6 +118,22 @@ def test_a_whole_row_is_near_to_what_fluidsynth_plays(bank: NoteBank, shared_dat
     assert np.mean(off) < -41
 
 
+def test_a_sum_that_begins_later_has_the_same_samples(bank: NoteBank) -> None:
+    rng = np.random.default_rng(0)
+    struck = np.sort(rng.integers(0, 400, 60))
+    keys, velocities, lasting = (rng.integers(*limits, 60) for limits in ((21, 109), (1, 128), (4, 300)))
+    voices = [
+        Voice(int(k), int(v), int(s), None if n > 280 else int(s + n))
+        for k, v, s, n in zip(keys, velocities, struck, lasting, strict=True)
+    ]
+    whole = sum_of_notes(voices, bank, 32000)
+    for block in (1, 60, 250, 499):
+        assert (
+            sum_of_notes(voices, bank, 32000, block * BLOCK_SAMPLES).tobytes()
+            == whole[block * BLOCK_SAMPLES :].tobytes()
+        )
+
+
 _BYTES = """
 import hashlib, numpy as np
 from keybed.extract.audio.note_bank import NoteBank
