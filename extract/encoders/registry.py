@@ -16,6 +16,7 @@ from keybed.extract.encoders.aria import tokens as aria_tokens
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
+from keybed.extract.encoders.gpu_memory import memory_in_words
 from keybed.extract.encoders.mert import spec as mert
 from keybed.extract.encoders.mert import tensors as mert_tensors
 from keybed.extract.encoders.midibert import cp_tokens
@@ -223,9 +224,14 @@ def build(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
 
     The first encoder of a spec in a process is compared with float64 on one clip (`self_check`).
 
-    Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture, and WrongArithmetic
-    where this machine computes other numbers than it should.
+    Raises WeightsRefused where the checkpoint is not the planned one, or not of this architecture, WrongArithmetic
+    where this machine computes other numbers than it should, and EncoderError where the memory of a GPU runs out.
     """
+    with memory_in_words(spec):
+        return _built(spec, checkpoint_path)
+
+
+def _built(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
     entry = _entry(spec.name)
     if isinstance(entry, _Weightless):
         if entry.reference is None:

@@ -9,6 +9,7 @@ from numpy.typing import DTypeLike
 
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.encoders.base import Clip, Encoder
+from keybed.extract.encoders.gpu_memory import memory_in_words
 
 _LABELS = ("score", "valid", "level", "difficulty")
 
@@ -16,8 +17,13 @@ _LABELS = ("score", "valid", "level", "difficulty")
 def feature_arrays(
     encoder: Encoder, clips: Sequence[Clip | None], dtype: DTypeLike | None = None
 ) -> dict[str, np.ndarray]:
-    """One encoder's arrays. dtype: of layers and frames; None for the encoder's own."""
-    pooled, group = encoder.encode(clips), encoder.spec.group
+    """One encoder's arrays. dtype: of layers and frames; None for the encoder's own.
+
+    Raises EncoderError where the memory of a GPU runs out.
+    """
+    with memory_in_words(encoder.spec):
+        pooled = encoder.encode(clips)
+    group = encoder.spec.group
     arrays = {f"{group}/layers": pooled.layers, f"{group}/frames": pooled.frames}
     if dtype is not None:
         arrays = {path: values.astype(dtype) for path, values in arrays.items()}

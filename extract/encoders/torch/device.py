@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import os
 import pickle
 import re
 from collections.abc import Callable, Mapping
@@ -34,19 +35,37 @@ def prepare(spec: EncoderSpec) -> tuple[torch.device, torch.dtype]:
     """Device (a GPU where there is one) and dtype of the spec. Sets the threads of torch and of BLAS to the spec's,
     so that sums repeat.
 
-    Raises EncoderError for an unknown dtype.
+    Raises EncoderError for an unknown dtype, and where a GPU's driver is too old for torch.
     """
     if spec.compute_dtype not in _DTYPES:
         raise EncoderError(f"{spec.name}: compute_dtype {spec.compute_dtype!r} is none of {', '.join(_DTYPES)}")
     torch.set_num_threads(spec.threads)
     blas.set_threads(spec.threads)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if device.type == "cuda":
+    if device.type == "cpu":
+        _refuse_old_driver(spec.name)
+    else:
         # float32 must not become TF32, a third dtype that no spec names.
         torch.backends.cuda.matmul.allow_tf32 = False
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cudnn.benchmark = False
     return device, _DTYPES[spec.compute_dtype]
+
+
+def _refuse_old_driver(name: str) -> None:
+    """Raise EncoderError where there is a GPU that torch leaves alone because its driver is too old.
+
+    torch itself only warns, and a task would compute on the CPU, many times slower, without another word.
+    """
+    sufficient = getattr(torch._C, "_cuda_isDriverSufficient", None)
+    if os.environ.get("CUDA_VISIBLE_DEVICES") == "" or sufficient is None or sufficient():
+        return
+    if (version := torch._C._cuda_getDriverVersion()) > 0:  # 0: no driver, thus no GPU
+        raise EncoderError(
+            f"{name}: the GPU's driver is too old: it knows CUDA {version // 1000}.{version % 1000 // 10}, torch "
+            f"{torch.__version__} needs {torch.version.cuda}. Update the driver, install a torch for the older CUDA "
+            f"(docs/install.md), or put CUDA_VISIBLE_DEVICES= before the command to compute on the CPU"
+        )
 
 
 def fast_bfloat16() -> bool:
