@@ -58,10 +58,10 @@ def bin_stats(
 
     values: (T, C). Returns float32 (n_bins, C) twice, 0 in empty bins, and int (n_bins,). Steps in bin −1 are ignored.
     """
-    values, kept = np.asarray(values, np.float64), bins >= 0
+    known, kept = np.asarray(values, np.float64), bins >= 0
     if not kept.all():
-        values, bins = values[kept], bins[kept]
-    n_channels = values.shape[1]
+        known, bins = known[kept], bins[kept]
+    n_channels = known.shape[1]
     cells = (bins[:, None] * n_channels + np.arange(n_channels)).ravel()
 
     def sums(of: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -70,9 +70,9 @@ def bin_stats(
 
     count = np.bincount(bins, minlength=n_bins)
     share = np.maximum(count, 1)[:, None]
-    mean = sums(values) / share
+    mean = sums(known) / share
     # Two passes: the difference of squares would lose a small spread around a large mean.
-    away = values - mean[bins]
+    away = known - mean[bins]
     variance = sums(np.square(away, out=away)) / share
     return mean.astype(np.float32), np.sqrt(variance).astype(np.float32), count
 

@@ -118,6 +118,11 @@ def test_a_write_that_is_cut_short_goes_on(file: ShardFile, monkeypatch: pytest.
     np.testing.assert_array_equal(file["audio"], rows["audio"])
 
 
+def test_memory_for_a_shard_comes_from_the_kernel_and_not_from_dev_shm(file: ShardFile) -> None:
+    """So an absent or tiny /dev/shm, as in containers, changes nothing."""
+    assert str(Path(file.target(0).path).readlink()) == "/memfd:keybed-shard (deleted)"
+
+
 def test_no_memory_for_a_shard_names_the_way_out(monkeypatch: pytest.MonkeyPatch) -> None:
     def none(name: str) -> int:
         raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))

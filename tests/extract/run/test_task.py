@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,12 +21,14 @@ from keybed import store as stores
 from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.encoders import build
 from keybed.extract.planning.plan import plan
+from keybed.extract.run import task
 from keybed.extract.run.check_recipe import NotAsPlanned, check_same_midi_reading, render_config
 from keybed.extract.run.recompute import recomputer
-from keybed.extract.run.row_maker import RowMaker, segment_jobs
+from keybed.extract.run.row_maker import RenderConfig, RowMaker, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import ShardRows, Stopped, encode_shard
 from keybed.extract.run.task import ExtractError, extract
+from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import Status
 from keybed.store.write.claims import claim
 
@@ -35,6 +38,23 @@ PLACEHOLDERS = ("placeholder-audio", "placeholder-midi")
 @pytest.fixture
 def store_path(planned_store: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(planned_store, tmp_path / "store"))
+
+
+@pytest.mark.parametrize("cores", [1, 64])
+def test_as_many_processes_render_as_the_task_has_cores(
+    store_path: Path, monkeypatch: pytest.MonkeyPatch, cores: int
+) -> None:
+    asked = []
+
+    class Pool(RowPool):
+        def __init__(self, rendering: RenderConfig, workers: int, specs: Sequence[EncoderSpec]) -> None:
+            asked.append(workers)
+            super().__init__(rendering, 0, specs)
+
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
+    monkeypatch.setattr(task, "RowPool", Pool)
+    assert extract(ExtractConfig(store_path, shards=(0,))).made == (0,)
+    assert asked == [cores]
 
 
 @pytest.fixture(scope="module")
