@@ -59,6 +59,7 @@ ORDER = {
 """The inner rooms of each folder; a room imports itself and rooms to its left."""
 ENCODERS = (
     "errors",
+    "gpu_memory",
     "base",
     "audio_check",
     "pooling",
