@@ -18,10 +18,12 @@ ORDER = {
         "command",
         "format",
         "disk",
+        "remote",
         "read",
         "write",
         "derive",
         "check",
+        "publish",
     ),
     "extract": (
         "config",

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any
 
-from keybed.experiments.cli import completion, demo, extraction, fetch, hearing, phases, scoring, slurm, stores
+from keybed.experiments.cli import completion, demo, extraction, fetch, hearing, phases, scoring, sharing, slurm, stores
 from keybed.experiments.cli import listening as rating
 from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.extras import what_to_install
@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     top.set_defaults(quiet=False, verbose=False)
     top.add_argument("--version", action=_Version, help="print the version and exit")
     subcommands = top.add_subparsers(title="commands", required=True, metavar="COMMAND", dest="command")
-    for group in (fetch, extraction, stores, phases, scoring, hearing, rating, slurm, demo):
+    for group in (fetch, extraction, stores, sharing, phases, scoring, hearing, rating, slurm, demo):
         group.register(subcommands)
     completion.register(subcommands, top)
     return top

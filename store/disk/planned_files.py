@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -22,12 +22,14 @@ _HEX = re.compile(r"[0-9a-f]{64}")
 class PlannedFiles:
     """The recorded checksums by path within the store. Each file is compared once; nothing is written.
 
-    Without a readable `commits/plan.json` (objects None, for `verify`) every comparison passes.
+    Without a readable `commits/plan.json` (objects None, for `verify`) every comparison passes. bring(path within the store,
+    its bytes and sha256 or None) is called before a file is looked at: the mirror of a remote store fetches it then.
     """
 
     def __init__(self, layout: Layout, objects: Mapping[str, tuple[int, str]] | None) -> None:
         self.layout = layout
         self.objects = objects
+        self.bring: Callable[[str, tuple[int, str] | None], None] = _here_already
         self._checked: set[str] = set()
 
     @staticmethod
@@ -41,7 +43,11 @@ class PlannedFiles:
 
     def check(self, name: str) -> None:
         """Raise ShardDamaged unless the file at this path within the store is the one that was planned."""
-        if self.objects is None or name in self._checked:
+        if self.objects is None:
+            return
+        if name in self.objects:
+            self.bring(name, self.objects[name])
+        if name in self._checked:
             return
         if name not in self.objects:
             raise ShardDamaged(f"{self.layout.root}: commits/plan.json does not list {name}: {way_out(self.layout)}")
@@ -79,6 +85,10 @@ class PlannedFiles:
         names = ["recordings.json", *planned_columns(specs)]
         digests = {name: self.objects[name][1] for name in names if name in self.objects}
         return fingerprint({**digests, **{f"notes/{number}": digest for number, digest in notes.items()}})
+
+
+def _here_already(name: str, expected: tuple[int, str] | None) -> None:
+    """What a store on this machine's disk needs before a file is read: nothing."""
 
 
 def planned_columns(specs: Iterable[ArraySpec]) -> list[str]:

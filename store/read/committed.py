@@ -95,6 +95,8 @@ class CommittedShards:
             return None
         key = f"{path}/{object_key(shard, rank)}"
         stored = self.commit(shard).objects.get(key)
+        if stored is not None:
+            self.planned_files.bring(f"features.zarr/{key}", (stored.bytes, stored.sha256))
         chunks = stored.chunks if stored is not None and by_chunks and stored.chunks else None
         if (shard, path) in self._checked:
             return chunks

@@ -191,6 +191,7 @@ class Reader:
     def _check_file(self, path: str, shard: int, rank: int, *, by_chunks: bool) -> str | None:
         """Check one file; see `CommittedShards.check_file`."""
         if path.startswith("derived/"):
+            self.planned_files.bring(f"features.zarr/{path}/{object_key(shard, rank)}", None)
             return self._derived[path].check(shard, rank, by_chunks=by_chunks)
         return self.shards_of(path).check_file(path, shard, rank, by_chunks=by_chunks)
 

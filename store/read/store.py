@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +37,10 @@ from keybed.store.read.derived import Moments
 from keybed.store.read.layers import planned_with_layers, read_layers
 from keybed.store.read.reader import Reader
 from keybed.store.read.recipe_file import read_recipe
+from keybed.store.remote.address import RemoteRefused, is_url
+
+if TYPE_CHECKING:
+    from keybed.store.remote.mirror import Mirror
 
 
 class Store:
@@ -47,7 +51,8 @@ class Store:
     splits: split → rows (start, stop). `committed` is read from the disk at every call, so that a store can be
     watched while tasks fill it. planned_files: checksums of what `keybed plan` and `extend` wrote. layers: the added
     encoders by name. unreadable_layers: added encoders whose record is damaged, and what is wrong; `verify` alone opens
-    such a store.
+    such a store. url: where a published store lies, None for a store on this machine; `path` is then the folder with the files
+    fetched so far.
     """
 
     def __init__(
@@ -59,8 +64,10 @@ class Store:
         layers: Mapping[str, Layer] = MappingProxyType({}),
         dropped: frozenset[str] = frozenset(),
         unreadable_layers: Mapping[str, str] = MappingProxyType({}),
+        url: str | None = None,
     ) -> None:
         self.path = path
+        self.url = url
         self.planned_recipe = recipe
         self.layers, self.dropped, self.unreadable_layers = dict(layers), dropped, dict(unreadable_layers)
         added = (layer.encoder for layer in layers.values())
@@ -76,10 +83,10 @@ class Store:
         self._columns = RowColumns(self.reader)
 
     def __repr__(self) -> str:
-        return summary.in_a_line(self.path, self.recipe, self.reader)
+        return summary.in_a_line(self.url or self.path, self.recipe, self.reader)
 
     def _repr_html_(self) -> str:
-        return summary.as_html(self.path, self.recipe, self.reader, self.splits)
+        return summary.as_html(self.url or self.path, self.recipe, self.reader, self.splits)
 
     @cached_property
     def recordings(self) -> list[dict[str, Any]]:
@@ -201,6 +208,11 @@ class Store:
         available = np.isin(index // self.shard_rows, list(committed))
         if not available.all() and not allow_missing:
             missing = sorted(set((index[~available] // self.shard_rows).tolist()))
+            if self.url is not None:
+                raise Incomplete(
+                    f"{self.url}: {len(missing)} of {counted(self.n_shards, 'shard')} not published: publish the store again "
+                    "when it is whole; allow_missing=True selects the committed rows only"
+                )
             raise Incomplete(
                 f"{self.path}: {len(missing)} of {counted(self.n_shards, 'shard')} not committed: "
                 f"`{command('status', self.path)}` says why, "
@@ -290,6 +302,9 @@ class Store:
 def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
     """Open a store for reading, also while tasks still fill it.
 
+    path: its folder, or the URL of a published store (`hf://datasets/OWNER/NAME`, `s3://BUCKET/FOLDER`, `https://…`), whose
+    files are fetched when they are read and kept in a bounded folder on this machine (docs/sharing.md).
+
     An example, on a store of 8 rows of which half are made:
 
     >>> import keybed
@@ -303,11 +318,13 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
     >>> store.read("audio/logmel/frames", poor.index).shape  # (row, bin, statistic, channel)
     (1, 4, 2, 8)
 
-    Raises NotAStore (not a store, only part of one, damaged) and NewerFormat.
+    Raises NotAStore (not a store, only part of one, damaged), NewerFormat, RemoteRefused and RemoteUnreachable.
 
     recipe.json, recordings.json and all metadata are compared with the checksums in commits/plan.json.
     even_if_damaged: neither that, nor that every file exists; for `verify` and repair.
     """
+    if is_url(str(path)):
+        return _opened_remote(str(path), even_if_damaged=even_if_damaged)
     layout = Layout(Path(path).absolute())
     while True:
         before = listing(layout)
@@ -318,7 +335,16 @@ def open_store(path: str | Path, *, even_if_damaged: bool = False) -> Store:
                 raise  # otherwise an encoder was dropped at this moment: look again
 
 
-def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
+def _opened_remote(url: str, *, even_if_damaged: bool) -> Store:
+    from keybed.store.remote.open import mirror_of
+
+    if even_if_damaged:
+        raise RemoteRefused(f"{url} is read only: this command needs a store on this machine's disk")
+    mirror = mirror_of(url)
+    return _opened(Layout(mirror.root), even_if_damaged=False, mirror=mirror)
+
+
+def _opened(layout: Layout, *, even_if_damaged: bool, mirror: Mirror | None = None) -> Store:
     path = layout.root
     recipe, group = read_recipe(layout)
     try:
@@ -342,10 +368,10 @@ def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
     if not layout.plan_commit.exists():
         raise NotAStore(_incomplete(path, ["commits/plan.json"]))
     planned_files = planned_with_layers(layout, recipe, layers, dropped)
-    store = Store(path, recipe, splits, planned_files, layers, dropped)
-    missing = missing_files(layout, store.reader.shards.specs, planned_files.objects or {}, store.committed)
-    for shards_of_layer in store.reader.added.values():
-        missing += missing_array_files(layout, shards_of_layer.specs, shards_of_layer.numbers)
+    if mirror is not None:
+        planned_files.bring = mirror.bring
+    store = Store(path, recipe, splits, planned_files, layers, dropped, url=None if mirror is None else mirror.url)
+    missing = [] if mirror is not None else _missing(store, layout)  # a mirror fetches what it has not
     if missing:
         raise NotAStore(_incomplete(path, missing))
     try:
@@ -355,6 +381,14 @@ def _opened(layout: Layout, *, even_if_damaged: bool) -> Store:
     except ShardDamaged as error:
         raise NotAStore(str(error)) from error
     return store
+
+
+def _missing(store: Store, layout: Layout) -> list[str]:
+    """Files that the store should have and has not."""
+    missing = missing_files(layout, store.reader.shards.specs, store.planned_files.objects or {}, store.committed)
+    for shards_of_layer in store.reader.added.values():
+        missing += missing_array_files(layout, shards_of_layer.specs, shards_of_layer.numbers)
+    return missing
 
 
 def _incomplete(path: Path, missing: Sequence[str]) -> str:

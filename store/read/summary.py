@@ -11,13 +11,13 @@ from keybed.store.format.recipe import Recipe
 from keybed.store.read.reader import Reader
 
 
-def in_a_line(path: Path, recipe: Recipe, reader: Reader) -> str:
+def in_a_line(path: Path | str, recipe: Recipe, reader: Reader) -> str:
     """`<Store PATH: 96 rows, 64 of them made; …>`."""
     encoders = ", ".join(_encoder(reader, recipe, spec.name) for spec in recipe.encoders) or "no encoder"
     return f"<Store {path}: {_rows(recipe, reader)}; {encoders}>"
 
 
-def as_html(path: Path, recipe: Recipe, reader: Reader, splits: Mapping[str, tuple[int, int]]) -> str:
+def as_html(path: Path | str, recipe: Recipe, reader: Reader, splits: Mapping[str, tuple[int, int]]) -> str:
     """The path, the rows by split, and every feature with its axes."""
     by_split = ", ".join(f"{name} {stop - start:,}" for name, (start, stop) in splits.items())
     lines = "".join(

@@ -1,0 +1,1 @@
+"""Put a whole, verified store where others can read it: `publish.publish`."""
