@@ -1,7 +1,7 @@
 """Cost of one training step of the alignment objective: each term beside InfoNCE alone.
 
-    python -m keybed.experiments.benchmarks.bench_alignment --quick      4 bins, 32 rows, narrow: 1 minute (ignore the goals)
-    python -m keybed.experiments.benchmarks.bench_alignment              128 rows of 20 bins, widths of logmel and expressive: 5 min
+    python -m keybed.experiments.benchmarks.bench_alignment --quick      32 rows of 4 bins, narrow: 1 minute, most of it compiling (ignore the goals)
+    python -m keybed.experiments.benchmarks.bench_alignment              128 rows of 20 bins, widths of logmel and expressive: 2 minutes
 
 Memory is XLA's own count for the compiled step (arguments, temporary buffers and outputs). Rates are rows per second of
 CPU time; the lines take turns in one process, so that noise of a shared machine strikes all alike. The goal is at most
@@ -86,11 +86,12 @@ def compile_line(terms: Terms, shape: Shape) -> Line:
     schedule = Schedule(np.array(fit.seeds, np.uint32), fit.rates(64), normalisation)
     state = [fresh(recipe, schedule, batch)]
     prepared = jax.tree.map(jnp.asarray, objective.prepare(batch))
-    analysis = step.lower(recipe, state[0], prepared, schedule).compile().memory_analysis()
+    compiled = step.lower(recipe, state[0], prepared, schedule).compile()
+    analysis = compiled.memory_analysis()
 
     def run() -> None:
         begin = time.process_time()
-        state[0], losses = step(recipe, state[0], objective.prepare(batch), schedule)
+        state[0], losses = compiled(state[0], objective.prepare(batch), schedule)
         jax.block_until_ready(losses)
         line.seconds.append(time.process_time() - begin)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -109,10 +109,10 @@ def codeword_use(weight_NxK: np.ndarray) -> CodewordUse:
     return CodewordUse(float(used.any(axis=0).mean()), perplexity, float(used.sum(axis=1).mean()))
 
 
-def _states(joined: object, others: Mapping[str, Floats]) -> dict[str, tuple[float, ...]]:
+def _states(joined: Callable[[str, str], np.ndarray], others: Mapping[str, Floats]) -> dict[str, tuple[float, ...]]:
     by_modality = {}
     for m in MODALITIES:
-        states = joined(m, "state_BxSxD")  # type: ignore[operator]
+        states = joined(m, "state_BxSxD")
         by_modality[m] = tuple(diagnostics.alignment(states[:, s], others[m]) for s in range(states.shape[1]))
     return by_modality
 

@@ -1,8 +1,8 @@
-"""Pairwise accuracy: which of two variants of a segment is better in a dimension? Chance is 0.5.
+"""Pairwise accuracy: which of two degraded variants of a segment is better in a dimension? Chance is 0.5.
 
 Both variants have the same piece, player and difficulty. A pair counts where both scores are valid and differ; a tie of the
-predictions counts half. R² and ranking come apart: a head can place the level of a segment well and order its variants
-badly.
+predictions counts half. Pairs with the pristine variant are left out: there it is enough to notice any mistake at all
+(`ordering` has them). R² and ranking come apart: a head can place the level of a segment well and order its variants badly.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.predictions import Predictions
-from keybed.store.format.vocabulary import DIMENSIONS
+from keybed.store.format.vocabulary import DIMENSIONS, TIERS
 
 Floats = NDArray[np.float64]
 
@@ -29,7 +29,8 @@ class PairwiseAccuracy:
         shape = (len(self.names), self.n_seeds)
         self._right = np.zeros((self.n_pieces, len(DIMENSIONS), *shape))
         self._pairs = np.zeros((self.n_pieces, len(DIMENSIONS)))
-        known = predictions.valid & np.isfinite(predictions.score)
+        degraded = (predictions.tier != TIERS.index("pristine"))[:, None]
+        known = predictions.valid & np.isfinite(predictions.score) & degraded
         for k in range(len(DIMENSIONS)):
             wanted = np.sign(predictions.score[first, k].astype(np.float64) - predictions.score[second, k])
             counts = known[first, k] & known[second, k] & (wanted != 0)

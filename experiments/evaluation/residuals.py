@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from keybed.experiments.evaluation.intervals import Interval, intervals
 from keybed.experiments.evaluation.model_names import SINGLES
 from keybed.experiments.evaluation.predictions import Predictions
-from keybed.store.format.vocabulary import DIMENSIONS
+from keybed.store.format.vocabulary import DIMENSIONS, TIERS
 
 Floats = NDArray[np.float64]
 
@@ -44,9 +44,11 @@ def combined_variance(variance_a: Floats, variance_m: Floats, covariance: Floats
 
 
 def error_pairs(predictions: Predictions, fusion: str) -> dict[str, ErrorPair]:
-    """Residuals of "audio" and "midi" against each other on all valid rows, by dimension, and those of `fusion`.
+    """Residuals of "audio" and "midi" against each other, by dimension, and those of `fusion`.
 
-    Residuals are centred within their fold, whose heads have an offset of their own. Intervals over pieces and seeds.
+    Valid rows that are not pristine, as for specific r: a head that hears noise knows that a row is degraded, which would count
+    in every dimension. Residuals are centred within their fold, whose heads have an offset of their own. Intervals over pieces
+    and seeds.
     """
     sums = np.stack([_sums_by_piece(predictions, (*SINGLES, fusion), k) for k in range(len(DIMENSIONS))])
 
@@ -81,7 +83,8 @@ def error_pairs(predictions: Predictions, fusion: str) -> dict[str, ErrorPair]:
 
 def _sums_by_piece(predictions: Predictions, names: tuple[str, ...], k: int) -> Floats:
     """(piece, seed, 8): number of rows, sums of the three residuals, of their squares, and of audio × MIDI."""
-    rows = np.flatnonzero(predictions.valid[:, k] & np.isfinite(predictions.score[:, k]))
+    degraded = predictions.tier != TIERS.index("pristine")
+    rows = np.flatnonzero(predictions.valid[:, k] & np.isfinite(predictions.score[:, k]) & degraded)
     pieces = predictions.pieces
     at = np.searchsorted(pieces, predictions.piece[rows])
     fold = np.zeros(len(rows), np.int64) if predictions.fold is None else predictions.fold[rows]

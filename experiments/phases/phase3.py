@@ -58,7 +58,7 @@ from keybed.experiments.evaluation.ridge_probe import ridge_on_frames
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions, same_rows, save_predictions
 from keybed.experiments.evaluation.tables import mean_specific, pairwise_table
 from keybed.experiments.phases.config import Phase3Config
-from keybed.experiments.phases.phase3_ablations import print_ablations, run_ablations
+from keybed.experiments.phases.phase3_ablations import LINES, lines_for, print_ablations, run_ablations
 from keybed.experiments.phases.phase3_comparison import retention, with_raw_models
 from keybed.experiments.phases.phase3_criteria import phase3_gate
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
@@ -140,6 +140,9 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     with compiled_once(), display(console) as bar:
         progress = log.beside(bar)
         if config.ablations:
+            lines = lines_for(rows)
+            for name in LINES.keys() - lines.keys():
+                console.print(f"no line {name}: no segment of this store has two variants to exchange notes between")
             ablations = run_ablations(
                 with_layers,
                 folds[: config.ablation_folds],
@@ -148,6 +151,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                 out=config.out,
                 seeds=config.ablation_seeds,
                 progress=named(progress, "ablations"),
+                lines=lines,
             )
         source = with_layers if config.blockwise else features
         for number, fold in enumerate(folds):

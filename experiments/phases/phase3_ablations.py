@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
@@ -25,6 +26,7 @@ from keybed.experiments.evaluation.ablation_measures import MeasuredFold, compar
 from keybed.experiments.evaluation.ablation_results import AblationLine, Ablations
 from keybed.experiments.evaluation.alignment_measures import collapse_measures
 from keybed.experiments.evaluation.decimals import number
+from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.ridge_probe import ridge_on_frames
 from keybed.heads.align import AlignConfig, Terms
 from keybed.heads.alignment.terms import (
@@ -37,6 +39,7 @@ from keybed.heads.alignment.terms import (
 )
 from keybed.heads.progress import Listener, named
 from keybed.store.counted import counted
+from keybed.store.format.rows import Rows
 
 CODEWORDS = 256
 BASE = "InfoNCE alone"
@@ -85,7 +88,7 @@ def run_ablations(
         chances.append(both[0][1])
     compared = compare_lines(measured, raw, features.rows)
     tested = np.concatenate([fold.test for fold in folds])
-    chance = {name: float(np.nanmean(np.concatenate([c[name] for c in chances]))) for name in chances[0]}
+    chance = {name: _mean_of_known(np.concatenate([c[name] for c in chances])) for name in chances[0]}
     results = Ablations(
         lines=tuple(_line(name, terms, measured[name][0][0], *compared[name]) for name, terms in lines.items()),
         chance={**chance, names.AUC: 0.5, names.ALIGNMENT: 0.0},
@@ -100,10 +103,23 @@ def run_ablations(
     return results
 
 
-def _line(name: str, terms: Terms, first: MeasuredFold, measures: dict, differences: dict) -> AblationLine:
+def _line(
+    name: str, terms: Terms, first: MeasuredFold, measures: dict[str, Interval], differences: dict[str, Interval]
+) -> AblationLine:
     return AblationLine(
         name, terms.to_json(), measures, differences, collapse_measures(first.embeddings), first.codewords, first.states
     )
+
+
+def _mean_of_known(values: NDArray[np.float64]) -> float:
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if known.size else float("nan")
+
+
+def lines_for(rows: Rows) -> dict[str, Terms]:
+    """The lines that a store allows: without those that exchange notes between variants where no segment has two."""
+    _, variants = np.unique(rows.segment, return_counts=True)
+    return {name: terms for name, terms in LINES.items() if variants.max(initial=0) > 1 or not terms.mismatch}
 
 
 def print_ablations(console: Console, results: Ablations) -> None:

@@ -12,12 +12,12 @@ from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import Cell, Section, Table, with_interval
 
 
-def error_section(pairs: dict[str, ErrorPair], specialists: dict[str, str]) -> Section:
-    """One row per dimension. specialists: dimension -> the single modality chosen for it most often."""
+def error_section(pairs: dict[str, ErrorPair], specialists: dict[str, str] | None = None) -> Section:
+    """One row per dimension. specialists: dimension -> the single modality chosen for it most often; without them no column."""
     rows: list[list[Cell]] = [
         [
             label(dimension),
-            specialists.get(dimension, "–"),
+            *([] if specialists is None else [specialists[dimension]]),
             with_interval(pair.correlation, 2),
             *[number(pair.error[m].value, 1) for m in SINGLES],
             _percent(pair.allowed),
@@ -27,42 +27,41 @@ def error_section(pairs: dict[str, ErrorPair], specialists: dict[str, str]) -> S
     ]
     head = [
         "dimension",
-        "specialist",
+        *([] if specialists is None else ["specialist"]),
         "correlation of errors",
         *[f"error, {label(m)}" for m in SINGLES],
         "best weighting allows",
         "fusion reaches",
     ]
     return Section(
-        "Do the two modalities err together?",
+        "Errors of the audio head and of the MIDI head",
         [
-            "Correlation of the residuals (prediction − score) of the audio head and the MIDI head on all valid test rows, and "
-            "the standard deviation of each head’s residuals in points of 100.",
+            "Correlation of the residuals (prediction − score) of the audio head and the MIDI head on test rows that are not "
+            "pristine, and the standard deviation of each head’s residuals in points of 100.",
             "“Best weighting allows”: how much less error variance than the better head the best fixed weights of the two "
-            "heads’ predictions would have. “Fusion reaches”: how much less the best fusion has. " + in_words(pairs),
+            "heads’ predictions would have: an upper bound, since the weights are chosen on the same rows. “Fusion reaches”: how much less the best fusion has. "
+            + in_words(pairs),
         ],
-        tables=[Table(head, rows, numeric=tuple(range(2, len(head))))],
+        tables=[Table(head, rows, numeric=tuple(range(len(head) - 5, len(head))))],
         wide=True,
     )
 
 
 def in_words(pairs: dict[str, ErrorPair]) -> str:
-    """One sentence on what the table means for fusion."""
-    gains = {d: pair.allowed.value for d, pair in pairs.items() if np.isfinite(pair.allowed.value)}
-    if not gains:
-        return "No dimension has valid rows, so nothing can be said about fusion."
-    worth = [d for d, share in gains.items() if share >= WORTH]
-    listed = ", ".join(label(d) for d in worth)
-    if not worth:
-        return (
-            f"No dimension allows {100 * WORTH:.0f} %: the weaker head’s errors hold little that corrects the better one, "
-            "so picking the better head per dimension (the specialists) is as good as weighting both."
-        )
-    return f"Weighting both heads is worth {100 * WORTH:.0f} % or more in {listed}; elsewhere the specialist alone is as good."
+    """What the table means for fusion, in two sentences."""
+    known = {d: pair for d, pair in pairs.items() if np.isfinite(pair.allowed.value)}
+    if not known:
+        return "No dimension has valid rows that are not pristine, so nothing can be said about fusion."
+    worth = ", ".join(label(d) for d, pair in known.items() if pair.allowed.value >= WORTH)
+    reached = ", ".join(label(d) for d, pair in known.items() if pair.reached.above_zero)
+    return (
+        f"Weighting could gain {100 * WORTH:.0f} % or more in {worth or 'no dimension'}. The fusion errs less than the better "
+        f"head, with its whole interval, in {reached or 'no dimension'}; elsewhere the specialist alone is as good."
+    )
 
 
 WORTH = 0.05
-"""A gain of error variance below this share is called none in words."""
+"""A smaller share of the error variance is not named in words."""
 
 
 def _percent(share: Interval) -> str:

@@ -14,8 +14,8 @@ TERMS = {
     "plain r": "Pearson correlation of a prediction with its score, on all rows.",
     "within-tier r": "Correlation of a prediction with its score after the mean of each tier is taken out of both; tiers in "
     "which the score does not vary, such as pristine, are left out.",
-    "pairwise accuracy": "Share of pairs of variants of one segment, with different scores in a dimension, that a model puts in "
-    "the right order; chance is 0.5. A mean is over the seven axes.",
+    "pairwise accuracy": "Share of pairs of degraded variants of one segment, with different scores in a dimension, that a model "
+    "puts in the right order; chance is 0.5. A mean is over the seven axes.",
     "specialists": "A composed model: each dimension comes from the single-modality head, audio or MIDI, with the better "
     "validation r.",
     "tier": "Quality band of a row: pristine, good, moderate or poor. Each segment has one row per tier.",

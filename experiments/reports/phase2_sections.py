@@ -179,7 +179,7 @@ def numbers(results: Phase2Results, models: list[str]) -> Section:
             if evaluation.pairwise is None
             else [
                 (
-                    "Pairwise accuracy: share of pairs of variants in the right order (chance 0.5)",
+                    "Pairwise accuracy: share of pairs of degraded variants in the right order (chance 0.5)",
                     evaluation.pairwise.table,
                 )
             ]

@@ -128,7 +128,7 @@ def _heads(results: Phase3Results) -> Section:
             Table(
                 ["model", "pairwise accuracy"],
                 [[label(name), with_interval(share)] for name, share in results.pairwise.items()],
-                caption="Share of pairs of variants put in the right order (chance 0.5), mean of seven dimensions",
+                caption="Share of pairs of degraded variants put in the right order (chance 0.5), mean of seven dimensions",
                 numeric=(1,),
                 fold=True,
             ),

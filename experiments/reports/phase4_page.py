@@ -49,7 +49,7 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
         Section(
             "Specific r by dimension",
             [
-                "Specific r with its 95 % interval, and the mean share of pairs of variants put in the right order (chance 0.5)."
+                "Specific r with its 95 % interval, and the mean share of pairs of degraded variants put in the right order (chance 0.5)."
             ],
             [plots.by_dimension(by_model, "specific r", "specific r")],
             [
@@ -63,7 +63,7 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
                 )
             ],
         ),
-        *([] if results.errors is None else [error_section(results.errors, {})]),
+        *([] if results.errors is None else [error_section(results.errors)]),
         *([] if (piano := unseen_piano(results.unseen_piano)) is None else [piano]),
         _ablations(results),
         _uncertainty(results),

@@ -18,12 +18,19 @@ from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import ablation_results as names
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation.ablation_results import Ablations
-from keybed.experiments.phases.phase3_ablations import ABLATIONS, BASE, print_ablations, run_ablations
+from keybed.experiments.phases.phase3_ablations import ABLATIONS, BASE, LINES, lines_for, print_ablations, run_ablations
 from keybed.heads import align
 from keybed.heads.align import AlignConfig, Terms
 from keybed.heads.fit_config import FitConfig
 
 EVERY = Terms(local=0.3, hard_negatives=0.15, codewords=40, tokens=2, mismatch=0.2, blockwise=0.5, quality=1.0)
+
+
+def test_a_store_with_one_variant_per_segment_has_no_mismatch_line(make_store: Callable[..., Path]) -> None:
+    rows = stores.open(make_store(8, 3)).rows()
+    assert lines_for(rows) == LINES
+    left_out = LINES.keys() - lines_for(rows.take(np.flatnonzero(rows.tier == 2))).keys()
+    assert left_out == {"mismatch"}
 
 
 @pytest.mark.slow
