@@ -95,7 +95,7 @@ def add_command(
     words: str,
     fill: Callable[[argparse.ArgumentParser], None],
     *,
-    example: str = "",
+    example: str,
     prints: bool = False,
 ) -> None:
     """Add a subcommand.

@@ -11,8 +11,8 @@ from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.main import parser
 
 VERBS = (
-    *("add", "align", "collect", "compare", "copy", "draw", "fetch", "fill", "join", "listen", "make", "pack", "print"),
-    *("publish", "read", "remove", "report", "score", "serve", "show", "train", "write"),
+    *("add", "align", "collect", "compare", "copy", "draw", "fetch", "fill", "join", "make", "pack", "print", "read"),
+    *("remove", "report", "score", "serve", "show", "train", "upload", "write"),
 )
 """The first word of each command's help says what it does: show, report and print only look; the others make something."""
 
