@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,10 +71,6 @@ class PlannedRow:
         """The same window and tier once for each row of `levels` (n, 8)."""
         return SegmentJob(self.recording, self.start_s, (self.tier,) * len(levels), levels, self.soundfont)
 
-    def alone(self, axis: str) -> PlannedRow:
-        """The same row with this axis alone degraded."""
-        return replace(self, level_drawn=_kept(self.level_drawn, (axis,)))
-
 
 class RowRemaker:
     """Makes rows of one store from its plan alone; needs its soundfont or note bank, or its recordings.
@@ -140,7 +136,7 @@ class RowRemaker:
 
 
 def _kept(levels: NDArray[np.float32], axes: tuple[str, ...]) -> NDArray[np.float32]:
-    """Levels (8,) of these axes (tempo goes with expression where expression alone is named), the others untouched."""
+    """Levels (8,) of these axes, the others untouched; tempo goes with expression."""
     names = {*axes, *(("tempo",) if "expression" in axes else ())}
     return np.array([levels[i] if name in names else UNTOUCHED[i] for i, name in enumerate(LEVELS)], np.float32)
 
