@@ -110,6 +110,12 @@ class PlanConfig:
             metavar="A.sf2,B.sf2",
         ),
     ] = None
+    rooms: Annotated[
+        int | None,
+        Option(
+            "number of rooms with a microphone, of which each segment draws one; without it the dry sound of the soundfont"
+        ),
+    ] = None
     hold_out_soundfont: Annotated[
         str | None,
         Option("of several soundfonts, one (its file name) that no training segment draws", metavar="B.sf2"),

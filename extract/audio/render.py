@@ -19,6 +19,7 @@ from keybed.extract.audio.events import PEDAL, RELEASE, events_of, lead_and_leng
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
 from keybed.extract.audio.note_bank import NoteBank, load_bank
 from keybed.extract.audio.note_sum import sum_of_notes, voices_of
+from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.degrade.tone import add_noise
@@ -174,17 +175,22 @@ class Renderer:
     def __init__(self, soundfont: str | Path | None = None, bank: Path | None = None) -> None:
         self._source: Soundfont | NoteBank = opened_soundfont(soundfont) if bank is None else load_bank(bank)
 
-    def render(self, variant: Variant, window_s: float) -> RenderedRow:
-        """The waveform of one variant and its measures. A variant that has failed already gets silence."""
+    def render(self, variant: Variant, window_s: float, recording: Recording | None = None) -> RenderedRow:
+        """The waveform of one variant and its measures. A variant that has failed already gets silence.
+
+        recording: the room and microphone; None for the dry sound.
+        """
         n = round(window_s * SAMPLE_RATE_HZ)
         if variant.status != Status.OK:
             return silent_row(variant, n)
         if isinstance(self._source, NoteBank):
-            # Only a filter needs the sound before the window.
-            pre_roll = variant.noise.band_hz is not None
+            # Only a filter and a room need the sound before the window.
+            pre_roll = variant.noise.band_hz is not None or recording is not None
             sound, lead = sum_performance(variant.performance, window_s, self._source, pre_roll=pre_roll)
         else:
             sound, lead = synthesise(variant.performance, window_s, self._source)
+        if recording is not None:
+            sound = recording.apply(sound, lead)
         return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
 
 

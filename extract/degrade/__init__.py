@@ -4,7 +4,7 @@ from keybed.extract.degrade.curves import CURVES, UNTOUCHED
 from keybed.extract.degrade.draw import PROFILES, draw_levels
 from keybed.extract.degrade.excerpt import PRE_ROLL_S, Excerpt, PreparedRecording, prepare
 from keybed.extract.degrade.parameters import explain, parameters
-from keybed.extract.degrade.variant import Variant, make_variant, unlabelled_variant
+from keybed.extract.degrade.variant import Variant, make_variant, noise_floor, unlabelled_variant
 
 __all__ = [
     "CURVES",
@@ -17,6 +17,7 @@ __all__ = [
     "draw_levels",
     "explain",
     "make_variant",
+    "noise_floor",
     "parameters",
     "prepare",
     "unlabelled_variant",

@@ -18,7 +18,7 @@ from keybed.extract.degrade.row_key import RowKey
 from keybed.extract.degrade.tempo import flatten_tempo
 from keybed.extract.degrade.texture import Texture
 from keybed.extract.degrade.timing import jitter
-from keybed.extract.degrade.tone import Noise, plan_floor, plan_noise
+from keybed.extract.degrade.tone import Floor, Noise, plan_floor, plan_noise
 from keybed.extract.degrade.wrong_notes import add_wrong_notes
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, TIERS, Status
@@ -77,6 +77,11 @@ def unlabelled_variant(tier: int, status: Status, reason: str, performance: Perf
     )
 
 
+def noise_floor(seed: int, recording_id: int, start_s: float) -> Floor:
+    """The noise floor of a rendered segment, which all of its variants have."""
+    return plan_floor(RowKey(seed, recording_id, start_s, _SEGMENT).number("floor"))
+
+
 def make_variant(
     prepared: PreparedRecording,
     start_s: float,
@@ -96,7 +101,7 @@ def make_variant(
     if excerpt.n_notes == 0:
         reason = f"no note is struck in the window at {start_s:.2f} s"
         return unlabelled_variant(tier, Status.NO_NOTES, reason, excerpt.performance)
-    floor = plan_floor(segment.number("floor"))
+    floor = noise_floor(seed, recording_id, start_s)
     if tier == _PRISTINE:
         p = excerpt.performance
         untouched = finished(p.onset_s, p.offset_s, p.pitch, p.velocity, p.pedal_s, p.pedal_value, prepared.texture)

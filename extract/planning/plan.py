@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from keybed import store as stores
+from keybed.extract.audio.room import describe_rooms, rooms_bytes
 from keybed.extract.config import ExtendConfig, PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
@@ -20,6 +21,7 @@ from keybed.extract.planning.measured_precision import planned_clips, precision_
 from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
+from keybed.extract.planning.rooms import ROOMS, draw_rooms, make_rooms, room_line
 from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
 from keybed.extract.planning.soundfonts import check_hold_out, draw_soundfonts, soundfont_line
 from keybed.extract.planning.speeds import MEASURED_RATES, Rates
@@ -53,7 +55,12 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
     remarks += [audio.remark] if audio.remark else []
     with tempfile.TemporaryDirectory(prefix="keybed-notes-") as folder:
         parsed = _parse(config, row_plan, Path(folder), progress)
-        recipe = store_recipe(config, row_plan, specs, dict(audio.description), parsed)
+        rooms = None if config.rooms is None else make_rooms(config.rooms, config.seed)
+        description = dict(audio.description)
+        if rooms is not None:
+            (Path(folder) / ROOMS).write_bytes(rooms_bytes(rooms))
+            description["rooms"] = describe_rooms(rooms)
+        recipe = store_recipe(config, row_plan, specs, description, parsed)
         costs = _estimate(config, row_plan, recipe, rates)
         if config.check_disk_space:
             check_disk_space(config.store, costs)
@@ -62,6 +69,9 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
             held_out = held_out_soundfont(recipe.audio)
             planned["soundfont"] = draw_soundfonts(row_plan.order, len(names), held_out, config.seed)
             remarks.append(soundfont_line(names, planned["soundfont"], held_out))
+        if rooms is not None:
+            planned |= draw_rooms(row_plan.order, len(rooms.rt60_s), config.seed)
+            remarks.append(room_line(rooms))
         progress("making the store", 0, 1)
         stores.create(
             config.store,

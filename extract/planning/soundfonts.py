@@ -19,6 +19,7 @@ from keybed.extract.audio.note_bank import KEYS, REFERENCE_VELOCITY, held_note
 from keybed.extract.config import PlanConfig
 from keybed.extract.planning.row_plan import PlanError
 from keybed.extract.planning.segments import RowOrder
+from keybed.extract.planning.turns import in_turn
 from keybed.store.counted import counted
 from keybed.store.format.soundfonts import MOST_SOUNDFONTS
 from keybed.store.format.vocabulary import SPLITS
@@ -32,8 +33,8 @@ _HEARD_BLOCKS = 40
 def check_hold_out(config: PlanConfig) -> None:
     """Raise PlanError where several soundfonts cannot be meant, before a file is read."""
     names = [path.name for path in config.soundfonts]
-    if config.audio == "recorded" and (config.soundfonts or config.hold_out_soundfont):
-        raise PlanError("--audio recorded renders nothing: leave --soundfont and --hold-out-soundfont out")
+    if config.audio == "recorded" and (config.soundfonts or config.hold_out_soundfont or config.rooms is not None):
+        raise PlanError("--audio recorded renders nothing: leave --soundfont, --hold-out-soundfont and --rooms out")
     if len(names) > MOST_SOUNDFONTS:
         raise PlanError(f"--soundfont: {len(names)} soundfonts; at most {MOST_SOUNDFONTS}")
     twice = [name for name, n in Counter(names).items() if n > 1]
@@ -71,20 +72,12 @@ def check_several(paths: Sequence[Path]) -> tuple[Path, ...]:
 
 def draw_soundfonts(order: RowOrder, n_soundfonts: int, held_out: int | None, seed: int) -> NDArray[np.uint8]:
     """Number of the soundfont of each row, uint8 (rows,); all rows of a segment have one."""
-    columns = order.columns
-    drawn = np.zeros(columns["segment"].size, np.uint8)
+    drawn = np.zeros(order.columns["segment"].size, np.uint8)
     for split in range(len(SPLITS)):
-        rows = np.flatnonzero(columns["split"] == split)
-        if not rows.size:
-            continue
-        segments, first, of_row = np.unique(columns["segment"][rows], return_index=True, return_inverse=True)
         rng = np.random.Generator(np.random.Philox(np.random.SeedSequence([seed, _STREAM, split])))
         known = [i for i in range(n_soundfonts) if i != held_out or SPLITS[split] != "train"]
-        turn = np.array(known, np.uint8)[rng.permutation(len(known))]
-        by_piece = np.lexsort((rng.permutation(segments.size), columns["piece"][rows][first]))
-        of_segment = np.empty(segments.size, np.uint8)
-        of_segment[by_piece] = turn[np.arange(segments.size) % len(known)]
-        drawn[rows] = of_segment[of_row]
+        rows, chosen = in_turn(order, split, known, rng)
+        drawn[rows] = chosen
     return drawn
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from keybed.extract import degrade, encoders
 from keybed.extract.audio import recorded, render
 from keybed.extract.audio.bank_files import bank_sha256, find_bank
+from keybed.extract.audio.room import describe_rooms, load_rooms
 from keybed.extract.config import soundfont_paths
 from keybed.extract.encoders.base import Encoder
 from keybed.extract.encoders.weights import on_this_machine
@@ -17,6 +18,7 @@ from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.run.row_maker import Instrument, RenderConfig
 from keybed.store import Store
 from keybed.store.errors import KeybedError
+from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec, Recipe, differences
 
 _FIRST_MIDI_READING = 1
@@ -72,7 +74,7 @@ def render_files(recipe: Recipe, paths: Mapping[str, str], *, corpus: bool = Tru
     """
     maestro = None
     instruments: tuple[Instrument, ...] = ()
-    planned = {key: value for key, value in recipe.audio.items() if key != "source"}
+    planned = {key: value for key, value in recipe.audio.items() if key not in ("source", "rooms")}
     window_s = float(recipe.segments["window_s"])
     if recipe.audio["source"] == "recorded":
         if corpus:
@@ -104,12 +106,24 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
         instruments=files.instruments,
+        rooms=_rooms(store),
         maestro=files.maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
     )
+
+
+def _rooms(store: Store) -> Path | None:
+    """The file of the store's rooms, checked against the recipe; None without rooms. Raises NotAsPlanned, BadRooms, ShardDamaged."""
+    if "rooms" not in store.recipe.audio:
+        return None
+    path = Layout(store.path).rooms
+    store.planned_files.check(path.relative_to(store.path).as_posix())
+    advice = "install the version of Keybed that planned the store"
+    _compare("rooms", store.recipe.audio["rooms"], describe_rooms(load_rooms(path)), advice)
+    return path
 
 
 def _bank(planned: dict[str, Any], paths: Mapping[str, str], window_s: float) -> tuple[Path, dict[str, Any]]:

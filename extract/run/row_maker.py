@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from keybed.extract import encoders
 from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
+from keybed.extract.audio.room import Recording, load_rooms, microphone_of
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant
 from keybed.extract.encoders.base import Clip
@@ -65,6 +66,8 @@ class RenderConfig:
     """Recordings whose MIDI could not be read when the store was planned, and why."""
     notes_sha256: Mapping[int, str] | None
     """Checksum of each recording's notes file in the plan; None where `verify` works without a readable plan."""
+    rooms: Path | None = None
+    """Impulse responses of the rooms; None where rows are dry."""
     drawn_as: Mapping[int, int] = field(default_factory=dict)
     """Recordings of a joined store: the numbers that they had in the store where their rows were drawn."""
 
@@ -90,6 +93,9 @@ class SegmentJob:
     """(rows, 8)"""
     soundfont: int = 0
     """Number of the instrument."""
+    room: int = 0
+    microphone: tuple[float, ...] = ()
+    """`row/room` and `row/microphone` of a store with rooms."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -173,7 +179,10 @@ class RowMaker:
     def render(self, variant: Variant, job: SegmentJob) -> RenderedRow:
         """One variant of this job with its audio; a problem with the audio becomes the row's status."""
         if self.config.maestro is None:
-            return self._renderers[job.soundfont].render(variant, self.config.window_s)
+            recording = None
+            if self.config.rooms is not None:
+                recording = Recording(load_rooms(self.config.rooms).responses[job.room], microphone_of(job.microphone))
+            return self._renderers[job.soundfont].render(variant, self.config.window_s, recording)
         path = find_file(self.config.maestro, self.config.audio_files[job.recording])
         return self._recorder.render(variant, self.config.window_s, path, job.start_s)
 
@@ -212,6 +221,8 @@ def segment_jobs(columns: Mapping[str, NDArray]) -> list[SegmentJob]:
             tiers=tuple(int(tier) for tier in columns["tier"][start:stop]),
             level_drawn=columns["level_drawn"][start:stop],
             soundfont=int(columns["soundfont"][start]) if "soundfont" in columns else 0,
+            room=int(columns["room"][start]) if "room" in columns else 0,
+            microphone=tuple(columns["microphone"][start].tolist()) if "microphone" in columns else (),
         )
         for start, stop in zip(starts, np.r_[starts[1:], segment.size], strict=True)
     ]

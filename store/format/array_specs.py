@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from keybed.store.format.recipe import EncoderSpec, Recipe
 from keybed.store.format.soundfonts import soundfont_names
-from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, WAVEFORM_MEASURES, Status
+from keybed.store.format.vocabulary import COVARIATES, DIMENSIONS, LEVELS, MICROPHONE, WAVEFORM_MEASURES, Status
 
 
 @dataclass(frozen=True)
@@ -67,6 +67,9 @@ def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     specs = [_column("plan", n, n, *column) for column in _PLAN]
     if names := soundfont_names(recipe.audio):
         specs.append(_column("plan", n, n, "soundfont", "uint8", (), 255, {"soundfont": names}))
+    if recipe.audio.get("rooms"):
+        specs.append(_column("plan", n, n, "room", "uint8", (), 255))
+        specs.append(_column("plan", n, n, "microphone", "float32", (("microphone", MICROPHONE),), _NAN))
     specs += [_column("task", n, shard, *column) for column in _TASK]
     for encoder in recipe.encoders:
         specs += encoder_arrays(encoder, n, shard)

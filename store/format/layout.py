@@ -82,6 +82,11 @@ class Layout:
         """Checksums of everything that `create`, or `extend` for this layer, wrote."""
         return self.commits / "plan.json"
 
+    @property
+    def rooms(self) -> Path:
+        """Impulse responses of a store with rooms; extraction reads them beside the notes."""
+        return self.notes / "rooms.npy"
+
     def notes_of(self, recording: int) -> Path:
         """Notes and pedal of one recording, e.g. `notes/00017.npz`."""
         return self.notes / f"{recording:05d}.npz"

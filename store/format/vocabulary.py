@@ -51,6 +51,9 @@ COVARIATES = (
 WAVEFORM_MEASURES = ("rms_dbfs", "peak_dbfs", "gain_db")
 """Measured on the finished waveform: what a level meter reads. gain_db: applied by loudness normalisation."""
 
+MICROPHONE = ("pre_emphasis", "low_cut_hz", "drive_db", "floor_db")
+"""Drawn for each segment of a store with rooms. floor_db: noise floor over the signal's rms, which every rendered row has."""
+
 
 class Status(IntEnum):
     """Whether a row has features, and if not, why. The group's attributes hold these numbers, the commit a sentence."""

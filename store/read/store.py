@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from types import MappingProxyType
@@ -233,7 +233,8 @@ class Store:
         if status == "ok":
             keep &= columns["status"][index] == Status.OK
         index = index[keep]
-        return Rows(index=index, **{name: column[index] for name, column in columns.items()})
+        kept = {f.name for f in fields(Rows)}
+        return Rows(index=index, **{name: column[index] for name, column in columns.items() if name in kept})
 
     def read(self, path: str, index: ArrayLike) -> np.ndarray:
         """Rows of one array in the order of `index`, in the stored dtype; read in contiguous blocks of at most a shard.

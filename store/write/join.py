@@ -102,6 +102,10 @@ def _in_order(order: JoinOrder, by_source: Sequence[np.ndarray]) -> np.ndarray:
 
 def _notes(sources: Sequence[Store], folder: Path) -> None:
     first = 0
+    rooms = Layout(sources[0].path).rooms
+    if rooms.exists():
+        sources[0].planned_files.check(rooms.relative_to(sources[0].path).as_posix())
+        link_or_copy(rooms, Layout(folder.parent).rooms)
     target = Layout(folder.parent)
     for store in sources:
         for recording in range(len(store.recordings)):
