@@ -8,6 +8,7 @@ _LIBRARIES = {
         *("mido", "fluidsynth", "soundfile", "soxr", "psutil", "threadpoolctl"),
     ),
     "heads": ("jax", "jaxlib", "flax", "optax", "matplotlib", "jinja2"),
+    "rooms": ("pyroomacoustics",),
     "rate": ("starlette", "uvicorn", "sklearn"),
 }
 
