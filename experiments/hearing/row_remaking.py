@@ -66,10 +66,13 @@ class PlannedRow:
     tier: int
     level_drawn: NDArray[np.float32]
     soundfont: int = 0
+    room: int = 0
+    microphone: tuple[float, ...] = ()
 
     def job(self, levels: NDArray[np.float32]) -> SegmentJob:
         """The same window and tier once for each row of `levels` (n, 8)."""
-        return SegmentJob(self.recording, self.start_s, (self.tier,) * len(levels), levels, self.soundfont)
+        tiers = (self.tier,) * len(levels)
+        return SegmentJob(self.recording, self.start_s, tiers, levels, self.soundfont, self.room, self.microphone)
 
 
 class RowRemaker:
@@ -96,6 +99,8 @@ class RowRemaker:
             int(columns["tier"][0]),
             columns["level_drawn"][0],
             int(columns["soundfont"][0]) if "soundfont" in columns else 0,
+            int(columns["room"][0]) if "room" in columns else 0,
+            tuple(columns["microphone"][0].tolist()) if "microphone" in columns else (),
         )
 
     def stages(self, row: PlannedRow) -> Stages:
