@@ -124,7 +124,7 @@ def test_the_same_rows_in_pandas(whole_store, half, empty):
         np.testing.assert_array_equal(table["score_pedal_technique"], rows.score[:, 3])
         np.testing.assert_array_equal(table["level_tempo"], rows.level[:, LEVELS.index("tempo")])
         assert table["tier"].tolist() == rows.tier.words.tolist()
-        assert len(table.columns) == 8 + 2 * 8 + 2 * 8 + 6 + 3
+        assert len(table.columns) == 8 + 2 * 8 + 2 * 8 + 6 + 3 + 2
     table = whole_store.rows(status=None).to_pandas()
     assert (table["tier"] <= "good").sum() == 76
     assert table["status"].value_counts()["silent_audio"] == 2
