@@ -79,6 +79,17 @@ class PlanConfig:
         Literal["folder", "file"] | None,
         Option("in a folder of MIDI files: the files of one folder are one piece, or each file name is"),
     ] = None
+    labels: Annotated[
+        Path | None,
+        Option("ratings by people instead of degradation: a CSV, or PercePiano's folder labels/", metavar="FILE"),
+    ] = None
+    labels_columns: Annotated[
+        tuple[str, ...] | None,
+        Option("what its columns hold: file=path,note_accuracy=notes", metavar="NAME=COLUMN,…"),
+    ] = None
+    label_scale: Annotated[
+        tuple[str, ...] | None, Option("the worst rating and the best, such as 1,7", metavar="WORST,BEST")
+    ] = None
     limit: Annotated[int | None, Option("at most this many segments, spread over splits and pieces")] = None
     encoders: Annotated[
         tuple[str, ...],

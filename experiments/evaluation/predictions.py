@@ -37,9 +37,11 @@ class Predictions:
     difficulty: NDArray[np.float32]
     fold: NDArray[np.int64] | None = None
     """The fold that tested each row; None where one set of heads tested all."""
+    dimensions: tuple[str, ...] = DIMENSIONS
+    """Names of the scores; those of the ratings where the rows have ratings by people."""
 
     def __post_init__(self) -> None:
-        wanted = (self.n_seeds, len(self.tier), len(DIMENSIONS))
+        wanted = (self.n_seeds, len(self.tier), len(self.dimensions))
         for name, predicted in self.by_model.items():
             if predicted.shape != wanted:
                 raise ValueError(f"predictions of {name}: {predicted.shape}, not {wanted}")
@@ -68,7 +70,7 @@ class Correlations:
     """Correlations of predictions with scores as a function of piece weights.
 
     kind "specific": on non-pristine rows, given the other six axis scores (the seven axis dimensions). "plain": Pearson
-    on all rows (eight dimensions). "within_tier": given the tier (eight dimensions), on the rows of tiers in which the score
+    on all rows (all dimensions). "within_tier": given the tier (eight dimensions), on the rows of tiers in which the score
     varies: in the others, such as pristine, predictions have nothing to agree with. Only rows whose dimension is valid count. A partial correlation is that of the residuals of a least-squares fit on the controls; where
     another axis is not valid, its score is set to its mean and one more control marks it as missing.
 
@@ -81,7 +83,7 @@ class Correlations:
         self.names = predictions.names
         self.n_seeds = predictions.n_seeds
         self.n_pieces = len(predictions.pieces)
-        self.dimensions = AXIS_DIMENSIONS if kind == "specific" else DIMENSIONS
+        self.dimensions = AXIS_DIMENSIONS if kind == "specific" else predictions.dimensions
         self._sums = [_sums(predictions, kind, k) for k in range(len(self.dimensions))]
 
     def __call__(self, piece_weights_BxP: NDArray[np.float64]) -> NDArray[np.float64]:

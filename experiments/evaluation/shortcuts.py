@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.store.format.rows import Rows
-from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, WAVEFORM_MEASURES
+from keybed.store.format.vocabulary import LEVELS, TIERS, WAVEFORM_MEASURES
 
 IN_WORDS = {
     "snr": "the noise level alone",
@@ -45,7 +45,7 @@ def fit_predict(
     valid: NDArray[np.bool_],
     weight: NDArray[np.floating],
 ) -> NDArray[np.float32]:
-    """Predictions (row, 8) for test from a weighted ridge fit (penalty 1e-3 per row) on the covariate, its square and tanh.
+    """Predictions (row, dimension) for test from a weighted ridge fit (penalty 1e-3 per row) on the covariate, its square and tanh.
 
     scikit-learn's Ridge gives the same numbers; the phases do without it, so it is no library of theirs.
     """
@@ -57,8 +57,8 @@ def fit_predict(
         return np.hstack([np.ones((len(z), 1)), z, z**2, np.tanh(2 * z)])
 
     x_train, x_test = expand(train), expand(test)
-    predicted = np.zeros((len(test), len(DIMENSIONS)), dtype=np.float32)
-    for k in range(len(DIMENSIONS)):
+    predicted = np.zeros((len(test), score.shape[1]), dtype=np.float32)
+    for k in range(score.shape[1]):
         rows = valid[:, k] & np.isfinite(score[:, k])
         if not rows.any():
             continue

@@ -14,7 +14,7 @@ from keybed.experiments.evaluation.pairwise import PairwiseAccuracy
 from keybed.experiments.evaluation.predictions import Correlations, Kind, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.shortcuts import NOT_A_SHORTCUT
 from keybed.heads import metrics
-from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS
 
 Floats = NDArray[np.float64]
 Table = dict[str, dict[str, Interval]]
@@ -48,7 +48,10 @@ def pairwise_table(predictions: Predictions, names: Sequence[str]) -> tuple[Tabl
         return np.concatenate([share, over_dimensions(share[:, : len(AXIS_DIMENSIONS)])[:, None]], axis=1)
 
     share = intervals(statistic, accuracy.n_pieces, accuracy.n_seeds)
-    table = {name: {d: _within_one(share[k, n]) for k, d in enumerate(DIMENSIONS)} for n, name in enumerate(names)}
+    table = {
+        name: {d: _within_one(share[k, n]) for k, d in enumerate(predictions.dimensions)}
+        for n, name in enumerate(names)
+    }
     return table, {name: _within_one(share[-1, n]) for n, name in enumerate(names)}
 
 
@@ -82,7 +85,9 @@ def point_table(predictions: Predictions, names: Sequence[str]) -> dict[str, dic
                 metrics.per_dimension(metric, one, predictions.score, predictions.valid)
                 for one in predictions.by_model[name]
             ]
-            points[metric][name] = {d: metrics.mean_defined([e[k] for e in each]) for k, d in enumerate(DIMENSIONS)}
+            points[metric][name] = {
+                d: metrics.mean_defined([e[k] for e in each]) for k, d in enumerate(predictions.dimensions)
+            }
     return points
 
 

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.gates import NO_RUN, GateRefused, Override
 from keybed.experiments.listening.answer_key import AnswerKey, Provenance, write_answer_key
@@ -45,6 +46,7 @@ def select(config: SelectConfig, console: Console) -> Path:
     from keybed.store import open as open_store
 
     store = open_store(config.store)
+    refuse_ratings(store, "Phase 5")
     if (config.out / "ratings.sqlite").exists() or (config.out / "returned").exists():
         raise SelectRefused(f"{config.out} holds ratings already; give another --out")
     overrides: tuple[Override, ...] = ()

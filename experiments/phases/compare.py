@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -164,7 +164,7 @@ def _names(runs: Sequence[Path]) -> list[str]:
     return [n if names.index(n) == i else f"{n} ({names[: i + 1].count(n)})" for i, n in enumerate(names)]
 
 
-def _truth(saved: SavedPredictions, common: NDArray[np.int64]) -> dict[str, np.ndarray]:
+def _truth(saved: SavedPredictions, common: NDArray[np.int64]) -> dict[str, Any]:
     at = np.searchsorted(saved.index, common)
     return {name: values[at] for name, values in saved.truth.items()}
 

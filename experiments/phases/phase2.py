@@ -40,6 +40,7 @@ from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase2_evaluation import evaluate, evaluate_test_split, inspect
+from keybed.experiments.phases.ratings import run_on_ratings
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.run_log import run_log
 from keybed.experiments.reports.terminal import print_summary
@@ -54,6 +55,8 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     """Run Phase 2 to its report; returns RUN/report.html. An interrupted run continues where it stopped."""
     started = time.perf_counter()
     store = open_store(config.store)
+    if store.recipe.labels is not None:
+        return run_on_ratings(store, config, console)
     view = View(*pair_of(store, config.audio, config.midi), config.view)
     view.paths(store)
     rows = store.rows()

@@ -25,6 +25,7 @@ from rich.console import Console
 
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_facts import RowCounts, RunBefore, store_facts, this_machine
 from keybed.experiments.data.run_folder import DELETE_AND_RUN, RunDamaged, read_json, start_run, write_json
 from keybed.experiments.data.view import View
@@ -102,6 +103,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
     """Run Phase 3 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 2 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
+    refuse_ratings(store, "Phase 3")
     gate_before, overrides = check_run_before(config.after, 2, fingerprint_before(config.after, store), config.override)
     phase2 = read_results(config.after, Phase2Results)
     pair = phase2.pair

@@ -26,6 +26,7 @@ from rich.table import Table
 
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
@@ -55,6 +56,8 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
     """Evaluate every store and write results.json and report.html; returns the report's path. Raises WindowsMixed."""
     started = time.perf_counter()
     opened = sorted((open_store(path) for path in config.stores), key=_window_s)
+    for store in opened:
+        refuse_ratings(store, "window-check")
     check_alike(opened)
     budget = Budget(config.epochs, config.seeds, config.hidden)
     heads = head_configs(HEADS, config.hidden, "frames")

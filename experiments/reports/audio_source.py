@@ -12,6 +12,15 @@ RENDERED = (
 )
 
 
-def sound_banner(source: str) -> Banner:
-    """source: `audio.source` of the recipe."""
+RATED = (
+    "Every row is a recording itself, with ratings by people. Its audio is rendered from its notes with one soundfont, so that "
+    "heads do not hear the sound that the raters heard."
+)
+RATED_RECORDED = "Every row is a recording itself, with ratings by people, and its audio is the recording."
+
+
+def sound_banner(source: str, *, rated: bool = False) -> Banner:
+    """source: `audio.source` of the recipe. rated: a store of ratings by people."""
+    if rated:
+        return Banner(RATED_RECORDED if source == "recorded" else RATED, "Ratings by people.")
     return Banner(RECORDED, "Recorded audio.") if source == "recorded" else Banner(RENDERED, "Rendered audio.")

@@ -17,9 +17,10 @@ from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
+from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.hearing.examples import make_examples, read_examples
-from keybed.experiments.reports import curve_page, phase2_page, phase3_page, phase4_page, window_page
+from keybed.experiments.reports import curve_page, phase2_page, phase3_page, phase4_page, rating_page, window_page
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.examples_section import SCRIPT, STYLE, examples_section
 from keybed.experiments.reports.page import Banner, Page, override_banners, write_page
@@ -27,6 +28,7 @@ from keybed.experiments.reports.results import RunResults, read_any_results
 from keybed.extract.degrade.parameters import traces_of
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
+from keybed.store.format.vocabulary import RATED
 from keybed.store.read.store import Store
 
 TITLES = {
@@ -34,6 +36,8 @@ TITLES = {
     3: "alignment of audio and MIDI embeddings",
     4: "full training of the best fusion",
 }
+
+RATING_TITLE = "heads on ratings by people"
 
 
 class OtherStore(KeybedError):
@@ -53,18 +57,23 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         raise OtherStore(
             f"{store.path} is not the store of {run}; give the one with fingerprint {results.store.fingerprint[:16]}…"
         )
-    examples = read_examples(run) if store is None else make_examples(run, store, paths)
+    if store is None or isinstance(results, RatingRunResults):
+        examples = read_examples(run)
+    else:
+        examples = make_examples(run, store, paths)
     gate = read_gate(run)
     check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):
         lead, below, sections = phase2_page.parts(results, gate)
+    elif isinstance(results, RatingRunResults):
+        lead, below, sections = rating_page.parts(results, gate)
     elif isinstance(results, Phase3Results):
         lead, below, sections = phase3_page.parts(results, gate)
     else:
         lead, below, sections = phase4_page.parts(results, gate)
     literal_alone = gate.verdict == "UNDEFINED" and results.store.tiered
     page = Page(
-        title=f"Keybed · Phase {gate.phase} · {TITLES[gate.phase]}",
+        title=f"Keybed · Phase {gate.phase} · {RATING_TITLE if isinstance(results, RatingRunResults) else TITLES[gate.phase]}",
         verdict=gate.verdict,
         word=f"{gate.literal_verdict} (literal)" if literal_alone else gate.verdict,
         lead=lead,
@@ -135,7 +144,7 @@ def banners(results: RunResults) -> list[Banner]:
         )
     if traces := traces_of(store.degradation_version):
         warnings.append(Banner(f"{traces[0].upper()}{traces[1:]}.", "Old degradation."))
-    warnings.append(sound_banner(store.audio_source))
+    warnings.append(sound_banner(store.audio_source, rated=store.profile == RATED))
     lost = {name: n for name, n in store.status.items() if name != "OK"}
     if lost:
         words = ", ".join(f"{n} {name.lower().replace('_', ' ')}" for name, n in lost.items())

@@ -11,15 +11,17 @@ from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Results
+from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.store.errors import KeybedError
 
 T = TypeVar("T")
-RunResults = Phase2Results | Phase3Results | Phase4Results | WindowCheckResults | CurveResults
+RunResults = Phase2Results | Phase3Results | Phase4Results | RatingRunResults | WindowCheckResults | CurveResults
 KINDS: dict[Any, type[RunResults]] = {
     2: Phase2Results,
     3: Phase3Results,
     4: Phase4Results,
+    "2 on ratings": RatingRunResults,
     "window check": WindowCheckResults,
     "curve": CurveResults,
 }

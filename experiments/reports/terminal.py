@@ -11,8 +11,9 @@ from rich.text import Text
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
+from keybed.experiments.evaluation.model_names import ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS
 from keybed.experiments.evaluation.phase2_results import MeanR, Phase2Results
+from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.reports.audio_source import RECORDED
 from keybed.experiments.reports.figure import label
 from keybed.store.counted import counted
@@ -75,3 +76,24 @@ def _chosen(mean: MeanR) -> str | None:
         if name in mean.specific
     ]
     return f"mean, chosen on validation rows in each fold: {', '.join(both)}" if both else None
+
+
+def print_rating_summary(console: Console, results: RatingRunResults, gate: Gate, report: Path) -> None:
+    """Print Pearson r by head and dimension, then the gate."""
+    heads = [*ALL_HEADS, SPECIALISTS]
+    title = f"Pearson r with the ratings, {results.rows.how}, {counted(results.rows.pieces, 'piece')}"
+    table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), pad_edge=False)
+    table.add_column("dimension")
+    for name in heads:
+        table.add_column(_SHORT.get(name, name), justify="right")
+    for dimension in results.dimensions:
+        table.add_row(label(dimension), *(number(results.r[name][dimension].value, 2) for name in heads))
+    table.add_section()
+    table.add_row("mean", *(number(results.mean_r[name].value) for name in heads))
+    console.print(table)
+    for encoder in results.store.encoders:
+        if encoder.random and encoder.name in (results.pair.audio, results.pair.midi):
+            console.print(f"{encoder.name} has random weights: these numbers say nothing about it.", style="bold red")
+    verdict = (f"Phase {gate.phase} on ratings: {gate.verdict}", f"bold {_COLOURS[gate.verdict]}")
+    console.print(Text.assemble(verdict, f" {gate.headline}"))
+    console.print(f"took {results.seconds:,.0f} s; report: {report}", soft_wrap=True)

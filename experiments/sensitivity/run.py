@@ -27,6 +27,7 @@ import numpy as np
 from rich.console import Console
 from rich.progress import track
 
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.sensitivity.config import SensitivityConfig
 from keybed.experiments.sensitivity.counterfactuals import (
@@ -55,6 +56,7 @@ def run_sensitivity(config: SensitivityConfig, console: Console) -> Path:
     """Measure, write RUN/results.json and RUN/report.html, and return the report's path."""
     started = time.monotonic()
     store = open_store(config.store)
+    refuse_ratings(store, "sensitivity")
     if store.recipe.audio["source"] != "rendered":
         raise KeybedError(
             f"{config.store} was planned with --audio {store.recipe.audio['source']}, where only the tone axis is audible; "

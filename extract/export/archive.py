@@ -85,6 +85,10 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     Raises ExportError for unknown tiers, another suffix than SUFFIXES or an existing file, NoDiskSpace, and NotAsPlanned where the soundfont differs.
     """
     store = stores.open(config.store)
+    if store.recipe.labels is not None:
+        raise ExportError(
+            f"{store.path} holds ratings by people: its rows are the recordings, and nothing of them is degraded"
+        )
     check_same_code(store.recipe)
     jobs = _jobs(store, config)
     n_rows = sum(len(job.tiers) for _, job in jobs)

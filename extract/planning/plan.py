@@ -22,7 +22,7 @@ from keybed.extract.planning.planned_audio import planned_audio
 from keybed.extract.planning.recipe import recording_entries, store_recipe
 from keybed.extract.planning.report import PlanReport
 from keybed.extract.planning.rooms import ROOMS, draw_rooms, make_rooms, room_line
-from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows
+from keybed.extract.planning.row_plan import PlanError, RowPlan, draw_all_levels, plan_rows, rating_columns
 from keybed.extract.planning.soundfonts import check_hold_out, draw_soundfonts, soundfont_line
 from keybed.extract.planning.speeds import MEASURED_RATES, Rates
 from keybed.extract.progress import Progress, silent
@@ -72,6 +72,7 @@ def plan(config: PlanConfig, progress: Progress = silent) -> PlanReport:
         if rooms is not None:
             planned |= draw_rooms(row_plan.order, len(rooms.rt60_s), config.seed)
             remarks.append(room_line(rooms))
+        planned |= rating_columns(row_plan)
         progress("making the store", 0, 1)
         stores.create(
             config.store,

@@ -15,6 +15,7 @@ from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.planning.row_plan import RowPlan
 from keybed.store.format.array_specs import shard_rows_for
 from keybed.store.format.recipe import EncoderSpec, Recipe, fingerprint
+from keybed.store.format.vocabulary import RATED
 
 
 def store_recipe(
@@ -55,12 +56,29 @@ def store_recipe(
             "n_segments": len(row_plan.segments),
             "split_repair": SPLIT_REPAIR_VERSION,
         },
-        degradation={**degrade.parameters(), "profile": config.profile, "seed": config.seed},
+        degradation={
+            **degrade.parameters(),
+            "profile": config.profile if row_plan.ratings is None else RATED,
+            "seed": config.seed,
+        },
         audio={**audio, "source": config.audio},
         encoders=specs,
         n_rows=n_rows,
         shard_rows=config.shard_rows or shard_rows_for(n_rows),
+        labels=_labels(row_plan),
     )
+
+
+def _labels(row_plan: RowPlan) -> dict[str, Any] | None:
+    ratings, rated = row_plan.ratings, row_plan.rated
+    if ratings is None or rated is None:
+        return None
+    return {
+        "dimensions": list(ratings.dimensions),
+        "scale": list(ratings.scale),
+        "sha256": ratings.sha256,
+        "n_passages": len(rated.passages),
+    }
 
 
 def _reading(row_plan: RowPlan) -> dict[str, Any]:

@@ -19,13 +19,16 @@ from keybed.extract.corpus.files import ABSENT, RecordingFiles, read_files
 from keybed.extract.corpus.layouts import Reading, read_corpus
 from keybed.extract.corpus.metadata import Corpus
 from keybed.extract.corpus.pieces import Pieces, find_pieces
+from keybed.extract.corpus.rated_passages import Rated, rated_passages
+from keybed.extract.corpus.ratings import Ratings, read_ratings, scale_of
+from keybed.extract.corpus.windows import n_windows
 from keybed.extract.planning.segments import (
     RowOrder,
     Segments,
     all_segments,
     choose_segments,
-    n_windows,
     order_rows,
+    rated_segments,
 )
 from keybed.extract.processes import process_pool
 from keybed.extract.progress import Progress, silent
@@ -57,17 +60,22 @@ class RowPlan:
     order: RowOrder
     too_short: tuple[str, ...]
     used: tuple[int, ...]
+    ratings: Ratings | None = None
+    rated: Rated | None = None
+    """Ratings by people and the passages that have them; None where degradation gives the labels."""
 
     @property
     def remarks(self) -> tuple[str, ...]:
         """How the corpus was read, and the splits that were drawn."""
+        ratings = self.ratings.remarks if self.ratings else ()
+        rated = self.rated.remarks if self.rated else ()
         if not self.pieces.n_drawn:
-            return self.corpus.remarks
+            return (*self.corpus.remarks, *ratings, *rated)
         drawn = (
             f"splits drawn with the seed for {counted(self.pieces.n_drawn, 'piece')} without one: validation and test get "
             f"{SHARE:.0%} of the seconds each"
         )
-        return (*self.corpus.remarks, drawn)
+        return (*self.corpus.remarks, drawn, *ratings, *rated)
 
 
 def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
@@ -81,7 +89,10 @@ def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
             f"--shard-rows {config.shard_rows}: must be a multiple of {len(TIERS)}, because a shard holds whole segments"
         )
     _check_windows(config)
-    corpus = read_corpus(config.maestro, Reading(config.layout, pairs_of(config.columns or ()), config.pieces))
+    ratings = _ratings(config)
+    corpus = read_corpus(
+        config.maestro, Reading(config.layout, pairs_of(config.columns or ()), config.pieces, config.labels)
+    )
     if not config.metadata_only:
         corpus = with_durations(corpus, config.jobs or len(os.sched_getaffinity(0)), progress)
     elif any(recording.duration_s is None for recording in corpus.recordings):
@@ -97,7 +108,11 @@ def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
         [None if f.midi_sha256 == ABSENT else f.midi_sha256 for f in files],
         seed=config.seed,
     )
-    every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
+    rated = None if ratings is None else rated_passages(corpus, ratings)
+    if rated is None:
+        every = all_segments(corpus.recordings, pieces, config.window_s, config.hop_s)
+    else:
+        every = rated_segments(corpus.recordings, pieces, rated.passages, config.window_s, config.hop_s)
     if not len(every):
         first = f"; the first that cannot be read: {corpus.unreadable[0]}" if corpus.unreadable else ""
         raise PlanError(f"{corpus.listed_in}: no recording is as long as a window of {config.window_s:g} s{first}")
@@ -105,10 +120,36 @@ def plan_rows(config: PlanConfig, progress: Progress = silent) -> RowPlan:
     too_short = tuple(
         f"{recording.midi}: {recording.duration_s:.1f} s"
         for recording in corpus.recordings
-        if recording.duration_s is not None and n_windows(recording.seconds, config.window_s, config.hop_s) == 0
+        if rated is None
+        and recording.duration_s is not None
+        and n_windows(recording.seconds, config.window_s, config.hop_s) == 0
     )
     used = tuple(int(index) for index in np.unique(segments.recording))
-    return RowPlan(corpus, files, pieces, segments, order_rows(segments, config.seed), too_short, used)
+    order = order_rows(segments, config.seed, TIERS if rated is None else TIERS[:1])
+    return RowPlan(corpus, files, pieces, segments, order, too_short, used, ratings, rated)
+
+
+def _ratings(config: PlanConfig) -> Ratings | None:
+    if config.labels is None:
+        if config.labels_columns or config.label_scale:
+            raise PlanError("--labels-columns and --label-scale belong to --labels FILE")
+        return None
+    return read_ratings(
+        config.labels, pairs_of(config.labels_columns or (), "--labels-columns"), scale_of(config.label_scale)
+    )
+
+
+def rating_columns(row_plan: RowPlan) -> dict[str, NDArray]:
+    """The planned columns of ratings: mean, standard deviation and number of each row's; empty without ratings."""
+    if row_plan.ratings is None or row_plan.rated is None:
+        return {}
+    passages = [one.passage for one in row_plan.rated.passages]
+    of_row = row_plan.order.passage
+    return {
+        "rating": np.array([passage.mean for passage in passages], np.float32)[of_row],
+        "rating_sd": np.array([passage.sd for passage in passages], np.float32)[of_row],
+        "n_ratings": np.array([passage.n for passage in passages], np.int32)[of_row],
+    }
 
 
 def _check_windows(config: PlanConfig) -> None:

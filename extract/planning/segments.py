@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +11,8 @@ from numpy.typing import NDArray
 from keybed.extract.config import HOP_S, WINDOW_S
 from keybed.extract.corpus.metadata import Recording
 from keybed.extract.corpus.pieces import Pieces
+from keybed.extract.corpus.rated_passages import RatedPassage, window_starts
+from keybed.extract.corpus.windows import n_windows
 from keybed.store.format.vocabulary import SPLITS, TIERS
 
 LEAST_SHARE = 0.15
@@ -29,6 +30,8 @@ class Segments:
     piece: NDArray[np.int32]
     split: NDArray[np.uint8]
     start_s: NDArray[np.float64]
+    passage: NDArray[np.int32]
+    """Of a store of ratings: which rated passage it is cut from; −1 in another store."""
 
     def __len__(self) -> int:
         return int(self.segment.size)
@@ -36,13 +39,13 @@ class Segments:
     def take(self, index: NDArray[np.intp]) -> Segments:
         """These segments, in this order."""
         return Segments(
-            self.recording[index], self.segment[index], self.piece[index], self.split[index], self.start_s[index]
+            self.recording[index],
+            self.segment[index],
+            self.piece[index],
+            self.split[index],
+            self.start_s[index],
+            self.passage[index],
         )
-
-
-def n_windows(duration_s: float, window_s: float = WINDOW_S, hop_s: float = HOP_S) -> int:
-    """floor((duration − window) / hop + 1e-9) + 1; 0 for a recording shorter than a window."""
-    return 0 if duration_s < window_s else math.floor((duration_s - window_s) / hop_s + 1e-9) + 1
 
 
 def all_segments(
@@ -59,6 +62,28 @@ def all_segments(
         piece=np.repeat(np.array(pieces.piece_of, np.int32), counts),
         split=np.repeat(split, counts),
         start_s=(segment - first) * hop_s,
+        passage=np.full(len(segment), -1, np.int32),
+    )
+
+
+def rated_segments(
+    recordings: Sequence[Recording],
+    pieces: Pieces,
+    rated: Sequence[RatedPassage],
+    window_s: float = WINDOW_S,
+    hop_s: float = HOP_S,
+) -> Segments:
+    """Every window of every rated passage, in the order of the ratings."""
+    starts = [window_starts(recordings[one.recording], one.passage, window_s, hop_s) for one in rated]
+    passage = np.repeat(np.arange(len(rated)), [len(of) for of in starts])
+    recording = np.array([one.recording for one in rated], np.int32)[passage]
+    return Segments(
+        recording=recording,
+        segment=np.arange(len(passage), dtype=np.int32),
+        piece=np.array(pieces.piece_of, np.int32)[recording],
+        split=np.array([SPLITS.index(name) for name in pieces.split_of], np.uint8)[recording],
+        start_s=np.array([start for of in starts for start in of], np.float64),
+        passage=passage.astype(np.int32),
     )
 
 
@@ -111,25 +136,27 @@ class RowOrder:
 
     columns: dict[str, NDArray]
     split_ranges: dict[str, tuple[int, int]]
+    passage: NDArray[np.int32]
+    """As in `Segments`, of each row."""
 
 
-def order_rows(segments: Segments, seed: int) -> RowOrder:
-    """Order the rows: train, validation, test; segments permuted within each split, the four tiers of one together."""
+def order_rows(segments: Segments, seed: int, tiers: Sequence[str] = TIERS) -> RowOrder:
+    """Order the rows: train, validation, test; segments permuted within each split, the tiers of one together."""
     order = []
     ranges: dict[str, tuple[int, int]] = {}
     start = 0
     for split, name in enumerate(SPLITS):
         members = np.flatnonzero(segments.split == split)
         order.append(members[_generator(seed, _ORDER, split).permutation(members.size)])
-        ranges[name] = (start, start + members.size * len(TIERS))
+        ranges[name] = (start, start + members.size * len(tiers))
         start = ranges[name][1]
     ordered = segments.take(np.concatenate(order))
     columns = {
-        name: np.repeat(getattr(ordered, name), len(TIERS))
+        name: np.repeat(getattr(ordered, name), len(tiers))
         for name in ("recording", "segment", "piece", "split", "start_s")
     }
-    columns["tier"] = np.tile(np.arange(len(TIERS), dtype=np.uint8), len(ordered))
-    return RowOrder(columns, ranges)
+    columns["tier"] = np.tile(np.array([TIERS.index(tier) for tier in tiers], np.uint8), len(ordered))
+    return RowOrder(columns, ranges, np.repeat(ordered.passage, len(tiers)))
 
 
 def _generator(seed: int, purpose: int, split: int) -> np.random.Generator:

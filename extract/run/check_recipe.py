@@ -111,6 +111,8 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
+        rating_dimensions=store.recipe.rating_dimensions,
+        rating_scale=tuple(store.recipe.labels["scale"]) if store.recipe.labels else (0.0, 100.0),
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
     )
 

@@ -20,7 +20,7 @@ from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.room import Recording, load_rooms, microphone_of
 from keybed.extract.audio.waveform import RenderedRow
-from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant
+from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant, with_ratings
 from keybed.extract.encoders.base import Clip
 from keybed.extract.music.midi import MidiError
 from keybed.extract.music.notes_file import load_notes
@@ -70,6 +70,9 @@ class RenderConfig:
     """Impulse responses of the rooms; None where rows are dry."""
     drawn_as: Mapping[int, int] = field(default_factory=dict)
     """Recordings of a joined store: the numbers that they had in the store where their rows were drawn."""
+    rating_dimensions: tuple[str, ...] = ()
+    rating_scale: tuple[float, float] = (0.0, 100.0)
+    """Of a store of ratings: the names along a row's ratings, and the worst and the best rating."""
 
     @property
     def soundfont(self) -> Path | None:
@@ -96,6 +99,8 @@ class SegmentJob:
     room: int = 0
     microphone: tuple[float, ...] = ()
     """`row/room` and `row/microphone` of a store with rooms."""
+    rating: NDArray[np.float32] | None = None
+    """(rows, rating dimension) of a store of ratings."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,6 +164,13 @@ class RowMaker:
 
     def variants(self, job: SegmentJob) -> list[Variant]:
         """The degraded notes and labels of each row. Raises MidiError where a notes file is damaged."""
+        made = self._variants(job)
+        if job.rating is None:
+            return made
+        names, scale = self.config.rating_dimensions, self.config.rating_scale
+        return [with_ratings(variant, row, names, scale) for variant, row in zip(made, job.rating, strict=True)]
+
+    def _variants(self, job: SegmentJob) -> list[Variant]:
         problem = self.config.midi_problems.get(job.recording)
         if problem is not None:
             return [unlabelled_variant(tier, Status.MIDI_UNREADABLE, problem) for tier in job.tiers]
@@ -223,6 +235,7 @@ def segment_jobs(columns: Mapping[str, NDArray]) -> list[SegmentJob]:
             soundfont=int(columns["soundfont"][start]) if "soundfont" in columns else 0,
             room=int(columns["room"][start]) if "room" in columns else 0,
             microphone=tuple(columns["microphone"][start].tolist()) if "microphone" in columns else (),
+            rating=columns["rating"][start:stop] if "rating" in columns else None,
         )
         for start, stop in zip(starts, np.r_[starts[1:], segment.size], strict=True)
     ]

@@ -64,7 +64,7 @@ _TASK = (
 def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     """Every array of a store of this recipe, plan-written first, in a fixed order."""
     n, shard = recipe.n_rows, recipe.shard_rows
-    specs = [_column("plan", n, n, *column) for column in _PLAN]
+    specs = [_column("plan", n, n, *column) for column in (*_PLAN, *_rating_columns(recipe))]
     if names := soundfont_names(recipe.audio):
         specs.append(_column("plan", n, n, "soundfont", "uint8", (), 255, {"soundfont": names}))
     if recipe.audio.get("rooms"):
@@ -74,6 +74,16 @@ def array_specs(recipe: Recipe) -> tuple[ArraySpec, ...]:
     for encoder in recipe.encoders:
         specs += encoder_arrays(encoder, n, shard)
     return tuple(specs)
+
+
+def _rating_columns(
+    recipe: Recipe,
+) -> tuple[tuple[str, str, tuple[tuple[str, tuple[str, ...]], ...], float | int], ...]:
+    """Of a store of ratings: each row's mean rating in the scale of the raters, their standard deviation and number."""
+    if recipe.labels is None:
+        return ()
+    along = (("rating_dimension", recipe.rating_dimensions),)
+    return (("rating", "float32", along, _NAN), ("rating_sd", "float32", along, _NAN), ("n_ratings", "int32", along, 0))
 
 
 def task_written(specs: Iterable[ArraySpec]) -> list[ArraySpec]:

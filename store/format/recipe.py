@@ -84,6 +84,8 @@ class Recipe:
     n_rows: int
     shard_rows: int
     format_version: int = FORMAT_VERSION
+    labels: dict[str, Any] | None = None
+    """Of a store of ratings by people: dimensions, scale (worst, best), sha256 of the file. None: degradation gives the labels."""
 
     @property
     def fingerprint(self) -> str:
@@ -95,6 +97,11 @@ class Recipe:
         """sha256 of everything that shapes the rows, their labels and their sound: the recipe without its encoders."""
         return fingerprint({key: value for key, value in self.to_json().items() if key != "encoders"})
 
+    @property
+    def rating_dimensions(self) -> tuple[str, ...]:
+        """Names along `row/rating` of a store of ratings; empty for another store."""
+        return () if self.labels is None else tuple(self.labels["dimensions"])
+
     def encoder(self, name: str) -> EncoderSpec:
         """The spec of one encoder by its name; KeyError lists those the store has."""
         for spec in self.encoders:
@@ -105,12 +112,14 @@ class Recipe:
     def to_json(self) -> dict[str, Any]:
         """Plain JSON types only; `from_json` is the inverse."""
         plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        if self.labels is None:  # so that recipes from before there were such stores keep their fingerprints
+            del plain["labels"]
         return plain
 
     @staticmethod
     def from_json(data: Mapping[str, Any]) -> Recipe:
         """Inverse of `to_json`. Raises ValueError naming unknown or missing fields and names and numbers out of bounds."""
-        _same_fields(Recipe, data)
+        _same_fields(Recipe, {"labels": None, **data} if isinstance(data, Mapping) else data)
         if not isinstance(data["encoders"], list):
             raise ValueError("encoders is no list")
         encoders = [EncoderSpec.from_json(item) for item in data["encoders"]]

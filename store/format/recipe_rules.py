@@ -12,6 +12,8 @@ from keybed.store.format.soundfonts import soundfont_problems
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 MOST_MEASURES = 1_000
+MOST_RATING_DIMENSIONS = 100
+LONGEST_DIMENSION = 64
 MOST_ROWS = 100_000_000
 MOST_SHARDS = 1_000_000
 MOST_SHARD_ROWS = 1 << 20
@@ -35,6 +37,7 @@ def recipe_problems(recipe: Mapping[str, Any]) -> Iterator[str]:
     sizes = {"n_rows": (0, MOST_ROWS), "shard_rows": (1, MOST_SHARD_ROWS), "format_version": (1, 1_000)}
     wrong = [text for name, limits in sizes.items() for text in _number(name, recipe[name], *limits)]
     wrong += [text for encoder in recipe["encoders"] for text in encoder_problems(encoder)]
+    wrong += label_problems(recipe.get("labels"))
     if wrong:
         yield from wrong
         return
@@ -87,6 +90,23 @@ def encoder_problems(encoder: Mapping[str, Any]) -> Iterator[str]:
         yield f"{where} measures is no list of names"
     elif len(measures) != len(set(measures)) or len(measures) > MOST_MEASURES:
         yield f"{where} measures must name each of at most {MOST_MEASURES} measures once"
+
+
+def label_problems(labels: Any) -> Iterator[str]:
+    """Every rule that the labels of a store of ratings break; None is another store."""
+    if labels is None:
+        return
+    if not isinstance(labels, Mapping):
+        yield "labels is no JSON object"
+        return
+    names, scale = labels.get("dimensions"), labels.get("scale")
+    if not isinstance(names, list) or not all(isinstance(n, str) and 0 < len(n) <= LONGEST_DIMENSION for n in names):
+        yield "labels.dimensions is no list of names"
+    elif not 0 < len(names) == len(set(names)) <= MOST_RATING_DIMENSIONS:
+        yield f"labels.dimensions must name each of at most {MOST_RATING_DIMENSIONS} dimensions once"
+    ends = scale if isinstance(scale, list) else []
+    if len(ends) != 2 or ends[0] == ends[1] or not all(type(n) in (int, float) and math.isfinite(n) for n in ends):
+        yield "labels.scale is not the worst and the best rating"
 
 
 def _number(name: str, value: Any, least: int, most: int) -> Iterator[str]:

@@ -12,6 +12,9 @@ SPLITS = ("train", "validation", "test")
 
 TIERS = ("pristine", "good", "moderate", "poor")
 
+RATED = "rated"
+"""The profile of a store of ratings by people: every row is a recording itself, in the tier pristine."""
+
 TIER_SHARES = (0.30, 0.30, 0.25, 0.15)
 """Weights of the tiers in training; the store keeps all four variants of every segment."""
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from keybed.store.errors import RecipeMismatch
-from keybed.store.format.recipe import Recipe, differences
+from keybed.store.format.recipe import Recipe, differences, fingerprint
 from keybed.store.read.store import Store
 
 _OF_CORPUS = ("n_recordings", "n_recordings_used")
@@ -47,7 +47,19 @@ def joined_recipe(stores: Sequence[Store]) -> Recipe:
         segments={**recipes[0].segments, "limit": None, "n_segments": n_segments},
         n_rows=sum(recipe.n_rows for recipe in recipes),
         shard_rows=max(recipe.shard_rows for recipe in recipes),
+        labels=_joined_labels(recipes),
     )
+
+
+def _joined_labels(recipes: Sequence[Recipe]) -> dict[str, Any] | None:
+    labels = [recipe.labels for recipe in recipes if recipe.labels is not None]
+    if not labels:
+        return None
+    return {
+        **labels[0],
+        "sha256": fingerprint([one["sha256"] for one in labels]),
+        "n_passages": sum(int(one["n_passages"]) for one in labels),
+    }
 
 
 def _comparable(recipe: Recipe) -> dict[str, Any]:
@@ -55,6 +67,8 @@ def _comparable(recipe: Recipe) -> dict[str, Any]:
     plain = recipe.to_json()
     segments = {name: value for name, value in plain["segments"].items() if name not in ("limit", "n_segments")}
     encoders = sorted(plain["encoders"], key=lambda encoder: str(encoder["name"]))
-    kept = {name: plain[name] for name in plain if name not in ("corpus", "n_rows", "shard_rows")}
+    kept = {name: plain[name] for name in plain if name not in ("corpus", "n_rows", "shard_rows", "labels")}
+    if "labels" in plain:
+        kept["labels"] = {name: plain["labels"][name] for name in ("dimensions", "scale")}
     midi_reading = plain["corpus"].get("midi_reading", 1)
     return {**kept, "segments": segments, "encoders": encoders, "midi_reading": midi_reading}

@@ -8,7 +8,7 @@ from keybed.extract.corpus.layouts import read_corpus
 from keybed.extract.corpus.metadata import Recording
 from keybed.extract.corpus.pieces import Pieces, find_pieces
 from keybed.extract.corpus.titles import read_title
-from keybed.extract.planning.segments import n_windows
+from keybed.extract.corpus.windows import n_windows
 
 
 def of(*lines: tuple[str, str, str, float]) -> Pieces:

@@ -8,7 +8,8 @@ import pytest
 
 from keybed.extract.corpus.layouts import read_corpus
 from keybed.extract.corpus.pieces import find_pieces
-from keybed.extract.planning.segments import Segments, all_segments, choose_segments, n_windows, order_rows
+from keybed.extract.corpus.windows import n_windows
+from keybed.extract.planning.segments import Segments, all_segments, choose_segments, order_rows
 from keybed.store.format.vocabulary import SPLITS
 
 
