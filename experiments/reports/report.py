@@ -57,10 +57,8 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         raise OtherStore(
             f"{store.path} is not the store of {run}; give the one with fingerprint {results.store.fingerprint[:16]}…"
         )
-    if store is None or isinstance(results, RatingRunResults):
-        examples = read_examples(run)
-    else:
-        examples = make_examples(run, store, paths)
+    rated = isinstance(results, RatingRunResults)
+    examples = read_examples(run) if store is None or rated else make_examples(run, store, paths)
     gate = read_gate(run)
     check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):
@@ -73,14 +71,14 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         lead, below, sections = phase4_page.parts(results, gate)
     literal_alone = gate.verdict == "UNDEFINED" and results.store.tiered
     page = Page(
-        title=f"Keybed · Phase {gate.phase} · {RATING_TITLE if isinstance(results, RatingRunResults) else TITLES[gate.phase]}",
+        title=f"Keybed · Phase {gate.phase} · {RATING_TITLE if rated else TITLES[gate.phase]}",
         verdict=gate.verdict,
         word=f"{gate.literal_verdict} (literal)" if literal_alone else gate.verdict,
         lead=lead,
         below=below,
         advice=gate.advice,
         banners=[*override_banners(gate.overrides), *banners(results)],
-        sections=[*sections[:-1], examples_section(examples), sections[-1]],
+        sections=sections if rated else [*sections[:-1], examples_section(examples), sections[-1]],
         footer=footer(results),
         style=STYLE,
         script=SCRIPT,
