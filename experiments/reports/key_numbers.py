@@ -6,16 +6,21 @@ from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Results
+from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 
 
 def key_numbers(
-    results: Phase2Results | Phase3Results | Phase4Results | WindowCheckResults | CurveResults,
+    results: Phase2Results | Phase3Results | Phase4Results | RatingRunResults | WindowCheckResults | CurveResults,
 ) -> dict[str, float]:
     """Mean specific r of each model by name, and `seconds`; a window check has no such means.
+    Of a run on ratings, mean Pearson r.
 
     Of a curve, those of the largest training set.
     """
+    if isinstance(results, RatingRunResults):
+        plain = {f"mean r, {name}": mean.value for name, mean in results.mean_r.items()}
+        return {**plain, "seconds": results.seconds}
     if isinstance(results, Phase2Results):
         means = results.evaluation.mean.specific
     elif isinstance(results, Phase3Results):
