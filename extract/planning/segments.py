@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -136,8 +136,8 @@ class RowOrder:
 
     columns: dict[str, NDArray]
     split_ranges: dict[str, tuple[int, int]]
-    passage: NDArray[np.int32]
-    """As in `Segments`, of each row."""
+    passage: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """As in `Segments`, of each row; empty where nothing is rated."""
 
 
 def order_rows(segments: Segments, seed: int, tiers: Sequence[str] = TIERS) -> RowOrder:
