@@ -38,7 +38,10 @@ def _order(n_pieces: int = 30) -> RowOrder:
     piece = np.repeat(np.arange(n_pieces, dtype=np.int32), counts)
     n = len(piece)
     split = np.where(piece < 20, 0, np.where(piece < 25, 1, 2)).astype(np.uint8)
-    return order_rows(Segments(piece, np.arange(n, dtype=np.int32), piece, split, np.arange(n) * 6.2), seed=0)
+    return order_rows(
+        Segments(piece, np.arange(n, dtype=np.int32), piece, split, np.arange(n) * 6.2, np.full(n, -1, np.int32)),
+        seed=0,
+    )
 
 
 def test_every_split_and_every_piece_draws_the_soundfonts_in_turn_and_no_tier_tells_them() -> None:
