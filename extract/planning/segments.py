@@ -30,8 +30,8 @@ class Segments:
     piece: NDArray[np.int32]
     split: NDArray[np.uint8]
     start_s: NDArray[np.float64]
-    passage: NDArray[np.int32]
-    """Of a store of ratings: which rated passage it is cut from; −1 in another store."""
+    passage: NDArray[np.int32] = field(default_factory=lambda: np.zeros(0, np.int32))
+    """Of a store of ratings: which rated passage it is cut from; empty in another store."""
 
     def __len__(self) -> int:
         return int(self.segment.size)
@@ -44,7 +44,7 @@ class Segments:
             self.piece[index],
             self.split[index],
             self.start_s[index],
-            self.passage[index],
+            self.passage[index] if self.passage.size else self.passage,
         )
 
 
@@ -62,7 +62,6 @@ def all_segments(
         piece=np.repeat(np.array(pieces.piece_of, np.int32), counts),
         split=np.repeat(split, counts),
         start_s=(segment - first) * hop_s,
-        passage=np.full(len(segment), -1, np.int32),
     )
 
 
