@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jinja2
@@ -78,9 +78,24 @@ def write_page(page: Page, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.globals["filled"] = filled
     with replace_run_file(path) as file:
         file.write(environment.get_template("report.html.jinja").render(page=page).encode(errors="replace"))
     return path
+
+
+def filled(sections: Sequence[Section]) -> list[Section]:
+    """The same cards; one that would stand alone in a row of two gets the whole width, so that no row is half empty."""
+    cards: list[Section] = []
+    alone = False
+    for section in sections:
+        if section.wide and alone:
+            cards[-1] = replace(cards[-1], wide=True)
+        alone = not section.wide and not alone
+        cards.append(section)
+    if alone:
+        cards[-1] = replace(cards[-1], wide=True)
+    return cards
 
 
 def with_interval(v: Interval, digits: int = 3) -> str:
