@@ -12,6 +12,7 @@ import pytest
 from keybed.experiments.cli.flags import add_options, config_from, options_of
 from keybed.experiments.cli.main import parser
 from keybed.experiments.curve.config import CurveConfig
+from keybed.experiments.hearing.config import ListenConfig
 from keybed.experiments.listening.config import IngestConfig, SelectConfig, ServeConfig
 from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
 from keybed.experiments.phases.config import (
@@ -22,11 +23,13 @@ from keybed.experiments.phases.config import (
     Phase4Config,
     WindowCheckConfig,
 )
+from keybed.experiments.scoring.config import PackConfig, ScoreConfig
 from keybed.experiments.sensitivity.config import SensitivityConfig
-from keybed.extract.config import ExportConfig, ExtendConfig, ExtractConfig, PlanConfig
+from keybed.extract.config import ExportConfig, ExtendConfig, ExtractConfig, JoinConfig, PlanConfig
 from keybed.store.check.verify import VerifyConfig
 from keybed.store.derive.derive import DeriveConfig
 from keybed.store.option import NoOption
+from keybed.store.publish.publish import PublishConfig
 
 ROOT = Path(__file__).resolve().parents[3]
 A, B = Path("a"), Path("b")
@@ -45,6 +48,11 @@ COMMANDS = {
     "window-check a b --out b": WindowCheckConfig((A, B), B),
     "curve a --out b": CurveConfig(A, B),
     "demo": DemoConfig(),
+    "join a b --out a": JoinConfig((A, B), A),
+    "listen a --out b": ListenConfig(A, B),
+    "score a b --run b": ScoreConfig((A, B), B),
+    "pack a b": PackConfig(A, B),
+    "publish a hf://datasets/x/y": PublishConfig(A, "hf://datasets/x/y"),
     "phase5 select a --out b": SelectConfig(A, B),
     "phase5 serve a": ServeConfig(A),
     "phase5 ingest a": IngestConfig(A),
@@ -57,6 +65,8 @@ FROM_OTHER_FLAGS = {
     "ExtractConfig": {"paths"},
     "ExportConfig": {"paths"},
     "PercepianoConfig": {"heads"},
+    "ListenConfig": {"paths"},
+    "ScoreConfig": {"paths"},
 }
 
 
@@ -138,7 +148,7 @@ def test_a_field_that_says_nothing_is_refused():
 
 @pytest.mark.parametrize("command", ["", *COMMANDS])
 def test_help_loads_no_heavy_library_and_no_phase(command):
-    words = [word for word in command.split() if word not in ("a", "b", "--out", "--after")]
+    words = [word for word in command.split() if word not in ("a", "b", "--out", "--after", "--run")]
     heavy = ("torch", "jax", "matplotlib", "sklearn", "scipy", "keybed.experiments.phases.phase2", "zarr")
     script = (
         "import sys\nfrom keybed.experiments.cli.main import main\n"

@@ -10,7 +10,7 @@ from keybed.experiments.scoring.windows import WindowEncoder, window_starts
 from keybed.extract import encoders
 from keybed.extract.audio.render import Renderer, default_soundfont
 from keybed.extract.music.notes_file import save_notes
-from keybed.extract.run.row_maker import RenderConfig, RowMaker, SegmentJob
+from keybed.extract.run.row_maker import Instrument, RenderConfig, RowMaker, SegmentJob
 from keybed.store.format.layout import Layout
 from tests.experiments.scoring.conftest import VIEW, piece
 
@@ -35,7 +35,7 @@ def test_a_window_is_the_pristine_row_that_a_store_would_hold(recipe, tmp_path, 
     layout = Layout(tmp_path)
     layout.notes_of(7).parent.mkdir(parents=True)
     save_notes(layout.notes_of(7), p, "0" * 64)
-    config = RenderConfig(tmp_path, 0, 10.0, default_soundfont(), None, (), {}, None)
+    config = RenderConfig(tmp_path, 0, 10.0, (Instrument(default_soundfont()),), None, (), {}, None)
     (row,) = RowMaker(config).make(SegmentJob(7, 4.0, (0,), np.zeros((1, 8), np.float32)))
     monkeypatch.setattr(Source, "sha256", f"{7:015x}" + "0" * 49)
     built = [encoders.build_unchecked(spec) for spec in recipe.encoders]
