@@ -6,8 +6,8 @@ first array is opened.
 
 from keybed.store.format.rows import Rows
 from keybed.store.read.batches import Batch
+from keybed.store.read.opening import open_store as open
 from keybed.store.read.store import Store
-from keybed.store.read.store import open_store as open
 from keybed.store.write.create import create
 
 __all__ = ["Batch", "Rows", "Store", "create", "open"]

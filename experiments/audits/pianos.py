@@ -1,4 +1,4 @@
-"""Pianos of a store with several soundfonts: are they independent of tier and split, and what do heads keep on another one?
+"""Audit of a store with several soundfonts: independence from tier and split, and what heads keep on another soundfont.
 
     keybed plan MAESTRO_DIR STORE --limit 500 --soundfont A.sf2,B.sf2; keybed extract STORE
     python -m keybed.experiments.audits.pianos STORE
@@ -32,7 +32,8 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
 from keybed.store.format.soundfonts import soundfont_names
 from keybed.store.format.vocabulary import SPLITS, TIERS
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 BOTH = "both"
 

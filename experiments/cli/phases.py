@@ -141,7 +141,7 @@ def _report(options: argparse.Namespace) -> None:
 
     store = None
     if options.store is not None:
-        from keybed.store.read.store import open_store
+        from keybed.store.read.opening import open_store
 
         store = open_store(options.store)
     print(f"report: {render(options.run_folder, store)}")

@@ -109,7 +109,7 @@ def _drop(options: argparse.Namespace) -> None:
 def _status(options: argparse.Namespace) -> Document | None:
     from keybed.experiments.cli.status_view import render, watch
     from keybed.store.check.status import status
-    from keybed.store.read.store import open_store
+    from keybed.store.read.opening import open_store
 
     store = open_store(options.store)
     if options.json:
@@ -130,7 +130,7 @@ def _verify(options: argparse.Namespace) -> Document | int:
     from keybed.experiments.cli.verify_view import verify_lines
     from keybed.extract.progress import progress_bar, silent
     from keybed.store.check.verify import VerifyConfig, verify
-    from keybed.store.read.store import open_store
+    from keybed.store.read.opening import open_store
 
     config = config_from(VerifyConfig, options)
     recompute = None
@@ -154,7 +154,7 @@ def _verify(options: argparse.Namespace) -> Document | int:
 def _info(options: argparse.Namespace) -> Document | None:
     from keybed.experiments.cli.store_documents import info_document
     from keybed.experiments.cli.store_info import describe_store
-    from keybed.store.read.store import open_store
+    from keybed.store.read.opening import open_store
 
     store = open_store(options.store)
     if options.json:

@@ -40,7 +40,7 @@ from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
-from keybed.store.read.store import open_store
+from keybed.store.read.opening import open_store
 
 FEWEST_PIECES = 16
 """Training pieces of a fold: with fewer, a sixteenth is no piece of its own."""

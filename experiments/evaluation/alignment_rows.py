@@ -11,7 +11,7 @@ _QUERIES_AT_ONCE = 1024
 
 
 def own_variant_hits(audio_NxD: Vectors, midi_NxD: Vectors, segment: NDArray[np.integer]) -> tuple[Floats, Floats]:
-    """(hit, chance) of each row: is its partner the nearest among its segment's variants, mean of both directions?
+    """(hit, chance) of each row: 1 where its partner is the nearest among its segment's variants, mean of both directions.
 
     Ties share the point. NaN where a segment has a single row.
     """

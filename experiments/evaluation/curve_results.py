@@ -34,7 +34,7 @@ class CellResults:
 
 @dataclass(frozen=True)
 class Binding:
-    """Do rows or pieces bind? Differences of one model's mean specific r, paired.
+    """Whether more rows or more pieces help: differences of one model's mean specific r, paired.
 
     more_pieces: at a quarter of the rows, all pieces against a quarter of them; fewest: the same at a sixteenth. more_rows: at
     all pieces, all segments against a quarter. both: all rows against a quarter of the pieces.

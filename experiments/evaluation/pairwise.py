@@ -1,4 +1,4 @@
-"""Pairwise accuracy: which of two degraded variants of a segment is better in a dimension? Chance is 0.5.
+"""Pairwise accuracy: share of pairs of degraded variants of a segment that are put in the right order. Chance is 0.5.
 
 Both variants have the same piece, player and difficulty. A pair counts where both scores are valid and differ; a tie of the
 predictions counts half. Pairs with the pristine variant are left out: there it is enough to notice any mistake at all

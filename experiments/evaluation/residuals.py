@@ -1,4 +1,4 @@
-"""Do the audio head and the MIDI head err together? Correlation of their residuals, and the gain that it allows.
+"""Correlation of the residuals of the audio head and the MIDI head, and the gain of fusion that it allows.
 
 Two unbiased judges with error variances σ_a² and σ_m² and error correlation ρ: the weights that sum to 1 and give the
 smallest error variance reach σ_a² σ_m² (1 − ρ²) / (σ_a² + σ_m² − 2ρ σ_a σ_m) (Bates and Granger, The combination of

@@ -24,7 +24,8 @@ from keybed.extract.progress import Progress, silent
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXES, TIERS
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 TRIED = 200
 """Segments to look through for one whose window can show an axis."""

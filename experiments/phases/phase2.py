@@ -48,7 +48,7 @@ from keybed.heads import fitted
 from keybed.heads.progress import display
 from keybed.store.counted import counted
 from keybed.store.format.rows import Rows
-from keybed.store.read.store import open_store
+from keybed.store.read.opening import open_store
 
 
 def run_phase2(config: Phase2Config, console: Console) -> Path:

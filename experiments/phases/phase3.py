@@ -72,7 +72,7 @@ from keybed.heads.fit_config import FitConfig
 from keybed.heads.progress import display, named
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
-from keybed.store.read.store import open_store
+from keybed.store.read.opening import open_store
 
 
 def phase2_budget(run: Path) -> tuple[Budget, int]:

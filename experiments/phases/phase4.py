@@ -56,7 +56,7 @@ from keybed.experiments.reports.run_log import run_log
 from keybed.heads.progress import display
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import TECHNICAL
-from keybed.store.read.store import open_store
+from keybed.store.read.opening import open_store
 
 
 def _on_raw_features(raw: Predictions, final: Predictions) -> Predictions:

@@ -42,7 +42,8 @@ from keybed.experiments.reports.report import render
 from keybed.heads.progress import display
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import differences, fingerprint
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 HEADS = ("audio", "midi", "concat", "cross")
 SHOWN = (*HEADS, BEST_SINGLE, BEST_FUSION)

@@ -20,7 +20,8 @@ from keybed.heads import align, fitted
 from keybed.store.errors import KeybedError, StoreError
 from keybed.store.format.layout import Layout
 from keybed.store.format.rows import Rows
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 VIEWS = ("frames", "layers")
 """Kinds of features that are computed for a recording; derived views need arrays of their store."""

@@ -46,7 +46,8 @@ from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.format.vocabulary import AXES
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 MEAN_BINS, MEAN_SD_BINS, FINE_BINS, WINDOW = "20 bins, mean", "20 bins, mean + sd", "50 bins, mean", "window, mean + sd"
 _FAMILIES_AT_ONCE = 2

@@ -1,4 +1,4 @@
-"""Mismatch detection: do this audio and these notes belong together? MA-AVT's background token asks the same.
+"""Mismatch detection: a small head says whether audio and notes are of one row, as MA-AVT's background token does.
 
 In training a share of the rows gets the notes of another variant of the segment. The head reads both clip vectors and the
 mean over time of the bins' products, which shows where single bins disagree. It is saved with the projections.

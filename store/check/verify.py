@@ -19,7 +19,8 @@ from keybed.store.errors import ShardDamaged, StaleDerived, StoreError
 from keybed.store.format.layout import Layout
 from keybed.store.option import Option
 from keybed.store.read.derived import damage
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 
 @dataclass(frozen=True)

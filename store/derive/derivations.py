@@ -25,7 +25,8 @@ from keybed.store.format.array_specs import FRAMES_CHUNK_ROWS, ArraySpec
 from keybed.store.format.layout import Layout, object_key
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.read.derived import INT8_MISSING, missing_objects
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 VERSION = 2
 """Increase it when the arithmetic of a derivation changes: all derived arrays are then made again."""

@@ -17,7 +17,8 @@ from keybed.store.errors import NoSuchFeature
 from keybed.store.format.layout import Layout
 from keybed.store.format.recipe import EncoderSpec
 from keybed.store.option import Option
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 _KINDS = ("layers", "frames")
 Progress = Callable[[str, int, int], None]

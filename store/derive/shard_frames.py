@@ -17,7 +17,8 @@ from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.layout import object_key
 from keybed.store.format.vocabulary import Status
 from keybed.store.read.derived import INT8_MISSING
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 
 @lru_cache(maxsize=2)

@@ -23,7 +23,8 @@ from keybed.store.errors import StoreError
 from keybed.store.option import Option
 from keybed.store.publish.card import croissant, dataset_card
 from keybed.store.publish.licences import terms
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 from keybed.store.remote.address import EXTRA, hub_errors, parse
 from keybed.store.remote.mirror import cache_folder
 from keybed.store.remote.open import LISTING

@@ -20,7 +20,8 @@ from keybed.store.format.recipe import Recipe, differences
 from keybed.store.format.recipe_rules import recipe_problems
 from keybed.store.format.splits import checked_splits
 from keybed.store.format.vocabulary import SPLITS
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 
 
 def create(

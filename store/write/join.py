@@ -15,7 +15,8 @@ from keybed.store.format.array_specs import task_written
 from keybed.store.format.layout import Layout
 from keybed.store.format.shards import as_ranges
 from keybed.store.format.vocabulary import SPLITS
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 from keybed.store.write.carry import carry_shard, commits_of, link_or_copy, same_encoding
 from keybed.store.write.claims import claim
 from keybed.store.write.commit import commit_shard

@@ -31,7 +31,8 @@ from keybed.store.format.layout import DROPPED, DROPPING, Layout
 from keybed.store.format.recipe import EncoderSpec, differences
 from keybed.store.format.recipe_rules import recipe_problems
 from keybed.store.format.shards import as_ranges
-from keybed.store.read.store import Store, open_store
+from keybed.store.read.opening import open_store
+from keybed.store.read.store import Store
 from keybed.store.write.claim_files import live_claims
 from keybed.store.write.claims import Claim, claim_layers
 from keybed.store.write.create import update_machine_paths

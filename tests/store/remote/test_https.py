@@ -181,7 +181,7 @@ def test_urls_that_name_no_store_are_refused(text, words):
 
 
 def test_commands_that_write_say_that_it_is_read_only(server, cache):
-    from keybed.store.read.store import open_store
+    from keybed.store.read.opening import open_store
 
     with pytest.raises(RemoteRefused, match="read only"):
         open_store(server.url, even_if_damaged=True)
