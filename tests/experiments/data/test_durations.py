@@ -11,8 +11,10 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.durations import durations, of_notes
 from keybed.experiments.evaluation.shortcuts import columns
+from keybed.extract.degrade.excerpt import prepare
+from keybed.extract.degrade.variant import make_variant
 from keybed.extract.music.notes_file import load_notes
-from keybed.store.format.vocabulary import TIERS
+from keybed.store.format.vocabulary import LEVELS, TIERS
 
 
 def test_seconds_that_sound_against_small_steps() -> None:
@@ -43,10 +45,6 @@ def test_a_segment_s_variants_share_the_duration_of_the_untouched_notes(make_sto
 
 
 @pytest.mark.slow
-@pytest.mark.xfail(
-    strict=True,
-    reason="a pristine row's mean log2 length is 0.03 below that of the recording's notes; cause not found yet",
-)
 def test_the_expressive_encoder_tells_them_of_every_variant(keybed, tiny_maestro: Path, tmp_path: Path) -> None:
     path = tmp_path / "store"
     keybed("plan", tiny_maestro, path, "--encoders", "expressive", "--limit", "6", "--profile", "tiered", "--jobs", "1")
@@ -56,10 +54,23 @@ def test_the_expressive_encoder_tells_them_of_every_variant(keybed, tiny_maestro
     duration_s = durations(opened, rows)
     poor = rows.tier == TIERS.index("poor")
     for i in np.flatnonzero(rows.tier == TIERS.index("pristine")):
-        notes = load_notes(opened.notes_path(int(rows.recording[i])))
-        share, length = of_notes(notes.onset_s - rows.start_s[i], notes.offset_s - rows.start_s[i], 10.0)
+        recorded = load_notes(opened.notes_path(int(rows.recording[i])))
+        start_s = float(rows.start_s[i])
+        row = make_variant(
+            prepare(recorded),
+            start_s,
+            10.0,
+            np.zeros(len(LEVELS), np.float32),
+            seed=int(opened.recipe.degradation["seed"]),
+            recording_id=int(rows.recording[i]),
+            tier=TIERS.index("pristine"),
+        ).performance
+        share, length = of_notes(row.onset_s, row.offset_s, 10.0)
         assert duration_s[i, 1] == pytest.approx(length, abs=5e-3)
         assert share - 0.01 <= duration_s[i, 0] <= 1, "the pedal only adds"
+        # Keys that rise too late for their next stroke are released earlier in all rows, pristine ones too.
+        _, recorded_length = of_notes(recorded.onset_s - start_s, recorded.offset_s - start_s, 10.0)
+        assert length == pytest.approx(recorded_length, abs=0.1)
         assert (duration_s[poor & (rows.segment == rows.segment[i])] != duration_s[i]).any(), (
             "a variant has durations of its own"
         )
