@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import os
 import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
+from packaging.specifiers import SpecifierSet
 
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
@@ -174,3 +176,24 @@ def test_make_hands_its_variables_on(tmp_path):
     assert demo() == "PIP_ARGS=\n[demo]"
     shown = demo('MAESTRO=/data/my maestro; "x"', "ROWS=64", "PIP_ARGS=--no-cache-dir -v")
     assert shown == 'PIP_ARGS=--no-cache-dir -v\n[demo][--maestro][/data/my maestro; "x"][--rows][64]'
+
+
+OLDEST = ("3.11.0", "3.11.2")
+"""The least that pyproject.toml asks for, and Debian 12's."""
+
+
+def test_the_pins_can_be_installed_with_the_oldest_python():
+    """By the metadata of the packages that are installed here in the pinned version."""
+    seen, refused = 0, []
+    for pin in (ROOT / "constraints.txt").read_text().split():
+        name, _, version = pin.partition("==")
+        try:
+            installed = importlib.metadata.metadata(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        if installed["Version"].partition("+")[0] == version:
+            seen += 1
+            wanted = SpecifierSet(installed.get("Requires-Python") or "")
+            refused += [f"{pin} needs Python {wanted}" for python in OLDEST if python not in wanted]
+    assert seen > 100
+    assert refused == []
