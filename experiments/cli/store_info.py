@@ -17,6 +17,7 @@ from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.disk.commits import AUDIO_DRIFT
 from keybed.store.format.array_specs import array_specs
+from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import LEVELS, SPLITS, TIERS, Status
 from keybed.store.read.store import Store
 
@@ -45,8 +46,11 @@ def describe_store(store: Store, console: Console) -> None:
         console.print(f"in the audio: {audio['audible']}")
     _print_rows(store, console)
     _print_encoders(store, console)
-    _print_curves(degradation, console)
-    _print_parameters(degradation, console)
+    if recipe.labels is None:
+        _print_curves(degradation, console)
+        _print_parameters(degradation, console)
+    else:
+        console.print("no row is degraded: the labels are the ratings")
     console.print("audio", style="bold")
     for line in _flat(audio):
         console.print("  " + line, markup=False)
@@ -60,13 +64,30 @@ def _print_rows(store: Store, console: Console) -> None:
     )
     if done:
         rows = store.rows(status=None, allow_missing=True)
-        table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")
-        for dimension, by_tier in mean_scores(rows).items():
-            means = (f"{m['mean']:.1f} ({m['rows']:,})" if m["rows"] else "–" for m in by_tier.values())
-            table.add_row(dimension, *means)
-        console.print(table)
+        console.print(_scores(rows) if store.recipe.labels is None else _ratings(store, rows, store.recipe.labels))
         statuses = Counter(Status(int(s)).name for s in rows.status)
         console.print("status: " + ", ".join(f"{name} {n:,}" for name, n in statuses.most_common()))
+
+
+def _scores(rows: Rows) -> Table:
+    table = Table("mean score (rows)", *TIERS, box=None, header_style="bold")
+    for dimension, by_tier in mean_scores(rows).items():
+        means = (f"{m['mean']:.1f} ({m['rows']:,})" if m["rows"] else "–" for m in by_tier.values())
+        table.add_row(dimension, *means)
+    return table
+
+
+def _ratings(store: Store, rows: Rows, labels: Mapping[str, Any]) -> Table:
+    """Rows, mean and sd of each rated dimension, in the raters' own scale."""
+    worst, best = labels["scale"]
+    heads = (f"rating, {worst:g} (worst) to {best:g} (best)", "rows", "mean", "sd over rows")
+    table = Table(*heads, box=None, header_style="bold")
+    rating = store.read("row/rating", rows.index)
+    for name, column in zip(labels["dimensions"], rating.T, strict=True):
+        known = column[np.isfinite(column)]
+        numbers = (f"{known.mean():.2f}", f"{known.std():.2f}") if known.size else ("–", "–")
+        table.add_row(name, f"{known.size:,}", *numbers)
+    return table
 
 
 def _print_encoders(store: Store, console: Console) -> None:

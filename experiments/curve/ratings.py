@@ -21,7 +21,7 @@ from keybed.experiments.percepiano.note_statistics import note_statistics
 from keybed.experiments.percepiano.protocols import Fold, composition_folds
 from keybed.experiments.percepiano.reader import Ratings, read
 from keybed.experiments.percepiano.regressors import Model, ridge
-from keybed.experiments.percepiano.run_predictions import predict_with_run
+from keybed.experiments.percepiano.run_predictions import heads_of_run, predict_with_run
 from keybed.experiments.percepiano.within import Within, interval, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import CONFIRMATORY, Question
 from keybed.store.errors import KeybedError
@@ -44,11 +44,12 @@ def rating_curve(
 ) -> RatingCurve:
     """Encode the performances with the store's recipe, predict with the run's head, train on nested sets of passages.
 
-    Raises KeybedError for fewer than two compositions, or a head that the run does not have.
+    Raises KeybedError for fewer than two compositions, a head that the run does not have, and what `heads_of_run` raises.
     """
     ratings = read(folder)
     if np.unique(ratings.composition).size < 2:
         raise KeybedError(f"{folder}: all performances are of one composition; a held-out one needs two at least")
+    heads_of_run(run, store)  # before the performances are encoded, which takes minutes
     windows, specs = encode_performances(ratings, store, None, None, hop_s=_HOP_S, cache=cache, console=console)
     assert windows is not None
     _, predicted = predict_with_run(run, store, windows, specs)

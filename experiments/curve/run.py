@@ -29,6 +29,7 @@ from keybed.experiments.curve.measure import Measurements
 from keybed.experiments.curve.training_sets import CELLS, PIECES
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import Fold, TooFewPieces, outer_folds
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_facts import Pair, RowCounts, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
@@ -55,6 +56,9 @@ def run_curve(config: CurveConfig, console: Console) -> Path:
     if (config.percepiano is None) != (config.after is None):
         raise KeybedError("--percepiano and --after go together: the zero-shot heads come from --after RUN")
     store = open_store(config.store)
+    refuse_ratings(
+        store, "curve", "measures specific r on degraded rows (--percepiano asks how many ratings are needed)"
+    )
     view = View(*pair_of(store, config.audio, config.midi))
     view.paths(store)
     rows = store.rows()

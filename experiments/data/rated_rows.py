@@ -25,10 +25,10 @@ def rated_rows(store: Store) -> Rows:
     return replace(rows, score=score, valid=valid).take(valid.any(axis=1))
 
 
-def refuse_ratings(store: Store, what: str) -> None:
-    """Raise RatedStore for a store of ratings. what: the command."""
+def refuse_ratings(store: Store, what: str, does: str = "compares degraded variants of one segment") -> None:
+    """Raise RatedStore for a store of ratings. what: the command; does: why it needs degraded rows."""
     if store.recipe.labels is not None:
         raise RatedStore(
-            f"{store.path} holds ratings by people, no degraded rows: {what} compares degraded variants of one segment; "
+            f"{store.path} holds ratings by people, no degraded rows: {what} {does}; "
             f"`{command('phase2', store.path, '--out', 'RUN')}` trains and tests heads on ratings"
         )

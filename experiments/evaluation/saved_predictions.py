@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.data.run_folder import DELETE_AND_RUN, RunDamaged, replace_run_file
-from keybed.experiments.evaluation.cross_validation import CrossValidation
 from keybed.experiments.evaluation.model_names import SHORTCUT, SWAP_AUDIO, SWAP_MIDI
+from keybed.experiments.evaluation.predictions import Predictions
 from keybed.heads.npz_file import read_npz
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -19,6 +19,8 @@ from keybed.store.format.vocabulary import DIMENSIONS
 PREDICTIONS = "predictions.npz"
 _MODEL = "said/"
 """Prefix of the predictions' arrays on disk."""
+_RATED = "dimensions"
+"""Name of the array with the dimensions of ratings; absent where they are Keybed's eight."""
 TRUTH = ("score", "valid", "tier", "segment", "piece", "difficulty")
 
 
@@ -28,13 +30,15 @@ class RowsDiffer(KeybedError):
 
 @dataclass(frozen=True, eq=False)
 class SavedPredictions:
-    """index: store row; fold: the fold that tested it; by_model: model -> predictions (seed, row, 8)."""
+    """index: store row; fold: the fold that tested it; by_model: model -> predictions (seed, row, dimension)."""
 
     index: NDArray[np.int64]
     fold: NDArray[np.int64]
     by_model: dict[str, NDArray[np.float32]]
     truth: dict[str, np.ndarray]
     """The labels of the rows, by the field names of `Predictions`."""
+    dimensions: tuple[str, ...] = DIMENSIONS
+    """Names of the last axis; of a run on ratings those that were rated."""
 
     def __repr__(self) -> str:
         rows, seeds = counted(len(self.index), "row"), counted(self.n_seeds, "seed")
@@ -46,16 +50,16 @@ class SavedPredictions:
         return next(iter(self.by_model.values())).shape[0]
 
 
-def save_predictions(run: Path, result: CrossValidation) -> Path:
-    """Write the predictions of heads and composed models; shortcuts and swapped modalities are left out."""
+def save_predictions(run: Path, predictions: Predictions, index: NDArray[np.int64]) -> Path:
+    """Write the predictions of heads and composed models; shortcuts and swapped modalities are left out. index: store rows."""
     path = run / PREDICTIONS
     left_out = (SWAP_AUDIO, SWAP_MIDI)
-    by_model = {
-        n: p for n, p in result.predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)
-    }
-    fold = np.zeros(len(result.rows), np.int64) if result.predictions.fold is None else result.predictions.fold
-    truth = {f"truth/{name}": getattr(result.predictions, name) for name in TRUTH}
-    arrays = {"index": result.rows.index, "fold": fold} | truth | {f"{_MODEL}{name}": p for name, p in by_model.items()}
+    by_model = {n: p for n, p in predictions.by_model.items() if n not in left_out and not n.startswith(SHORTCUT)}
+    fold = np.zeros(len(index), np.int64) if predictions.fold is None else predictions.fold
+    truth = {f"truth/{name}": getattr(predictions, name) for name in TRUTH}
+    arrays = {"index": index, "fold": fold} | truth | {f"{_MODEL}{name}": p for name, p in by_model.items()}
+    if predictions.dimensions != DIMENSIONS:
+        arrays[_RATED] = np.array(predictions.dimensions)
     with replace_run_file(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]
     return path
@@ -78,9 +82,10 @@ def load_predictions(run: Path) -> SavedPredictions:
     truth = {name: arrays[f"truth/{name}"] for name in TRUTH}
     index, columns = arrays["index"], (arrays["fold"], *truth.values())
     shapes = {(values.ndim, *values.shape[1:]) for values in by_model.values()}
-    if shapes != {(3, *index.shape, len(DIMENSIONS))} or any(c.shape[:1] != index.shape for c in columns):
+    dimensions = tuple(map(str, arrays[_RATED])) if _RATED in arrays else DIMENSIONS
+    if shapes != {(3, *index.shape, len(dimensions))} or any(c.shape[:1] != index.shape for c in columns):
         raise RunDamaged(f"{path} is damaged (its arrays are not of the same rows): {DELETE_AND_RUN}")
-    return SavedPredictions(index, arrays["fold"], by_model, truth)
+    return SavedPredictions(index, arrays["fold"], by_model, truth, dimensions)
 
 
 def same_rows(saved: SavedPredictions, index: NDArray[np.int64], where: Path) -> None:

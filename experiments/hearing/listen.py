@@ -21,6 +21,7 @@ from keybed.experiments.hearing.row_remaking import PlannedRow, RowLost, RowRema
 from keybed.experiments.hearing.segment_choice import segments_for
 from keybed.experiments.hearing.sound import flac_bytes
 from keybed.extract.progress import Progress, silent
+from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXES, TIERS
@@ -60,11 +61,16 @@ class ListenReport:
 def listen(config: ListenConfig, progress: Progress = silent) -> ListenReport:
     """Write DIR/index.html.
 
-    Raises CannotListen for an unknown axis, an axis that the store's audio does not carry, and a store without any axis to hear;
+    Raises CannotListen for rows of ratings without --alone, an unknown axis, an axis that the store's audio does not carry, and a store without any axis to hear;
     RowLost where a recording is absent; NotAsPlanned for another degradation code, soundfont or corpus folder.
     """
     began = time.perf_counter()
     store = open_store(config.store)
+    if store.recipe.labels is not None and not config.alone:
+        raise CannotListen(
+            f"{store.path} holds ratings by people: none of its rows is degraded, so there is nothing to compare; "
+            f"`{command('listen', store.path, '--out', config.out, '--alone')}` degrades them one axis at a time"
+        )
     axes = _axes(store, config.axes)
     remaker = RowRemaker(store, dict(config.paths))
     if config.out.exists() and not config.out.is_dir():

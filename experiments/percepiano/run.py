@@ -45,7 +45,7 @@ from keybed.experiments.percepiano.results import (
     RunSettings,
     ZeroShot,
 )
-from keybed.experiments.percepiano.run_predictions import predict_with_run
+from keybed.experiments.percepiano.run_predictions import heads_of_run, predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval, pairwise_accuracy
 from keybed.experiments.percepiano.zero_shot import answer_questions
@@ -67,6 +67,8 @@ def percepiano(config: PercepianoConfig, console: Console) -> Path:
     for problem in ratings.problems:
         if problem.startswith("one composition"):
             console.print(problem, highlight=False)
+    if config.after is not None:
+        heads_of_run(config.after, config.store)  # before the performances are encoded, which takes minutes
     config.out.mkdir(parents=True, exist_ok=True)
     windows, specs = encode_performances(
         ratings,

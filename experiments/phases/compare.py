@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,14 +32,15 @@ from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
-from keybed.store.format.vocabulary import AXIS_DIMENSIONS
+from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 
 MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 
 @dataclass(frozen=True)
 class ComparedRun:
-    """One model of one run. mean: of specific r. pairwise: share of pairs of variants in the right order, mean of seven dimensions.
+    """One model of one run. mean: of specific r, of runs on ratings of Pearson r. pairwise: share of pairs of variants in the right
+    order, mean of seven dimensions; None of runs on ratings, whose rows have no variants.
 
     Differences are to the first run, None for the first run itself.
     """
@@ -47,7 +48,7 @@ class ComparedRun:
     run: str
     mean: Interval
     difference: Interval | None
-    pairwise: Interval
+    pairwise: Interval | None
     pairwise_difference: Interval | None
 
 
@@ -55,7 +56,7 @@ class ComparedRun:
 class Comparison:
     """Runs side by side on `rows` common rows; models: model -> one entry per run that has it.
 
-    left_out: rows, seeds and models that some run has and the comparison does not use, one sentence each.
+    left_out: rows, seeds and models that some run has and the comparison does not use, one sentence each. measure: whose mean.
     """
 
     rows: int
@@ -64,6 +65,7 @@ class Comparison:
     models: Annotated[dict[str, tuple[ComparedRun, ...]], Key("judges")]
     pieces: int
     left_out: tuple[str, ...]
+    measure: Literal["specific r", "Pearson r"] = "specific r"
 
 
 class NotComparable(KeybedError):
@@ -83,18 +85,14 @@ def run_compare(config: CompareConfig, console: Console) -> Comparison:
         console.print(f"left out: {words}", style="yellow", highlight=False, markup=False, soft_wrap=True)
     for model, rows in results.models.items():
         table = Table(
-            title=f"{label(model)}: mean specific r on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}"
+            title=f"{label(model)}: mean {results.measure} on {counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}"
         )
-        for head in (
-            "run",
-            "mean specific r",
-            "difference to the first",
-            "pairwise accuracy",
-            "difference to the first",
-        ):
+        variants = any(row.pairwise is not None for row in rows)
+        heads = ("run", f"mean {results.measure}", "difference to the first")
+        for head in (*heads, *(("pairwise accuracy", "difference to the first") if variants else ())):
             table.add_column(head, overflow="fold")
         for row in rows:
-            values = (row.mean, row.difference, row.pairwise, row.pairwise_difference)
+            values = (row.mean, row.difference, *((row.pairwise, row.pairwise_difference) if variants else ()))
             table.add_row(row.run, *("–" if v is None else with_interval(v) for v in values))
         console.print(table)
     if config.out is not None:
@@ -104,7 +102,10 @@ def run_compare(config: CompareConfig, console: Console) -> Comparison:
 
 
 def compare(runs: Sequence[Path]) -> Comparison:
-    """Every model that at least two runs share: each run's mean specific r and its difference to the first such run."""
+    """Every model that at least two runs share: each run's mean specific r and its difference to the first such run.
+
+    Of runs on ratings, mean Pearson r. Raises NotComparable where no rows, dimensions or models are common.
+    """
     if len(runs) < 2:
         raise NotComparable("comparing needs two runs at least: keybed compare RUN RUN")
     gates = {str(run): read_gate(run) for run in runs}
@@ -116,6 +117,9 @@ def compare(runs: Sequence[Path]) -> Comparison:
         check_file(run, gates[str(run)], PREDICTIONS)
     saved = [load_predictions(run) for run in runs]
     names = _names(runs)
+    if len({one.dimensions for one in saved}) > 1:
+        listed = "; ".join(f"{n}: {', '.join(one.dimensions)}" for n, one in zip(names, saved, strict=True))
+        raise NotComparable(f"these runs predict other dimensions ({listed}); compare runs on the same ratings")
     common = saved[0].index
     for one in saved[1:]:
         common = np.intersect1d(common, one.index)
@@ -131,7 +135,8 @@ def compare(runs: Sequence[Path]) -> Comparison:
         raise NotComparable("no model was predicted by two of these runs")
     pieces = len(np.unique(_truth(saved[0], common)["piece"]))
     left_out = _left_out(dict(zip(names, saved, strict=True)), len(common), n_seeds)
-    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out)
+    measure: Literal["specific r", "Pearson r"] = "Pearson r" if _rated(saved[0]) else "specific r"
+    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out, measure)
 
 
 def _left_out(saved: Mapping[str, SavedPredictions], n_rows: int, n_seeds: int) -> tuple[str, ...]:
@@ -179,7 +184,9 @@ def _paired(
         folds.append(one.fold[at])
     _, fold = np.unique(np.stack(folds), axis=1, return_inverse=True)
     first = next(iter(runs.values()))
-    predictions = Predictions(by_run, **_truth(first, common), fold=fold.reshape(-1))
+    predictions = Predictions(by_run, **_truth(first, common), fold=fold.reshape(-1), dimensions=first.dimensions)
+    if _rated(first):
+        return _without_variants(predictions, n_seeds)
     correlations, accuracy = Correlations(predictions, "specific"), PairwiseAccuracy(predictions)
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -191,4 +198,22 @@ def _paired(
     return tuple(
         ComparedRun(name, r[i], difference[i] if i else None, pairwise[i], pairwise_difference[i] if i else None)
         for i, name in enumerate(runs)
+    )
+
+
+def _rated(saved: SavedPredictions) -> bool:
+    """Whether the predictions are of ratings by people: no row has variants, and r is Pearson's."""
+    return saved.dimensions != DIMENSIONS or not (saved.truth["tier"] != TIERS.index("pristine")).any()
+
+
+def _without_variants(predictions: Predictions, n_seeds: int) -> tuple[ComparedRun, ...]:
+    correlations = Correlations(predictions, "plain")
+
+    def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
+        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
+        return np.stack([mean, mean - mean[:, :1]], axis=1)
+
+    r, difference = intervals(statistic, correlations.n_pieces, n_seeds)
+    return tuple(
+        ComparedRun(name, r[i], difference[i] if i else None, None, None) for i, name in enumerate(predictions.names)
     )

@@ -100,7 +100,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         unseen_piano=unseen_piano(store, result.rows, result.predictions, (*ALL_HEADS, SPECIALISTS)),
     )
     write_json(config.out / "results.json", results)
-    save_predictions(config.out, result)
+    save_predictions(config.out, result.predictions, result.rows.index)
     rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = phase2_gate(results, rests_on)
     write_gate(config.out, gate)

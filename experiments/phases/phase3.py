@@ -221,7 +221,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         seconds=round(time.perf_counter() - started, 1),
     )
     write_json(config.out / "results.json", results)
-    save_predictions(config.out, result)
+    save_predictions(config.out, result.predictions, result.rows.index)
     names = ["config.json", "results.json", PREDICTIONS, *sorted(p.name for p in config.out.glob("projection-*.npz"))]
     rests_on = checksums(config.out, view.fingerprint(store), names)
     gate = phase3_gate(results, rests_on, overrides)

@@ -24,6 +24,7 @@ from rich.console import Console
 
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
+from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_facts import RowCounts, RunBefore, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View
@@ -69,6 +70,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     """Run Phase 4 to its report. Raises GateRefused, GateAltered and ChainBroken where Phase 3 does not allow it."""
     started = time.perf_counter()
     store = open_store(config.store)
+    refuse_ratings(store, "Phase 4")
     gate_before, overrides = check_run_before(config.after, 3, fingerprint_before(config.after, store), config.override)
     phase3 = read_results(config.after, Phase3Results)
     pair, settings, fusion = phase3.pair, phase3.heads, phase3.heads.fusion
@@ -131,7 +133,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         unseen_piano=unseen_piano(store, on_aligned.rows, predictions, shown),
     )
     write_json(config.out / "results.json", results)
-    save_predictions(config.out, replace(on_aligned, predictions=predictions))
+    save_predictions(config.out, predictions, on_aligned.rows.index)
     gate = phase4_gate(
         results, checksums(config.out, view.fingerprint(store), ("config.json", "results.json", PREDICTIONS)), overrides
     )

@@ -49,12 +49,14 @@ from keybed.experiments.evaluation.rating_results import (
     RatingSummary,
     rating_gate,
 )
+from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2_criteria import GAIN_THRESHOLD, GOOD_OVER_MODERATE, ORDERING_THRESHOLDS
 from keybed.experiments.reports.report import render
+from keybed.experiments.reports.run_log import run_log
 from keybed.experiments.reports.terminal import print_rating_summary
 from keybed.heads import fitted, train
-from keybed.heads.progress import display
+from keybed.heads.progress import display, named
 from keybed.store.counted import counted
 from keybed.store.read.store import Store
 
@@ -79,6 +81,7 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
     largest = max(len(fold.train) for fold in folds)
     # rows of one passage have one rating, so there is nothing to rank within a segment
     budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate, ranking=0.0)
+    log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
     console.print(
         f"Phase 2 on ratings: {counted(len(rows), 'row')} of {counted(len(np.unique(rows.piece)), 'piece')}, "
@@ -93,8 +96,9 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
     parts: list[Arrays] = []
     chosen: list[RatingFold] = []
     fits = []
-    with compiled_once(), display(console) as progress:
+    with compiled_once(), display(console) as bar:
         for number, fold in enumerate(folds):
+            progress = named(log.beside(bar), f"fold-{number + 1}-of-{len(folds)}")
             fit_config = budget.fit_config(largest, config.out / "checkpoints" / f"fold-{number + 1}")
             data = FoldData(features, fold.train, fold.validation, fit_config.batch_rows, largest)
             fit = train.fit(heads, data, fit_config, store=view.fingerprint(store), progress=progress)
@@ -133,9 +137,12 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
         seconds=round(time.perf_counter() - started, 1),
     )
     write_json(config.out / "results.json", results)
-    rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz"))
+    tested = np.sort(np.concatenate([fold.test for fold in folds]))
+    save_predictions(config.out, predictions, rows.index[tested])
+    rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = rating_gate(results, GAIN_THRESHOLD, NOT_ASKED, rests_on)
     write_gate(config.out, gate)
+    log.finish(results, gate)
     report = render(config.out)
     print_rating_summary(console, results, gate, report)
     return report

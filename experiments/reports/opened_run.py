@@ -12,6 +12,7 @@ from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate, read_gate
+from keybed.experiments.evaluation.model_names import SHORTCUT
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.reports.key_numbers import key_numbers
 from keybed.experiments.reports.results import RunResults, read_any_results
@@ -36,7 +37,7 @@ class Run:
 
     @property
     def phase(self) -> int | str:
-        """2, 3, 4, "window check" or "curve"."""
+        """2, 3, 4, "2 on ratings", "window check" or "curve"."""
         return self.results.phase
 
     @property
@@ -46,7 +47,7 @@ class Run:
 
     @property
     def numbers(self) -> dict[str, float]:
-        """Mean specific r of each model by name, and `seconds`."""
+        """Mean specific r of each model by name (of a run on ratings, mean r), and `seconds`."""
         return key_numbers(self.results)
 
     @cached_property
@@ -57,11 +58,10 @@ class Run:
         return load_predictions(self.path)
 
     def __repr__(self) -> str:
-        prefix = "mean specific r, "
-        means = [
-            f"{name.removeprefix(prefix)} {number(r)}" for name, r in self.numbers.items() if name.startswith(prefix)
-        ]
-        listed = f"; mean specific r: {', '.join(means)}" if means else ""
+        means = {name: r for name, r in self.numbers.items() if ", " in name and SHORTCUT not in name}
+        listed = ", ".join(f"{name.partition(', ')[2]} {number(r)}" for name, r in means.items())
+        measure = next(iter(means), "").partition(", ")[0]
+        listed = f"; {measure}: {listed}" if means else ""
         return f"<Run {self.path}: {self._title()}{listed}>"
 
     def _repr_html_(self) -> str:
@@ -77,7 +77,7 @@ class Run:
         return f"{title}<p>{escape(self.gate.headline)}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
 
     def _title(self) -> str:
-        kind = f"Phase {self.phase}" if isinstance(self.phase, int) else str(self.phase)
+        kind = f"Phase {self.phase}" if self.gate is not None else str(self.phase)
         of = "" if isinstance(self.results, WindowCheckResults) else f" on {counted(self.results.store.n_rows, 'row')}"
         return f"{kind}{of}{'' if self.verdict is None else f', {self.verdict}'}"
 

@@ -40,6 +40,10 @@ TITLES = {
 RATING_TITLE = "heads on ratings by people"
 
 
+class NoExamples(KeybedError):
+    """A store was named for a run whose report has no examples."""
+
+
 class OtherStore(KeybedError):
     """The store that was named is not the one of the run."""
 
@@ -48,7 +52,7 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
     """RUN/results.json and gate.json -> RUN/report.html. store: the run's own, from which its examples are made (again).
 
     paths: where files of the store's sound lie on this machine. Raises NothingToReport for a run without a page, ChainBroken
-    and GateAltered where the files do not belong together, OtherStore.
+    and GateAltered where the files do not belong together, OtherStore, NoExamples.
     """
     results = read_any_results(run)
     if isinstance(results, WindowCheckResults | CurveResults):
@@ -58,7 +62,11 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
             f"{store.path} is not the store of {run}; give the one with fingerprint {results.store.fingerprint[:16]}…"
         )
     rated = isinstance(results, RatingRunResults)
-    examples = read_examples(run) if store is None or rated else make_examples(run, store, paths)
+    if store is not None and rated:
+        raise NoExamples(
+            f"{run} was trained on ratings: no row is degraded, so its report has no examples to hear; run it without --store"
+        )
+    examples = read_examples(run) if store is None else make_examples(run, store, paths)
     gate = read_gate(run)
     check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):

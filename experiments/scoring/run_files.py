@@ -15,6 +15,7 @@ from keybed.experiments.evaluation.gates import Gate, read_gate
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.phase4_results import Phase4Results
+from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.reports.results import read_any_results, read_results
 from keybed.heads import align, fitted
 from keybed.store.errors import KeybedError, StoreError
@@ -61,6 +62,11 @@ def open_run(run: Path, store: Path | None = None) -> RunFiles:
     Raises NoScoringRun, GateAltered and ChainBroken where a file is missing, altered or of another store.
     """
     results = read_any_results(run)
+    if isinstance(results, RatingRunResults):
+        raise NoScoringRun(
+            f"{run} was trained on ratings by people ({', '.join(results.dimensions)}); score judges the eight dimensions of "
+            "degraded rows, so give a run of Phase 2 or 4 on a store that was planned without --labels"
+        )
     if not isinstance(results, Phase2Results | Phase4Results):
         raise NoScoringRun(f"{run} is no run of Phase 2 or Phase 4, whose heads score recordings")
     gate = read_gate(run)

@@ -87,7 +87,8 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     store = stores.open(config.store)
     if store.recipe.labels is not None:
         raise ExportError(
-            f"{store.path} holds ratings by people: its rows are the recordings, and nothing of them is degraded"
+            f"{store.path} holds ratings by people: its rows are the recordings, and nothing of them is degraded; plan a store "
+            "without --labels to export degraded rows"
         )
     check_same_code(store.recipe)
     jobs = _jobs(store, config)

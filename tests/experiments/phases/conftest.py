@@ -100,7 +100,7 @@ def _write(store_path: Path, out: Path, seeds: int, knows: dict[str, float]) -> 
         seconds=1.0,
     )
     write_json(out / "results.json", results)
-    save_predictions(out, result)
+    save_predictions(out, result.predictions, result.rows.index)
     (out / "heads.npz").write_bytes(b"no heads were trained")
     names = ("config.json", "results.json", "heads.npz", PREDICTIONS)
     write_gate(out, phase2_gate(results, checksums(out, store.fingerprint, names)))
