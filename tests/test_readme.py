@@ -75,6 +75,44 @@ def test_every_keybed_command_parses(page, command):
     assert callable(options.run), page
 
 
+def _inline_commands() -> list[tuple[str, str]]:
+    """`keybed …` in running text and tables, where options stand without what they need beside them."""
+    found = []
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$", "", _text(page), flags=re.DOTALL | re.MULTILINE)
+        commands = re.findall(r"`keybed ([^`]+)`", text)
+        found += [(str(page.relative_to(ROOT)), re.sub(r"\s+", " ", c).replace("…", "")) for c in commands]
+    return sorted(set(found))
+
+
+@pytest.mark.parametrize(("page", "command"), _inline_commands())
+def test_a_command_in_running_text_has_the_options_that_it_names(page, command):
+    words, at = command.split(), parser().filled()
+    while words and words[0] in at.commands():
+        at = at.commands()[words.pop(0)].filled()
+    assert not at.commands() or not words or words[0].startswith(("-", "COMMAND")), (page, command)
+    known = {option for action in at._actions for option in action.option_strings}
+    named = {word.partition("=")[0] for word in words if re.match(r"--?[a-z]", word)}
+    assert named <= known, (page, command)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_options_of_modules_that_are_run_exist(page):
+    """`python -m keybed.… --flag`: the module spells the flag in its parser."""
+    for block in _blocks(page, "", "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if match := re.match(r"python -m (keybed[\w.]+)(.*)", line.split(" #")[0]):
+                source = _text(ROOT.joinpath(*match[1].split(".")).with_suffix(".py"))
+                unknown = [flag for flag in re.findall(r"--[\w-]+", match[2]) if f'"{flag}"' not in source]
+                assert unknown == [], line
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_batch_files_that_are_submitted_exist(page):
+    for script in re.findall(r"sbatch [^\n`]*?(slurm/\w+\.sbatch)", _text(page)):
+        assert (ROOT / script).is_file(), script
+
+
 def test_the_way_through_is_told_in_full():
     shown = {shlex.split(command)[1] for page, command in _commands("keybed") if page in ("README.md", "docs/store.md")}
     assert {"plan", "extract", "status", "verify", "sensitivity", "phase2"} <= shown
