@@ -80,8 +80,10 @@ def run_demo(config: DemoConfig, console: Console) -> int:
     console.rule()
     console.print(f"the whole demo: {time.monotonic() - began:.0f} s", highlight=False)
     console.print(Text.assemble("open ", (str(html.resolve()), "bold")), highlight=False)
+    if config.maestro is None:
+        console.print("NO-GO is the expected verdict: the music is composed by a program, and the rows are few.")
     console.print(
-        "next: make demo MAESTRO=/path/to/maestro-v3.0.0, or read how to plan a store of your own in README.md",
+        "next: docs/tutorial.md goes on with this store; make demo MAESTRO=/path/to/maestro-v3.0.0 takes real music",
         highlight=False,
     )
     return 0
