@@ -44,6 +44,7 @@ ORDER = {
         "goal",
         "data",
         "evaluation",
+        "glossary",
         "hearing",
         "reports",
         "sensitivity",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from keybed.extract.demo.composers import is_composed
 from keybed.store.format.vocabulary import Status
 from keybed.store.read.store import Store
 
@@ -36,6 +37,8 @@ class StoreFacts:
     status: dict[str, int]
     degradation_version: int = 1
     """Of the code that degraded the rows; runs before version 2 do not name it."""
+    composed: bool = False
+    """All music was composed by the demo."""
 
     @property
     def tiered(self) -> bool:
@@ -97,6 +100,7 @@ def store_facts(store: Store) -> StoreFacts:
         ),
         status={Status(int(code)).name: int((status == code).sum()) for code in np.unique(status)},
         degradation_version=int(store.recipe.degradation.get("code_version", 1)),
+        composed=is_composed(store.recordings),
     )
 
 

@@ -65,17 +65,31 @@ def write_ingest_page(results: IngestResults, gate: Gate, path: Path) -> Path:
         advice=None if undecided else gate.advice,
         banners=banners,
         sections=[
-            Section("Advice for each dimension", _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True),
+            Section(
+                "Advice for each dimension", _PLAIN["advice"], _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True
+            ),
             gate_section(gate),
-            Section("Agreement between raters", _AGREEMENT_WORDS, tables=[_agreement(dimensions)], wide=True),
+            Section(
+                "Agreement between raters",
+                _PLAIN["agreement"],
+                _AGREEMENT_WORDS,
+                tables=[_agreement(dimensions)],
+                wide=True,
+            ),
             *_model(dimensions),
-            Section("Each rater", _RATER_WORDS, tables=_raters(dimensions), wide=True),
+            Section("Each rater", _PLAIN["raters"], _RATER_WORDS, tables=_raters(dimensions), wide=True),
         ],
         footer=[f"store {provenance.store[:16]}"],
     )
     return write_page(page, path)
 
 
+_PLAIN = {
+    "advice": "For each quality of playing: whether marks given by a program stand for what pianists hear.",
+    "agreement": "How far the pianists who listened hear the same.",
+    "model": "How closely the model follows the pianists' ears.",
+    "raters": "How each pianist used the scale, and how steadily.",
+}
 _ADVICE_WORDS = (
     "r is the correlation of synthetic labels with the raters' mean. Transfers: its whole interval lies above 0.5. Needs full "
     f"annotation: the whole interval lies below. Else, and with fewer than {FEWEST_CLIPS} rated clips, undecided; n to decide is the number of clips that would decide it if r "
@@ -139,7 +153,9 @@ def _model(dimensions: Mapping[str, DimensionResults]) -> list[Section]:
     if not known:
         return []
     rows = [[n.replace("_", " "), with_interval(m.r, 2), with_interval(m.true_r, 2)] for n, m in known.items()]
-    return [Section("The model against the experts", tables=[Table(["dimension", "r", "true r"], rows)])]
+    return [
+        Section("The model against the experts", _PLAIN["model"], tables=[Table(["dimension", "r", "true r"], rows)])
+    ]
 
 
 def _raters(dimensions: Mapping[str, DimensionResults]) -> list[Table]:

@@ -64,6 +64,7 @@ def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path
             *_power(facts.power),
             Section(
                 "Scores of the clips",
+                "Whether the performances to be rated reach from poor to good playing in each quality.",
                 [
                     "Percent of each dimension's clips in five ranges of its score. Ranges should be about equally full.",
                     _spread(facts),
@@ -73,6 +74,7 @@ def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path
             ),
             Section(
                 "Correlations between labels",
+                "Whether one performance can be good in one quality and poor in another, so that raters must listen for each.",
                 [
                     f"|r| between two dimensions' labels. In {facts.drawn_from} a good row is good in all dimensions. In these clips it "
                     "is not, so that a rater who gives one overall impression to all eight scales (halo) gets low correlations."
@@ -108,6 +110,7 @@ def _power(power: SamplePower | None) -> list[Section]:
     return [
         Section(
             "Power of this sample",
+            "How sure a statement about the raters and the playing can be with so many performances.",
             [
                 f"If the raters' mean has a reliability of {power.assumed_reliability:g}, a correlation of "
                 f"{number(power.smallest_true_r, 2)} between labels and noise-free ratings is told from zero "

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
-from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, SEGMENT_GROUPED
+from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, PERFORMER_DISJOINT, SEGMENT_GROUPED
 from keybed.experiments.percepiano.results import PercepianoResults, ProtocolResults, RatingFacts, ZeroShot
 from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, with_interval, write_page
 from keybed.experiments.reports.plots import forest
@@ -14,6 +14,13 @@ from keybed.extract.corpus.percepiano import SCALES
 from keybed.store.counted import counted
 
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
+
+_ZERO_SHOT = "Whether models that learnt from a program's mistakes hear in real performances what people hear."
+_PROTOCOLS = {
+    SEGMENT_GROUPED: "Whether a model follows people's ears on new passages of music and players that it knows.",
+    PERFORMER_DISJOINT: "Whether a model follows people's ears when it does not know the players.",
+    ONE_COMPOSITION_OUT: "Whether a model tells the better of several performances of music that it does not know.",
+}
 
 
 def write_percepiano_page(results: PercepianoResults, path: Path) -> Path:
@@ -67,7 +74,9 @@ def write_percepiano_page(results: PercepianoResults, path: Path) -> Path:
 def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
     if zero_shot is None:
         words = ["Not computed: it needs a run with trained heads (--after RUN --store STORE)."]
-        return [Section("Zero-shot: heads trained on synthetic labels against human ratings", words, wide=True)]
+        return [
+            Section("Zero-shot: heads trained on synthetic labels against human ratings", _ZERO_SHOT, words, wide=True)
+        ]
     rows: list[list[Cell]] = []
     for a in zero_shot.answers:
         agrees = a.r.above_zero and a.p < 0.05
@@ -111,6 +120,7 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
     return [
         Section(
             "Zero-shot: heads trained on synthetic labels against human ratings",
+            _ZERO_SHOT,
             words,
             pictures=[picture],
             tables=[Table(head, rows, numeric=(3, 5, 6))],
@@ -159,7 +169,12 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
         "mean r over 19 scales",
     )
     return Section(
-        name.capitalize(), text, pictures=[picture], tables=[Table(head, rows, numeric=(1, 2, 5, 6))], wide=True
+        name.capitalize(),
+        _PROTOCOLS[name],
+        text,
+        pictures=[picture],
+        tables=[Table(head, rows, numeric=(1, 2, 5, 6))],
+        wide=True,
     )
 
 
@@ -188,6 +203,7 @@ def _by_scale(results: PercepianoResults) -> Section:
     ]
     return Section(
         "Each scale, with the ceiling set by rater disagreement",
+        "Which qualities of playing a model hears as people do, and on which people disagree themselves.",
         text,
         tables=[Table(head, rows, numeric=tuple(range(1, len(head))))],
         wide=True,
@@ -198,5 +214,9 @@ def _data(data: RatingFacts) -> Section:
     listed = [[p] for p in data.problems] or [["none"]]
     table = Table(["remark"], listed, caption=f"{counted(len(data.problems), 'remark')} on the files", fold=True)
     return Section(
-        "The data", [", ".join(f"{c}: {n}" for c, n in data.compositions.items())], tables=[table], wide=True
+        "The data",
+        "The music and the number of performances that people listened to.",
+        [", ".join(f"{c}: {n}" for c, n in data.compositions.items())],
+        tables=[table],
+        wide=True,
     )

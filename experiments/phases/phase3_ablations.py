@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -125,11 +126,15 @@ def lines_for(rows: Rows) -> dict[str, Terms]:
 def print_ablations(console: Console, results: Ablations) -> None:
     """The table, one line per objective."""
     table = Table(
-        title=f"Alignment by objective: {counted(results.rows, 'test row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}"
-    )
-    table.add_column("objective", overflow="fold")
+        title=f"Alignment by objective: {counted(results.rows, 'test row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}",
+        box=SIMPLE,
+        padding=0,
+        pad_edge=False,
+        show_edge=False,
+    )  # 80 columns hold it
+    table.add_column("objective", no_wrap=True)
     for name in names.MEASURES:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", width=max(5, *map(len, name.split())))
     for line in results.lines:
         table.add_row(line.name, *(number(line.measures[name].value, 2) for name in names.MEASURES))
     table.add_row("chance", *(number(results.chance.get(name), 2) for name in names.MEASURES))

@@ -37,6 +37,7 @@ def ablation_section(results: Ablations) -> Section:
     pictures = [_depth(line) for line in results.lines if line.states and max(map(len, line.states.values())) > 1]
     return Section(
         "Terms of the alignment objective",
+        "Which way of matching sound with notes finds the right moment and the right performance, and keeps what tells good from poor playing.",
         [
             f"Each line is trained on the same rows and measured on {counted(results.rows, 'test row')} of "
             f"{counted(results.pieces, 'piece')} ({counted(results.folds, 'fold')}, {counted(results.seeds, 'seed')}, "

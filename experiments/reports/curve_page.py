@@ -8,7 +8,7 @@ from keybed.experiments.evaluation.learning_curve import FARTHEST
 from keybed.experiments.evaluation.model_names import SINGLES, SPECIALISTS
 from keybed.experiments.reports.curve_plot import rating_plot, size_curve
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
+from keybed.experiments.reports.first_use import SPECIFIC_R
 from keybed.experiments.reports.page import Cell, Section, Table, with_interval
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
@@ -17,6 +17,12 @@ _ON_PAGE = {
     "mean of the seven": "Mean of the seven dimensions",
     "technical": "Technical dimensions",
     "interpretive": "Musical expression",
+}
+
+_PLAIN = {
+    "mean of the seven": "How much better playing is judged the more performances a model has learnt from.",
+    "technical": "The same for technique: right notes, rhythm, touch, pedal, clean sound and dynamics.",
+    "interpretive": "The same for expression: how phrases breathe and grow.",
 }
 
 
@@ -34,14 +40,6 @@ def parts(results: CurveResults) -> tuple[list[str], list[str], list[Section]]:
         _sizes(results),
         _dimensions(results),
         *([] if results.ratings is None else [_ratings(results.ratings)]),
-        glossary(
-            "specific r",
-            "specialists",
-            "segment, variant, row",
-            "dimension, axis",
-            "test rows, out of fold",
-            "interval",
-        ),
     ]
     return [results.answer], below, sections
 
@@ -59,7 +57,7 @@ def _curve(results: CurveResults, group: str) -> Section:
         f"Ridge, {with_interval(ridge.observed, 2)}; at 4 times the segments {with_interval(ridge.ahead['4'], 2)}."
     )
     picture = size_curve(results.cells, group, results.curves[group], None if needed is None else needed.target)
-    return Section(_ON_PAGE[group], text, pictures=[picture])
+    return Section(_ON_PAGE[group], _PLAIN[group], text, pictures=[picture])
 
 
 def _binding(results: CurveResults) -> Section:
@@ -73,9 +71,10 @@ def _binding(results: CurveResults) -> Section:
         [words, *(with_interval(getattr(b, field)) for b in results.binding.values())]
         for words, field in changes.items()
     ]
+    plain = "What teaches more about playing: more passages of the same music, or more music."
     text = ["Change of mean specific r, paired over test pieces and draws."]
     text += [f"{model[0].upper()}{model[1:]}: {b.words}." for model, b in results.binding.items()]
-    return Section("Rows or pieces", text, tables=[Table(["change", *results.binding], rows)])
+    return Section("Rows or pieces", plain, text, tables=[Table(["change", *results.binding], rows)])
 
 
 def _sizes(results: CurveResults) -> Section:
@@ -93,7 +92,13 @@ def _sizes(results: CurveResults) -> Section:
         f"{counted(results.epochs, 'epoch')} on all training rows; the best epoch, the ridge penalty and the specialists are chosen on whole "
         "validation pieces, which favours small sizes a little. Concatenation stands for the fusions."
     ]
-    return Section("Every training set", text, tables=[Table(head, rows, numeric=tuple(range(len(head))))], wide=True)
+    return Section(
+        "Every training set",
+        "How well playing is judged after learning from each number of performances.",
+        text,
+        tables=[Table(head, rows, numeric=tuple(range(len(head))))],
+        wide=True,
+    )
 
 
 def _dimensions(results: CurveResults) -> Section:
@@ -102,9 +107,10 @@ def _dimensions(results: CurveResults) -> Section:
         [label(d), *(with_interval(c.by_dimension[d], 2) for c in whole)] for d in AXIS_DIMENSIONS
     ]
     head = ["dimension", *(f"at {c.segments:,.0f}" for c in whole)]
+    plain = "Which qualities of playing are learnt from few performances, and which need many."
     text = ["Specific r at each number of training segments, of whole pieces."]
     table = Table(head, rows, numeric=tuple(range(1, len(head))))
-    return Section("Best head by dimension", text, tables=[table], wide=True)
+    return Section("Best head by dimension", plain, text, tables=[table], wide=True)
 
 
 def _ratings(ratings: RatingCurve) -> Section:
@@ -117,6 +123,7 @@ def _ratings(ratings: RatingCurve) -> Section:
         for s in ratings.sizes
     ]
     head = ["rated passages", "human performances", *(h for m in names for h in (m, "minus zero-shot"))]
+    plain = "How many passages pianists must rate until a model follows their ear better than one that knows no rating."
     text = [
         f"PercePiano: mean within-passage r over {counted(len(ratings.questions), 'question')} ({'; '.join(ratings.questions)}), composition "
         f"held out, {counted(ratings.compositions, 'composition')}; players and passages are resampled. Zero-shot, the "
@@ -124,6 +131,6 @@ def _ratings(ratings: RatingCurve) -> Section:
         "A comparative model reads the notes of all performances of a passage and none of their ratings.",
     ]
     return Section(
-        "Human ratings: how many rated passages", text, pictures=[rating_plot(ratings)],
+        "Human ratings: how many rated passages", plain, text, pictures=[rating_plot(ratings)],
         tables=[Table(head, rows, numeric=tuple(range(len(head))))], wide=True,
     )  # fmt: skip

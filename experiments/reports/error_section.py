@@ -35,6 +35,7 @@ def error_section(pairs: dict[str, ErrorPair], specialists: dict[str, str] | Non
     ]
     return Section(
         "Errors of the audio head and of the MIDI head",
+        "Whether ear and keys misjudge the same performances: only where they differ can one correct the other.",
         [
             "Correlation of the residuals (prediction − score) of the audio head and the MIDI head on test rows that are not "
             "pristine, and the standard deviation of each head’s residuals in points of 100.",

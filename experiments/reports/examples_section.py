@@ -12,6 +12,7 @@ from keybed.store.counted import counted
 
 STYLE = part("parts.css")
 SCRIPT = f"{part('parts.js')}\nKeybed.wire();"
+PLAIN = "Three performances to judge by ear: a sure judgement, a wrong one, and one where sound and notes say different things."
 WITHOUT_FILE = (
     "This run was made before reports had examples, or without its store. `keybed report RUN --store STORE` chooses them and adds "
     "their sound."
@@ -22,7 +23,7 @@ def examples_section(examples: Examples | None) -> Section:
     """Three rows to hear; without sound, the reason."""
     title = "Three examples to hear"
     if examples is None:
-        return Section(title, [WITHOUT_FILE], wide=True)
+        return Section(title, PLAIN, [WITHOUT_FILE], wide=True)
     cards = [_card(number, example, examples.model) for number, example in enumerate(examples.examples)]
     n_bytes = sum(3 * len(e.flac) // 4 for e in examples.examples if e.flac)
     text = [
@@ -39,7 +40,7 @@ def examples_section(examples: Examples | None) -> Section:
         missing = "Some rows are without sound" if n_bytes else "Without sound"
         text.append(f"{missing}, because the rows could not be made again: {examples.problem}")
     strip = environment().get_template("strip.html.jinja").render(page={"examples": cards})
-    return Section(title, text, [strip], wide=True)
+    return Section(title, PLAIN, text, [strip], wide=True)
 
 
 def _card(number: int, example: Example, model: str) -> dict[str, Any]:

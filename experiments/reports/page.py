@@ -14,9 +14,12 @@ from keybed.experiments.evaluation.criteria import Criterion
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import NO_RUN, Gate, Override
 from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.glossary.marks import Marker, script, style
 
 TEMPLATES = Path(__file__).parent / "templates"
 Cell = str | dict[str, str]
+BESIDE_COLUMNS = 4
+"""Tables with more columns stand under their picture."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,10 @@ class Table:
 
 @dataclass(frozen=True)
 class Section:
-    """One card of the page."""
+    """One card of the page. plain: what it tells about the playing, in one sentence for a pianist, without a term of the glossary."""
 
     title: str
+    plain: str
     text: Sequence[str] = ()
     pictures: Sequence[str] = ()
     tables: Sequence[Table] = ()
@@ -64,6 +68,8 @@ class Page:
     banners: Sequence[Banner]
     sections: Sequence[Section]
     footer: Sequence[str] = field(default_factory=tuple)
+    notice: str = ""
+    """What a reader must know before the verdict."""
     style: str = ""
     """Further CSS, and a script that runs at the end of the page."""
     script: str = ""
@@ -78,9 +84,11 @@ def write_page(page: Page, path: Path) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals["filled"] = filled
+    text = environment.get_template("report.html.jinja").render(
+        page=page, rows=rows(page.sections), beside=beside, mark=Marker(), terms_style=style(), terms_script=script()
+    )
     with replace_run_file(path) as file:
-        file.write(environment.get_template("report.html.jinja").render(page=page).encode(errors="replace"))
+        file.write(text.encode(errors="replace"))
     return path
 
 
@@ -96,6 +104,23 @@ def filled(sections: Sequence[Section]) -> list[Section]:
     if alone:
         cards[-1] = replace(cards[-1], wide=True)
     return cards
+
+
+def rows(sections: Sequence[Section]) -> list[list[Section]]:
+    """The cards from the top down: a card of the whole width, or cards that stand in two columns."""
+    groups: list[list[Section]] = []
+    for section in filled(sections):
+        if groups and not section.wide and not groups[-1][-1].wide:
+            groups[-1].append(section)
+        else:
+            groups.append([section])
+    return groups
+
+
+def beside(section: Section) -> bool:
+    """Whether a card of the whole width has its picture to the left of its tables: they are narrow enough."""
+    narrow = all(len(table.head) <= BESIDE_COLUMNS for table in section.tables)
+    return section.wide and len(section.pictures) == 1 and bool(section.tables) and narrow
 
 
 def with_interval(v: Interval, digits: int = 3) -> str:
@@ -121,6 +146,7 @@ def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool 
 
 def gate_section(gate: Gate) -> Section:
     """The gate as a table, with the plan's literal arithmetic under it."""
+    plain = "What must be shown about hearing the quality of playing before the next step is worth its cost, and what was shown."
     tables = [criteria_table(gate.criteria)]
     if gate.literal:
         tables.append(
@@ -128,7 +154,7 @@ def gate_section(gate: Gate) -> Section:
                 gate.literal, caption=f"The plan’s literal arithmetic (plain r): {gate.literal_verdict}, marked literal"
             )
         )
-    return Section("Gate criteria", tables=tables, wide=True)
+    return Section("Gate criteria", plain, tables=tables, wide=True)
 
 
 def override_banners(overrides: Sequence[Override]) -> list[Banner]:

@@ -44,6 +44,7 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
     threshold = gate.criterion(names.GAIN_A).bound
     return Section(
         "Fusion gain",
+        "How much better playing is judged from sound and keys together than from one of them.",
         [
             "Relative gain in mean specific r, paired over the same pieces and seeds. (a) without (b) means: the modalities are "
             "complementary, but fusion adds nothing to picking the better one per dimension."
@@ -74,6 +75,7 @@ def ordering(results: Phase2Results, gate: Gate, heads: list[str]) -> Section:
     )
     return Section(
         "Ordering of two variants of one segment",
+        "Of two performances of the same passage, how often the better one gets the higher mark.",
         [
             "Share of pairs in which the head scores the better variant higher; ties count half. Orange: the gate’s threshold "
             f"for the best fusion. {alike}"
@@ -90,6 +92,7 @@ def difficulty(results: Phase2Results, gate: Gate) -> Section | None:
     order, slope = (gate.criterion(n).bound for n in (names.ordering("pristine>poor"), names.DIFFICULTY))
     return Section(
         "Quality, not difficulty",
+        "Whether a hard passage that is played well is still heard as played well.",
         [
             "Left: ordering accuracy of the best fusion, from easy to hard segments. Right: change of the predicted score of a "
             "pristine row per standard deviation of each difficulty measure, in percent of the pristine–poor gap."
@@ -110,4 +113,9 @@ def used(results: Phase2Results, gate: Gate) -> Section:
     pictures = [plots.by_dimension(by_modality, "loss of specific r by swapped modality", "specific r lost")]
     if results.inspection.gate is not None:
         pictures.append(panels.shares(results.inspection.gate, "the gated head's weights"))
-    return Section("Use of both modalities", [text], pictures)
+    return Section(
+        "Use of both modalities",
+        "How much the judgement suffers when the sound, or the keys, come from another performance of the same passage.",
+        [text],
+        pictures,
+    )

@@ -15,7 +15,7 @@ from keybed.experiments.reports import phase2_gate_sections as gate_sections
 from keybed.experiments.reports import phase2_sections as sections
 from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.glossary import SPECIALISTS, SPECIFIC_R, glossary
+from keybed.experiments.reports.first_use import SPECIALISTS, SPECIFIC_R
 from keybed.experiments.reports.page import Section, gate_section
 from keybed.experiments.reports.piano_section import unseen_piano
 from keybed.store.counted import counted
@@ -93,10 +93,10 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         sections.plain_r(results, models),
         gate_section(gate),
         gate_sections.gain(results, gate),
-        None if errors is None else error_section(errors, _specialists(results.evaluation.chosen)),
-        gate_sections.ordering(results, gate, heads),
         gate_sections.difficulty(results, gate),
+        gate_sections.ordering(results, gate, heads),
         gate_sections.used(results, gate),
+        None if errors is None else error_section(errors, _specialists(results.evaluation.chosen)),
         unseen_piano(results.unseen_piano),
         sections.audit(results, models),
         sections.attention(results),
@@ -104,24 +104,5 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         sections.probe(results),
         sections.training(results, heads),
         sections.numbers(results, models),
-        glossary(
-            "specific r",
-            "plain r",
-            "within-tier r",
-            "pairwise accuracy",
-            "specialists",
-            "tier",
-            "segment, variant, row",
-            "dimension, axis",
-            "state",
-            "bin",
-            "test rows, out of fold",
-            "shortcut",
-            "interval",
-            "alignment",
-            "CCA",
-            "effective rank",
-            "concordance (CCC)",
-        ),
     ]
     return [card for card in every if card is not None]

@@ -25,6 +25,7 @@ def specific_r(results: Phase2Results, models: list[str]) -> Section:
     shown = {name: results.evaluation.specific[name] for name in models}
     return Section(
         "Specific r by dimension and head",
+        "How well each model hears one quality of the playing, such as the pedalling, apart from all the others.",
         [
             "Specific r with its 95 % interval: 0 is chance, 1 is perfect. It counts only what the other six scores do not "
             "explain."
@@ -39,6 +40,7 @@ def plain_r(results: Phase2Results, models: list[str]) -> Section:
     shown = {name: results.evaluation.plain[name] for name in models}
     return Section(
         "Plain r, and what the tier alone reaches",
+        "How well each model tells better from worse playing, when a general impression of good or bad is enough.",
         [
             "A grey tick marks a predictor that knows only the row's tier. A head at the tick adds no information about the "
             "dimension."
@@ -64,6 +66,7 @@ def audit(results: Phase2Results, models: list[str]) -> Section:
     head = ["dimension", "best shortcut", *[label(n) for n in models]]
     return Section(
         "Shortcut audit",
+        "Whether the models judge the playing, or only something that goes with it, such as loudness or the number of notes.",
         [
             f"Shortcut baselines: ridge regression on one measure each ({words}). ✗: the head is not better than the best "
             "shortcut with its whole interval. The noise level is no shortcut for tone_quality, because it is the label there.",
@@ -87,6 +90,7 @@ def attention(results: Phase2Results) -> Section | None:
     window_s = results.store.window_s or 10.0
     return Section(
         "Cross-attention in time",
+        "Where in the music the model looks: which moments of the sound it compares with which moments of the keys.",
         [IN_WORDS["attention_entropy"], IN_WORDS["attention_sparsity"]],
         [panels.attention(maps.audio_to_midi.map, maps.midi_to_audio.map, window_s)],
         [Table(["direction", "measure", "trained", "untrained"], rows, numeric=(2, 3))],
@@ -118,7 +122,9 @@ def spaces(results: Phase2Results) -> Section:
         )
         rows.append([f"effective rank, {MODALITY[m]}", rank, IN_WORDS["effective_rank"]])
     return Section(
-        "Feature spaces of audio and MIDI", tables=[Table(["measure", "value", "meaning"], rows, kind="gate")]
+        "Feature spaces of audio and MIDI",
+        "How much the sound of a passage and its played notes have in common for the computer, before it learns anything about quality.",
+        tables=[Table(["measure", "value", "meaning"], rows, kind="gate")],
     )
 
 
@@ -131,6 +137,7 @@ def probe(results: Phase2Results) -> Section:
     xlabel, ylabel = "state (hidden layer) of the encoder", "mean specific r"
     return Section(
         "Ridge probe by encoder layer",
+        "At which stage of listening, from the bare sound to the music, most can be read about the quality of playing.",
         [
             "Closed-form ridge regression on the mean and standard deviation over time of each state (hidden layer); the best "
             f"state is chosen on validation rows. {best}."
@@ -150,6 +157,7 @@ def training(results: Phase2Results, heads: list[str]) -> Section:
         validation[name] = means
     return Section(
         "Training",
+        "How the judgement of playing improved while the models learnt.",
         [
             "Concordance (CCC) on validation rows after each epoch, mean over seeds. All heads had the same data, epochs and "
             "seeds."
@@ -192,7 +200,12 @@ def numbers(results: Phase2Results, models: list[str]) -> Section:
     for caption, source in sources:
         rows = [[label(d), *[_cell(source[n][d]) for n in models]] for d in DIMENSIONS]
         tables.append(Table(head, rows, caption=caption, numeric=numeric, fold=True))
-    return Section("All tables", tables=tables, wide=True)
+    return Section(
+        "All tables",
+        "The same judgements of playing in numbers, quality by quality, and by other measures.",
+        tables=tables,
+        wide=True,
+    )
 
 
 def _cell(value: Interval | float | None) -> str:

@@ -12,7 +12,7 @@ from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.ablation_section import ablation_section
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
+from keybed.experiments.reports.first_use import SPECIFIC_R
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
 from keybed.store.counted import counted
 
@@ -61,6 +61,7 @@ def cards(results: Phase3Results, gate: Gate) -> list[Section]:
         gate_section(gate),
         Section(
             "Alignment of audio and MIDI embeddings",
+            "Whether the sound of a performance and its played notes are recognised as belonging together.",
             [
                 "Embeddings on their two leading principal axes. Blue: audio; orange: MIDI; a thin line joins both of one row. "
                 "Shorter lines mean better alignment."
@@ -72,19 +73,6 @@ def cards(results: Phase3Results, gate: Gate) -> list[Section]:
         _heads(results),
         _retrieval(results),
         _training(results),
-        glossary(
-            "alignment",
-            "specific r",
-            "R@1",
-            "effective rank",
-            "uniformity",
-            "CCA",
-            "segment, variant, row",
-            "tier",
-            "bin",
-            "test rows, out of fold",
-            "interval",
-        ),
     ]
 
 
@@ -103,6 +91,7 @@ def _alignment(results: Phase3Results) -> Section:
             rows.append([f"{words}, {label(m)}", *values, "–"])
     return Section(
         "Before training, after training, and CCA",
+        "How far sound and notes of one performance were brought together, and whether this could be had more simply.",
         [
             "Before: untrained projections. CCA: canonical correlation analysis, the best linear map in closed form, without "
             "contrastive training."
@@ -121,6 +110,7 @@ def _heads(results: Phase3Results) -> Section:
     ]
     return Section(
         "Phase 2’s heads on aligned and on raw features",
+        "Whether playing is judged better once sound and notes of a performance were brought together.",
         ["Mean specific r, with the same epochs, seeds and folds."],
         [plots.forest(items, "mean specific r, aligned and raw", "mean specific r")],
         [
@@ -145,6 +135,7 @@ def _retrieval(results: Phase3Results) -> Section:
                 rows.append([f"{words}, {where}", when, *[number(recall[r], 2) for r in ("R@1", "R@5", "R@10")]])
     return Section(
         "Retrieval of the paired row",
+        "Given the sound of a passage, how often its own notes are found among many performances, and the reverse.",
         [
             f"R@k: share of {counted(results.retrieval.after.rows, 'row')} of the first fold whose partner in the other modality is among "
             "the k nearest."
@@ -157,6 +148,7 @@ def _training(results: Phase3Results) -> Section:
     loss = [-epoch["validation"]["projection"][0] for epoch in results.history]
     return Section(
         "Training of the projections",
+        "How the matching of sound and notes improved while it was learnt.",
         [
             f"InfoNCE loss on validation rows after each epoch (lower is better); {results.steps} steps in all; learned "
             f"temperature {number(results.temperature[0], 3)}."

@@ -10,7 +10,7 @@ from keybed.experiments.evaluation.phase4_results import Phase4Results
 from keybed.experiments.reports import panels, plots
 from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
+from keybed.experiments.reports.first_use import SPECIFIC_R
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
 from keybed.experiments.reports.piano_section import unseen_piano
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -48,6 +48,7 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
         gate_section(gate),
         Section(
             "Specific r by dimension",
+            "How well the final model hears each quality of the playing, apart from all the others.",
             [
                 "Specific r with its 95 % interval, and the mean share of pairs of degraded variants put in the right order (chance 0.5)."
             ],
@@ -69,18 +70,6 @@ def cards(results: Phase4Results, gate: Gate) -> list[Section]:
         _uncertainty(results),
         _training(results),
         _plain(results),
-        glossary(
-            "specific r",
-            "plain r",
-            "tier",
-            "dimension, axis",
-            "segment, variant, row",
-            "bin",
-            "state",
-            "test rows, out of fold",
-            "interval",
-            "concordance (CCC)",
-        ),
     ]
 
 
@@ -92,6 +81,7 @@ def _ablations(results: Phase4Results) -> Section:
     items = [(name.replace(", ", ",\n"), v) for name, v in results.ablations.items()]
     return Section(
         "Ablations",
+        "Which part of what the model hears its judgement of playing depends on.",
         ["Mean specific r of the same fusion head under each condition. Only views that the store holds are listed."],
         [plots.forest(items, "ablations", "mean specific r")],
     )
@@ -104,6 +94,7 @@ def _uncertainty(results: Phase4Results) -> Section:
     ]
     return Section(
         "Conformal intervals",
+        "How many points a mark for a performance may be off.",
         [
             "Half-width of an interval around each prediction, in points of 100, set on validation pieces so that it holds the "
             f"score in {100 * results.uncertainty.asked:.0f} % of the rows. Coverage: the share of test rows inside it."
@@ -117,6 +108,7 @@ def _training(results: Phase4Results) -> Section:
     curves = {name: [sum(v or 0 for v in e[name]) / len(e[name]) for e in validation] for name in validation[0]}
     return Section(
         "Training",
+        "How the judgement of playing improved while the final model learnt.",
         ["Concordance (CCC) on validation rows, mean over seeds."],
         [panels.curves(curves, "validation by epoch", "epoch", "validation CCC")],
     )
@@ -126,5 +118,6 @@ def _plain(results: Phase4Results) -> Section:
     rows: list[list[Cell]] = [[label(d), *[with_interval(results.plain[n][d], 2) for n in MODELS]] for d in DIMENSIONS]
     return Section(
         "The plan’s literal r (plain r)",
+        "How well each model tells better from worse playing, when a general impression counts too.",
         tables=[Table(["dimension", *map(label, MODELS)], rows, numeric=(1, 2))],
     )

@@ -22,5 +22,6 @@ def unseen_piano(unseen: UnseenPiano | None) -> Section | None:
         f"{counted(unseen.seen_rows, 'row')} with {', '.join(unseen.trained_on)}. The fall is paired over pieces. Validation rows "
         "have it too, so the best epoch and the specialists have met it.",
     ]
+    plain = "Whether playing is judged as well on a piano that the model never heard before."
     head = ["model", "seen pianos", "unseen piano", "fall"]
-    return Section("An unseen piano", text, tables=[Table(head, rows, numeric=(1, 2, 3))], wide=True)
+    return Section("An unseen piano", plain, text, tables=[Table(head, rows, numeric=(1, 2, 3))], wide=True)

@@ -42,6 +42,11 @@ def _name_rows(axes: Any, names: Sequence[str], xlabel: str, above: float) -> No
     axes.set_axisbelow(True)
 
 
+def _beside(axes: Any, x: float, words: str, c: str) -> None:
+    """Words to the right of a vertical line, over the first row."""
+    axes.annotate(words, (x, -0.62), (3, 0), textcoords="offset points", color=c, fontsize=8, va="center")
+
+
 def by_dimension(
     models: Tables,
     title: str,
@@ -98,15 +103,7 @@ def forest(
         axes.axvline(0, color=FAINT, lw=0.8)
         if threshold is not None:
             axes.axvline(factor * threshold, color=GATE_COLOUR, lw=1.2, ls=(0, (4, 2)))
-            axes.text(
-                factor * threshold,
-                -0.62,
-                " threshold of the gate",
-                color=GATE_COLOUR,
-                fontsize=8,
-                ha="left",
-                va="center",
-            )
+            _beside(axes, factor * threshold, "threshold of the gate", GATE_COLOUR)
         _name_rows(axes, [drawable(name) for name, _ in items], xlabel, above=0.8)
         return as_svg(figure, title)
 
@@ -128,7 +125,7 @@ def ordering(
             if key in thresholds:
                 axes.plot([thresholds[key]] * 2, [i - 0.45, i + 0.45], color=GATE_COLOUR, lw=1.6)
         axes.axvline(0.5, color=FAINT, lw=0.8)
-        axes.text(0.5, -0.62, " chance", color=FAINT, fontsize=8, va="center")
+        _beside(axes, 0.5, "chance", FAINT)
         names = [key.replace(">", " over ").replace(", ", ",\n") for key in keys]
         _name_rows(axes, names, "share of pairs ordered correctly", above=0.8)
         axes.set_xlim(right=1.01)

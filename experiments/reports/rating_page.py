@@ -49,6 +49,7 @@ def _by_dimension(results: RatingRunResults) -> Section:
     rows.append(["mean", *[with_interval(results.mean_r[name], 2) for name in models]])
     return Section(
         "Pearson r by dimension and head",
+        "How closely each model follows what people heard in the playing.",
         [
             "Correlation of predictions with mean ratings, with its 95 % interval over pieces and seeds: 0 is chance, 1 is perfect."
         ],
@@ -68,6 +69,7 @@ def _mean(results: RatingRunResults) -> Section:
     chosen: list[list[Cell]] = [[label(n), with_interval(results.mean_r[n])] for n in (BEST_FUSION, BEST_SINGLE)]
     return Section(
         "Best fusion, best single modality, shortcut baselines",
+        "Whether people's judgement is followed better from sound and keys together, and better than from loudness or tempo alone.",
         [
             "Shortcut baselines: ridge regression on one measure each. A head that is not better has learnt nothing beyond it."
         ],
@@ -82,6 +84,7 @@ def _ratings(results: RatingRunResults) -> Section:
     ]
     return Section(
         "The ratings",
+        "How people marked the performances, and how far they differed from each other.",
         [
             "Scores from 0 (worst) to 100. Spread over raters: the mean standard deviation of one passage's ratings; a dash where "
             "the file holds one rating per passage."
@@ -100,6 +103,7 @@ def _training(results: RatingRunResults) -> Section:
         validation[name] = means
     return Section(
         "Training",
+        "How the models came closer to people's judgement while they learnt.",
         ["Concordance (CCC) on validation rows after each epoch, mean over seeds, in the first fold."],
         [panels.curves(validation, "validation by epoch", "epoch", "validation CCC")],
     )

@@ -88,6 +88,7 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         banners=[*override_banners(gate.overrides), *banners(results)],
         sections=sections if rated else [*sections[:-1], examples_section(examples), sections[-1]],
         footer=footer(results),
+        notice=notice(results),
         style=STYLE,
         script=SCRIPT,
     )
@@ -121,8 +122,20 @@ def _render_without_gate(results: WindowCheckResults | CurveResults, run: Path) 
         banners=banners(results),
         sections=sections,
         footer=footer(results),
+        notice=notice(results),
     )
     return write_page(page, run / "report.html")
+
+
+COMPOSED = (
+    "This music was composed and performed by a program, for the demo. NO-GO is expected: a few rows of such music show that every step "
+    "works, not how well models judge playing."
+)
+
+
+def notice(results: RunResults) -> str:
+    """What a reader must know before the verdict: on the demo's music it means nothing."""
+    return COMPOSED if results.store.composed else ""
 
 
 def banners(results: RunResults) -> list[Banner]:

@@ -7,7 +7,7 @@ from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.window_results import WindowCheckResults
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.figure import label
-from keybed.experiments.reports.glossary import SPECIFIC_R, glossary
+from keybed.experiments.reports.first_use import SPECIFIC_R
 from keybed.experiments.reports.page import Cell, Section, Table, with_interval
 
 
@@ -38,15 +38,19 @@ def parts(results: WindowCheckResults) -> tuple[list[str], list[str], list[Secti
     head = ["window", "rows", "pieces", "valid labels", "best fusion is", "best single", "best fusion"]
     sections = [
         Section(
-            "Mean specific r by window length", pictures=[plots.forest(items, "mean specific r", "mean specific r")]
+            "Mean specific r by window length",
+            "Whether playing is judged better from longer passages.",
+            pictures=[plots.forest(items, "mean specific r", "mean specific r")],
         ),
         Section(
             "Specific r by dimension",
+            "Which qualities of playing need a longer passage to be heard, and which a shorter one.",
             ["Specific r of the best fusion with its 95 % interval."],
             [plots.by_dimension(by_window, "specific r by window", "specific r")],
         ),
         Section(
             "The same in numbers",
+            "How well playing is judged at each length of passage, and how often a passage is long enough to show a fault.",
             [
                 "Valid labels: share of labels whose window holds enough notes, pedal lifts or note-offs to show the error. "
                 f"All stores were trained alike, {number(results.seconds, 0)} s in all."
@@ -54,6 +58,5 @@ def parts(results: WindowCheckResults) -> tuple[list[str], list[str], list[Secti
             tables=[Table(head, rows, numeric=(1, 2, 3, 5, 6))],
             wide=True,
         ),
-        glossary("specific r", "segment, variant, row", "dimension, axis", "test rows, out of fold", "interval"),
     ]
     return [results.verdict], below, sections

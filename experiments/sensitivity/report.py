@@ -19,6 +19,9 @@ SHOWN_R = 0.3
 """From this r on the report says that a feature shows the mistake."""
 FEW_SEGMENTS = 50
 """With fewer, the best r is high by chance: for wrong notes of real performances 12 segments gave 0.34, 100 gave 0.28."""
+_PROBE_PLAIN = "Which kind of fault in the playing can be heard, and how exactly its size, by each way of listening."
+_MOVEMENT_PLAIN = "How much each kind of fault changes what the computer hears."
+_NUMBERS_PLAIN = "How exactly each fault in the playing is heard, in numbers."
 _PROBE_WORDS = "r between the level that a ridge regression predicts on held-out pieces and the realised level."
 _MOVEMENT_WORDS = (
     "Movement at the poor tier’s level, in units of the distance between two segments. A feature may move far and still "
@@ -62,9 +65,9 @@ def write_report(results: SensitivityResults, path: Path) -> Path:
     names = list(dict.fromkeys((c.encoder, c.state, c.pooling) for c in cells))
     labels = [f"{encoder} · state {state} · {pooling}" for encoder, state, pooling in names]
 
-    def heat(heading: str, words: str, key: str, title: str, high: float) -> Section:
+    def heat(heading: str, plain: str, words: str, key: str, title: str, high: float) -> Section:
         picture = heat_map(_matrix(cells, names, key), labels, list(AXES), title, low=0.0, high=high)
-        return Section(heading, text=[words], pictures=[picture], wide=True)
+        return Section(heading, plain, text=[words], pictures=[picture], wide=True)
 
     page = Page(
         title="Keybed: which feature shows which mistake",
@@ -88,9 +91,9 @@ def write_report(results: SensitivityResults, path: Path) -> Path:
         advice=None,
         banners=banners,
         sections=[
-            heat("Linear probe", _PROBE_WORDS, "r", "r with the level", 1.0),
-            heat("Movement of features", _MOVEMENT_WORDS, "movement", "movement", 0.5),
-            Section("Every number", tables=[_table(cells, results.level_scores)], wide=True),
+            heat("Linear probe", _PROBE_PLAIN, _PROBE_WORDS, "r", "r with the level", 1.0),
+            heat("Movement of features", _MOVEMENT_PLAIN, _MOVEMENT_WORDS, "movement", "movement", 0.5),
+            Section("Every number", _NUMBERS_PLAIN, tables=[_table(cells, results.level_scores)], wide=True),
         ],
         footer=[f"store {results.store_fingerprint[:12]}, {results.seconds:.0f} s"],
     )

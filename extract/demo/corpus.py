@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from keybed.extract.corpus.csv_corpus import MAESTRO_COLUMNS
 from keybed.extract.corpus.layouts import MAESTRO_CSV
 from keybed.extract.corpus.metadata import CorpusError
+from keybed.extract.demo.composers import COMPOSERS
 from keybed.extract.demo.score import PHRASE_BARS, TEXTURES, Score, compose, without_unisons
 from keybed.extract.music.performance import Performance
 from keybed.store.counted import counted
@@ -27,12 +28,6 @@ _TICKS_PER_S = 2 * TICKS_PER_BEAT
 _TONICS = (0, 7, 2, 9, 4, 5, 10, 3, 8, 1, 6, 11)
 _TONIC_NAMES = ("C", "D-flat", "D", "E-flat", "E", "F", "F-sharp", "G", "A-flat", "A", "B-flat", "B")
 _FORMS = {"chorale": "Chorale", "alberti": "Sonatina", "waltz": "Waltz", "nocturne": "Nocturne"}
-_COMPOSERS = {
-    "chorale": "Demo Kantor",
-    "alberti": "Demo Classic",
-    "waltz": "Demo Ballroom",
-    "nocturne": "Demo Romantic",
-}
 YEARS = (2004, 2018)
 
 
@@ -87,7 +82,7 @@ def write_demo_corpus(
             _write_midi(folder / f"{name}.midi", performance)
             end_s = max(float(performance.offset_s.max()), float(performance.pedal_s.max()))
             split = _split(piece, n_pieces)
-            lines.append((_COMPOSERS[texture], title, split, year, f"{name}.midi", f"{name}.wav", f"{end_s:.6f}"))
+            lines.append((COMPOSERS[texture], title, split, year, f"{name}.midi", f"{name}.wav", f"{end_s:.6f}"))
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(MAESTRO_COLUMNS)

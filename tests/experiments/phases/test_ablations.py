@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +59,13 @@ def test_every_term_beside_the_base(
     assert all(0 < use.used <= 1 for use in every.codewords.values())
     on_disk = from_json(Ablations, read_json(tmp_path / ABLATIONS), tmp_path / ABLATIONS)
     assert on_disk.lines[1].measures[names.OWN] == every.measures[names.OWN]
-    print_ablations(Console(quiet=True), on_disk)
+    printed = Console(width=80, record=True, file=io.StringIO())
+    lines_of_table = tuple(replace(base, name=name) for name in LINES)
+    print_ablations(printed, replace(on_disk, lines=lines_of_table))
+    text = printed.export_text()
+    assert "…" not in text
+    assert {word for name in names.MEASURES for word in name.split()} <= set(text.split())
+    assert [line for line in LINES if f"\n{line} " in text] == list(LINES)
     monkeypatch.setattr(align, "fit_projection", None)  # a second start trains nothing
     again = run_ablations(features, folds, config, lines=lines, **given)
     assert again.lines[1].measures == pytest.approx(every.measures)
