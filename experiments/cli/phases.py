@@ -54,7 +54,7 @@ def register(subcommands: Any) -> None:
         "report",
         "write a run's report again from its results",
         _fill_report,
-        example="report RUN/phase2",
+        example="report RUN/phase2 --pdf",
     )
 
 
@@ -133,15 +133,23 @@ def _fill_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--store", metavar="STORE", type=Path, help="the run's store, to make the sound of its examples again"
     )
+    parser.add_argument(
+        "--pdf", action="store_true", help="write RUN/report.pdf as well, printed by an installed Chromium or Chrome"
+    )
     parser.set_defaults(run=_report)
 
 
 def _report(options: argparse.Namespace) -> None:
-    from keybed.experiments.reports.report import render
+    from keybed.experiments.cli.render_any import render_any
 
     store = None
     if options.store is not None:
         from keybed.store.read.opening import open_store
 
         store = open_store(options.store)
-    print(f"report: {render(options.run_folder, store)}")
+    page = render_any(options.run_folder, store)
+    print(f"report: {page}")
+    if options.pdf:
+        from keybed.experiments.reports.pdf import print_pdf
+
+        print(f"PDF: {print_pdf(page)}")

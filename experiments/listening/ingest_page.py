@@ -112,7 +112,7 @@ def _advice(dimensions: Mapping[str, DimensionResults]) -> Table:
     rows: list[list[Cell]] = []
     for name, d in dimensions.items():
         n, word = d.advice.n_to_decide, d.advice.word
-        needed = "–" if word != "undecided" else (f"{n:,}" if np.isfinite(n) else "no number")
+        needed = "–" if word != "undecided" else (f"{n:,.0f}" if np.isfinite(n) else "no number")
         specific = d.labels.specific
         rows.append(
             [

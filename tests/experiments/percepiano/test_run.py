@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from keybed.experiments.cli.main import main
+from keybed.experiments.cli.render_any import render_any
 from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.percepiano import regressors
 from keybed.experiments.percepiano.config import HeadPlan, PercepianoConfig
@@ -78,6 +79,7 @@ def test_heads_baselines_and_marked_noise_stand_in_every_protocol(folder, tmp_pa
     page = (run / "report.html").read_text()
     assert "midibert (random weights)" in page
     assert "midibert: seeded random weights" in page
+    assert render_any(run, None).read_text() == page
     kept = sorted(run.glob("windows-*.npz"))
     assert [p.name.split("-")[1] for p in kept] == ["expressive", "logmel", "midibert"]
 

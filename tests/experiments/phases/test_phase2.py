@@ -57,7 +57,7 @@ def test_report_and_results_say_the_same(run: Path) -> None:
     assert results["gain"]["a"]["arithmetic"].replace("-", "−") in page
     assert read_gate(run).verdict in page
     assert "http://" not in page.replace("http://www.w3.org", "")
-    assert "<script" not in page
+    assert "<script src" not in page
     for dimension in AXIS_DIMENSIONS:
         assert dimension.replace("_", " ") in page
 

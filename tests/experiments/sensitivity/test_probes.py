@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from keybed.experiments.cli.render_any import render_any
 from keybed.experiments.data.json_codec import from_json, plain
+from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.sensitivity.config import SensitivityConfig
 from keybed.experiments.sensitivity.counterfactuals import LEVEL_SCORES, Counterfactual
 from keybed.experiments.sensitivity.probes import LARGEST_MOVEMENT, ProbeResult, movement_by_level, probe
@@ -94,6 +96,8 @@ def test_few_segments_are_warned_of(n_segments, warned, tmp_path):
     page = write_report(results, tmp_path / "report.html").read_text()
     assert ("Few segments." in page) == warned
     assert from_json(SensitivityResults, plain(results), Path("run/results.json")) == results
+    write_json(tmp_path / "results.json", results)
+    assert render_any(tmp_path, None).read_text() == page
 
 
 def test_the_next_command_fills_a_store_or_uses_a_full_one():
