@@ -29,8 +29,9 @@ TOOLS = (
     "true",
 )
 
-# The interpreter of .venv: notes how pip is called; finds FluidSynth once the file says so.
+# The interpreter of .venv: notes how pip is called; finds FluidSynth, and torch's index for CPUs, once the files say so.
 VENV_PYTHON = """#!/bin/sh
+case "$*" in *urlopen*) test -e "$LOGS/torch-index"; exit ;; esac
 if [ "$1" = -c ]; then test -e "$LOGS/fluidsynth"; exit; fi
 echo "python $*" >>"$LOGS/calls"
 """
@@ -146,6 +147,25 @@ def test_without_root_one_clear_sentence_each(machine):
     assert done.stderr.count("\n") == 1
     assert "conda install -c conda-forge fluidsynth" in done.stderr
     assert "$CONDA_PREFIX/lib" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("has", "given", "wanted"),
+    [
+        ("torch-index", "", "--extra-index-url https://download.pytorch.org/whl/cpu"),
+        ("torch-index nvidia-smi", "", ""),
+        ("", "", ""),
+        ("torch-index", "--prefer-binary", "--prefer-binary"),
+    ],
+)
+def test_without_an_nvidia_driver_torch_is_for_cpus_where_its_index_answers(machine, has, given, wanted):
+    machine.has("venv-module", "fluidsynth", *has.split())
+    if "nvidia-smi" in has:
+        machine.program("nvidia-smi", "#!/bin/sh\n")
+    done = machine.setup(PIP_ARGS=given)
+    assert done.returncode == 0, done.stderr
+    assert machine.calls[0].partition("-e .[dev]")[2].strip() == wanted
+    assert ("no NVIDIA driver" in done.stdout) == (wanted.startswith("--extra") and not given)
 
 
 def test_an_old_python_is_refused(machine):
