@@ -37,7 +37,7 @@ def answer(
     elif all(target.segments is not None for target in missing):
         word = "more data" if bound.word == "neither" else f"more {bound.word}"
     else:
-        word = "more data alone do not do"
+        word = "more data alone are not enough"
     return word, f"{sentence}."
 
 

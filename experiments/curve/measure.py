@@ -28,6 +28,10 @@ _COLUMNS = {
     "interpretive": (AXIS_DIMENSIONS.index("musical_expression"),),
 }
 _CHUNK = 250
+SAME_WITHIN = 1.5
+"""Training sets count as equally large up to this ratio of their rows."""
+UNDEFINED = Interval(float("nan"), float("nan"), float("nan"))
+TOO_FEW_SEGMENTS = "rows and pieces cannot be told apart, because pieces have too few segments"
 
 
 class Measurements:
@@ -87,7 +91,10 @@ class Measurements:
         return curves, targets
 
     def binding(self, model: str) -> Binding:
-        """Whether more pieces help this model at the same number of rows, and more rows at the same pieces."""
+        """Whether more pieces help this model at the same number of rows, and more rows at the same pieces.
+
+        Undefined where a piece has so few segments that no part of them gives the same number of rows.
+        """
         few, _, spread = SAME_ROWS
         fewest, thinnest = FEWEST_ROWS
         every = Cell(16, 16)
@@ -99,12 +106,21 @@ class Measurements:
             return np.stack([mean[:, a] - mean[:, b] for a, b in at], axis=1)
 
         more_pieces, at_fewest, more_rows, both = intervals(differences, self._r.n_pieces, self._r.n_seeds)
+        if self._rows_differ(spread, few):
+            more_pieces = more_rows = UNDEFINED
+        if self._rows_differ(thinnest, fewest):
+            at_fewest = UNDEFINED
         return decide(more_pieces, at_fewest, more_rows, both)
+
+    def _rows_differ(self, many_pieces: Cell, few_pieces: Cell) -> bool:
+        return self.cells[many_pieces].n_rows > SAME_WITHIN * self.cells[few_pieces].n_rows
 
 
 def decide(more_pieces: Interval, at_fewest: Interval, more_rows: Interval, both: Interval) -> Binding:
     """Pieces bind where they help at the same rows at least as much as rows at the same pieces."""
     shared = {"more_pieces": more_pieces, "fewest": at_fewest, "more_rows": more_rows, "both": both}
+    if not np.isfinite(more_pieces.value):
+        return Binding(**shared, word="neither", words=TOO_FEW_SEGMENTS)
     if more_pieces.above_zero and more_pieces.value >= more_rows.value:
         return Binding(**shared, word="pieces", words="pieces bind more than rows")
     if more_rows.above_zero:

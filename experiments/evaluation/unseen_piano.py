@@ -70,8 +70,17 @@ def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequ
         pieces=len(both),
         seen_rows=len(parts[0].tier),
         unseen_rows=len(parts[1].tier),
-        models={name: OnPianos(*values[:, n]) for n, name in enumerate(names)},
+        models={
+            name: OnPianos(*(_within(v, 1.0) for v in values[:2, n]), _within(values[2, n], 2.0), values[3, n])
+            for n, name in enumerate(names)
+        },
     )
+
+
+def _within(interval: Interval, most: float) -> Interval:
+    """The interval without what no correlation reaches: the resampling of few seeds goes beyond."""
+    low, high = np.clip([interval.low, interval.high], -most, most)
+    return Interval(interval.value, float(low), float(high))
 
 
 def _only(predictions: Predictions, chosen: NDArray[np.bool_], names: Sequence[str]) -> Predictions:

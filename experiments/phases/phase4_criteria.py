@@ -45,7 +45,10 @@ def _on_unseen_piano(unseen: UnseenPiano) -> Criterion:
         f"mean specific r {number(final.unseen.value)} on {unseen.held_out} / {number(final.seen.value)} on "
         f"{', '.join(unseen.trained_on)}, {counted(unseen.pieces, 'piece')}"
     )
-    return replace(at_least(names.UNSEEN_PIANO, final.kept, KEPT_ON_UNSEEN_PIANO, words), required=False)
+    kept = final.kept
+    if not final.seen.above_zero:  # a share of nothing
+        kept, words = Interval(*(float("nan"),) * 3), f"{words}; r on the seen pianos is not surely above 0"
+    return replace(at_least(names.UNSEEN_PIANO, kept, KEPT_ON_UNSEEN_PIANO, words), required=False)
 
 
 def literal_criteria(results: Phase4Results) -> list[Criterion]:

@@ -89,6 +89,32 @@ def test_phase_4_shows_the_unseen_piano_and_does_not_decide_by_it() -> None:
     assert phase4_criteria(results) == others, "a store that holds none out has the gate of before"
 
 
+def test_a_share_of_no_surely_positive_r_is_undefined() -> None:
+    r = Interval(0.6, 0.5, 0.7)
+    gain = SimpleNamespace(specific=SimpleNamespace(relative=Interval(0.2, 0.1, 0.3), arithmetic=""))
+    found = _found()
+    unsure = replace(found.models[FINAL_FUSION], seen=Interval(0.2, -0.1, 0.5))
+    found = replace(found, models={FINAL_FUSION: unsure})
+    results: Any = SimpleNamespace(
+        specific={FINAL_FUSION: dict.fromkeys(DIMENSIONS, r)}, gain=gain, technical=r, unseen_piano=found
+    )
+    shown = phase4_criteria(results)[-1]
+    assert (shown.outcome, shown.value) == ("undefined", None)
+    assert shown.arithmetic.endswith("; r on the seen pianos is not surely above 0")
+
+
+def test_no_interval_of_an_r_goes_beyond_1(make_store: Callable[..., Path]) -> None:
+    """Weights of two seeds in a resample lie between −0.4 and 2.4, so a mean over seeds may leave the range."""
+    rows = _rows(make_store)
+    rng = np.random.default_rng(1)
+    noise = rng.normal(size=(2, len(rows), 8)) * np.array([0.1, 60.0])[:, None, None]
+    found = unseen_piano(_store(AUDIO), rows, scored_rows(rows, {"m": (rows.score + noise).astype("f4")}), ("m",))
+    assert found is not None
+    on = found.models["m"]
+    assert max(on.seen.high, on.unseen.high) <= 1.0
+    assert min(on.seen.low, on.unseen.low) >= -1.0
+
+
 def test_the_card_has_both_pianos() -> None:
     assert piano_section.unseen_piano(None) is None
     card = piano_section.unseen_piano(_found())
