@@ -123,7 +123,7 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
             _ZERO_SHOT,
             words,
             pictures=[picture],
-            tables=[Table(head, rows, numeric=(3, 5, 6))],
+            tables=[Table(head, rows, numeric=(2, 3, 5, 6))],
             wide=True,
         )
     ]
@@ -173,7 +173,7 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
         _PROTOCOLS[name],
         text,
         pictures=[picture],
-        tables=[Table(head, rows, numeric=(1, 2, 5, 6))],
+        tables=[Table(head, rows, numeric=(1, 2, 3, 4, 5, 6))],
         wide=True,
     )
 
