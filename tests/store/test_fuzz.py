@@ -276,7 +276,7 @@ def outcome(subject: Subject, changed: list[str]) -> str:
 @pytest.mark.parametrize(
     ("number", "added"),
     [
-        (60, ()),
+        (40, ()),
         pytest.param(2000, (), marks=[pytest.mark.slow, pytest.mark.long]),
         pytest.param(2000, ADDED, marks=[pytest.mark.slow, pytest.mark.long]),
     ],

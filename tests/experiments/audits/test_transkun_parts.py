@@ -11,14 +11,14 @@ from keybed.experiments.audits.transkun_parts import Rows, predict, specialists
 
 def test_specialists_take_for_each_axis_the_block_that_knows_it() -> None:
     rng = np.random.default_rng(0)
-    n = 480
+    n = 192
     score = rng.normal(70, 10, (n, 8)).astype(np.float32)
     noise = rng.normal(0, 1, (2, n, 30)).astype(np.float32)
     one, other = noise
     one[:, 3], other[:, 5] = score[:, 1] / 10, score[:, 4] / 10  # one knows timing, the other tone
     rows = Rows(
         {"one": one, "other": other},
-        Judged(score, np.ones((n, 8), bool), np.repeat(np.arange(12), 40)),
+        Judged(score, np.ones((n, 8), bool), np.repeat(np.arange(12), 16)),
         np.zeros(n, int),
     )
     predictions, errors = predict(rows, {"one": ("one",), "other": ("other",), "both": ("one", "other")})

@@ -12,7 +12,7 @@ from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within
 from keybed.extract.encoders import describe
 
-PLAN = HeadPlan(kinds=("audio", "gated"), epochs=12, seeds=1, hidden=16, batch_rows=16)
+PLAN = HeadPlan(kinds=("audio", "gated"), epochs=8, seeds=1, hidden=16, batch_rows=16)
 
 
 @pytest.fixture(scope="module")
