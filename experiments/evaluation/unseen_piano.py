@@ -71,7 +71,12 @@ def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequ
         seen_rows=len(parts[0].tier),
         unseen_rows=len(parts[1].tier),
         models={
-            name: OnPianos(*(_within(v, 1.0) for v in values[:2, n]), _within(values[2, n], 2.0), values[3, n])
+            name: OnPianos(
+                seen=_within(values[0, n], 1.0),
+                unseen=_within(values[1, n], 1.0),
+                fall=_within(values[2, n], 2.0),
+                kept=values[3, n],
+            )
             for n, name in enumerate(names)
         },
     )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import jinja2
 import numpy as np
+from markupsafe import Markup
 
 from keybed.experiments.data.run_folder import replace_run_file
 from keybed.experiments.evaluation.criteria import Criterion
@@ -85,7 +87,13 @@ def write_page(page: Page, path: Path) -> Path:
         lstrip_blocks=True,
     )
     text = environment.get_template("report.html.jinja").render(
-        page=page, rows=rows(page.sections), beside=beside, mark=Marker(), terms_style=style(), terms_script=script()
+        page=page,
+        rows=rows(page.sections),
+        beside=beside,
+        whole=whole_intervals,
+        mark=Marker(),
+        terms_style=style(),
+        terms_script=script(),
     )
     with replace_run_file(path) as file:
         file.write(text.encode(errors="replace"))
@@ -121,6 +129,11 @@ def beside(section: Section) -> bool:
     """Whether a card of the whole width has its picture to the left of its tables: they are narrow enough."""
     narrow = all(len(table.head) <= BESIDE_COLUMNS for table in section.tables)
     return section.wide and len(section.pictures) == 1 and bool(section.tables) and narrow
+
+
+def whole_intervals(cell: Markup) -> Markup:
+    """The cell of a number, which may be wrapped before an interval and not within it."""
+    return Markup(re.sub(r"\([^()<>]* to [^()<>]*\)", r'<span class="whole">\g<0></span>', str(cell)))  # noqa: S704
 
 
 def with_interval(v: Interval, digits: int = 3) -> str:

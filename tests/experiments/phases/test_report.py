@@ -40,7 +40,7 @@ def test_the_numbers_that_the_gain_compares_stand_in_the_tables(made_run: Made) 
         ("best fusion, chosen in each fold", evaluation.gain.a.fusion),
         ("best single modality, chosen in each fold", evaluation.gain.a.base),
     ):
-        assert re.search(rf"{words}\s+{r.value:.3f} \({r.low:.3f} to {r.high:.3f}\)", page)
+        assert re.search(rf"{words}\s+{r.value:.3f}\s+\({r.low:.3f} to {r.high:.3f}\)", page)
     for g in (evaluation.gain.b, evaluation.gain.c):
         assert f"{g.fusion.value:.3f}" in page
         assert f"{g.base.value:.3f}" in page

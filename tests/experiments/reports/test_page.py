@@ -1,5 +1,7 @@
+from markupsafe import Markup
+
 from keybed.experiments.evaluation.gates import NO_RUN, Override
-from keybed.experiments.reports.page import Page, override_banners, write_page
+from keybed.experiments.reports.page import Page, override_banners, whole_intervals, write_page
 
 
 def test_an_override_says_what_it_went_on_against():
@@ -13,3 +15,8 @@ def test_an_override_says_what_it_went_on_against():
 def test_a_path_that_is_no_unicode_can_stand_on_a_page(tmp_path):
     page = Page("a", "GO", "GO", ["run \udcff"], [], None, [], [])
     assert "run ?" in write_page(page, tmp_path / "report.html").read_text()
+
+
+def test_a_number_is_wrapped_before_its_interval_and_not_within():
+    assert whole_intervals(Markup("0.41 (0.38 to 0.44)")) == '0.41 <span class="whole">(0.38 to 0.44)</span>'
+    assert whole_intervals(Markup("–")) == "–"
