@@ -27,6 +27,7 @@ from keybed.heads.ridge import frame_block
 from keybed.store.format.rows import Rows
 
 Floats = NDArray[np.float64]
+SHARES = (names.BINS, names.OWN, names.OWN_BY_BINS, names.R1, names.R10, names.AUC)
 SMALLEST_RAW = 0.02
 """Below this specific r of the raw features, retention is a quotient of noise and undefined."""
 MOST_PAIRED = 4096
@@ -185,7 +186,7 @@ def compare_lines(
     value, difference = intervals(statistic, len(pieces), n_seeds)
     return {
         line: (
-            dict(zip(names.MEASURES, value[i], strict=True)),
+            {name: v.within(0, 1) if name in SHARES else v for name, v in zip(names.MEASURES, value[i], strict=True)},
             dict(zip(names.MEASURES, difference[i], strict=True)) if i else {},
         )
         for i, line in enumerate(lines)

@@ -40,6 +40,10 @@ class Interval:
         """True where the whole interval lies above zero; false where it is not defined."""
         return bool(self.low > 0)
 
+    def within(self, low: float, high: float) -> Interval:
+        """The interval without what the statistic cannot reach: resampled seeds have weights below 0 and go beyond."""
+        return Interval(self.value, float(np.clip(self.low, low, high)), float(np.clip(self.high, low, high)))
+
     def to_json(self) -> dict[str, float | None]:
         """Plain JSON: null instead of NaN."""
         return {"value": finite(self.value), "low": finite(self.low), "high": finite(self.high)}

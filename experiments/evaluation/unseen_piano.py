@@ -72,20 +72,14 @@ def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequ
         unseen_rows=len(parts[1].tier),
         models={
             name: OnPianos(
-                seen=_within(values[0, n], 1.0),
-                unseen=_within(values[1, n], 1.0),
-                fall=_within(values[2, n], 2.0),
+                seen=values[0, n].within(-1, 1),
+                unseen=values[1, n].within(-1, 1),
+                fall=values[2, n].within(-2, 2),
                 kept=values[3, n],
             )
             for n, name in enumerate(names)
         },
     )
-
-
-def _within(interval: Interval, most: float) -> Interval:
-    """The interval without what no correlation reaches: the resampling of few seeds goes beyond."""
-    low, high = np.clip([interval.low, interval.high], -most, most)
-    return Interval(interval.value, float(low), float(high))
 
 
 def _only(predictions: Predictions, chosen: NDArray[np.bool_], names: Sequence[str]) -> Predictions:

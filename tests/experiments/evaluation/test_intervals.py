@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from keybed.experiments.evaluation.fusion_gain import gain
-from keybed.experiments.evaluation.intervals import intervals, resample
+from keybed.experiments.evaluation.intervals import Interval, intervals, resample
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.heads import metrics
 
@@ -215,3 +215,9 @@ def test_a_value_that_exists_nowhere_has_no_bounds_and_disturbs_no_other() -> No
     alone = intervals(lambda pieces, seeds: (pieces @ x / pieces.sum(1))[:, None], 12, 1)[0]
     assert known == alone
     assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
+
+
+def test_an_interval_is_kept_within_what_its_statistic_can_reach() -> None:
+    assert Interval(0.1, -0.02, 1.3).within(0, 1) == Interval(0.1, 0.0, 1.0)
+    unknown = Interval(0.1, float("nan"), float("nan")).within(0, 1)
+    assert np.isnan([unknown.low, unknown.high]).all()
