@@ -15,6 +15,7 @@ from packaging.specifiers import SpecifierSet
 ROOT = Path(__file__).resolve().parents[2]
 TOOLS = (
     "sh",
+    "grep",
     "cat",
     "sha256sum",
     "cut",
@@ -34,6 +35,7 @@ TOOLS = (
 VENV_PYTHON = """#!/bin/sh
 case "$*" in *urlopen*) test -e "$LOGS/torch-index"; exit ;; esac
 if [ "$1" = -c ]; then test -e "$LOGS/fluidsynth"; exit; fi
+if [ "$3" = config ]; then ! test -e "$LOGS/own-index" || echo "global.extra-index-url='https://mirror.example'"; exit; fi
 echo "python $*" >>"$LOGS/calls"
 """
 # The machine's interpreter: new enough, and able to make environments once the file says so.
@@ -155,6 +157,7 @@ def test_without_root_one_clear_sentence_each(machine):
     [
         ("torch-index", "", "--extra-index-url https://download.pytorch.org/whl/cpu"),
         ("torch-index nvidia-smi", "", ""),
+        ("torch-index own-index", "", ""),
         ("", "", ""),
         ("torch-index", "--prefer-binary", "--prefer-binary"),
     ],
