@@ -9,6 +9,9 @@ from markupsafe import Markup, escape
 
 from keybed.experiments.glossary.terms import Term, anchor_of, entries, pattern
 
+FOLDER = Path(__file__).parent
+"""Has glossary.html.jinja, the card at a page's end; a page that includes it gives a `mark`."""
+
 
 class Marker:
     """Marks the terms in the texts of one page, each once per card, and remembers them for the glossary."""
@@ -16,6 +19,12 @@ class Marker:
     def __init__(self) -> None:
         self._card: set[str] = set()
         self._page: set[str] = set()
+        self._meant: dict[str, str] = {}
+
+    def means(self, anchor: str, entry: str) -> str:
+        """On this page a term stands for another entry: an interval for a conformal one. Returns the empty string."""
+        self._meant[anchor] = entry
+        return ""
 
     def begin(self) -> str:
         """Start a new card: terms are marked again. Returns the empty string, so that a template can call it."""
@@ -27,6 +36,7 @@ class Marker:
         parts, end = [Markup()], 0
         for match in pattern().finditer(text):
             anchor = anchor_of(match.group())
+            anchor = self._meant.get(anchor, anchor)
             if anchor in self._card:
                 continue
             self._card.add(anchor)
@@ -47,10 +57,10 @@ def _link(anchor: str, word: str) -> Markup:
 @cache
 def style() -> str:
     """CSS of the marks, of the box that shows a term's sentence, and of the glossary."""
-    return (Path(__file__).parent / "terms.css").read_text(encoding="utf-8")
+    return (FOLDER / "terms.css").read_text(encoding="utf-8")
 
 
 @cache
 def script() -> str:
     """The script that shows a term's sentence. Without it a mark is a link to the glossary."""
-    return (Path(__file__).parent / "terms.js").read_text(encoding="utf-8")
+    return (FOLDER / "terms.js").read_text(encoding="utf-8")

@@ -16,7 +16,8 @@ from keybed.experiments.evaluation.criteria import Criterion
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import NO_RUN, Gate, Override
 from keybed.experiments.evaluation.intervals import Interval
-from keybed.experiments.glossary.marks import Marker, script, style
+from keybed.experiments.glossary.marks import FOLDER, Marker
+from keybed.experiments.hearing.page_files import shared_script, shared_style
 
 TEMPLATES = Path(__file__).parent / "templates"
 Cell = str | dict[str, str]
@@ -80,7 +81,7 @@ class Page:
 def write_page(page: Page, path: Path) -> Path:
     """Render to one self-contained HTML file, replacing it in one step."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATES),
+        loader=jinja2.FileSystemLoader([TEMPLATES, FOLDER]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -92,8 +93,8 @@ def write_page(page: Page, path: Path) -> Path:
         beside=beside,
         whole=whole_intervals,
         mark=Marker(),
-        terms_style=style(),
-        terms_script=script(),
+        shared_style=shared_style(),
+        shared_script=shared_script(),
     )
     with replace_run_file(path) as file:
         file.write(text.encode(errors="replace"))

@@ -68,3 +68,10 @@ def test_each_card_marks_its_terms_again():
     assert [mark("folds").count("<a "), mark("folds").count("<a ")] == [1, 0]
     mark.begin()
     assert mark("a fold").count("<a ") == 1
+
+
+def test_a_page_may_mean_another_entry_by_a_word():
+    mark = Marker()
+    mark.means("interval", "conformal")
+    mark("its interval")
+    assert [term.name for term in mark.used()] == ["Conformal interval"]
