@@ -246,9 +246,10 @@ PLACES: dict[str, Make] = {
 
 def made(block: Block) -> set[str]:
     """Names that a block's own commands make."""
-    outputs = re.findall(r"--out (\S+)", block.text)
-    outputs += re.findall(r"^keybed plan (?:\"[^\"]*\"|\S+) (\S+)", block.text, re.MULTILINE)
-    outputs += re.findall(r"^keybed pack \S+ (\S+)", block.text, re.MULTILINE)
+    text = "\n".join(command for command in block.commands() if "--dry-run" not in command)
+    outputs = re.findall(r"--out (\S+)", text)
+    outputs += re.findall(r"^keybed plan (?:\"[^\"]*\"|\S+) (\S+)", text, re.MULTILINE)
+    outputs += re.findall(r"^keybed pack \S+ (\S+)", text, re.MULTILINE)
     return set(outputs)
 
 
