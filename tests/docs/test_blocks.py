@@ -32,6 +32,8 @@ MARK = re.compile(r"<!-- not run(?:, ([^:]+))?: (.+) -->")
 PROGRAMS = ("keybed", "python", "pip", "pipx", "make", "sbatch", "podman", "git")
 SLOW = re.compile(r"keybed (?!status|info|verify)|python -m|keybed\.(fit|score|open_run)\b")
 """What a slow block has in it: commands that render, train or score."""
+LONG = re.compile(r"keybed phase[34]|--limit 60|python -m keybed\.experiments\.audits")
+"""What a block of minutes has in it."""
 
 ADDED = {
     "keybed phase2": "--epochs 1 --seeds 2",
@@ -309,8 +311,8 @@ def test_names_of_a_block_that_runs_are_known(page):
 
 
 def _case(block: Block) -> object:
-    slow = SLOW.search(block.text if block.language == "python" else "\n".join(block.steps()))
-    marks = [pytest.mark.slow] if slow else []
+    text = block.text if block.language == "python" else "\n".join(block.steps())
+    marks = [*([pytest.mark.slow] if SLOW.search(text) else []), *([pytest.mark.long] if LONG.search(text) else [])]
     return pytest.param(block, id=f"{block.page}:{block.line}", marks=marks)
 
 
