@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,21 +86,40 @@ def _phase2(options: argparse.Namespace) -> None:
     from keybed.experiments.phases.config import Phase2Config
     from keybed.experiments.phases.phase2 import run_phase2
 
-    run_phase2(config_from(Phase2Config, options), terminal())
+    config = config_from(Phase2Config, options)
+    began = time.monotonic()
+    run_phase2(config, terminal())
+    _end(config.out, config.store, began)
 
 
 def _phase3(options: argparse.Namespace) -> None:
     from keybed.experiments.phases.config import Phase3Config
     from keybed.experiments.phases.phase3 import run_phase3
 
-    run_phase3(config_from(Phase3Config, options), terminal())
+    config = config_from(Phase3Config, options)
+    began = time.monotonic()
+    run_phase3(config, terminal())
+    _end(config.out, config.store, began)
 
 
 def _phase4(options: argparse.Namespace) -> None:
     from keybed.experiments.phases.config import Phase4Config
     from keybed.experiments.phases.phase4 import run_phase4
 
-    run_phase4(config_from(Phase4Config, options), terminal())
+    config = config_from(Phase4Config, options)
+    began = time.monotonic()
+    run_phase4(config, terminal())
+    _end(config.out, config.store, began)
+
+
+def _end(run: Path, store: Path, began: float) -> None:
+    """Print how long a phase took and what to run next; no phase follows a run on ratings."""
+    from keybed.experiments.data.run_folder import read_json
+    from keybed.experiments.evaluation.gates import read_gate
+    from keybed.experiments.reports.next_step import next_step
+
+    if isinstance(read_json(run / "results.json")["phase"], int):
+        print(f"took {time.monotonic() - began:,.0f} s; next: {next_step(read_gate(run), run, store)}")
 
 
 def _compare(options: argparse.Namespace) -> Document | None:

@@ -128,7 +128,7 @@ def _advice(dimensions: Mapping[str, DimensionResults]) -> Table:
             ]
         )
     head = ["dimension", "advice", "r", "specific r", "true r", "r, rater model", "ceiling", "clips", "n to decide"]
-    return Table(head, rows, numeric=(6, 7, 8))
+    return Table(head, rows, numeric=tuple(range(2, 9)))
 
 
 def _agreement(dimensions: Mapping[str, DimensionResults]) -> Table:
@@ -145,7 +145,7 @@ def _agreement(dimensions: Mapping[str, DimensionResults]) -> Table:
         for name, d in dimensions.items()
     ]
     head = ["dimension", "ICC(2,1)", "ICC(2,k)", "ICC(3,k)", "alpha", "rater model", "cannot tell or not rated"]
-    return Table(head, rows, numeric=(3, 4, 5, 6))
+    return Table(head, rows, numeric=tuple(range(1, 7)))
 
 
 def _model(dimensions: Mapping[str, DimensionResults]) -> list[Section]:
@@ -154,7 +154,11 @@ def _model(dimensions: Mapping[str, DimensionResults]) -> list[Section]:
         return []
     rows = [[n.replace("_", " "), with_interval(m.r, 2), with_interval(m.true_r, 2)] for n, m in known.items()]
     return [
-        Section("The model against the experts", _PLAIN["model"], tables=[Table(["dimension", "r", "true r"], rows)])
+        Section(
+            "The model against the experts",
+            _PLAIN["model"],
+            tables=[Table(["dimension", "r", "true r"], rows, numeric=(1, 2))],
+        )
     ]
 
 
