@@ -14,7 +14,7 @@ def next_step(gate: Gate, run: Path, store: Path) -> str:
     """The command of the next phase after GO; else the way on against the gate, which needs a reason."""
     words = FOLLOWING[gate.phase]
     name = words[0] if run.name == f"phase{gate.phase}" else f"{run.name}-{words[0]}"
-    line = [*words, store, "--after", run, "--out", run.parent / name]
+    line: list[str | Path] = [*words, store, "--after", run, "--out", run.parent / name]
     if gate.verdict == "GO":
         return command(*line)
     return f"read the report; to go on against the gate: {command(*line, '--override', 'the reason')}"
