@@ -45,6 +45,15 @@ def keep_freed_memory() -> bool:
     return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, 2**30) and mallopt(_M_TRIM_THRESHOLD, 2**31 - 1))
 
 
+def return_freed_memory() -> bool:
+    """Tune glibc malloc so that large freed arrays go back to the kernel; True where it was set.
+
+    For work whose few arrays of tens of MB have many shapes: kept blocks do not fit the next ones, and the process grows.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, 2**20) and mallopt(_M_TRIM_THRESHOLD, 2**20))
+
+
 class WorkerDied(KeybedError):
     """A worker process ended before it returned its result."""
 

@@ -8,7 +8,7 @@ holds whole segments with all their variants (128 rows = 32 × 4).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -164,7 +164,9 @@ def project(
 
 def aligned(result: AlignResult, batches: Iterable[HeadInput], *, seed_index: int = 0) -> Iterator[HeadInput]:
     """The same batches with aligned frames in place of the encoders' frames, float32: (B, T, D), or tokens (B, N, 2·D)."""
-    for batch, out in sides(result, batches, seed_index=seed_index):
+    terms = replace(result.config.terms, blockwise=0.0)  # embeds the states, of which aligned frames hold nothing
+    without_states = replace(result, config=replace(result.config, terms=terms))
+    for batch, out in sides(without_states, batches, seed_index=seed_index):
         frames = {f"{m}_BxTxC": out[m].read_BxNxF for m in MODALITIES}
         masks = {f"{m}_mask_BxT": out[m].read_mask_BxN for m in MODALITIES}
         yield batch._replace(**frames, **masks)

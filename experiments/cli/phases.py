@@ -151,7 +151,10 @@ def _curve(options: argparse.Namespace) -> None:
 def _fill_report(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("run_folder", metavar="RUN", type=Path, help="folder of a finished run")
     parser.add_argument(
-        "--store", metavar="STORE", type=Path, help="the run's store, to make the sound of its examples again"
+        "--store",
+        metavar="STORE",
+        type=Path,
+        help="the run's store, to make the sound of its examples again; without it the one that the run names, where sound is missing",
     )
     parser.add_argument(
         "--pdf", action="store_true", help="write RUN/report.pdf as well, printed by an installed Chromium or Chrome"

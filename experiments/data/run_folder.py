@@ -110,6 +110,12 @@ def _write_paths(out: Path, config: Any) -> None:
         write_json(out / PATHS, given)
 
 
+def read_paths(run: Path) -> dict[str, str]:
+    """Where the run's input lay when it began, by name: "store", "after"; empty for runs from before they kept it."""
+    file = run / PATHS
+    return {str(k): str(v) for k, v in read_json(file).items()} if file.is_file() else {}
+
+
 def _differences(written: dict[str, Any], described: dict[str, Any]) -> list[str]:
     """What differs between a run's config.json and the one that is asked for, in words."""
     if written.get("kind") != described["kind"]:

@@ -2,7 +2,8 @@
 
     keybed report RUN
 
-renders a finished run again without computing anything; with `--store STORE` it makes the sound of its examples again.
+renders a finished run again without computing anything. Examples that have no sound yet are made from the store that the run
+names (RUN/places.json), where it still lies there; with `--store STORE` all of them are made again.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from keybed.experiments.data.run_folder import read_paths
 from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import Gate, read_gate
@@ -19,7 +21,7 @@ from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.rating_results import RatingRunResults
 from keybed.experiments.evaluation.window_results import WindowCheckResults
-from keybed.experiments.hearing.examples import make_examples, read_examples
+from keybed.experiments.hearing.examples import Examples, make_examples, read_examples
 from keybed.experiments.reports import curve_page, phase2_page, phase3_page, phase4_page, rating_page, window_page
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.examples_section import SCRIPT, STYLE, examples_section
@@ -27,8 +29,9 @@ from keybed.experiments.reports.page import Banner, Page, override_banners, writ
 from keybed.experiments.reports.results import RunResults, read_any_results
 from keybed.extract.degrade.parameters import traces_of
 from keybed.store.counted import counted
-from keybed.store.errors import KeybedError
+from keybed.store.errors import KeybedError, StoreError
 from keybed.store.format.vocabulary import RATED
+from keybed.store.read.opening import open_store
 from keybed.store.read.store import Store
 
 TITLES = {
@@ -66,7 +69,7 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         raise NoExamples(
             f"{run} was trained on ratings: no row is degraded, so its report has no examples to hear; run it without --store"
         )
-    examples = read_examples(run) if store is None else make_examples(run, store, paths)
+    examples = _examples(run, results, store, paths)
     gate = read_gate(run)
     check_file(run, gate, "results.json")
     if isinstance(results, Phase2Results):
@@ -93,6 +96,29 @@ def render(run: Path, store: Store | None = None, paths: Mapping[str, str] | Non
         script=SCRIPT,
     )
     return write_page(page, run / "report.html")
+
+
+def _examples(run: Path, results: RunResults, store: Store | None, paths: Mapping[str, str] | None) -> Examples | None:
+    """From `store` where it is given; else those of RUN/examples.json; where they have no sound, from the run's own store."""
+    if store is not None:
+        return make_examples(run, store, paths)
+    kept = read_examples(run)
+    if isinstance(results, RatingRunResults) or (kept is not None and not kept.problem):
+        return kept
+    own = _own_store(run, results)
+    return kept if own is None else make_examples(run, own, paths)
+
+
+def _own_store(run: Path, results: RunResults) -> Store | None:
+    """The store that the run names, if it still lies there and is the same."""
+    named = read_paths(run).get("store")
+    if named is None:
+        return None
+    try:
+        store = open_store(Path(named))
+    except (StoreError, OSError):
+        return None  # moved, or half copied: the page says how to name it
+    return store if store.fingerprint == results.store.fingerprint else None
 
 
 def show_gate(run: Path, gate: Gate, store: Store, console: Console) -> Path:

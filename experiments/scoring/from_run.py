@@ -17,6 +17,7 @@ from keybed.experiments.evaluation.model_names import SINGLES
 from keybed.experiments.evaluation.model_selection import choose
 from keybed.experiments.evaluation.predictions import Correlations, Predictions
 from keybed.experiments.scoring import calibration, distance
+from keybed.experiments.scoring.derived_view import constants_of
 from keybed.experiments.scoring.model import ScoringModel, head_inputs
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
 from keybed.experiments.scoring.run_files import Condition, RunFiles, open_run
@@ -68,6 +69,7 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         distance=distances,
         trained_on=_trained_on(files),
         paths=files.store.machine_paths,
+        constants=constants_of(files.store, files.view),
     )
 
 

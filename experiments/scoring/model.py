@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.view import View
 from keybed.experiments.scoring.calibration import Calibration
+from keybed.experiments.scoring.derived_view import Arrays
 from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.results import ModelCard
 from keybed.heads import align
@@ -24,7 +25,8 @@ class ScoringModel:
 
     recipe: of the store, with the head's two encoders alone. projection: of Phase 3 where the head reads aligned features.
     distance: by modality, of those that the head reads. trained_on: sha256 of the MIDI files of the training pieces.
-    paths: where soundfont, note bank and weights lie on this machine, as far as it is known.
+    paths: where soundfont, note bank and weights lie on this machine, as far as it is known. constants: by modality, what a
+    derived view is made with (`derived_view.constants_of`).
     """
 
     card: ModelCard
@@ -36,6 +38,7 @@ class ScoringModel:
     distance: Mapping[str, ModalityDistance]
     trained_on: frozenset[str]
     paths: Mapping[str, str] = field(default_factory=dict)
+    constants: Mapping[str, Arrays] = field(default_factory=dict)
 
     @property
     def head(self) -> str:

@@ -1,6 +1,7 @@
 """A scoring model in one file: a zip archive of JSON and of arrays without pickles, with the sha256 of every member.
 
-    card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  manifest.json
+    card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  [view.npz]
+    manifest.json
 
 Equal models give equal bytes. Nothing in it is a path of a machine, and no feature or prediction of a training row.
 """
@@ -35,11 +36,14 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import Recipe
 
 KIND = "keybed scoring model"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READ_VERSIONS = (1, 2)
+"""Models of format 1 read no derived view, and have no view.npz."""
 LARGEST_BYTES = 10 * 10**6
 SUFFIX = ".keybed"
 MANIFEST, CARD, RECIPE, TRAINED_ON = "manifest.json", "card.json", "recipe.json", "trained_on.json"
-CALIBRATION, DISTANCE, HEADS, PROJECTION = "calibration.npz", "distance.npz", "heads.npz", "projection.npz"
+CALIBRATION, DISTANCE, HEADS = "calibration.npz", "distance.npz", "heads.npz"
+PROJECTION, CONSTANTS = "projection.npz", "view.npz"
 _MOST_BYTES = 10 * LARGEST_BYTES
 """Of a member, unpacked: a larger one is no part of a model."""
 _REMEDY = "get the file again from where it came, or pack the run again"
@@ -76,10 +80,9 @@ def packed(model: ScoringModel) -> bytes:
     with tempfile.TemporaryDirectory(prefix="keybed-pack-") as name:
         folder = Path(name)
         write_npz(folder / CALIBRATION, _arrays(model.calibration))
-        write_npz(
-            folder / DISTANCE,
-            {f"{m}/{key}": a for m, d in model.distance.items() for key, a in _arrays(d).items()},
-        )
+        write_npz(folder / DISTANCE, _flat({m: _arrays(d) for m, d in model.distance.items()}))
+        if constants := _flat(model.constants):
+            write_npz(folder / CONSTANTS, constants)
         fitted.save(folder / HEADS, model.fit)
         if model.projection is not None:
             alignment.save_projections(folder / PROJECTION, model.projection, "")
@@ -106,8 +109,8 @@ def read_pack(path: Path) -> ScoringModel:
         try:
             recipe = json.loads(members[RECIPE])
             projection = alignment.load_projections(folder / PROJECTION) if PROJECTION in members else None
-            distance = read_npz(folder / DISTANCE, _REMEDY)
-            modalities = dict.fromkeys(key.partition("/")[0] for key in distance)
+            distance = _by_modality(read_npz(folder / DISTANCE, _REMEDY))
+            constants = _by_modality(read_npz(folder / CONSTANTS, _REMEDY)) if CONSTANTS in members else {}
             return ScoringModel(
                 card=from_json(ModelCard, json.loads(members[CARD]), path),
                 recipe=Recipe.from_json(recipe["recipe"]),
@@ -115,13 +118,9 @@ def read_pack(path: Path) -> ScoringModel:
                 fit=fitted.load(folder / HEADS),
                 projection=projection,
                 calibration=_of_arrays(Calibration, read_npz(folder / CALIBRATION, _REMEDY)),
-                distance={
-                    m: _of_arrays(
-                        ModalityDistance, {k.partition("/")[2]: a for k, a in distance.items() if k.startswith(f"{m}/")}
-                    )
-                    for m in modalities
-                },
+                distance={m: _of_arrays(ModalityDistance, arrays) for m, arrays in distance.items()},
                 trained_on=frozenset(json.loads(members[TRAINED_ON])["midi_sha256"]),
+                constants=constants,
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadPack(f"{path}: another version of Keybed wrote it ({error}); {_REMEDY}") from error
@@ -144,9 +143,9 @@ def _members(path: Path) -> dict[str, bytes]:
         kind, version, hashes = manifest["kind"], manifest["format_version"], dict(manifest["members"])
     except (KeyError, ValueError, TypeError) as error:
         raise BadPack(f"{path} is no packed model: it holds no {MANIFEST} that can be read; {_REMEDY}") from error
-    if kind != KIND or version != FORMAT_VERSION:
+    if kind != KIND or version not in READ_VERSIONS:
         raise BadPack(
-            f"{path}: {kind} of format {version}; this Keybed reads the {KIND} of format {FORMAT_VERSION}: pack the run again "
+            f"{path}: {kind} of format {version}; this Keybed reads the {KIND} of format {' and '.join(map(str, READ_VERSIONS))}: pack the run again "
             "with this version, or install the version that packed it"
         )
     for name in dict.fromkeys((*hashes, *found)):
@@ -165,6 +164,19 @@ def _json(value: Any) -> bytes:
 
 def _arrays(value: Calibration | ModalityDistance) -> dict[str, NDArray[Any]]:
     return {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
+
+
+def _flat(by_modality: Mapping[str, Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    return {f"{modality}/{name}": a for modality, arrays in by_modality.items() for name, a in arrays.items()}
+
+
+def _by_modality(flat: Mapping[str, NDArray[Any]]) -> dict[str, dict[str, NDArray[Any]]]:
+    """Inverse of `_flat`."""
+    arrays: dict[str, dict[str, NDArray[Any]]] = {}
+    for key, a in flat.items():
+        modality, _, name = key.partition("/")
+        arrays.setdefault(modality, {})[name] = a
+    return arrays
 
 
 def _of_arrays(kind: Any, arrays: Mapping[str, NDArray[Any]]) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keybed.experiments.scoring.human_agreement import agreement_in_words
 from keybed.experiments.scoring.results import ModelCard
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -39,8 +40,7 @@ def meaning(card: ModelCard, *, some_rendered: bool) -> list[str]:
         "The heads learned from performances that a program degraded: wrong keys, shifted onsets, changed note lengths, late pedal "
         "changes, noise, flattened accents and arches. A score says how far a passage resembles playing degraded in that way. It is "
         "no judgement of a pianist, and no mark.",
-        "It has not been shown that such scores agree with people. Heads trained like these agreed with the human ratings of "
-        "PercePiano hardly better than chance (Keybed’s FINDINGS, mean r 0.09 within a passage).",
+        f"It has not been shown that such scores agree with people. {agreement_in_words()}",
         f"An interval is meant to hold the label of {100 * card.coverage:.0f} % of passages of new pieces that the same program "
         "degraded. Real faults differ from these, and the interval says nothing about them.",
         "Compare takes of the same piece rather than different pieces: the music itself moves a score by some points.",

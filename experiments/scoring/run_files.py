@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keybed.experiments.data.folds import Fold, TooFewPieces, out_of_fold, outer_folds, split_fold
-from keybed.experiments.data.run_folder import PATHS, read_json
+from keybed.experiments.data.run_folder import read_json, read_paths
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation.gate_chain import check_file
@@ -23,9 +23,6 @@ from keybed.store.format.layout import Layout
 from keybed.store.format.rows import Rows
 from keybed.store.read.opening import open_store
 from keybed.store.read.store import Store
-
-VIEWS = ("frames", "layers")
-"""Kinds of features that are computed for a recording; derived views need arrays of their store."""
 
 
 class NoScoringRun(KeybedError):
@@ -74,11 +71,6 @@ def open_run(run: Path, store: Path | None = None) -> RunFiles:
         if name != "store":
             check_file(run, gate, name)
     pair = results.pair
-    if pair.view not in VIEWS:
-        raise NoScoringRun(
-            f"{run} was trained on the derived view {pair.view}, which a recording does not have; "
-            f"score with a run on {' or '.join(VIEWS)} (keybed phase2 STORE --view frames --out RUN)"
-        )
     view = View(pair.audio, pair.midi, pair.view)
     opened = _find_store(run, view, gate.rests_on["store"], store)
     rows, fingerprint = opened.rows(), view.fingerprint(opened)
@@ -94,11 +86,6 @@ def open_run(run: Path, store: Path | None = None) -> RunFiles:
     for name, projection in (("aligned", alignment.projection_path(before, fold)), ("raw", None)):
         fit = fitted.load_best(run / "checkpoints" / name / "0" / "fold-1", store=fingerprint)
         loaded = None if projection is None else alignment.load_projections(projection)
-        if loaded is not None and loaded.config.terms.blockwise:
-            raise NoScoringRun(
-                f"{projection} was trained with --blockwise, whose projections read the layers of both encoders; score with a "
-                "run that went on from Phase 3 without it"
-            )
         if loaded is not None and loaded.store != fingerprint:
             raise NoScoringRun(
                 f"{projection} was trained on another store than {run}; give the Phase 3 run it went on from"
@@ -115,14 +102,9 @@ def _phase2_fold(run: Path, rows: Rows) -> Fold:
         return out_of_fold(rows, int(read_json(run / "config.json")["config"]["folds"]), seed=0)[0]
 
 
-def _paths_of(run: Path) -> dict[str, str]:
-    file = run / PATHS
-    return {str(k): str(v) for k, v in read_json(file).items()} if file.is_file() else {}
-
-
 def _run_before(run: Path, results: Phase4Results) -> Path:
     """The Phase 3 run: where the run says, or the folder of that name beside it."""
-    named = _paths_of(run).get("after")
+    named = read_paths(run).get("after")
     for candidate in (*([] if named is None else [Path(named)]), run.absolute().parent / results.after.run):
         if (candidate / "results.json").is_file():
             return candidate
@@ -153,7 +135,7 @@ def _find_store(run: Path, view: View, wanted: str, given: Path | None) -> Store
 
 
 def _candidates(run: Path) -> Iterator[Path]:
-    named = _paths_of(run).get("store")
+    named = read_paths(run).get("store")
     if named is not None and Layout(Path(named)).recipe.is_file():
         yield Path(named)
     for folder in (run.absolute().parent, run.absolute().parent.parent):

@@ -50,7 +50,9 @@ class Scorer:
         self._files = render_files(recipe, here, corpus=False)
         renderer = None if self.recorded else Renderer(self._files.soundfont, self._files.bank)
         encoders = planned_encoders(recipe, here)
-        self._windows = WindowEncoder(model.view, encoders, renderer, model.window_s, int(recipe.degradation["seed"]))
+        self._windows = WindowEncoder(
+            model.view, encoders, renderer, model.window_s, int(recipe.degradation["seed"]), model.constants
+        )
 
     @property
     def recorded(self) -> bool:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.data.view import View
+from keybed.experiments.scoring.derived_view import Arrays, arguments
 from keybed.experiments.scoring.source import Source
 from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
@@ -20,7 +21,6 @@ from keybed.heads.inputs import HeadInput, from_arrays
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, Status
 
 _PRISTINE = TIERS.index("pristine")
-_PARTS = {"frames": ("frames", "mask"), "layers": ("layers",)}
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,12 +49,22 @@ def window_starts(duration_s: float, window_s: float, hop_s: float) -> NDArray[n
 
 
 class WindowEncoder:
-    """Makes windows of recordings with the encoders and the renderer of a recipe. Keeps nothing between recordings."""
+    """Makes windows of recordings with the encoders and the renderer of a recipe. Keeps nothing between recordings.
+
+    constants: of the view, by modality (`derived_view.constants_of`).
+    """
 
     def __init__(
-        self, view: View, encoders: list[Encoder], renderer: Renderer | None, window_s: float, seed: int
+        self,
+        view: View,
+        encoders: list[Encoder],
+        renderer: Renderer | None,
+        window_s: float,
+        seed: int,
+        constants: Mapping[str, Arrays] | None = None,
     ) -> None:
         self._view, self._encoders, self._renderer = view, encoders, renderer
+        self._constants = constants or {}
         self._window_s, self._seed = window_s, seed
         self._recorder = Recorder()
 
@@ -90,9 +100,8 @@ class WindowEncoder:
         arrays: dict[str, NDArray] = {}
         for encoder in self._encoders:
             made = feature_arrays(encoder, clips, np.float16)
-            for part in _PARTS[self._view.kind]:
-                if f"{encoder.spec.group}/{part}" in made:
-                    arrays[f"{encoder.spec.modality}_{part}"] = made[f"{encoder.spec.group}/{part}"]
+            constants = self._constants.get(encoder.spec.modality, {})
+            arrays |= arguments(self._view.kind, constants, encoder.spec, made)
         number = first + np.flatnonzero([r.status == Status.OK for r in rows])
         nothing = np.zeros((len(clips), len(DIMENSIONS)), np.float32)
         return from_arrays(**arrays, score=nothing, valid=nothing.astype(bool), segment=number, row=number)

@@ -17,6 +17,8 @@ from keybed.extract.planning.row_plan import PlanError
 from keybed.extract.progress import Progress, silent
 from keybed.store import Store
 from keybed.store import open as open_store
+from keybed.store.check.leftovers import find_leftovers
+from keybed.store.check.repair import repair
 from keybed.store.command import command
 from keybed.store.counted import counted
 from keybed.store.write.create import refuse_foreign
@@ -60,7 +62,7 @@ class JoinReport:
 
 
 def join(config: JoinConfig, progress: Progress = silent) -> JoinReport:
-    """Join the stores of `config`; run again, it goes on where it stopped.
+    """Join the stores of `config`; run again, it goes on where it stopped, and removes what a killed join left half written.
 
     Raises PlanError for fewer than two stores and for windows that stand in two of them, and the errors of `join_stores`.
     """
@@ -91,6 +93,8 @@ def join(config: JoinConfig, progress: Progress = silent) -> JoinReport:
             moved.append(f"{entry['midi']}: {entry['split']} -> {split} ({pieces.names[piece]})")
     joined = join_stores(stores, config.out, entries, progress)
     made = open_store(config.out)
+    if find_leftovers(made):  # of a join that was killed
+        repair(made, (), ())
     folders = {store.machine_paths.get("maestro", "") for store in stores}
     recorded = made.recipe.audio.get("source") == "recorded" and len(folders) > 1
     return JoinReport(

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.store.derive.shard_frames import observations, standardised
+from keybed.store.derive.shard_frames import observations
+from keybed.store.derive.view_values import standardised
 
 Numbers = NDArray[np.float32]
 

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from numpy.typing import NDArray
 
 from keybed.store.derive.derivations import Derivation
 from keybed.store.derive.shard_frames import opened, write_rows
+from keybed.store.derive.view_values import mean_of_states
 from keybed.store.format.array_specs import ArraySpec
 from keybed.store.format.vocabulary import Status
 
@@ -36,9 +36,6 @@ def _write(
     """Mean over the states as float16; NaN in failed rows. Returns the chunks' checksums."""
     store = opened(path, content)
     rows = np.arange(*store.shard_range(shard))
-    total: NDArray[np.float32] | float = 0.0
-    for state in states:  # each state is a chunk of its own
-        total = total + store.read(f"{array}[state={state}]", rows).astype(np.float32)
-    mean = np.asarray(total / len(states), np.float16)
+    mean = mean_of_states(store.read(f"{array}[state={state}]", rows) for state in states)  # each is a chunk of its own
     mean[store.read("row/status", rows) != Status.OK] = np.nan
     return write_rows(spec, shard, mean, path, content, folder)

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.store.derive.view_values import project, to_int8
 from keybed.store.disk.durable import write_aside
 from keybed.store.disk.zarr_arrays import encode_shard
 from keybed.store.format.array_specs import ArraySpec
@@ -51,15 +52,6 @@ def observations(
     return kept.astype(np.float32), chosen
 
 
-def standardised(
-    values: NDArray[np.float32], mean: NDArray[np.float32], std: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """(values − mean) / std, computed in place."""
-    values -= mean
-    values /= std
-    return values
-
-
 def write_projection(
     path: str,
     content: str,
@@ -74,8 +66,7 @@ def write_projection(
     """Components of every OK row's bins as float16; 0 in masked bins, NaN in failed rows. Returns the chunks' checksums."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     projected = np.zeros((*chosen.shape, len(vectors)), np.float16)
-    flat = standardised(values, mean, std).reshape(len(values), -1)
-    projected[chosen] = (flat @ vectors.T).astype(np.float16)
+    projected[chosen] = project(values, mean, std, vectors)
     projected[_failed(path, content, shard)] = np.nan
     return write_rows(spec, shard, projected, path, content, folder)
 
@@ -93,7 +84,7 @@ def write_int8(
     """round((x − offset) / scale) clipped to ±127; 0 in masked bins, −128 in failed rows. Returns the chunks' checksums."""
     values, chosen = observations(path, content, array, shard, train_only=False)
     small = np.zeros((*chosen.shape, *offset.shape), np.int8)
-    small[chosen] = np.clip(np.rint((values - offset) / scale), -127, 127).astype(np.int8)
+    small[chosen] = to_int8(values, offset, scale)
     small[_failed(path, content, shard)] = INT8_MISSING
     return write_rows(spec, shard, small, path, content, folder)
 

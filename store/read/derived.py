@@ -56,10 +56,16 @@ def moments(reader: Reader, encoder: str, kind: str = "frames") -> Moments:
     return Moments(reader.whole(f"{base}_mean"), reader.whole(f"{base}_std"))
 
 
+def int8_numbers(
+    values: NDArray[np.int8], offset: NDArray[np.float32], scale: NDArray[np.float32]
+) -> NDArray[np.float32]:
+    """offset + scale × value."""
+    return offset + scale * values.astype(np.float32)
+
+
 def from_int8(reader: Reader, path: str, values: NDArray[np.int8]) -> NDArray[np.float32]:
     """offset + scale × value; see `Store.from_int8`."""
-    offset, scale = reader.whole(f"{path}_offset"), reader.whole(f"{path}_scale")
-    numbers = offset + scale * values.astype(np.float32)
+    numbers = int8_numbers(values, reader.whole(f"{path}_offset"), reader.whole(f"{path}_scale"))
     missing = values == INT8_MISSING
     if missing.any():
         numbers[missing] = np.nan

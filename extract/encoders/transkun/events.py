@@ -15,6 +15,7 @@ from keybed.extract.encoders.transkun.spec import PITCHES, n_frames
 _TARGET_SCALE = 0.99
 """The authors trained offsets within a frame, −0.5 to 0.5, as probabilities 0.5 ± 0.495."""
 _SHORTEST_S = 1e-8
+TRACKS_AT_ONCE = 15
 
 
 @dataclass
@@ -40,8 +41,7 @@ def events_of(network: Network, state_TxFxD: Tensor, first_frames: list[int]) ->
     context_PxTxC = _upsampled(network, state_TxFxD)
     # No path comes back to the frames before the first one.
     skipped = min(first_frames)
-    scores_PxTxT = _scores(network, context_PxTxC[:, skipped:])
-    intervals = best_intervals(scores_PxTxT, [first - skipped for first in first_frames])
+    intervals = _intervals(network, context_PxTxC[:, skipped:], [first - skipped for first in first_frames])
     tracks = [(track, (b + skipped, e + skipped)) for track, found in enumerate(intervals) for b, e in found]
     last_ends = [0] * len(PITCHES)
     if not tracks:
@@ -67,12 +67,21 @@ def _upsampled(network: Network, state_TxFxD: Tensor) -> Tensor:
     return network.upsample(tokens_PxDxT)[:, :, : n_frames(network.architecture)].transpose(1, 2)
 
 
-def _scores(network: Network, context_PxTxC: Tensor) -> Tensor:
+def _intervals(network: Network, context_PxTxC: Tensor, first_frames: list[int]) -> list[list[Interval]]:
+    """The best intervals of every track. The scores of TRACKS_AT_ONCE tracks are in memory at a time: 2 MB per track."""
+    width, found = context_PxTxC.shape[2], []
+    scored_PxTxC = network.scorer(context_PxTxC)
+    for start in range(0, len(first_frames), TRACKS_AT_ONCE):
+        part = slice(start, start + TRACKS_AT_ONCE)
+        found += best_intervals(_scores(scored_PxTxC[part], width), first_frames[part])
+    return found
+
+
+def _scores(scored_PxTxC: Tensor, width: int) -> Tensor:
     """Scores of every interval (first frame, last frame): (P, T, T). They grow with the interval's length."""
-    width = context_PxTxC.shape[2]
-    ends_PxTxC, begins_PxTxC, alone_PxTx1 = network.scorer(context_PxTxC).split([width, width, 1], dim=2)
+    ends_PxTxC, begins_PxTxC, alone_PxTx1 = scored_PxTxC.split([width, width, 1], dim=2)
     scores_PxTxT = begins_PxTxC @ (ends_PxTxC / width**0.5).transpose(1, 2)
-    frame_T = torch.arange(context_PxTxC.shape[1], device=context_PxTxC.device).to(scores_PxTxT.dtype)
+    frame_T = torch.arange(scores_PxTxT.shape[1], device=scores_PxTxT.device).to(scores_PxTxT.dtype)
     scores_PxTxT *= (frame_T[None] - frame_T[:, None]).abs()
     scores_PxTxT.diagonal(dim1=1, dim2=2).copy_(alone_PxTx1[:, :, 0])
     return scores_PxTxT

@@ -1,15 +1,16 @@
 """Audio to notes and pedal, by Transkun: what the authors' `transcribe` gives, for recordings of any length.
 
 Audio of up to 13 s stands in one context of 16 s, after 3 s of silence. Longer audio is read in overlapping contexts, one
-every 8 s, and events that go on from one into the next are joined.
+every 8 s, and events that go on from one into the next are joined. Of long audio one context is in memory at a time.
 """
 
 from __future__ import annotations
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -57,22 +58,76 @@ class Transcriber:
 
         Raises EncoderError for other shapes, an empty waveform, and samples that are not finite.
         """
-        if waveform.ndim != 1 or waveform.size == 0 or rate_hz <= 0 or not np.isfinite(waveform).all():
-            raise EncoderError(
-                f"{NAME}: audio of shape {waveform.shape} at {rate_hz} Hz cannot be transcribed; give finite mono samples"
-            )
-        return transcribe(self._network, waveform.astype(np.float32), rate_hz)
+        return self.of_blocks([waveform], rate_hz)
+
+    def of_blocks(self, blocks: Iterable[NDArray[np.floating]], rate_hz: int) -> Performance:
+        """The same of audio that comes in blocks (samples,), of which few are in memory at a time."""
+        return transcribe(self._network, (_checked(block, rate_hz) for block in blocks), rate_hz)
 
 
-def transcribe(network: Network, waveform: NDArray[np.float32], rate_hz: int) -> Performance:
+def _checked(block: NDArray[np.floating], rate_hz: int) -> NDArray[np.float32]:
+    if block.ndim != 1 or block.size == 0 or rate_hz <= 0 or not np.isfinite(block).all():
+        raise EncoderError(
+            f"{NAME}: audio of shape {block.shape} at {rate_hz} Hz cannot be transcribed; give finite mono samples"
+        )
+    return np.ascontiguousarray(block, np.float32)
+
+
+def transcribe(network: Network, blocks: Iterable[NDArray[np.float32]], rate_hz: int) -> Performance:
     """The notes and sustain pedal of finite mono audio, by a network on any device."""
     rate = network.architecture["rate_hz"]
-    audio = waveform if rate_hz == rate else soxr.resample(waveform, rate_hz, rate, "HQ")
-    samples = torch.from_numpy(np.ascontiguousarray(audio)).to(network.upsample.weight)
+    longest = round(LONGEST_WINDOW_S * rate)
+    resampled = _at_rate(blocks, rate_hz, rate)
+    begin = _first(resampled, longest)
     with torch.inference_mode():
-        if audio.size <= round(LONGEST_WINDOW_S * rate):
+        if begin.size <= longest:
+            samples = torch.from_numpy(begin).to(network.upsample.weight)
             return clip_performance(network, last(network.states(samples[None]))[0])
-        return _performance(_joined_events(network, samples))
+        return _performance(_joined_events(network, chain([begin], resampled)))
+
+
+def _at_rate(blocks: Iterable[NDArray[np.float32]], rate_hz: int, wanted_hz: int) -> Iterator[NDArray[np.float32]]:
+    if rate_hz == wanted_hz:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(rate_hz, wanted_hz, 1, "float32", "HQ")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.empty(0, np.float32), last=True)
+
+
+def _first(blocks: Iterator[NDArray[np.float32]], n: int) -> NDArray[np.float32]:
+    """Whole blocks, until there are more than n samples."""
+    parts, size = [], 0
+    for block in blocks:
+        parts.append(block)
+        size += block.size
+        if size > n:
+            break
+    return np.concatenate(parts) if parts else np.empty(0, np.float32)
+
+
+def contexts(
+    blocks: Iterable[NDArray[np.float32]], n_before: int, n_context: int, step: int
+) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """(start, n_context samples) every `step` samples of the audio, with n_before zeros before it and zeros after it.
+
+    start counts from the first of the zeros; the last one lies before n_before more zeros end.
+    """
+    source, start = iter(blocks), 0
+    held, begins, ended = np.zeros(n_before, np.float32), 0, False
+    while True:
+        while not ended and begins + held.size < start + n_context:
+            block = next(source, None)
+            ended = block is None
+            held = held if block is None else np.concatenate([held, block])
+        if ended and start >= begins + held.size + n_before:
+            return
+        context = held[max(start - begins, 0) : start - begins + n_context]
+        yield start, np.pad(context, (0, n_context - context.size))
+        start += step
+        drop = min(start - begins, held.size)
+        held, begins = held[drop:], begins + drop
 
 
 def clip_performance(network: Network, state_TxFxD: Tensor) -> Performance:
@@ -81,17 +136,17 @@ def clip_performance(network: Network, state_TxFxD: Tensor) -> Performance:
     return _performance(events, SILENCE_FRAMES * network.architecture["hop_length"] / network.architecture["rate_hz"])
 
 
-def _joined_events(network: Network, samples_S: Tensor) -> list[Event]:
+def _joined_events(network: Network, blocks: Iterable[NDArray[np.float32]]) -> list[Event]:
     """Events of audio of any length, as the authors' `TransKun.transcribe` joins them."""
     rate, hop = (network.architecture[key] for key in ("rate_hz", "hop_length"))
     context_s = network.architecture["context_s"]
     n_context, before_s = context_s * rate, context_s - HOP_S
     n_padding, step_frames = before_s * rate, math.ceil(HOP_S * rate / hop)
-    padded_S = torch.nn.functional.pad(samples_S, (n_padding, n_padding + n_context))
     first_frames = [before_s * rate // hop] * len(PITCHES)
     by_pitch: dict[int, list[Event]] = defaultdict(list)
-    for start in range(0, n_padding + len(samples_S) + n_padding, step_frames * hop):
-        state = last(network.states_of_contexts(padded_S[None, start : start + n_context]))[0]
+    for start, context in contexts(blocks, n_padding, n_context, step_frames * hop):
+        samples_1xS = torch.from_numpy(context[None]).to(network.upsample.weight)
+        state = last(network.states_of_contexts(samples_1xS))[0]
         events, last_ends = events_of(network, state, first_frames)
         first_frames = [max(last - step_frames, 0) for last in last_ends]
         for event in sorted(events, key=lambda event: (event.start_s, event.end_s, event.pitch)):

@@ -8,19 +8,23 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from rich.console import Console
 
+from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.diagnostics import IN_WORDS
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import BEST_FUSION, BEST_SINGLE
 from keybed.experiments.evaluation.phase2_results import Phase2Results
+from keybed.experiments.hearing.examples import Examples
 from keybed.experiments.phases.phase2_criteria import phase2_gate
-from keybed.experiments.reports import phase2_page
+from keybed.experiments.reports import phase2_page, report
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.results import read_results
 from keybed.experiments.reports.terminal import print_summary
+from keybed.store.read.store import Store
 
 Made = Callable[..., tuple[Path, Path]]
 
@@ -78,3 +82,36 @@ def test_a_gain_above_its_threshold_that_fails_by_its_interval_says_so_in_the_le
 def test_no_measure_of_a_space_judges_heads_or_repeats_a_threshold() -> None:
     assert "standardised" in IN_WORDS["mean_cosine"]
     assert not re.search(r"[≥>≤<]\s*0\.\d", " ".join(IN_WORDS.values()))
+
+
+def test_examples_without_sound_are_made_from_the_store_that_the_run_names(
+    made_run: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where the run names none, where it has moved, or where another store lies there now."""
+    store, run = made_run()
+    made: list[Path] = []
+
+    def make(_: Path, opened: Store, __: object) -> Examples:
+        made.append(opened.path)
+        return Examples("best_fusion", (), "")
+
+    monkeypatch.setattr(report, "make_examples", make)
+    results = read_results(run, Phase2Results)
+
+    def examples() -> Examples | None:
+        return report._examples(run, results, None, None)
+
+    assert examples() == Examples("best_fusion", (), "")
+    assert made == [store]
+    write_json(run / "examples.json", Examples("best_fusion", (), "the soundfont is absent"))
+    examples()
+    assert made == [store, store]
+    write_json(run / "examples.json", Examples("best_fusion", (), ""))
+    examples()
+    assert len(made) == 2
+    (run / "examples.json").unlink()
+    write_json(run / "places.json", {"store": str(run / "moved")})
+    assert examples() is None
+    (run / "places.json").unlink()
+    assert examples() is None
+    assert len(made) == 2

@@ -99,8 +99,8 @@ def test_a_changed_pack_is_refused_by_name(file, tmp_path, change, message):
 
 
 def test_another_format_version_is_refused(file, tmp_path):
-    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": manifest(file, format_version=2)})
-    with pytest.raises(BadPack, match=r"format 2; this Keybed reads .* of format 1"):
+    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": manifest(file, format_version=3)})
+    with pytest.raises(BadPack, match=r"format 3; this Keybed reads .* of format 1 and 2"):
         read_pack(other)
 
 

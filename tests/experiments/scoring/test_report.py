@@ -3,11 +3,13 @@
 import json
 import re
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from keybed.experiments.scoring.human_agreement import AGREEMENT, agreement_in_words
 from keybed.experiments.scoring.report import write_report
 from keybed.experiments.scoring.results import FailedFile, LookedAt, ScoreResults
 from keybed.experiments.scoring.sound_file import BLOCK_S, write_flac
@@ -15,10 +17,27 @@ from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.store.errors import KeybedError
 from tests.experiments.scoring.made_scores import make_results
 
+ROOT = Path(__file__).resolve().parents[3]
+
 
 def words(page: str) -> str:
     text = re.sub(r"<(script|style).*?</\1>", " ", page, flags=re.DOTALL)
     return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text))
+
+
+def test_the_agreement_with_people_is_that_of_the_findings():
+    findings = (ROOT / "experiments" / "FINDINGS.md").read_text()
+    table = findings.partition("## Human ratings: PercePiano")[2].partition("**Models that learn")[0]
+    columns = [c.strip() for c in re.search(r"^\| dimension and scale \|(.*)\|$", table, re.MULTILINE)[1].split("|")]
+    newest = max(columns, key=lambda name: int(name.removeprefix("version ")))
+    mean = re.search(r"^\| mean of the six \|(.*)\|$", table, re.MULTILINE)[1].split("|")[columns.index(newest)]
+    assert newest == f"version {AGREEMENT.degradation_version}"
+    assert mean.split() == [f"{AGREEMENT.mean_r:.2f}", "(goal", f"{AGREEMENT.goal:.2f},", "missed)"]
+    number = {1: "one", 2: "two", 3: "three", 4: "four", 5: "five", 6: "six"}
+    assert f"people on {number[AGREEMENT.agreeing]} question of {number[AGREEMENT.questions]}." in " ".join(
+        table.split()
+    )
+    assert "agreed with the human ratings of PercePiano on 1 question of 6 (mean r 0.09" in agreement_in_words()
 
 
 def test_one_file_is_one_page_with_its_sound(tmp_path):

@@ -6,9 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
 from keybed.extract.encoders.errors import EncoderError
-from keybed.extract.encoders.transkun.transcribe import Transcriber
+from keybed.extract.encoders.transkun import events
+from keybed.extract.encoders.transkun.events import _intervals, _scores
+from keybed.extract.encoders.transkun.intervals import best_intervals
+from keybed.extract.encoders.transkun.transcribe import Transcriber, contexts
 
 
 @pytest.fixture(scope="module")
@@ -53,3 +57,35 @@ def test_silence_has_no_notes(transcriber: Transcriber) -> None:
     heard = transcriber(np.zeros(22_050, np.float32), 22_050)
     assert heard.n_notes == 0
     assert heard.pedal_s.size == 0
+
+
+@pytest.mark.parametrize("n_samples", [1, 40, 100, 101, 167])
+@pytest.mark.parametrize("block", [7, 30, 1000])
+def test_contexts_of_blocks_are_those_of_the_whole(n_samples: int, block: int) -> None:
+    """Against slices of the whole audio between zeros, as the authors cut it."""
+    audio = np.arange(1, n_samples + 1, dtype=np.float32)
+    n_before, n_context, step = 24, 48, 24
+    padded = np.pad(audio, (n_before, n_before + n_context))
+    expected = [(s, padded[s : s + n_context]) for s in range(0, n_before + n_samples + n_before, step)]
+    blocks = (audio[i : i + block] for i in range(0, n_samples, block))
+    made = list(contexts(blocks, n_before, n_context, step))
+    assert [start for start, _ in made] == [start for start, _ in expected]
+    for (_, ours), (_, theirs) in zip(made, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("n_tracks", [1, 7, 90])
+def test_intervals_do_not_depend_on_how_many_tracks_are_scored_at_once(
+    n_tracks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    network = Transcriber("random:tiny")._network
+    network.scorer.bias[-1] = 0.0
+    width = network.scorer.in_features
+    context_PxTxC = torch.randn(90, 50, width)
+    first_frames = [k % 5 for k in range(90)]
+    expected = best_intervals(_scores(network.scorer(context_PxTxC), width), first_frames)
+    monkeypatch.setattr(events, "TRACKS_AT_ONCE", n_tracks)
+    found = _intervals(network, context_PxTxC, first_frames)
+    assert sum(map(len, found)) > 90
+    assert found == expected

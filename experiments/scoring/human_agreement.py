@@ -1,0 +1,44 @@
+"""How far heads trained on degradation agree with human ratings, as FINDINGS states it; a test compares the two.
+
+Change it together with the table "Human ratings: PercePiano" in experiments/FINDINGS.md.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class HumanAgreement:
+    """mean_r: within-passage r, mean over `questions`; agreeing: of these, how many differ from 0. goal: of mean_r.
+
+    degradation_version: of the heads' training rows. measured: year-month-day. source: the table that holds the numbers.
+    """
+
+    mean_r: float
+    questions: int
+    agreeing: int
+    goal: float
+    degradation_version: int
+    measured: str
+    source: str
+
+
+AGREEMENT = HumanAgreement(
+    mean_r=0.09,
+    questions=6,
+    agreeing=1,
+    goal=0.15,
+    degradation_version=4,
+    measured="2026-11-26",
+    source="experiments/FINDINGS.md, Human ratings: PercePiano",
+)
+
+
+def agreement_in_words(known: HumanAgreement = AGREEMENT) -> str:
+    """A sentence with the number, its date and its source."""
+    return (
+        f"Heads trained like these agreed with the human ratings of PercePiano on {known.agreeing} question of {known.questions} (mean "
+        f"r {known.mean_r:.2f} within a passage; degradation version {known.degradation_version}, measured {known.measured}; "
+        f"{known.source})."
+    )
