@@ -344,10 +344,16 @@ def read_in_this_process(block: Block, folder: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.long
 def test_the_tutorial_runs(composed: Path, tmp_path: Path):
-    """All of it in one folder, with a demo of 8 segments in place of 24."""
+    """All of it in one folder, with a demo of 8 segments in place of 24, and batches that 20 training rows fill."""
     folder = tmp_path / "folder"
     folder.mkdir()
-    shorter = {"24-segments": "8-segments", "make demo": "keybed demo --rows 32", ". .venv/bin/activate": "true"}
+    shorter = {
+        "24-segments": "8-segments",
+        "make demo": "keybed demo --rows 32",
+        ". .venv/bin/activate": "true",
+        'part["validation"], 32)': 'part["validation"], 16)',
+        "batch_rows=32": "batch_rows=16",
+    }
     text = (ROOT / TUTORIAL).read_text(encoding="utf-8")
     assert all(old in text for old in shorter)
     for old, new in shorter.items():
