@@ -112,6 +112,8 @@ def test_wheel_install(source, fresh, tmp_path, tiny_maestro):
     site = Path(call(python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))", cwd=folder).strip())
     check(python, folder, site)
     run_the_commands([python, "-m", "keybed"], folder, tiny_maestro)
+    glossary = "from keybed.experiments.glossary import marks, terms; marks.style(), marks.script()"
+    call(python, "-c", f"{glossary}; assert len(terms.entries()) > 60", cwd=folder)
 
 
 @pytest.mark.slow
