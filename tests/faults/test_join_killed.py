@@ -21,7 +21,7 @@ KILLS = 16
 
 
 def left(out: Path) -> str:
-    """What a killed join left: "nothing", "refused" with a message, or "part", which no reader takes for a whole store."""
+    """What a killed join left: "nothing", "refused" with a message, "part", whose rows no reader gets, or "whole"."""
     if not out.exists():
         return "nothing"
     try:
@@ -58,6 +58,8 @@ def test_a_join_that_is_killed_at_any_step_leaves_nothing_wrong_and_goes_on(tmp_
     for k in range(KILLS):
         out = runs / str(k) / "joined"
         found.append(left(out))
+        if found[-1] == "whole":  # killed after the last commit
+            assert kept(out) == whole
         join(JoinConfig(sources, out))
         assert kept(out) == whole, f"killed before step {said['killed_at'][k]} of {said['steps']}"
         report = verify(VerifyConfig(out))
@@ -67,4 +69,4 @@ def test_a_join_that_is_killed_at_any_step_leaves_nothing_wrong_and_goes_on(tmp_
     assert [bytes_of(source) for source in sources] == before
     assert found[0] == "nothing"
     assert found.count("part") >= 3
-    assert set(found) <= {"nothing", "part", "refused"}
+    assert set(found) <= {"nothing", "refused", "part", "whole"}
