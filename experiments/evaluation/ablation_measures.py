@@ -110,6 +110,28 @@ def codeword_use(weight_NxK: np.ndarray) -> CodewordUse:
     return CodewordUse(float(used.any(axis=0).mean()), perplexity, float(used.sum(axis=1).mean()))
 
 
+def state_alignment(
+    result: align.AlignResult, features: Features, embeddings: Embeddings
+) -> dict[str, tuple[float, ...]]:
+    """Alignment of each encoder state with the other modality's clip vectors, by modality; first seed.
+
+    features: with the layers beside the frames. embeddings: of the rows to measure, by the same projection. Needs a projection
+    trained with `blockwise`.
+    """
+    batches = features.batches(embeddings.positions, result.config.fit.batch_rows)
+    parts = [out for _, out in align.sides(result, batches, seed_index=0)]
+
+    def joined(modality: str, field: str) -> np.ndarray:
+        return np.concatenate([getattr(part[modality], field) for part in parts])
+
+    return _states(joined, {"audio": embeddings.midi, "midi": embeddings.audio})
+
+
+def mean_depth(folds: Sequence[Mapping[str, tuple[float, ...]]]) -> dict[str, tuple[float, ...]]:
+    """The mean over folds of `state_alignment`."""
+    return {m: tuple(float(x) for x in np.mean([fold[m] for fold in folds], axis=0)) for m in MODALITIES}
+
+
 def _states(joined: Callable[[str, str], np.ndarray], others: Mapping[str, Floats]) -> dict[str, tuple[float, ...]]:
     by_modality = {}
     for m in MODALITIES:

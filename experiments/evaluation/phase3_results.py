@@ -99,7 +99,8 @@ class Phase3Results:
     """RUN/results.json of Phase 3. budget: Phase 2's. history: an entry per epoch of the first fold's projections.
 
     terms: the switches of the objective, none in runs of before they existed. ablations: None where no table was asked for.
-    pairwise: mean share of pairs of variants in the right order, by model.
+    pairwise: mean share of pairs of variants in the right order, by model. depth: with `--blockwise` the alignment of each
+    encoder state with the other modality's clip vectors, by modality, mean of the folds; else None.
     """
 
     phase: Literal[3]
@@ -126,3 +127,4 @@ class Phase3Results:
     terms: dict[str, Any] = field(default_factory=dict)
     ablations: Ablations | None = None
     pairwise: dict[str, Interval] = field(default_factory=dict)
+    depth: dict[str, tuple[float, ...]] | None = None

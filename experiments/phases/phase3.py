@@ -31,6 +31,7 @@ from keybed.experiments.data.run_folder import DELETE_AND_RUN, RunDamaged, read_
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation import alignment_measures as measures
+from keybed.experiments.evaluation.ablation_measures import mean_depth, state_alignment
 from keybed.experiments.evaluation.cross_validation import (
     Budget,
     compiled_once,
@@ -137,7 +138,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         f"Phase 3 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: projections, then Phase 2's heads again"
     )
     fold_results, projections, probes = [], [], []
-    after, before, by_cca = [], [], []
+    after, before, by_cca, depth = [], [], [], []
     ablations = None
     with compiled_once(), display(console) as bar:
         progress = log.beside(bar)
@@ -176,6 +177,8 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
                 )
             )
             after.append(alignment.embed(projection, source, fold, fold.test))
+            if config.blockwise:
+                depth.append(state_alignment(projection, source, after[-1]))
             before.append(alignment.embed(alignment.untrained(projection, source), source, fold, fold.test))
             by_cca.append(alignment.embed_by_cca(features, fold, fold.test))
             probes.append({"raw": ridge_on_frames(features, fold), "aligned": ridge_on_frames(aligned, fold)})
@@ -216,6 +219,7 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         terms=align_config.terms.to_json(),
         ablations=ablations,
         pairwise=pairwise_table(predictions, models)[1],
+        depth=mean_depth(depth) if depth else None,
         projections_2d=Projections2d(measures.project_2d(before[0]), measures.project_2d(after[0])),
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),

@@ -134,7 +134,7 @@ def print_ablations(console: Console, results: Ablations) -> None:
     )  # 80 columns hold it
     table.add_column("objective", no_wrap=True)
     for name in names.MEASURES:
-        table.add_column(name, justify="right", width=max(5, *map(len, name.split())))
+        table.add_column(name, justify="right", width=max(4, *map(len, name.split())))
     for line in results.lines:
         table.add_row(line.name, *(number(line.measures[name].value, 2) for name in names.MEASURES))
     table.add_row("chance", *(number(results.chance.get(name), 2) for name in names.MEASURES))

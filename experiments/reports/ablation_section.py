@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from keybed.experiments.evaluation import ablation_results as names
-from keybed.experiments.evaluation.ablation_results import AblationLine, Ablations
+from keybed.experiments.evaluation.ablation_results import Ablations
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import SINGLES
@@ -34,7 +34,7 @@ def ablation_section(results: Ablations) -> Section:
         ),
         _collapse(results),
     ]
-    pictures = [_depth(line) for line in results.lines if line.states and max(map(len, line.states.values())) > 1]
+    pictures = [depth_plot(line.states) for line in results.lines if line.states and has_depth(line.states)]
     return Section(
         "Terms of the alignment objective",
         "Which way of matching sound with notes finds the right moment and the right performance, and keeps what tells good from poor playing.",
@@ -82,7 +82,12 @@ def _collapse(results: Ablations) -> Table:
     )
 
 
-def _depth(line: AblationLine) -> str:
-    assert line.states is not None
-    series = {f"{label(m)} state with the other clip": values for m, values in line.states.items()}
+def has_depth(states: Mapping[str, tuple[float, ...]]) -> bool:
+    """Whether an encoder has more than one state, so that there is something to draw."""
+    return max(map(len, states.values())) > 1
+
+
+def depth_plot(states: Mapping[str, tuple[float, ...]]) -> str:
+    """Alignment with the other modality's clip vectors by encoder state, a line for each modality."""
+    series = {f"{label(m)} state with the other clip": values for m, values in states.items()}
     return panels.curves(series, "alignment by encoder state", "state (hidden layer) of the encoder", "alignment")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from keybed.experiments.evaluation import criterion_names as names
@@ -10,7 +11,7 @@ from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, RAW, SINGLES
 from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.reports import panels, plots
-from keybed.experiments.reports.ablation_section import ablation_section
+from keybed.experiments.reports.ablation_section import ablation_section, depth_plot, has_depth
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.first_use import SPECIFIC_R
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
@@ -69,6 +70,7 @@ def cards(results: Phase3Results, gate: Gate) -> list[Section]:
             [panels.paired_points(points.before, points.after)],
         ),
         _alignment(results),
+        *([] if results.depth is None or not has_depth(results.depth) else [_depth(results.depth)]),
         *([] if results.ablations is None else [ablation_section(results.ablations)]),
         _heads(results),
         _retrieval(results),
@@ -98,6 +100,18 @@ def _alignment(results: Phase3Results) -> Section:
         ],
         tables=[Table(["measure", "before", "after", "CCA"], rows, numeric=(1, 2, 3))],
         wide=True,
+    )
+
+
+def _depth(states: Mapping[str, tuple[float, ...]]) -> Section:
+    return Section(
+        "Alignment by encoder state",
+        "At which depth of the networks the sound of a performance and its notes become comparable.",
+        [
+            "Each state (hidden layer) of an encoder has a linear map of its own to the shared space. Alignment: paired minus "
+            "unpaired cosine with the other modality's clip vector, on test rows, mean of the folds."
+        ],
+        [depth_plot(states)],
     )
 
 

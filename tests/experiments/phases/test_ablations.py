@@ -19,6 +19,7 @@ from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import ablation_results as names
 from keybed.experiments.evaluation import alignment
+from keybed.experiments.evaluation.ablation_measures import mean_depth, state_alignment
 from keybed.experiments.evaluation.ablation_results import Ablations
 from keybed.experiments.phases.phase3_ablations import ABLATIONS, BASE, LINES, lines_for, print_ablations, run_ablations
 from keybed.heads import align
@@ -56,6 +57,16 @@ def test_every_term_beside_the_base(
     )
     assert table.chance[names.OWN] == 0.25
     assert {m: len(s) for m, s in every.states.items()} == {"audio": 2, "midi": 2}
+    of_line = replace(config, fit=replace(fit, seeds=(0, 1)), terms=EVERY)
+    kept = alignment.fit_projections(
+        features, folds[0], of_line, store.fingerprint, tmp_path / "ablations" / "all", None
+    )
+    by_state = state_alignment(kept, features, alignment.embed(kept, features, folds[0], folds[0].test))
+    for m in ("audio", "midi"):
+        assert by_state[m] == pytest.approx(every.states[m], abs=1e-6)
+    assert mean_depth([by_state, dict.fromkeys(by_state, (0.0, 0.0))])["midi"][1] == pytest.approx(
+        by_state["midi"][1] / 2
+    )
     assert all(0 < use.used <= 1 for use in every.codewords.values())
     on_disk = from_json(Ablations, read_json(tmp_path / ABLATIONS), tmp_path / ABLATIONS)
     assert on_disk.lines[1].measures[names.OWN] == every.measures[names.OWN]

@@ -12,11 +12,13 @@ from rich.console import Console
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation.model_names import FINAL_FUSION
+from keybed.experiments.evaluation.phase3_results import Phase3Results
 from keybed.experiments.evaluation.saved_predictions import load_predictions
 from keybed.experiments.phases.config import Phase2Config, Phase3Config, Phase4Config
 from keybed.experiments.phases.phase2 import run_phase2
 from keybed.experiments.phases.phase3 import run_phase3
 from keybed.experiments.phases.phase4 import run_phase4
+from keybed.experiments.reports.results import read_results
 from keybed.experiments.scoring.derived_view import Arrays, constants_of
 from keybed.experiments.scoring.from_run import model_of_run
 from keybed.experiments.scoring.pack import read_pack, write_pack
@@ -93,6 +95,8 @@ def test_a_window_has_the_score_that_phase_4_predicted_out_of_fold(
     phase2, phase3, phase4 = (tmp_path / name for name in ("phase2", "phase3", "phase4"))
     run_phase2(Phase2Config(path, phase2, view="pca5", epochs=1, seeds=2, hidden=8, folds=3), console)
     run_phase3(Phase3Config(path, phase2, phase3, override="a test", blockwise=True, epochs=1), console)
+    by_state = read_results(phase3, Phase3Results).depth
+    assert {m: len(values) for m, values in by_state.items()} == {"audio": 1, "midi": 1}, "states of the two baselines"
     run_phase4(Phase4Config(path, phase3, phase4, override="a test", epochs=1, seeds=2, ablations=False), console)
     model = model_of_run(phase4)
     assert model.view.kind == "pca5"
