@@ -28,6 +28,7 @@ from keybed.store.format.rows import Rows
 
 Floats = NDArray[np.float64]
 SHARES = (names.BINS, names.OWN, names.OWN_BY_BINS, names.R1, names.R10, names.AUC)
+"""Measures between 0 and 1: so are the ends of their intervals."""
 SMALLEST_RAW = 0.02
 """Below this specific r of the raw features, retention is a quotient of noise and undefined."""
 MOST_PAIRED = 4096

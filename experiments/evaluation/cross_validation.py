@@ -146,7 +146,9 @@ def cross_validate(
         validation_rows = features.rows.take(fold.validation)
         validation.append(scored_rows(validation_rows, fitted.predict(result, data.validation())))
         choice = choose(validation[-1])
-        parts.append(_predict_test(result, features, fold, choice, step) | _shortcuts(features, fold, budget.seeds))
+        parts.append(
+            _predict_test(result, features, fold, choice, step) | shortcut_predictions(features, fold, budget.seeds)
+        )
         choices.append(choice)
         fits.append(result)
     positions = np.concatenate([fold.test for fold in folds])
@@ -207,9 +209,14 @@ def merge_folds(parts: Sequence[CrossValidation]) -> CrossValidation:
     )
 
 
-def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> PredictionArrays:
+def shortcut_predictions(
+    features: Features, fold: Fold, n_seeds: int, left_out: Sequence[str] = ()
+) -> PredictionArrays:
+    """Test predictions of the shortcut baselines by name, each (seed, row, dimension), the same for every seed."""
     rows, fitted_on, predictions = features.rows, fold.train, {}
     for name, inputs in shortcuts.columns(rows, features.durations).items():
+        if name in left_out:
+            continue
         predicted = shortcuts.fit_predict(
             inputs[fitted_on],
             inputs[fold.test],

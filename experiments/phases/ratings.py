@@ -25,8 +25,8 @@ from keybed.experiments.data.rated_rows import rated_rows
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
-from keybed.experiments.evaluation import criterion_names, shortcuts, tables
-from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs
+from keybed.experiments.evaluation import criterion_names, tables
+from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs, shortcut_predictions
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
@@ -105,7 +105,13 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
             validation = rated_predictions(features, fold.validation, fitted.predict(fit, data.validation()), names)
             choice = choose(validation, names)
             test = fitted.predict(fit, features.batches(fold.test, fit_config.batch_rows))
-            parts.append({**test, **composed(test, choice), **_shortcuts(features, fold, config.seeds)})
+            parts.append(
+                {
+                    **test,
+                    **composed(test, choice),
+                    **shortcut_predictions(features, fold, config.seeds, left_out=_KNOWN_BY_DEGRADATION),
+                }
+            )
             chosen.append(choice)
             fits.append(fit)
     fitted.save(config.out / "heads.npz", fits[0])
@@ -188,21 +194,6 @@ def composed(test: Arrays, choice: RatingFold) -> Arrays:
         BEST_SINGLE: test[choice.single],
         SPECIALISTS: np.stack(specialists, axis=2),
     }
-
-
-def _shortcuts(features: Features, fold: Fold, n_seeds: int) -> Arrays:
-    rows, fitted_on, predictions = features.rows, fold.train, {}
-    for name, inputs in shortcuts.columns(rows, features.durations).items():
-        if name not in _KNOWN_BY_DEGRADATION:
-            predicted = shortcuts.fit_predict(
-                inputs[fitted_on],
-                inputs[fold.test],
-                rows.score[fitted_on],
-                rows.valid[fitted_on],
-                features.weight[fitted_on],
-            )
-            predictions[f"{SHORTCUT}{name}"] = np.broadcast_to(predicted, (n_seeds, *predicted.shape))
-    return predictions
 
 
 def _together(

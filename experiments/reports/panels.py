@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -80,6 +81,15 @@ def shares(rows: Mapping[str, float], title: str) -> str:
         axes.spines[:].set_visible(False)
         axes.set_title("weight on audio (blue) and MIDI (orange)")
         return as_svg(figure, title)
+
+
+def validation_curves(history: Sequence[Mapping[str, Any]], heads: Sequence[str]) -> str:
+    """Validation concordance (CCC) of each head by epoch, mean of the dimensions that are defined. history: an entry per epoch."""
+    series: dict[str, list[float | None]] = {}
+    for name in heads:
+        known = ([v for v in epoch["validation"][name] if v is not None] for epoch in history)
+        series[name] = [sum(values) / len(values) if values else None for values in known]
+    return curves(series, "validation by epoch", "epoch", "validation CCC")
 
 
 def curves(series: Mapping[str, Sequence[float | None]], title: str, xlabel: str, ylabel: str) -> str:

@@ -148,13 +148,6 @@ def probe(results: Phase2Results) -> Section:
 
 def training(results: Phase2Results, heads: list[str]) -> Section:
     """Validation concordance by epoch."""
-    validation: dict[str, list[float | None]] = {}
-    for name in heads:
-        means = []
-        for epoch in results.history:
-            known = [v for v in epoch["validation"][name] if v is not None]
-            means.append(sum(known) / len(known) if known else None)
-        validation[name] = means
     return Section(
         "Training",
         "How the judgement of playing improved while the models learnt.",
@@ -162,7 +155,7 @@ def training(results: Phase2Results, heads: list[str]) -> Section:
             "Concordance (CCC) on validation rows after each epoch, mean over seeds. All heads had the same data, epochs and "
             "seeds."
         ],
-        [panels.curves(validation, "validation by epoch", "epoch", "validation CCC")],
+        [panels.validation_curves(results.history, heads)],
     )
 
 

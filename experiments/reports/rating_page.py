@@ -94,16 +94,9 @@ def _ratings(results: RatingRunResults) -> Section:
 
 
 def _training(results: RatingRunResults) -> Section:
-    validation: dict[str, list[float | None]] = {}
-    for name in ALL_HEADS:
-        means = []
-        for epoch in results.history:
-            known = [v for v in epoch["validation"][name] if v is not None]
-            means.append(sum(known) / len(known) if known else None)
-        validation[name] = means
     return Section(
         "Training",
         "How the models came closer to people's judgement while they learnt.",
         ["Concordance (CCC) on validation rows after each epoch, mean over seeds, in the first fold."],
-        [panels.curves(validation, "validation by epoch", "epoch", "validation CCC")],
+        [panels.validation_curves(results.history, ALL_HEADS)],
     )
