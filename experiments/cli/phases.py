@@ -35,7 +35,7 @@ def register(subcommands: Any) -> None:
         "compare": (
             "compare runs on one store side by side: paired differences with intervals",
             _compare,
-            "compare RUN/phase2 RUN/phase4",
+            "compare RUN/phase2 RUN/phase4 --out RUN/comparison",
         ),
         "window-check": (
             "report what longer windows gain, from stores of 5, 10 and 20 s windows of one corpus",

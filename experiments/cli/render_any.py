@@ -24,6 +24,11 @@ def render_any(run: Path, store: Store | None) -> Path:
         from keybed.experiments.sensitivity.results import SensitivityResults
 
         return write_report(read_results(run, SensitivityResults), page)
+    if data.get("phase") == "comparison":
+        from keybed.experiments.evaluation.comparison_results import Comparison
+        from keybed.experiments.reports.comparison_page import write_comparison_page
+
+        return write_comparison_page(read_results(run, Comparison), page)
     if "raters" in data:
         from keybed.experiments.evaluation.gates import read_gate
         from keybed.experiments.listening.ingest_page import write_ingest_page

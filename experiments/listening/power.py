@@ -53,6 +53,14 @@ def fisher_interval(r: float, n: int, *, controls: int = 0) -> tuple[float, floa
     return math.tanh(math.atanh(r) - half), math.tanh(math.atanh(r) + half)
 
 
+def largest_by_chance(n: int) -> float:
+    """|r| that unrelated values of n clips exceed in 1 of 20 cases, by Student's t; 1 for fewer than 3 clips."""
+    if n < 3:
+        return 1.0
+    t = float(stats.t.ppf((1 + LEVEL) / 2, n - 2))
+    return t / math.sqrt(n - 2 + t * t)
+
+
 def n_to_decide(r: float, threshold: float) -> float:
     """Clips at which the interval of this r would leave out the threshold; infinite where r is the threshold."""
     gap = abs(math.atanh(np.clip(r, -0.999, 0.999)) - math.atanh(threshold))

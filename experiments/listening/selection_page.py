@@ -7,12 +7,18 @@ from pathlib import Path
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Override
+from keybed.experiments.listening.power import largest_by_chance
 from keybed.experiments.listening.selection_facts import SampleFacts, SamplePower
 from keybed.experiments.listening.selection_plots import label_strengths, score_ranges
 from keybed.experiments.reports.audio_source import sound_banner
 from keybed.experiments.reports.page import Banner, Page, Section, Table, override_banners, write_page
 from keybed.store.counted import counted
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS
+
+FEWEST_FOR_R = 4
+"""Three clips correlate at nearly ±1 whatever they are."""
+LARGEST_BY_CHANCE = 0.3
+"""Samples whose unrelated labels correlate at more than this by chance cannot show that labels are unrelated (43 clips or fewer)."""
 
 
 def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path: Path) -> Path:
@@ -54,8 +60,7 @@ def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path
         lead=[
             f"{counted(facts.n, 'clip')} of {counted(facts.n_pieces, 'piece')} for {counted(len(facts.raters), 'rater')}; {counted(facts.n_anchors, 'practice clip')} "
             f"first, {counted(facts.repeats, 'clip')} twice. Pristine (undegraded) clips: {facts.pristine_share:.0%}.",
-            f"Largest correlation between two dimensions' labels: {number(facts.largest_label_correlation, 2)} "
-            f"({number(facts.largest_before, 2)} before, in {facts.drawn_from}).",
+            _largest(facts),
         ],
         below=[],
         advice=None,
@@ -75,20 +80,59 @@ def write_selection_page(facts: SampleFacts, overrides: Sequence[Override], path
             Section(
                 "Correlations between labels",
                 "Whether one performance can be good in one quality and poor in another, so that raters must listen for each.",
-                [
-                    f"|r| between two dimensions' labels. In {facts.drawn_from} a good row is good in all dimensions. In these clips it "
-                    "is not, so that a rater who gives one overall impression to all eight scales (halo) gets low correlations."
-                ],
+                [f"|r| between two dimensions' labels. {_halo(facts)}"],
                 [
                     label_strengths(facts.label_correlations_before, facts.drawn_from),
-                    label_strengths(facts.label_correlations, "these clips"),
+                    *([label_strengths(facts.label_correlations, "these clips")] if _drawable(facts) else []),
                 ],
-                [labels],
+                [labels] if _drawable(facts) else [],
             ),
         ],
         footer=[f"seed {facts.seed}"],
     )
     return write_page(page, path)
+
+
+def _drawable(facts: SampleFacts) -> bool:
+    return facts.n >= FEWEST_FOR_R
+
+
+def _few(facts: SampleFacts) -> bool:
+    """Whether so few clips cannot show that labels are unrelated."""
+    return largest_by_chance(facts.n) > LARGEST_BY_CHANCE
+
+
+def _chance(facts: SampleFacts) -> str:
+    if not _drawable(facts):
+        return f"{counted(facts.n, 'clip')} cannot show whether labels are related: a correlation needs at least {FEWEST_FOR_R}."
+    return (
+        f"{counted(facts.n, 'clip')} are too few to show whether labels are related: among so few, unrelated labels correlate at "
+        f"{number(largest_by_chance(facts.n), 2)} or more in 1 of 20 cases."
+    )
+
+
+def _largest(facts: SampleFacts) -> str:
+    """The largest correlation between labels, before and after the draw."""
+    before = f"{number(facts.largest_before, 2)} in {facts.drawn_from}"
+    if _few(facts):
+        return f"Largest correlation between two dimensions' labels: {before}. {_chance(facts)}"
+    return (
+        f"Largest correlation between two dimensions' labels: {number(facts.largest_label_correlation, 2)} ({before})."
+    )
+
+
+def _halo(facts: SampleFacts) -> str:
+    """What the correlations mean for a rater with one overall impression, as far as this many clips can show."""
+    before = (
+        f"In {facts.drawn_from} |r| is up to {number(facts.largest_before, 2)}: the larger |r|, the more often a row that is good in one "
+        "dimension is good in the other."
+    )
+    if _few(facts):
+        return f"{before} {_chance(facts)} A set for a study needs more clips."
+    return (
+        f"{before} In these clips |r| is at most {number(facts.largest_label_correlation, 2)}, so that a rater who gives one overall "
+        "impression to all eight scales (halo) gets low correlations."
+    )
 
 
 def _spread(facts: SampleFacts) -> str:

@@ -1,25 +1,26 @@
 """Compare runs on the same rows: mean specific r and pairwise accuracy of each model, paired differences with intervals.
 
-    keybed compare RUN RUN…
+    keybed compare RUN RUN… --out DIR
 
 Compares every run with the first one, on the rows that all of them predicted, with as many seeds as the run with the fewest.
-All runs must be of one store. Rows, seeds and models that are left out are named. Takes seconds.
+All runs must be of one store. Rows, seeds and models that are left out are named. --out writes
+DIR/results.json and DIR/report.html, which `keybed report DIR` writes again. Takes seconds.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from keybed.experiments.data.json_codec import Key
-from keybed.experiments.data.run_folder import write_json
+from keybed.experiments.data.run_folder import RunTaken, read_json, write_json
+from keybed.experiments.evaluation.comparison_results import COMPARISON, ComparedRun, Comparison
 from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.evaluation.intervals import Interval, intervals
@@ -28,6 +29,8 @@ from keybed.experiments.evaluation.pairwise import PairwiseAccuracy
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, SavedPredictions, load_predictions
 from keybed.experiments.phases.config import CompareConfig
+from keybed.experiments.phases.run_differences import divided, facts
+from keybed.experiments.reports.comparison_page import write_comparison_page
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
 from keybed.store.counted import counted
@@ -37,45 +40,18 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 MODELS = (*ALL_HEADS, BEST_FUSION, BEST_SINGLE, SPECIALISTS, FINAL_FUSION)
 
 
-@dataclass(frozen=True)
-class ComparedRun:
-    """One model of one run. mean: of specific r, of runs on ratings of Pearson r. pairwise: share of pairs of variants in the right
-    order, mean of seven dimensions; None of runs on ratings, whose rows have no variants.
-
-    Differences are to the first run, None for the first run itself.
-    """
-
-    run: str
-    mean: Interval
-    difference: Interval | None
-    pairwise: Interval | None
-    pairwise_difference: Interval | None
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Runs side by side on `rows` common rows; models: model -> one entry per run that has it.
-
-    left_out: rows, seeds and models that some run has and the comparison does not use, one sentence each. measure: whose mean.
-    """
-
-    rows: int
-    runs: tuple[str, ...]
-    seeds: int
-    models: Annotated[dict[str, tuple[ComparedRun, ...]], Key("judges")]
-    pieces: int
-    left_out: tuple[str, ...]
-    measure: Literal["specific r", "Pearson r"] = "specific r"
-
-
 class NotComparable(KeybedError):
     """The runs are of different stores or share no rows."""
 
 
 def run_compare(config: CompareConfig, console: Console) -> Comparison:
-    """Print and return the comparison. Raises NotComparable for fewer than two runs or different stores."""
-    if config.out is not None and not config.out.parent.is_dir():
-        raise NotComparable(f"--out {config.out}: there is no folder {config.out.parent}; make it first")
+    """Print and return the comparison; with `out` also write its page.
+
+    Raises NotComparable for fewer than two runs, different stores, or an `out` that is no folder; RunTaken where `out` holds a run.
+    """
+    began = time.monotonic()
+    if config.out is not None:
+        _check_out(config.out)
     results = compare(config.runs)
     console.print(
         f"{counted(results.rows, 'row')} of {counted(results.pieces, 'piece')}, {counted(results.seeds, 'seed')}",
@@ -96,9 +72,26 @@ def run_compare(config: CompareConfig, console: Console) -> Comparison:
             table.add_row(row.run, *("–" if v is None else with_interval(v) for v in values))
         console.print(table)
     if config.out is not None:
-        write_json(config.out, results)
-        console.print(f"written: {config.out}", soft_wrap=True)
+        report = _write(config.out, results)
+        console.print(f"took {time.monotonic() - began:,.0f} s; report: {report}", soft_wrap=True, highlight=False)
     return results
+
+
+def _check_out(out: Path) -> None:
+    if out.suffix == ".json" or (out.exists() and not out.is_dir()):
+        raise NotComparable(f"--out {out}: give a folder; results.json and report.html are written into it")
+    taken = [name for name in ("config.json", "results.json") if (out / name).exists()]
+    if taken and (taken != ["results.json"] or read_json(out / "results.json").get("phase") != COMPARISON):
+        raise RunTaken(f"{out} holds another run ({taken[0]}): give another --out")
+
+
+def _write(out: Path, results: Comparison) -> Path:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise KeybedError(f"--out {out} cannot be written ({error.strerror or error}); give another folder") from error
+    write_json(out / "results.json", results)
+    return write_comparison_page(results, out / "report.html")
 
 
 def compare(runs: Sequence[Path]) -> Comparison:
@@ -114,7 +107,8 @@ def compare(runs: Sequence[Path]) -> Comparison:
         listed = ", ".join(f"{run}: {store[:12]}…" for run, store in stores.items())
         raise NotComparable(f"these runs are of different stores ({listed}); runs of one store can be paired")
     for run in runs:
-        check_file(run, gates[str(run)], PREDICTIONS)
+        for name in ("config.json", "results.json", PREDICTIONS):
+            check_file(run, gates[str(run)], name)
     saved = [load_predictions(run) for run in runs]
     names = _names(runs)
     if len({one.dimensions for one in saved}) > 1:
@@ -136,7 +130,8 @@ def compare(runs: Sequence[Path]) -> Comparison:
     pieces = len(np.unique(_truth(saved[0], common)["piece"]))
     left_out = _left_out(dict(zip(names, saved, strict=True)), len(common), n_seeds)
     measure: Literal["specific r", "Pearson r"] = "Pearson r" if _rated(saved[0]) else "specific r"
-    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out, measure)
+    same, different = divided([facts(r, gates[str(r)], one) for r, one in zip(runs, saved, strict=True)])
+    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out, same, different, measure)
 
 
 def _left_out(saved: Mapping[str, SavedPredictions], n_rows: int, n_seeds: int) -> tuple[str, ...]:
@@ -191,14 +186,27 @@ def _paired(
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
         share = over_seeds(accuracy(pieces), seeds)[:, : len(AXIS_DIMENSIONS)]
-        means = [over_dimensions(over_seeds(correlations(pieces), seeds)), over_dimensions(share)]
-        return np.stack([x for mean in means for x in (mean, mean - mean[:, :1])], axis=1)
+        each = over_seeds(correlations(pieces), seeds)
+        means = [over_dimensions(each), over_dimensions(share)]
+        both = [x for mean in means for x in (mean, mean - mean[:, :1])]
+        return np.concatenate([np.stack(both, axis=1), each - each[:, :, :1]], axis=1)
 
-    r, difference, pairwise, pairwise_difference = intervals(statistic, correlations.n_pieces, n_seeds)
+    r, difference, pairwise, pairwise_difference, *by_dimension = intervals(statistic, correlations.n_pieces, n_seeds)
     return tuple(
-        ComparedRun(name, r[i], difference[i] if i else None, pairwise[i], pairwise_difference[i] if i else None)
+        ComparedRun(
+            name,
+            r[i],
+            difference[i] if i else None,
+            pairwise[i],
+            pairwise_difference[i] if i else None,
+            _named(correlations, [d[i] for d in by_dimension]) if i else {},
+        )
         for i, name in enumerate(runs)
     )
+
+
+def _named(correlations: Correlations, values: Sequence[Interval]) -> dict[str, Interval]:
+    return dict(zip(correlations.dimensions, values, strict=True))
 
 
 def _rated(saved: SavedPredictions) -> bool:
@@ -210,10 +218,19 @@ def _without_variants(predictions: Predictions, n_seeds: int) -> tuple[ComparedR
     correlations = Correlations(predictions, "plain")
 
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
-        mean = over_dimensions(over_seeds(correlations(pieces), seeds))
-        return np.stack([mean, mean - mean[:, :1]], axis=1)
+        each = over_seeds(correlations(pieces), seeds)
+        mean = over_dimensions(each)
+        return np.concatenate([np.stack([mean, mean - mean[:, :1]], axis=1), each - each[:, :, :1]], axis=1)
 
-    r, difference = intervals(statistic, correlations.n_pieces, n_seeds)
+    r, difference, *by_dimension = intervals(statistic, correlations.n_pieces, n_seeds)
     return tuple(
-        ComparedRun(name, r[i], difference[i] if i else None, None, None) for i, name in enumerate(predictions.names)
+        ComparedRun(
+            name,
+            r[i],
+            difference[i] if i else None,
+            None,
+            None,
+            _named(correlations, [d[i] for d in by_dimension]) if i else {},
+        )
+        for i, name in enumerate(predictions.names)
     )

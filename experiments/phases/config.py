@@ -110,7 +110,7 @@ class CompareConfig:
     """Finished runs of Phase 2, 3 or 4 on one store."""
 
     runs: Annotated[tuple[Path, ...], Option("folders of finished runs", metavar="RUN", positional=True)]
-    out: Annotated[Path | None, Option("a JSON file to write as well")] = None
+    out: Annotated[Path | None, Option("folder for results.json and report.html", metavar="DIR")] = None
 
 
 @dataclass(frozen=True)

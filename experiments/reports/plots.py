@@ -55,7 +55,8 @@ def by_dimension(
     floor: Mapping[str, Interval] | None = None,
 ) -> str:
     """Dots with intervals: one line per dimension, one colour per model; `floor` is one grey tick per dimension."""
-    names = [d for d in DIMENSIONS if any(d in table for table in models.values())]
+    present = dict.fromkeys(d for table in models.values() for d in table)
+    names = [*(d for d in DIMENSIONS if d in present), *(d for d in present if d not in DIMENSIONS)]
     step = 0.8 / max(len(models), 1)
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.9 + len(names) * (0.2 + 0.095 * len(models)))
@@ -89,7 +90,7 @@ def forest(
     threshold: float | None = None,
     percent: bool = False,
 ) -> str:
-    """One line per item: a dot with its interval; and the gate's threshold."""
+    """One line per item: a dot with its interval, green where it lies above 0, red where below; and the gate's threshold."""
     factor = 100.0 if percent else 1.0
     with mpl.rc_context(STYLE):
         figure, axes = new_figure(0.75 + 0.34 * len(items))
@@ -99,7 +100,8 @@ def forest(
                     0.5, i, "undefined", transform=axes.get_yaxis_transform(), color=FAINT, va="center", ha="center"
                 )
                 continue
-            dots(axes, i, interval, "#2f855a" if interval.above_zero else "#8a93a0", 6.5, factor)
+            shown = "#2f855a" if interval.above_zero else "#b83232" if interval.high < 0 else "#8a93a0"
+            dots(axes, i, interval, shown, 6.5, factor)
         axes.axvline(0, color=FAINT, lw=0.8)
         if threshold is not None:
             axes.axvline(factor * threshold, color=GATE_COLOUR, lw=1.2, ls=(0, (4, 2)))

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 from keybed.experiments.data.json_schema import schema
+from keybed.experiments.evaluation.comparison_results import COMPARISON, Comparison
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.reports.results import KINDS
 
@@ -15,6 +16,7 @@ SCHEMAS: dict[str, type] = {
         (f"phase{phase}.json" if isinstance(phase, int) else f"{phase.replace(' ', '-')}.json"): kind
         for phase, kind in KINDS.items()
     },
+    f"{COMPARISON}.json": Comparison,
     "gate.json": Gate,
 }
 """File name → the dataclass that it describes."""

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from keybed.experiments.listening.gate import FEWEST_CLIPS, SMALLEST_R
-from keybed.experiments.listening.power import fisher_interval, n_to_decide, power
+from keybed.experiments.listening.power import fisher_interval, largest_by_chance, n_to_decide, power
 
 
 def test_power_agrees_with_cohens_table() -> None:
@@ -19,6 +19,12 @@ def test_a_dimension_is_decided_from_the_number_of_clips_on_that_tells_half_from
 
 def test_rater_noise_raises_what_must_be_there() -> None:
     assert power(100, 0.64).smallest_true_r == pytest.approx(power(100).smallest_r / 0.8)
+
+
+@pytest.mark.parametrize(("n", "r"), [(2, 1.0), (3, 0.997), (6, 0.811), (30, 0.361), (102, 0.195)])
+def test_chance_correlations_are_those_of_the_table_of_critical_values(n, r) -> None:
+    # Fisher and Yates, Statistical Tables (1963), table VII: two-sided 5 %, n − 2 degrees of freedom.
+    assert largest_by_chance(n) == pytest.approx(r, abs=5e-4)
 
 
 def test_power_is_what_a_simulation_finds() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,12 +13,20 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keybed.experiments.cli.render_any import render_any
+from keybed.experiments.data.json_codec import from_json, plain
+from keybed.experiments.data.run_folder import RunTaken
+from keybed.experiments.evaluation.comparison_results import Comparison
 from keybed.experiments.evaluation.gate_chain import ChainBroken, checksums
 from keybed.experiments.evaluation.gates import read_gate, write_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
 from keybed.experiments.phases.compare import NotComparable, compare, run_compare
 from keybed.experiments.phases.config import CompareConfig
+from keybed.experiments.reports.page import with_interval
 
+ROOT = Path(__file__).resolve().parents[3]
+KNOWS = {"audio": 0.5, "midi": 0.4, "concat": 0.8, "cross": 0.7, "gated": 0.6}
+"""Those of `made_run`."""
 Made = Callable[..., tuple[Path, Path]]
 
 
@@ -49,10 +58,12 @@ def test_seeds_rows_and_models_that_are_left_out_are_named(made_run: Made, tmp_p
         "fusion: gated, which only phase2-3-seeds has",
     )
     written = io.StringIO()
-    run_compare(CompareConfig((three, two), tmp_path / "out.json"), Console(file=written, width=200))
+    run_compare(CompareConfig((three, two), tmp_path / "a" / "out"), Console(file=written, width=200))
     for words in comparison.left_out:
         assert words in written.getvalue()
-    assert json.loads((tmp_path / "out.json").read_text())["left_out"] == list(comparison.left_out)
+    data = json.loads((tmp_path / "a" / "out" / "results.json").read_text())
+    assert data["left_out"] == list(comparison.left_out)
+    assert "report: " in written.getvalue()
 
 
 def test_nothing_is_left_out_of_equal_runs(made_run: Made) -> None:
@@ -70,10 +81,39 @@ def test_predictions_of_another_run_are_refused(made_run: Made) -> None:
         compare([other, run])
 
 
+def test_a_page_shows_what_differs_and_is_written_again_from_its_results(made_run: Made, tmp_path: Path) -> None:
+    _, first = made_run()
+    _, second = made_run(seeds=3, knows={**KNOWS, "concat": 0.1, "cross": 0.1, "gated": 0.1})
+    out = tmp_path / "out"
+    comparison = run_compare(CompareConfig((first, second), out), Console(quiet=True))
+    assert comparison.different == {"seeds predicted": ("2", "3"), "--seeds": ("2", "3")}
+    assert comparison.same["encoders"] == "test-audio and test-midi, frames view"
+    row = comparison.models["concat"][1]
+    each = [r.value for r in row.by_dimension.values()]
+    assert len(each) == 7
+    assert row.difference is not None
+    assert np.mean(each) == pytest.approx(row.difference.value)
+    assert row.difference.high < 0
+    page = (out / "report.html").read_text()
+    text = re.sub("<[^>]+>", "", page)  # terms are marked
+    assert "First run better" in text
+    assert f"difference {with_interval(comparison.models['best_fusion'][1].difference)}: {first.name} is better" in text
+    assert "--seeds" in text
+    assert page.count("<svg role") == 2
+    data = json.loads((out / "results.json").read_text())
+    schema = json.loads((ROOT / "docs" / "schemas" / "comparison.json").read_text())
+    pytest.importorskip("jsonschema").Draft202012Validator(schema).validate(data)
+    assert plain(from_json(Comparison, data, out)) == data
+    assert render_any(out, None).read_text() == page
+    run_compare(CompareConfig((first, second), out), Console(quiet=True))  # its own folder may be written again
+
+
 def test_a_wrong_out_is_refused_before_anything_is_computed(made_run: Made, tmp_path: Path) -> None:
     _, run = made_run()
-    with pytest.raises(NotComparable, match=r"there is no folder .*nowhere; make it first"):
-        run_compare(CompareConfig((run, run), tmp_path / "nowhere" / "out.json"), Console(quiet=True))
+    with pytest.raises(NotComparable, match=r"out\.json: give a folder"):
+        run_compare(CompareConfig((run, run), tmp_path / "out.json"), Console(quiet=True))
+    with pytest.raises(RunTaken, match=r"holds another run \(config\.json\): give another --out"):
+        run_compare(CompareConfig((run, run), run), Console(quiet=True))
 
 
 def test_runs_without_a_common_model_are_not_comparable(made_run: Made) -> None:
