@@ -6,6 +6,7 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
+from functools import cached_property
 from typing import Any, Literal
 
 from keybed.store.format.recipe_rules import recipe_problems
@@ -52,7 +53,7 @@ class EncoderSpec:
         """True where the weights are seeded random numbers, which every report must state."""
         return self.source == "random"
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of all fields."""
         return fingerprint(asdict(self))
@@ -87,12 +88,12 @@ class Recipe:
     labels: dict[str, Any] | None = None
     """Of a store of ratings by people: dimensions, scale (worst, best), sha256 of the file. None: degradation gives the labels."""
 
-    @property
+    @cached_property
     def fingerprint(self) -> str:
         """sha256 of the canonical JSON of the whole recipe."""
         return fingerprint(self.to_json())
 
-    @property
+    @cached_property
     def rows_fingerprint(self) -> str:
         """sha256 of everything that shapes the rows, their labels and their sound: the recipe without its encoders."""
         return fingerprint({key: value for key, value in self.to_json().items() if key != "encoders"})

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import sys
 import types
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ N_SAMPLED = 400
 """Values kept of each state, at seeded positions."""
 
 
+@cache
 def clip() -> np.ndarray:
     """Ten seconds of struck, decaying harmonic tones and faint noise at 44.1 kHz, float32."""
     rng = np.random.default_rng(SEED)

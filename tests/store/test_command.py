@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 import shlex
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,15 @@ def test_a_plain_command_stays_readable_and_a_path_is_no_option() -> None:
     assert shell_line("tar", "xzf", Path("-x.tar.gz")) == "tar xzf ./-x.tar.gz"
 
 
+@cache
+def begun() -> re.Pattern[str]:
+    """A text that ends within a command; made once, since the parser of the command line is slow to build."""
+    subcommands = "|".join(sorted(parser()._subparsers._group_actions[0].choices))  # type: ignore[union-attr, arg-type]
+    return re.compile(rf"\b(keybed ({subcommands})|sbatch|tar x|hf download)\b[^`;,\n]*$")
+
+
 def unquoted(source: str) -> list[int]:
     """Lines of f-strings in which a value follows a command in the same string, where `command` should write both."""
-    subcommands = "|".join(sorted(parser()._subparsers._group_actions[0].choices))  # type: ignore[union-attr, arg-type]
-    begun = re.compile(rf"\b(keybed ({subcommands})|sbatch|tar x|hf download)\b[^`;,\n]*$")
     lines = []
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.JoinedStr):
@@ -38,7 +44,7 @@ def unquoted(source: str) -> list[int]:
             for part in node.values:
                 if isinstance(part, ast.Constant):
                     text += str(part.value)
-                elif begun.search(text):
+                elif begun().search(text):
                     lines.append(node.lineno)
                 else:
                     text += "{}"
