@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.heads.blas import one_thread
 from keybed.heads.errors import BadInput
 from keybed.heads.inputs import HeadInput
 from keybed.heads.moments import Floats, MergedMoments, Moments, validation_r
@@ -74,6 +75,7 @@ class RidgeResult:
         rows = [[_best(self.r[b, statistic][:, k])[1] for k in range(len(self.score_mean_K))] for b in names]
         return names, rows
 
+    @one_thread()
     def predict(self, features: Mapping[str, NDArray], choice: Sequence[Choice] | None = None) -> NDArray[np.float32]:
         """Scores (row, K), float32: each dimension from its best cell (or `choice`); a dimension without r gets its mean score.
 
@@ -122,6 +124,7 @@ class RidgeProbe:
         self._shape: dict[str, tuple[int, int]] = {}
         self._score_shift: Floats | None = None
 
+    @one_thread()
     def add(
         self,
         part: Part | NDArray[np.str_],
@@ -151,6 +154,7 @@ class RidgeProbe:
                 moments = self._moments.setdefault((str(name), block), Moments(x.shape[1], y.shape[1]))
                 moments.add(x[rows], y[rows], valid[rows], w[rows])
 
+    @one_thread()
     def solve(self, folds: Sequence[Fold], fit_on: Sequence[Part] | None = None) -> RidgeResult:
         """Validation r of all cells (mean over folds), and lines fitted with the best penalties on the parts `fit_on`,
         or on all parts of the folds.

@@ -13,6 +13,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from keybed.heads.blas import one_thread
+
 IN_WORDS = {
     "attention_entropy": (
         "Entropy: how evenly attention spreads over the bins (cells of the time grid) of the other modality. 1: all bins alike; "
@@ -104,6 +106,7 @@ def mean_pairwise_cosine(features_NxD: NDArray[np.floating]) -> float:
     return float((np.sum(x.sum(0) ** 2) - np.sum(x**2)) / (n * (n - 1)))
 
 
+@one_thread()
 def effective_rank(features_NxD: NDArray[np.floating]) -> float:
     """exp of the entropy of the normalised singular values of the centred rows; 0 where all rows are one."""
     x = features_NxD.astype(np.float64)
@@ -125,6 +128,7 @@ def uniformity(features_NxD: NDArray[np.floating], t: float = 2.0) -> float:
     return float(np.log(potential.mean())) if potential.size else float("nan")
 
 
+@one_thread()
 def cca(
     audio_NxD: NDArray[np.floating], midi_NxE: NDArray[np.floating], n_components: int = 32, ridge: float = 0.1
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

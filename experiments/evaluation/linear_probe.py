@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 from keybed.experiments.data.folds import grouped_folds
+from keybed.heads.blas import one_thread
 
 PENALTIES = tuple(float(10.0**k) for k in range(-3, 4))
 """Multiples of the mean eigenvalue of the Gram matrix, so that they mean the same for any width and scale."""
@@ -20,6 +21,7 @@ PENALTIES = tuple(float(10.0**k) for k in range(-3, 4))
 Matrix = NDArray[np.float64]
 
 
+@one_thread()
 def out_of_fold(x_NxD: Matrix, y_N: Matrix, groups: NDArray[np.integer], n_folds: int = 5, n_inner: int = 3) -> Matrix:
     """Ridge predictions float64 (N,), each made without its own group; the penalty is chosen by inner grouped folds."""
     fold = grouped_folds(groups, n_folds)

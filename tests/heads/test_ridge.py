@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import linalg, stats
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from keybed.heads import moments
 from keybed.heads.errors import BadInput
 from keybed.heads.ridge import RidgeProbe, frame_block
 
@@ -145,3 +147,22 @@ def test_bad_input():
     broken[3] = np.nan
     with pytest.raises(BadInput, match=r"mert\[0\]: row 3 of this batch is not finite"):
         probe.add("train", layer_blocks("mert", broken), SCORE, VALID)
+
+
+def threads() -> set[int]:
+    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
+
+
+def test_the_probe_computes_on_one_thread_and_leaves_the_others_setting(monkeypatch) -> None:
+    seen = []
+
+    def watched(*given, **options):
+        seen.append(threads())
+        return linalg.cho_factor(*given, **options)
+
+    monkeypatch.setattr(moments, "cho_factor", watched)
+    with threadpool_limits(2, user_api="blas"):
+        solved()
+        assert threads() == {2}
+    assert len(seen) > 3
+    assert set.union(*seen) == {1}
