@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from keybed.experiments.data.json_codec import plain
+from keybed.experiments.data.written_by import NewerKeybed, why_not_read
 from keybed.store.disk.durable import disk_error, replace_file
 from keybed.store.errors import KeybedError
 
@@ -21,6 +22,9 @@ DELETE_AND_RUN = (
 """What to do where one file of a run is damaged."""
 
 
+CONFIG = "config.json"
+FORMAT_VERSION = 1
+"""Of a run's files. Raise it whenever an older version of Keybed would misread them; runs that do not name it have format 1."""
 PATHS = "places.json"
 """Where the store, and the run before, lay on this machine when the run began. It shapes no number."""
 
@@ -82,12 +86,20 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
     """Make the folder and write config.json; the same configuration goes on in a folder that it began.
 
     A caller checks everything that it can check before, so that a wrong option leaves no folder. Raises RunTaken where the
-    folder holds another configuration, RunDamaged where its config.json cannot be read, KeybedError where it cannot be written.
+    folder holds another configuration, NewerKeybed where a newer version began it, RunDamaged where its config.json cannot be
+    read, KeybedError where it cannot be written.
     """
     shaping = plain({k: v for k, v in asdict(config).items() if k not in ("out", "store", "after", "log")})
-    described = {"kind": type(config).__name__, "store": fingerprint, "config": shaping, "version": version("keybed")}
-    path = out / "config.json"
+    described = {
+        "kind": type(config).__name__,
+        "store": fingerprint,
+        "config": shaping,
+        "version": version("keybed"),
+        "format_version": FORMAT_VERSION,
+    }
+    path = out / CONFIG
     if path.exists():
+        check_version(out)
         other = _differences(read_json(path), described)
         if other:
             raise RunTaken(
@@ -100,6 +112,19 @@ def start_run(out: Path, config: Any, fingerprint: str) -> Path:
         return write_json(path, described)
     except OSError as error:
         raise KeybedError(f"--out {out} cannot be written ({error.strerror or error}); give another folder") from error
+
+
+def check_version(run: Path) -> None:
+    """Raise NewerKeybed where a newer version of Keybed wrote a run, or where its format is not known."""
+    path = run / CONFIG
+    if not path.is_file():
+        return
+    config = read_json(path)
+    problem = why_not_read(
+        f"the run {run}", config.get("format_version", 1), range(1, FORMAT_VERSION + 1), config.get("version")
+    )
+    if problem is not None:
+        raise NewerKeybed(f"{problem}, or run its phase again with this version in another folder")
 
 
 def _write_paths(out: Path, config: Any) -> None:

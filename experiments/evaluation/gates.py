@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from keybed.experiments.data.json_codec import from_json, plain
-from keybed.experiments.data.run_folder import read_json, write_json
+from keybed.experiments.data.run_folder import check_version, read_json, write_json
 from keybed.experiments.evaluation.criteria import Criterion
 from keybed.store.counted import counted
 from keybed.store.disk.durable import canonical
@@ -149,9 +149,10 @@ def write_gate(run: Path, gate: Gate) -> Path:
 def read_gate(run: Path) -> Gate:
     """Inverse of `write_gate`.
 
-    Raises GateRefused where the run has none, RunDamaged and JsonMismatch where it cannot be read, and GateAltered where an
-    outcome or the verdict does not follow from the criteria or a checksum differs.
+    Raises GateRefused where the run has none, NewerKeybed where a newer version wrote it, RunDamaged and JsonMismatch where it
+    cannot be read, and GateAltered where an outcome or the verdict does not follow from the criteria or a checksum differs.
     """
+    check_version(run)
     path = run / "gate.json"
     if not path.is_file():
         raise GateRefused(f"{path} is absent: {run} has not finished; run its phase again")

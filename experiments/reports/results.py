@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from keybed.experiments.data.json_codec import from_json
-from keybed.experiments.data.run_folder import read_json
+from keybed.experiments.data.run_folder import check_version, read_json
 from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.phase2_results import Phase2Results
 from keybed.experiments.evaluation.phase3_results import Phase3Results
@@ -32,13 +32,21 @@ class NothingToReport(KeybedError):
 
 
 def read_results(run: Path, kind: type[T]) -> T:
-    """RUN/results.json of a known kind. Raises KeybedError where it is absent, JsonMismatch where it is of another kind."""
+    """RUN/results.json of a known kind.
+
+    Raises KeybedError where it is absent, NewerKeybed where a newer version wrote it, JsonMismatch where it is of another kind.
+    """
+    check_version(run)
     path = run / "results.json"
     return from_json(kind, read_json(path), path)
 
 
 def read_any_results(run: Path) -> RunResults:
-    """RUN/results.json of the phase that it names. Raises NothingToReport for a phase without a page."""
+    """RUN/results.json of the phase that it names.
+
+    Raises NewerKeybed where a newer version wrote it, NothingToReport for a phase without a page.
+    """
+    check_version(run)
     path = run / "results.json"
     data = read_json(path)
     phase = data.get("phase")

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from pathlib import Path
 
+from keybed.experiments.data.run_folder import check_version
 from keybed.experiments.evaluation.gate_chain import check_file
 from keybed.experiments.evaluation.gates import read_gate
 from keybed.experiments.scoring.from_run import MODEL_VERSION, model_of_run
@@ -24,6 +25,7 @@ def load_model(where: Path, store: Path | None = None, progress: Progress = sile
     """
     if not where.is_dir():
         return read_pack(where)
+    check_version(where)
     if not (where / "results.json").is_file():
         raise NoScoringRun(
             f"{where} is no finished run (it has no results.json); give the folder of a run of Phase 2 or 4, or a packed model"
