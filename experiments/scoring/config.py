@@ -10,6 +10,8 @@ from typing import Annotated
 from keybed.store.option import NoOption, Option
 
 DEFAULT_OUT = Path("scores")
+HOP_S = 2.0
+"""From one window to the next where the encoders are baselines; networks, which take seconds for a window, get half a window."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +33,14 @@ class ScoreConfig:
         Path | None,
         Option("folder for score.json, score.csv and the report; without it ./scores, with --json none", metavar="DIR"),
     ] = None
-    hop_s: Annotated[float, Option("seconds from one window's start to the next", flag="--hop", metavar="S")] = 2.0
+    hop_s: Annotated[
+        float | None,
+        Option(
+            "seconds from one window's start to the next; without it 2, and half a window where an encoder is a neural network",
+            flag="--hop",
+            metavar="S",
+        ),
+    ] = None
     audio: Annotated[
         Path | None, Option("the sound of the MIDI file; without it the notes are rendered", metavar="FILE")
     ] = None

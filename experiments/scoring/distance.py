@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from keybed.heads.inputs import MODALITIES, HeadInput
@@ -101,12 +102,12 @@ def _covariance(x_NxF: NDArray[np.float64]) -> ModalityDistance:
     mean, sd = x_NxF.mean(axis=0), x_NxF.std(axis=0)
     sd = np.where(sd > 1e-9 * np.maximum(np.abs(mean), 1), sd, 0)
     z = np.where(sd > 0, (x_NxF - mean) / np.where(sd > 0, sd, 1), 0)
-    values, vectors = np.linalg.eigh(z.T @ z / max(len(z) - 1, 1))
-    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
-    share = np.cumsum(values) / max(values.sum(), 1e-12)
-    most = min(MOST_COMPONENTS, len(z) - 1, int((sd > 0).sum()) - 1)
-    n = max(min(int(np.searchsorted(share, KEPT_VARIANCE)) + 1, most), 0)
-    rest = values[n:].sum() / max(int((sd > 0).sum()) - n, 1)
+    total = float((z**2).sum()) / max(len(z) - 1, 1)
+    most = max(min(MOST_COMPONENTS, len(z) - 1, int((sd > 0).sum()) - 1), 0)
+    values, vectors = _largest_components(z, most)
+    share = np.cumsum(values) / max(total, 1e-12)
+    n = min(int(np.searchsorted(share, KEPT_VARIANCE)) + 1, most)
+    rest = max(total - float(values[:n].sum()), 0) / max(int((sd > 0).sum()) - n, 1)
     rest_variance = max(float(rest), 1e-3)
     f32 = np.float32
     return ModalityDistance(
@@ -116,6 +117,24 @@ def _covariance(x_NxF: NDArray[np.float64]) -> ModalityDistance:
         np.maximum(values[:n], rest_variance).astype(f32),
         rest_variance,
     )
+
+
+def _largest_components(z_NxF: NDArray[np.float64], n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The n largest eigenvalues of the covariance and their vectors (F, n), from the smaller of its two products.
+
+    A network has thousands of features: their covariance would take more memory than all else that a model is made from.
+    """
+    n_rows, n_features = z_NxF.shape
+    if n == 0:
+        return np.zeros(0), np.zeros((n_features, 0))
+    wide = n_rows < n_features
+    product = (z_NxF @ z_NxF.T if wide else z_NxF.T @ z_NxF) / (n_rows - 1)
+    size = len(product)
+    values, vectors = scipy.linalg.eigh(product, subset_by_index=[size - n, size - 1], overwrite_a=True)
+    values, vectors = np.maximum(values[::-1], 0), vectors[:, ::-1]
+    if wide:
+        vectors = z_NxF.T @ vectors / np.maximum(np.sqrt(values * (n_rows - 1)), 1e-12)
+    return values, vectors
 
 
 def _upper_quantile(x: NDArray[np.float64], weight: NDArray[np.float64]) -> float:

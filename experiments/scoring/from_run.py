@@ -20,6 +20,7 @@ from keybed.experiments.scoring import calibration, distance
 from keybed.experiments.scoring.derived_view import constants_of
 from keybed.experiments.scoring.model import ScoringModel, head_inputs
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
+from keybed.experiments.scoring.room import median_recording
 from keybed.experiments.scoring.run_files import Condition, RunFiles, open_run
 from keybed.extract.progress import Progress, silent
 from keybed.heads import fitted
@@ -27,9 +28,9 @@ from keybed.heads.inputs import HeadInput
 from keybed.store.format.recipe import Recipe
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
-MODEL_VERSION = 1
+MODEL_VERSION = 2
 """Raise it whenever the same run would give another model: a kept one is then made again."""
-MEMORY_GIB = 1.0
+MEMORY_GIB = 0.25
 _STEP = "calibrating the model"
 
 
@@ -58,7 +59,8 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         features.batches(of_train, step), features.batches(files.fold.validation, step), validation.piece
     )
     progress(_STEP, 4, 4)
-    card = _card(files, condition, head, calibrated, distances, test)
+    room, room_card = median_recording(files.store, train.index) or (None, None)
+    card = replace(_card(files, condition, head, calibrated, distances, test), room=room_card)
     return ScoringModel(
         card=card,
         recipe=_own_recipe(files),
@@ -70,6 +72,7 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         trained_on=_trained_on(files),
         paths=files.store.machine_paths,
         constants=constants_of(files.store, files.view),
+        room=room,
     )
 
 

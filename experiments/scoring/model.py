@@ -13,6 +13,7 @@ from keybed.experiments.scoring.calibration import Calibration
 from keybed.experiments.scoring.derived_view import Arrays
 from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.results import ModelCard
+from keybed.extract.audio.room import Recording
 from keybed.heads import align
 from keybed.heads.fitted import FitResult
 from keybed.heads.inputs import HeadInput
@@ -26,7 +27,8 @@ class ScoringModel:
     recipe: of the store, with the head's two encoders alone. projection: of Phase 3 where the head reads aligned features.
     distance: by modality, of those that the head reads. trained_on: sha256 of the MIDI files of the training pieces.
     paths: where soundfont, note bank and weights lie on this machine, as far as it is known. constants: by modality, what a
-    derived view is made with (`derived_view.constants_of`).
+    derived view is made with (`derived_view.constants_of`). room: where MIDI files are heard in; None where the rows are dry, and
+    for packed models of format 1 and 2.
     """
 
     card: ModelCard
@@ -39,6 +41,7 @@ class ScoringModel:
     trained_on: frozenset[str]
     paths: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Arrays] = field(default_factory=dict)
+    room: Recording | None = None
 
     @property
     def head(self) -> str:

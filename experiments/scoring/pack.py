@@ -1,6 +1,6 @@
 """A scoring model in one file: a zip archive of JSON and of arrays without pickles, with the sha256 of every member.
 
-    card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  [view.npz]
+    card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  [view.npz]  [room.npz]
     manifest.json
 
 Equal models give equal bytes. Nothing in it is a path of a machine, and no feature or prediction of a training row.
@@ -15,7 +15,8 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, fields
+from dataclasses import asdict, astuple, fields
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.json_codec import from_json, plain
 from keybed.experiments.data.view import View
+from keybed.experiments.data.written_by import why_not_read
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.scoring.calibration import Calibration
 from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.model import ScoringModel
 from keybed.experiments.scoring.results import ModelCard
+from keybed.extract.audio.room import Recording, microphone_of
 from keybed.heads import fitted
 from keybed.heads.npz_file import read_npz, write_npz
 from keybed.store.disk.durable import disk_error, replace_file
@@ -36,14 +39,14 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import Recipe
 
 KIND = "keybed scoring model"
-FORMAT_VERSION = 2
-READ_VERSIONS = (1, 2)
-"""Models of format 1 read no derived view, and have no view.npz."""
+FORMAT_VERSION = 3
+READ_VERSIONS = range(1, FORMAT_VERSION + 1)
+"""Models of format 1 read no derived view, and have no view.npz; those of formats 1 and 2 have no room.npz."""
 LARGEST_BYTES = 10 * 10**6
 SUFFIX = ".keybed"
 MANIFEST, CARD, RECIPE, TRAINED_ON = "manifest.json", "card.json", "recipe.json", "trained_on.json"
 CALIBRATION, DISTANCE, HEADS = "calibration.npz", "distance.npz", "heads.npz"
-PROJECTION, CONSTANTS = "projection.npz", "view.npz"
+PROJECTION, CONSTANTS, ROOM = "projection.npz", "view.npz", "room.npz"
 _MOST_BYTES = 10 * LARGEST_BYTES
 """Of a member, unpacked: a larger one is no part of a model."""
 _REMEDY = "get the file again from where it came, or pack the run again"
@@ -83,6 +86,9 @@ def packed(model: ScoringModel) -> bytes:
         write_npz(folder / DISTANCE, _flat({m: _arrays(d) for m, d in model.distance.items()}))
         if constants := _flat(model.constants):
             write_npz(folder / CONSTANTS, constants)
+        if model.room is not None:
+            microphone = np.array(astuple(model.room.microphone))
+            write_npz(folder / ROOM, {"response": model.room.response, "microphone": microphone})
         fitted.save(folder / HEADS, model.fit)
         if model.projection is not None:
             alignment.save_projections(folder / PROJECTION, model.projection, "")
@@ -90,6 +96,7 @@ def packed(model: ScoringModel) -> bytes:
     manifest = {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
+        "keybed_version": version("keybed"),
         "members": {name: hashlib.sha256(data).hexdigest() for name, data in members.items()},
     }
     buffer = io.BytesIO()
@@ -111,6 +118,7 @@ def read_pack(path: Path) -> ScoringModel:
             projection = alignment.load_projections(folder / PROJECTION) if PROJECTION in members else None
             distance = _by_modality(read_npz(folder / DISTANCE, _REMEDY))
             constants = _by_modality(read_npz(folder / CONSTANTS, _REMEDY)) if CONSTANTS in members else {}
+            room = read_npz(folder / ROOM, _REMEDY) if ROOM in members else None
             return ScoringModel(
                 card=from_json(ModelCard, json.loads(members[CARD]), path),
                 recipe=Recipe.from_json(recipe["recipe"]),
@@ -121,6 +129,7 @@ def read_pack(path: Path) -> ScoringModel:
                 distance={m: _of_arrays(ModalityDistance, arrays) for m, arrays in distance.items()},
                 trained_on=frozenset(json.loads(members[TRAINED_ON])["midi_sha256"]),
                 constants=constants,
+                room=None if room is None else Recording(room["response"], microphone_of(room["microphone"].tolist())),
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadPack(f"{path}: another version of Keybed wrote it ({error}); {_REMEDY}") from error
@@ -140,14 +149,14 @@ def _members(path: Path) -> dict[str, bytes]:
         raise BadPack(f"{path} is no packed model, or is damaged ({error}); {_REMEDY}") from error
     try:
         manifest = json.loads(found.pop(MANIFEST))
-        kind, version, hashes = manifest["kind"], manifest["format_version"], dict(manifest["members"])
+        kind, number, hashes = manifest["kind"], manifest["format_version"], dict(manifest["members"])
     except (KeyError, ValueError, TypeError) as error:
         raise BadPack(f"{path} is no packed model: it holds no {MANIFEST} that can be read; {_REMEDY}") from error
-    if kind != KIND or version not in READ_VERSIONS:
-        raise BadPack(
-            f"{path}: {kind} of format {version}; this Keybed reads the {KIND} of format {' and '.join(map(str, READ_VERSIONS))}: pack the run again "
-            "with this version, or install the version that packed it"
-        )
+    if kind != KIND:
+        raise BadPack(f"{path} is no packed model: it is a {kind!r:.60}; {_REMEDY}")
+    problem = why_not_read(f"the packed model {path}", number, READ_VERSIONS, manifest.get("keybed_version"))
+    if problem is not None:
+        raise BadPack(f"{problem}, or pack the run again with this version")
     for name in dict.fromkeys((*hashes, *found)):
         if name not in found or name not in hashes or hashlib.sha256(found[name]).hexdigest() != hashes[name]:
             what = "is missing" if name not in found else "was added" if name not in hashes else "was changed"

@@ -195,6 +195,20 @@ class DistanceCard:
 
 
 @dataclass(frozen=True)
+class RoomCard:
+    """The room and microphone that MIDI files are heard in: the medians of the training rows' own. rooms: how many these have.
+
+    decay_s: time of decay by 60 dB; the other values are those of `row/microphone`.
+    """
+
+    rooms: int
+    decay_s: float
+    low_cut_hz: float
+    pre_emphasis: float
+    drive_db: float
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Where the scores come from."""
 
@@ -220,6 +234,8 @@ class ModelCard:
     dimensions: dict[str, DimensionCard]
     distance: DistanceCard
     keybed_version: str
+    room: RoomCard | None = None
+    """None where the training rows were rendered dry, or recorded."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -22,7 +23,7 @@ from keybed.experiments.scoring.results import (
     ScoreRecord,
     ScoreResults,
 )
-from keybed.experiments.scoring.scorer import HOP_S, Scorer
+from keybed.experiments.scoring.scorer import Scorer
 from keybed.experiments.scoring.source import Source, of_pretty_midi, of_waveform, read_source, waveform_file
 from keybed.experiments.scoring.transcription import transcribe_file
 from keybed.extract.encoders.errors import EncoderError
@@ -43,9 +44,9 @@ def score(
     *,
     audio: str | Path | NDArray[np.floating[Any]] | None = None,
     sample_rate_hz: int | None = None,
-    hop_s: float = HOP_S,
+    hop_s: float | None = None,
 ) -> ScoredFile:
-    """Score one recording in windows, every hop_s seconds.
+    """Score one recording in windows, every hop_s seconds; None: every `Scorer.usual_hop_s`.
 
     recording: a MIDI file, a sound file with its MIDI file beside it, a `pretty_midi.PrettyMIDI`, or a waveform (samples,) whose
     notes are transcribed. model: a run of Phase 2 or 4, a file that `keybed pack` wrote, or a `Scorer`, which is the faster
@@ -55,7 +56,7 @@ def score(
     scorer = model if isinstance(model, Scorer) else Scorer(load_model(Path(model)))
     with tempfile.TemporaryDirectory(prefix="keybed-waveform-") as folder:
         source = _source(recording, scorer, audio, sample_rate_hz, Path(folder))
-        file = scorer.score(source, _checked(hop_s))[0]
+        file = scorer.score(source, None if hop_s is None else _checked(hop_s))[0]
     given = not isinstance(recording, np.ndarray) and not isinstance(audio, np.ndarray)
     return file if given else replace(file, audio_path=None)
 
@@ -65,7 +66,7 @@ def score_files(
     scorer: Scorer,
     *,
     audio: Path | None = None,
-    hop_s: float = HOP_S,
+    hop_s: float | None = None,
     progress: Progress = silent,
 ) -> ScoreResults:
     """Score files, and compare each with the first. A file that cannot be scored is in `failed`; the others are scored.
@@ -73,6 +74,7 @@ def score_files(
     audio: the sound of the file, where there is one file. Raises CannotScore for a wrong hop, or `audio` with several files.
     """
     started = time.perf_counter()
+    hop_s = _checked(scorer.usual_hop_s if hop_s is None else hop_s)
     if audio is not None and len(files) > 1:
         raise CannotScore(f"--audio is the sound of one MIDI file; {counted(len(files), 'file')} are given")
     scored: list[ScoredFile] = []
@@ -80,8 +82,10 @@ def score_files(
     failed: list[FailedFile] = []
     for path in files:
         try:
-            source = read_source(path, audio, recorded=scorer.recorded, transcribe=transcribe_file)
-            file, sounding = scorer.score(source, _checked(hop_s), progress)
+            source = read_source(
+                path, audio, recorded=scorer.recorded, transcribe=partial(transcribe_file, progress=progress)
+            )
+            file, sounding = scorer.score(source, hop_s, progress)
         except (CannotScore, MidiError, EncoderError) as error:
             failed.append(FailedFile(path.name, str(path), str(error)))
             continue

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.scoring.calibration import intervals
+from keybed.experiments.scoring.config import HOP_S
 from keybed.experiments.scoring.distance import distance_of
 from keybed.experiments.scoring.errors import CannotScore
 from keybed.experiments.scoring.model import ScoringModel
@@ -27,13 +29,15 @@ from keybed.experiments.scoring.sound import file_sound, rendered_sound
 from keybed.experiments.scoring.source import Source
 from keybed.experiments.scoring.windows import WindowBatch, WindowEncoder, window_starts
 from keybed.extract.audio.render import DEFAULT_SOUNDFONT, Renderer, default_soundfont
+from keybed.extract.encoders.registry import runs_in_renderer
+from keybed.extract.processes import return_freed_memory
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_files
 from keybed.heads import fitted
 from keybed.heads.models import HeadOutput
+from keybed.store.counted import counted
+from keybed.store.format.soundfonts import held_out_soundfont, soundfont_names
 from keybed.store.format.vocabulary import DIMENSIONS
-
-HOP_S = 2.0
 
 
 class Scorer:
@@ -47,11 +51,14 @@ class Scorer:
         self.model = model
         recipe, here = model.recipe, _paths(model, paths or {})
         check_same_code(recipe)
-        self._files = render_files(recipe, here, corpus=False)
-        renderer = None if self.recorded else Renderer(self._files.soundfont, self._files.bank)
+        if not self._cheap:
+            return_freed_memory()
+        instruments = render_files(recipe, here, corpus=False).instruments
+        self._instrument = None if self.recorded else instruments[_trained_soundfont(recipe.audio)]
+        renderer = None if self._instrument is None else Renderer(self._instrument.soundfont, self._instrument.bank)
         encoders = planned_encoders(recipe, here)
         self._windows = WindowEncoder(
-            model.view, encoders, renderer, model.window_s, int(recipe.degradation["seed"]), model.constants
+            model.view, encoders, renderer, model.window_s, int(recipe.degradation["seed"]), model.constants, model.room
         )
 
     @property
@@ -59,18 +66,33 @@ class Scorer:
         """Whether the model heard recorded sound in training, and not renderings."""
         return bool(self.model.recipe.audio["source"] == "recorded")
 
+    @property
+    def usual_hop_s(self) -> float:
+        """From one window to the next where nothing else is asked: HOP_S, or half a window where an encoder is a network."""
+        return HOP_S if self._cheap else self.model.window_s / 2
+
+    @property
+    def _cheap(self) -> bool:
+        """Whether no encoder is a network."""
+        return all(runs_in_renderer(spec) for spec in self.model.recipe.encoders)
+
     def score(
-        self, source: Source, hop_s: float = HOP_S, progress: Progress = silent
+        self, source: Source, hop_s: float | None = None, progress: Progress = silent
     ) -> tuple[ScoredFile, ScoredMusic]:
-        """Score one recording. Raises CannotScore for sound that is shorter than a window, or without sound where it is needed."""
+        """Score one recording; hop_s None: every `usual_hop_s`. Raises CannotScore for sound that is shorter than a window, or without sound where it is needed."""
         window_s = self.model.window_s
         if source.sound is None and self.recorded:
             raise CannotScore(f"{source.name}: this model heard recorded sound in training; give the sound with audio=")
+        if source.sound is None and "rooms" in self.model.recipe.audio and self.model.room is None:
+            raise CannotScore(
+                f"{source.name}: the training rows were rendered in rooms, and this model was packed by a version of Keybed that left "
+                "them out; pack the run again, or give the sound with --audio FILE"
+            )
         if source.sound is not None and source.duration_s < window_s:
             raise CannotScore(
                 f"{source.name} lasts {source.duration_s:.1f} s; this model judges windows of {window_s:g} s"
             )
-        starts = window_starts(source.duration_s, window_s, hop_s)
+        starts = window_starts(source.duration_s, window_s, self.usual_hop_s if hop_s is None else hop_s)
         windows: list[WindowScores] = []
         looks: list[tuple[int, dict[str, NDArray[np.float32]]]] = []
         progress(source.name, 0, len(starts))
@@ -91,11 +113,11 @@ class Scorer:
             whole=whole_scores(windows),
             remarks=(*source.remarks, *self._remarks(source)),
         )
-        sound = (
-            partial(rendered_sound, source.performance, self._files)
-            if source.sound is None
-            else partial(file_sound, source.sound)
-        )
+        if source.sound is None:
+            assert self._instrument is not None
+            sound = partial(rendered_sound, source.performance, self._instrument, self.model.room)
+        else:
+            sound = partial(file_sound, source.sound)
         return file, ScoredMusic(source.performance, sound, _joined(looks))
 
     def _remarks(self, source: Source) -> list[str]:
@@ -106,8 +128,8 @@ class Scorer:
             )
         if source.notes_from == "transcription":
             made.append("The notes were transcribed from the sound; errors of the transcription count as the player's.")
-        if source.sound is not None and not self.recorded:
-            made.append("The heads heard renderings of one soundfont in training; recorded sound may lie outside them.")
+        if not self.recorded:
+            made += rendered_remarks(self.model) if source.sound is None else [_heard_renderings(self.model)]
         if source.duration_s < self.model.window_s:
             made.append(f"The recording is shorter than a window of {self.model.window_s:g} s; silence follows it.")
         return made
@@ -139,6 +161,40 @@ class Scorer:
             end_s = round(start_s + model.window_s, 6)
             windows.append(WindowScores(start_s, end_s, row.variant.n_notes, distance, cells))
         return windows, look
+
+
+def _trained_soundfont(audio: Mapping[str, Any]) -> int:
+    """Number of the first soundfont that training rows have."""
+    return 1 if held_out_soundfont(audio) == 0 else 0
+
+
+def _n_trained_soundfonts(audio: Mapping[str, Any]) -> int:
+    n = len(soundfont_names(audio)) - (held_out_soundfont(audio) is not None)
+    return max(n, 1)
+
+
+def rendered_remarks(model: ScoringModel) -> list[str]:
+    """How the notes of a recording without sound were made audible, where training rows have several pianos or rooms."""
+    audio, room = model.recipe.audio, model.card.room
+    fonts = soundfont_names(audio)
+    made = []
+    if fonts:
+        name, n = fonts[_trained_soundfont(audio)], _n_trained_soundfonts(audio)
+        made.append(
+            f"The notes were rendered with {name}, the first of {counted(n, 'soundfont')} that the heads heard."
+        )
+    if room is not None:
+        made.append(
+            f"The notes were rendered in the room with the median decay of {counted(room.rooms, 'room')} that the heads heard "
+            f"(60 dB in {room.decay_s:.2f} s), through the median microphone; every recording gets this room."
+        )
+    return made
+
+
+def _heard_renderings(model: ScoringModel) -> str:
+    n = _n_trained_soundfonts(model.recipe.audio)
+    of = "one soundfont" if n == 1 else f"{n} soundfonts"
+    return f"The heads heard renderings of {of} in training; recorded sound may lie outside them."
 
 
 def _paths(model: ScoringModel, given: Mapping[str, str]) -> dict[str, str]:

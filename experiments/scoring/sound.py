@@ -12,22 +12,27 @@ from keybed.experiments.scoring.errors import CannotScore
 from keybed.extract.audio import waveform as loudness
 from keybed.extract.audio.note_bank import load_bank
 from keybed.extract.audio.render import opened_soundfont, sum_performance, synthesise
+from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import Performance
-from keybed.extract.run.check_recipe import RenderFiles
+from keybed.extract.run.row_maker import Instrument
 
 _MARGIN_S = 0.25
 
 
-def rendered_sound(performance: Performance, files: RenderFiles, start_s: float, end_s: float) -> NDArray[np.float32]:
+def rendered_sound(
+    performance: Performance, instrument: Instrument, room: Recording | None, start_s: float, end_s: float
+) -> NDArray[np.float32]:
     """The notes as the model's renderer plays them, float32 mono at SAMPLE_RATE_HZ, at the loudness of the store's rows."""
     cut = _cut(performance, start_s, end_s)
-    if files.bank is not None:
-        sound, lead = sum_performance(cut, end_s - start_s, load_bank(files.bank))
+    if instrument.bank is not None:
+        sound, lead = sum_performance(cut, end_s - start_s, load_bank(instrument.bank))
     else:
-        sound, lead = synthesise(cut, end_s - start_s, opened_soundfont(files.soundfont))
+        sound, lead = synthesise(cut, end_s - start_s, opened_soundfont(instrument.soundfont))
+    if room is not None:
+        sound = room.apply(sound, lead)
     return _at_loudness(sound[lead:])
 
 

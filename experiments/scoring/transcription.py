@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -15,6 +16,7 @@ from keybed.experiments.scoring.source import sound_duration_s
 from keybed.extract.encoders.errors import WeightsUnreachable
 from keybed.extract.music.performance import Performance
 from keybed.extract.processes import return_freed_memory
+from keybed.extract.progress import Progress, silent
 from keybed.store.command import command
 
 if TYPE_CHECKING:
@@ -26,23 +28,26 @@ BLOCK_S = 10.0
 """Read at once."""
 
 
-def transcribe_file(path: Path) -> Performance:
+def transcribe_file(path: Path, progress: Progress = silent) -> Performance:
     """The notes and pedal of a sound file. Raises CannotScore where the file cannot be read or Transkun's weights are not here."""
     import soundfile
 
-    sound_duration_s(path)
+    n_blocks = math.ceil(sound_duration_s(path) / BLOCK_S)
     return_freed_memory()
     transcriber = _transcriber(path)
     try:
         with soundfile.SoundFile(path) as file:
-            return transcriber.of_blocks(_mono(file), file.samplerate)
+            return transcriber.of_blocks(_mono(file, path, n_blocks, progress), file.samplerate)
     except soundfile.LibsndfileError as error:
         raise CannotScore(f"{path}: {error.error_string}; give a WAV or FLAC file") from error
 
 
-def _mono(file: soundfile.SoundFile) -> Iterator[NDArray[np.float32]]:
-    for block in file.blocks(round(BLOCK_S * file.samplerate), dtype="float32", always_2d=True):
+def _mono(file: soundfile.SoundFile, path: Path, n_blocks: int, progress: Progress) -> Iterator[NDArray[np.float32]]:
+    step = f"transcribing {path.name}"
+    progress(step, 0, n_blocks)
+    for number, block in enumerate(file.blocks(round(BLOCK_S * file.samplerate), dtype="float32", always_2d=True)):
         yield np.asarray(block.mean(axis=1), np.float32)
+        progress(step, min(number + 1, n_blocks), n_blocks)
 
 
 @cache

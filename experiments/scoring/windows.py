@@ -13,6 +13,7 @@ from keybed.experiments.scoring.derived_view import Arrays, arguments
 from keybed.experiments.scoring.source import Source
 from keybed.extract.audio.recorded import Recorder
 from keybed.extract.audio.render import Renderer
+from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, make_variant, prepare
 from keybed.extract.encoders.base import Clip, Encoder
@@ -51,7 +52,7 @@ def window_starts(duration_s: float, window_s: float, hop_s: float) -> NDArray[n
 class WindowEncoder:
     """Makes windows of recordings with the encoders and the renderer of a recipe. Keeps nothing between recordings.
 
-    constants: of the view, by modality (`derived_view.constants_of`).
+    constants: of the view, by modality (`derived_view.constants_of`). room: where renderings are heard in; None for dry ones.
     """
 
     def __init__(
@@ -62,9 +63,10 @@ class WindowEncoder:
         window_s: float,
         seed: int,
         constants: Mapping[str, Arrays] | None = None,
+        room: Recording | None = None,
     ) -> None:
         self._view, self._encoders, self._renderer = view, encoders, renderer
-        self._constants = constants or {}
+        self._constants, self._room = constants or {}, room
         self._window_s, self._seed = window_s, seed
         self._recorder = Recorder()
 
@@ -91,7 +93,7 @@ class WindowEncoder:
         if source.sound is not None:
             return self._recorder.render(variant, self._window_s, source.sound, start_s)
         assert self._renderer is not None
-        return self._renderer.render(variant, self._window_s)
+        return self._renderer.render(variant, self._window_s, self._room)
 
     def _inputs(self, rows: tuple[RenderedRow, ...], first: int) -> HeadInput | None:
         clips = [Clip(r.audio, r.variant.performance, self._window_s) for r in rows if r.status == Status.OK]

@@ -106,7 +106,7 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
         instruments=files.instruments,
-        rooms=_rooms(store),
+        rooms=planned_rooms(store),
         maestro=files.maestro,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
@@ -117,7 +117,7 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
     )
 
 
-def _rooms(store: Store) -> Path | None:
+def planned_rooms(store: Store) -> Path | None:
     """The file of the store's rooms, checked against the recipe; None without rooms. Raises NotAsPlanned, BadRooms, ShardDamaged."""
     if "rooms" not in store.recipe.audio:
         return None

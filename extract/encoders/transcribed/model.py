@@ -19,8 +19,8 @@ from keybed.extract.encoders.transkun.model import (
     GPU_BATCH_ROWS,
     GPU_SPECTROGRAM_ROWS,
     at_model_rate,
-    load_transkun,
     n_model_samples,
+    shared_network,
 )
 from keybed.extract.encoders.transkun.transcribe import clip_performance, last
 from keybed.extract.music.performance import Performance
@@ -38,7 +38,7 @@ class Transcribed(Encoder):
         self.spec = spec
         self._device, _ = device.prepare(spec)
         on_gpu = self._device.type == "cuda"
-        self._network = load_transkun(spec, file).to(self._device)
+        self._network = shared_network(spec, file, self._device)
         self._network.spectrogram.rows_at_once = GPU_SPECTROGRAM_ROWS if on_gpu else 1
         self._batch_rows = GPU_BATCH_ROWS if on_gpu else CPU_BATCH_ROWS
         self._expressive = Expressive(spec)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import soxr
@@ -46,7 +47,7 @@ class Transkun(Encoder):
         self._device, _ = device.prepare(spec)
         on_gpu = self._device.type == "cuda"
         architecture = spec.preprocessing["architecture"]
-        self._network = load_transkun(spec, file).to(self._device)
+        self._network = shared_network(spec, file, self._device)
         self._network.spectrogram.rows_at_once = GPU_SPECTROGRAM_ROWS if on_gpu else 1
         self._pool_tokens = TokenPooling(architecture, spec.preprocessing["window_s"])
         self._averaging = averaging_over_bins(spec, self._pool_tokens.centres_s).to(self._device)
@@ -136,6 +137,19 @@ class Network(nn.Module):
     def states_of_contexts(self, contexts_BxS: Tensor) -> Iterator[Tensor]:
         """Contexts of 16 s in; n_layers + 1 states (B, 1 + groups, tokens, D) out, one after the other."""
         return self.backbone(self.spectrogram(contexts_BxS))
+
+
+_SHARED: WeakValueDictionary[str, Network] = WeakValueDictionary()
+"""Networks that are in use, by checkpoint and device."""
+
+
+def shared_network(spec: EncoderSpec, file: Path | None, on: torch.device) -> Network:
+    """`load_transkun` on a device; all that use one checkpoint at a time have one network, whose tensors nobody changes."""
+    key = f"{file} {spec.weights_sha256} {spec.preprocessing['architecture']} {on}"
+    network = _SHARED.get(key)
+    if network is None:
+        network = _SHARED[key] = load_transkun(spec, file).to(on)
+    return network
 
 
 def load_transkun(spec: EncoderSpec, file: Path | None, dtype: torch.dtype = torch.float32) -> Network:

@@ -22,7 +22,7 @@ from torch import Tensor
 from keybed.extract.encoders.errors import EncoderError
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.transkun.events import Event, events_of
-from keybed.extract.encoders.transkun.model import Network, load_transkun
+from keybed.extract.encoders.transkun.model import Network, shared_network
 from keybed.extract.encoders.transkun.spec import (
     DEFAULT_WEIGHTS,
     LONGEST_WINDOW_S,
@@ -51,7 +51,7 @@ class Transcriber:
             where=str(weights), revision=None, window_s=1.0, n_bins=1, threads=threads, compute_dtype="float32"
         )
         self._device, _ = device.prepare(spec)
-        self._network = load_transkun(spec, None if file is None else Path(file)).to(self._device)
+        self._network = shared_network(spec, None if file is None else Path(file), self._device)
 
     def __call__(self, waveform: NDArray[np.floating], rate_hz: int) -> Performance:
         """The notes and sustain pedal of mono audio (samples,) of any level; times from its first sample.

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
 
-from keybed.experiments.scoring.pack import LARGEST_BYTES, BadPack, packed, read_pack, write_pack
+from keybed.experiments.scoring.pack import FORMAT_VERSION, LARGEST_BYTES, BadPack, packed, read_pack, write_pack
 from keybed.experiments.scoring.score import score
 from keybed.experiments.scoring.source import read_source
 from keybed.extract.music.performance import Performance
@@ -99,8 +101,20 @@ def test_a_changed_pack_is_refused_by_name(file, tmp_path, change, message):
 
 
 def test_another_format_version_is_refused(file, tmp_path):
-    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": manifest(file, format_version=3)})
-    with pytest.raises(BadPack, match=r"format 3; this Keybed reads .* of format 1 and 2"):
+    changed = manifest(file, format_version=FORMAT_VERSION + 1, keybed_version="9.1.0")
+    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": changed})
+    words = (
+        f"was written by Keybed 9.1.0 in format {FORMAT_VERSION + 1}; this is Keybed {version('keybed')}, which reads formats 1 to "
+        f"{FORMAT_VERSION}: update Keybed to 9.1.0, or pack the run again with this version"
+    )
+    with pytest.raises(BadPack, match=re.escape(words)):
+        read_pack(other)
+
+
+def test_a_pack_of_a_newer_version_is_refused(file, tmp_path):
+    other = rewritten(file, tmp_path / "x.keybed", {"manifest.json": manifest(file, keybed_version="9.1.0")})
+    words = f"was written by Keybed 9.1.0; this is Keybed {version('keybed')}: update Keybed to 9.1.0"
+    with pytest.raises(BadPack, match=re.escape(words)):
         read_pack(other)
 
 
