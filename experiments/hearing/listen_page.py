@@ -189,7 +189,7 @@ def _lead(store: Store, alone: bool) -> list[str]:
     return [
         f"Each box has the rows of one segment whose scores differ on that axis, the pristine row first. {sound}",
         "The rows of a store are degraded on several axes at once: what else was changed stands under each clip, and "
-        "`keybed listen --alone` makes the same page with one axis at a time.",
+        "“keybed listen --alone” makes the same page with one axis at a time.",
     ]
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
-from keybed.experiments.listening.gate import FEWEST_CLIPS
+from keybed.experiments.listening.gate import FEWEST_CLIPS, SMALLEST_R
 from keybed.experiments.listening.ingest_results import DimensionResults, IngestResults
 from keybed.experiments.reports.audio_source import sound_banner
+from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import (
     Banner,
     Cell,
@@ -23,6 +24,7 @@ from keybed.experiments.reports.page import (
     with_interval,
     write_page,
 )
+from keybed.experiments.reports.plots import forest
 from keybed.store.counted import counted
 
 STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undecided": "pill shown"}
@@ -66,7 +68,12 @@ def write_ingest_page(results: IngestResults, gate: Gate, path: Path) -> Path:
         banners=banners,
         sections=[
             Section(
-                "Advice for each dimension", _PLAIN["advice"], _ADVICE_WORDS, tables=[_advice(dimensions)], wide=True
+                "Advice for each dimension",
+                _PLAIN["advice"],
+                _ADVICE_WORDS,
+                [_labels_by_dimension(dimensions)],
+                [_advice(dimensions)],
+                wide=True,
             ),
             gate_section(gate),
             Section(
@@ -106,6 +113,11 @@ _RATER_WORDS = (
     "Self r and self sd compare two ratings of the same clip by one rater. Bias is the rater's mean, drift the change from first to last clip, "
     "gain the use of the scale (1 is usual), noise the remaining error; all in points of the scale.",
 )
+
+
+def _labels_by_dimension(dimensions: Mapping[str, DimensionResults]) -> str:
+    items = [(label(name), d.labels.r) for name, d in dimensions.items()]
+    return forest(items, "labels against the raters' mean", "r of labels with the raters' mean", threshold=SMALLEST_R)
 
 
 def _advice(dimensions: Mapping[str, DimensionResults]) -> Table:

@@ -74,7 +74,12 @@ def _binding(results: CurveResults) -> Section:
     plain = "What teaches more about playing: more passages of the same music, or more music."
     text = ["Change of mean specific r, paired over test pieces and draws."]
     text += [f"{model[0].upper()}{model[1:]}: {b.words}." for model, b in results.binding.items()]
-    return Section("Rows or pieces", plain, text, tables=[Table(["change", *results.binding], rows)])
+    return Section(
+        "Rows or pieces",
+        plain,
+        text,
+        tables=[Table(["change", *results.binding], rows, numeric=range(1, 1 + len(results.binding)))],
+    )
 
 
 def _sizes(results: CurveResults) -> Section:

@@ -14,7 +14,7 @@ STYLE = part("parts.css")
 SCRIPT = f"{part('parts.js')}\nKeybed.wire();"
 PLAIN = "Three performances to judge by ear: a sure judgement, a wrong one, and one where sound and notes say different things."
 WITHOUT_FILE = (
-    "This run was made before reports had examples, or without its store. `keybed report RUN --store STORE` chooses them and adds "
+    "This run was made before reports had examples, or without its store. “keybed report RUN --store STORE” chooses them and adds "
     "their sound."
 )
 

@@ -150,12 +150,18 @@ def criteria_table(criteria: Sequence[Criterion], caption: str = "", fold: bool 
     """Every criterion with its value, interval, threshold, verdict and arithmetic."""
     rows: list[list[Cell]] = []
     for c in criteria:
-        value = with_interval(Interval.from_json({"value": c.value, "low": c.low, "high": c.high}))
+        value = _value(Interval.from_json({"value": c.value, "low": c.low, "high": c.high}))
         style = f"pill {c.outcome}" if c.required else "pill shown"
         text = c.outcome if c.required else f"{c.outcome} · shown only"
         rows.append([c.name, value, c.threshold, {"text": text, "style": style}, c.arithmetic])
     head = ["criterion", "value (95 % interval)", "threshold", "outcome", "arithmetic"]
     return Table(head, rows, caption=caption, fold=fold, kind="gate")
+
+
+def _value(v: Interval) -> str:
+    """A criterion's value; a count (a whole number above 1, without an interval) has no digits after the point."""
+    is_count = not np.isfinite(v.low) and v.value > 1 and float(v.value).is_integer()
+    return number(v.value, 0) if is_count else with_interval(v)
 
 
 def gate_section(gate: Gate) -> Section:

@@ -34,9 +34,10 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
     ]
     pairwise = results.evaluation.pairwise
     rows: list[list[Cell]] = [
-        [label(name), with_interval(value), "–" if pairwise is None else with_interval(pairwise.mean[name])]
+        [label(name), with_interval(value), *([] if pairwise is None else [with_interval(pairwise.mean[name])])]
         for name, value in means.items()
     ]
+    head = ["model", "mean specific r", *([] if pairwise is None else ["pairwise accuracy"])]
     compared: list[list[Cell]] = [
         [name.replace("\n", " "), *map(with_interval, (g.fusion, g.base))]
         for (name, _), g in zip(items, (gains.a, gains.b, gains.c, gains.literal), strict=True)
@@ -57,7 +58,7 @@ def gain(results: Phase2Results, gate: Gate) -> Section:
                 caption="Best fusion against each base; both are chosen on validation rows in each fold",
                 numeric=(1, 2),
             ),
-            Table(["model", "mean specific r", "pairwise accuracy"], rows, numeric=(1, 2)),
+            Table(head, rows, numeric=(1, 2)),
         ],
     )
 

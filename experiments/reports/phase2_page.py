@@ -100,9 +100,9 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         unseen_piano(results.unseen_piano),
         sections.audit(results, models),
         sections.attention(results),
-        sections.spaces(results),
         sections.probe(results),
         sections.training(results, heads),
+        sections.spaces(results),
         sections.numbers(results, models),
     ]
     return [card for card in every if card is not None]

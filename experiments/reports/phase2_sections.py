@@ -125,6 +125,7 @@ def spaces(results: Phase2Results) -> Section:
         "Feature spaces of audio and MIDI",
         "How much the sound of a passage and its played notes have in common for the computer, before it learns anything about quality.",
         tables=[Table(["measure", "value", "meaning"], rows, kind="gate")],
+        wide=True,
     )
 
 

@@ -213,8 +213,8 @@ def footer(results: RunResults) -> list[str]:
             f"{counted(budget['epochs'], 'epoch')}, {counted(len(budget['seeds']), 'seed')}, batches of {counted(budget['batch_rows'], 'row')}, "
             f"learning rate {budget['learning_rate']:g}"
         )
+    files = "results.json" if isinstance(results, WindowCheckResults | CurveResults) else "results.json and gate.json"
     lines.append(
-        "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json and "
-        "gate.json."
+        f"Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in {files}."
     )
     return lines

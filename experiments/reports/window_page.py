@@ -21,7 +21,7 @@ def parts(results: WindowCheckResults) -> tuple[list[str], list[str], list[Secti
     rows: list[list[Cell]] = [
         [
             f"{w.window_s:g} s",
-            str(w.rows),
+            f"{w.rows:,}",
             str(w.pieces),
             f"{100 * w.valid_share:.0f} %",
             label(w.fusion),
