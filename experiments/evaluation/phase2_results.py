@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from keybed.experiments.data.json_codec import FLAT, Key
 from keybed.experiments.data.run_facts import Machine, Pair, StoreFacts
+from keybed.experiments.evaluation.each_piano import OnPiano
 from keybed.experiments.evaluation.fusion_gain import Gains
 from keybed.experiments.evaluation.inspection import Inspection
 from keybed.experiments.evaluation.intervals import Interval
@@ -115,3 +116,5 @@ class Phase2Results:
     seconds: float
     unseen_piano: UnseenPiano | None = None
     """None where the store holds no soundfont out."""
+    each_piano: tuple[OnPiano, ...] = ()
+    """Empty where the store has one soundfont, or recorded audio."""

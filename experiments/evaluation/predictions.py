@@ -6,7 +6,7 @@ keeps sums per piece, so that a bootstrap of thousands of resamples takes second
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -64,6 +64,17 @@ class Predictions:
     def only(self, names: tuple[str, ...]) -> Predictions:
         """The same rows with these models alone."""
         return replace(self, by_model={name: self.by_model[name] for name in names})
+
+
+def rows_of_models(predictions: Predictions, chosen: NDArray[np.bool_], names: Sequence[str]) -> Predictions:
+    """These rows and models alone."""
+    rows, p = np.flatnonzero(chosen), predictions
+    return replace(
+        p,
+        by_model={name: p.by_model[name][:, rows] for name in names},
+        fold=None if p.fold is None else p.fold[rows],
+        **{name: getattr(p, name)[rows] for name in ("score", "valid", "tier", "segment", "piece", "difficulty")},
+    )
 
 
 class Correlations:

@@ -8,11 +8,13 @@ from typing import Any, Literal
 from keybed.experiments.data.run_facts import Machine, Pair, StoreFacts
 from keybed.experiments.evaluation import criterion_names as names
 from keybed.experiments.evaluation.criteria import Criterion, above_zero, at_least
+from keybed.experiments.evaluation.each_piano import OnPiano
 from keybed.experiments.evaluation.fusion_gain import Gain
 from keybed.experiments.evaluation.gates import Gate, make_gate
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.phase2_results import EvaluatedRows
 from keybed.experiments.evaluation.tables import Table
+from keybed.experiments.evaluation.unseen_piano import UnseenPiano
 
 KIND: Literal["2 on ratings"] = "2 on ratings"
 
@@ -59,6 +61,10 @@ class RatingRunResults:
     history: tuple[dict[str, Any], ...]
     machine: Machine
     seconds: float
+    unseen_piano: UnseenPiano | None = None
+    """None where the store holds no soundfont out."""
+    each_piano: tuple[OnPiano, ...] = ()
+    """Empty where the store has one soundfont, or recorded audio."""
 
 
 def rating_gate(

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.evaluation.intervals import Interval, intervals
-from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
+from keybed.experiments.evaluation.predictions import (
+    Correlations,
+    Kind,
+    Predictions,
+    over_dimensions,
+    over_seeds,
+    rows_of_models,
+)
 from keybed.store.format.rows import Rows
 from keybed.store.format.soundfonts import held_out_soundfont, soundfont_names
 from keybed.store.read.store import Store
@@ -19,7 +26,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class OnPianos:
-    """One model's mean specific r on the seen pianos and on the unseen one. fall: seen minus unseen, paired over pieces.
+    """One model's mean r on the seen pianos and on the unseen one. fall: seen minus unseen, paired over pieces.
 
     kept: r on the unseen piano over that on the seen ones.
     """
@@ -42,10 +49,12 @@ class UnseenPiano:
     models: dict[str, OnPianos]
 
 
-def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequence[str]) -> UnseenPiano | None:
+def unseen_piano(
+    store: Store, rows: Rows, predictions: Predictions, names: Sequence[str], kind: Kind = "specific"
+) -> UnseenPiano | None:
     """None for a store that holds no soundfont out, or whose test rows have fewer than two pieces with both.
 
-    rows: those of the predictions, in their order.
+    rows: those of the predictions, in their order. kind: of r.
     """
     held_out = held_out_soundfont(store.recipe.audio)
     if held_out is None:
@@ -55,8 +64,8 @@ def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequ
     if len(both) < 2:
         return None
     shared = np.isin(rows.piece, both)
-    parts = [_only(predictions, shared & chosen, names) for chosen in (~rows.held_out, rows.held_out)]
-    correlations = [Correlations(part, "specific") for part in parts]
+    parts = [rows_of_models(predictions, shared & chosen, names) for chosen in (~rows.held_out, rows.held_out)]
+    correlations = [Correlations(part, kind) for part in parts]
 
     def statistic(pieces: Floats, seeds: Floats) -> Floats:
         seen, unseen = (over_dimensions(over_seeds(c(pieces), seeds)) for c in correlations)
@@ -79,16 +88,4 @@ def unseen_piano(store: Store, rows: Rows, predictions: Predictions, names: Sequ
             )
             for n, name in enumerate(names)
         },
-    )
-
-
-def _only(predictions: Predictions, chosen: NDArray[np.bool_], names: Sequence[str]) -> Predictions:
-    """These rows and models."""
-    rows = np.flatnonzero(chosen)
-    p = predictions
-    return replace(
-        p,
-        by_model={name: p.by_model[name][:, rows] for name in names},
-        fold=None if p.fold is None else p.fold[rows],
-        **{name: getattr(p, name)[rows] for name in ("score", "valid", "tier", "segment", "piece", "difficulty")},
     )

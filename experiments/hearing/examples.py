@@ -28,7 +28,7 @@ TONE = AXIS_DIMENSIONS.index("tone_quality")
 REASONS = {
     "certain": "Most certain",
     "wrong": "Most wrong",
-    "divided": "Audio and MIDI most divided",
+    "divided": "Most divided",
 }
 
 

@@ -30,6 +30,7 @@ from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
+from keybed.experiments.evaluation.each_piano import each_piano
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
 from keybed.experiments.evaluation.model_names import ALL_HEADS, SPECIALISTS
@@ -98,6 +99,7 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),
         unseen_piano=unseen_piano(store, result.rows, result.predictions, (*ALL_HEADS, SPECIALISTS)),
+        each_piano=each_piano(store, result.rows, result.predictions, (*ALL_HEADS, SPECIALISTS), "specific"),
     )
     write_json(config.out / "results.json", results)
     save_predictions(config.out, result.predictions, result.rows.index)

@@ -27,6 +27,7 @@ from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation import criterion_names, tables
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs, shortcut_predictions
+from keybed.experiments.evaluation.each_piano import each_piano
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
@@ -50,6 +51,7 @@ from keybed.experiments.evaluation.rating_results import (
     rating_gate,
 )
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
+from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase2Config
 from keybed.experiments.phases.phase2_criteria import GAIN_THRESHOLD, GOOD_OVER_MODERATE, ORDERING_THRESHOLDS
 from keybed.experiments.reports.report import render
@@ -119,6 +121,9 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
     console.print("evaluation: intervals …")
     shown = (*ALL_HEADS, SPECIALISTS, BEST_FUSION, BEST_SINGLE, *(n for n in predictions.names if SHORTCUT in n))
     r, mean_r = tables.correlation_table(predictions, shown, "plain")
+    tested = np.sort(np.concatenate([fold.test for fold in folds]))
+    test_rows = rows.take(tested)
+    models = (*ALL_HEADS, SPECIALISTS)
     results = RatingRunResults(
         phase=KIND,
         store=store_facts(store),
@@ -141,9 +146,10 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
         history=tuple(fits[0].history),
         machine=this_machine(),
         seconds=round(time.perf_counter() - started, 1),
+        unseen_piano=unseen_piano(store, test_rows, predictions, models, "plain"),
+        each_piano=each_piano(store, test_rows, predictions, models, "plain"),
     )
     write_json(config.out / "results.json", results)
-    tested = np.sort(np.concatenate([fold.test for fold in folds]))
     save_predictions(config.out, predictions, rows.index[tested])
     rests_on = checksums(config.out, view.fingerprint(store), ("config.json", "results.json", "heads.npz", PREDICTIONS))
     gate = rating_gate(results, GAIN_THRESHOLD, NOT_ASKED, rests_on)

@@ -17,7 +17,7 @@ from keybed.experiments.reports.error_section import error_section
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.first_use import SPECIALISTS, SPECIFIC_R
 from keybed.experiments.reports.page import Section, gate_section
-from keybed.experiments.reports.piano_section import unseen_piano
+from keybed.experiments.reports.piano_section import each_piano, unseen_piano
 from keybed.store.counted import counted
 
 
@@ -97,6 +97,7 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         gate_sections.ordering(results, gate, heads),
         gate_sections.used(results, gate),
         None if errors is None else error_section(errors, _specialists(results.evaluation.chosen)),
+        each_piano(results.each_piano, "specific r"),
         unseen_piano(results.unseen_piano),
         sections.audit(results, models),
         sections.attention(results),

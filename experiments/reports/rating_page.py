@@ -10,6 +10,7 @@ from keybed.experiments.evaluation.shortcuts import IN_WORDS
 from keybed.experiments.reports import panels
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import Cell, Section, Table, gate_section, with_interval
+from keybed.experiments.reports.piano_section import each_piano, unseen_piano
 from keybed.store.counted import counted
 
 
@@ -28,11 +29,16 @@ def parts(results: RatingRunResults, gate: Gate) -> tuple[list[str], list[str], 
         f"{results.pair.audio} and {results.pair.midi}, {results.pair.view} view. Rows of one passage share its mean rating. No "
         "row is degraded, so criteria that compare variants of one segment are not applicable.",
     ]
-    return (
-        lead,
-        below,
-        [_by_dimension(results), _mean(results), gate_section(gate), _ratings(results), _training(results)],
-    )
+    sections = [
+        _by_dimension(results),
+        _mean(results),
+        each_piano(results.each_piano, "Pearson r"),
+        unseen_piano(results.unseen_piano, "Pearson r"),
+        gate_section(gate),
+        _ratings(results),
+        _training(results),
+    ]
+    return lead, below, [section for section in sections if section is not None]
 
 
 def _value(results: RatingRunResults, name: str) -> float:

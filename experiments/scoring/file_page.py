@@ -51,7 +51,7 @@ def write_file_page(
         "titles": TITLES,
         "passages": _passages(file, music.looked_at),
         "passages_words": f"By {_by(file).replace('_', ' ')}. Blue strips: how much weight the heads gave each moment of the passage "
-        "(the darker, the more).",
+        "(the stronger the colour, the more).",
         "whole": [_whole(file, dimension) for dimension in DIMENSIONS],
         "meaning": meaning(record.model, some_rendered=file.audio_path is None),
         "trust": trust(record.model),

@@ -14,6 +14,7 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.folds import out_of_fold, split_fold
 from keybed.experiments.evaluation.cross_validation import scored_rows
+from keybed.experiments.evaluation.each_piano import each_piano
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.model_names import FINAL_FUSION
 from keybed.experiments.evaluation.unseen_piano import OnPianos, UnseenPiano, unseen_piano
@@ -123,3 +124,45 @@ def test_the_card_has_both_pianos() -> None:
         "0.500 (0.450 to 0.550)", "0.400 (0.350 to 0.450)", "0.100 (0.050 to 0.150)"
     ]  # fmt: skip
     assert "No training row is rendered with b.sf2" in card.text[0]
+
+
+def test_each_piano_has_the_r_of_its_own_rows(make_store: Callable[..., Path]) -> None:
+    rows = _rows(make_store)
+    rng = np.random.default_rng(0)
+    loud = np.where(rows.soundfont == 1, 40.0, 2.0)[None, :, None]
+    predicted = (rows.score + loud * rng.normal(size=(2, len(rows), 8))).astype(np.float32)
+    predictions = scored_rows(rows, {"m": predicted})
+    for kind in ("specific", "plain"):
+        first, second = each_piano(_store(AUDIO), rows, predictions, ("m",), kind)
+        assert (first.soundfont, first.held_out, second.soundfont, second.held_out) == ("a.sf2", False, "b.sf2", True)
+        assert first.rows == (rows.soundfont == 0).sum()
+        assert second.pieces == len(np.unique(rows.piece[rows.soundfont == 1]))
+        assert first.models["m"].low > second.models["m"].high
+    # by hand: Pearson's r of each dimension and seed on one piano's rows, then their mean
+    on_second = rows.soundfont == 1
+    by_hand = [
+        np.corrcoef(rows.score[on_second & ok, k], predicted[s, on_second & ok, k])[0, 1]
+        for k, ok in enumerate(rows.valid.T)
+        for s in range(2)
+        if np.ptp(rows.score[on_second & ok, k]) > 0
+    ]
+    assert second.models["m"].value == pytest.approx(np.mean(by_hand), abs=1e-6)
+
+
+def test_a_piano_of_one_piece_has_no_r_and_the_page_says_so(make_store: Callable[..., Path]) -> None:
+    rows = _rows(make_store)
+    rows = replace(rows, soundfont=(rows.piece == rows.piece[0]).astype(np.uint8))
+    predictions = scored_rows(rows, {"m": rows.score[None]})
+    pianos = each_piano(_store({"soundfonts": AUDIO["soundfonts"]}), rows, predictions, ("m",), "plain")
+    assert pianos[0].models
+    assert not pianos[1].models
+    card = piano_section.each_piano(pianos, "Pearson r")
+    assert card is not None
+    assert card.text[-1] == "b.sf2: r is not given, since its test rows are of fewer than 2 pieces."
+    assert card.tables[0].rows[1][3] == "–"
+
+
+def test_a_store_with_one_piano_has_no_such_card(make_store: Callable[..., Path]) -> None:
+    rows = stores.open(make_store(4, 4)).rows()
+    assert each_piano(_store({}), rows, scored_rows(rows, {"m": rows.score[None]}), ("m",), "plain") == ()
+    assert piano_section.each_piano((), "Pearson r") is None
