@@ -1,7 +1,7 @@
 # Each target does its own set-up, once (.ci/setup, .venv). `make` alone lists the targets.
 SLOW ?= none
 # Two processes: more would each make the shared stores again.
-PARALLEL ?= -n 2 --dist loadgroup
+PARALLEL ?= -n 3 --dist loadgroup
 export PIP_ARGS PYTHON MAESTRO ROWS SLOW
 
 .PHONY: help setup demo test test-slow lint format schemas docs

@@ -19,22 +19,23 @@ def midi_bytes(performance: Performance, *, ticks_per_beat: int = 480, shift_s: 
     def tick(second: float) -> int:
         return max(0, round((second + shift_s) * ticks_per_s))
 
-    events: list[tuple[int, int, int, mido.Message]] = []
+    events: list[tuple[int, int, int, str, dict[str, int]]] = []
     columns = (performance.onset_s, performance.offset_s, performance.pitch, performance.velocity)
     for on, off, pitch, velocity in zip(*(column.tolist() for column in columns), strict=True):
         start = tick(on)
-        events.append((start, 2, pitch, mido.Message("note_on", note=pitch, velocity=velocity)))
-        events.append((max(tick(off), start + 1), 0, pitch, mido.Message("note_off", note=pitch, velocity=64)))
+        events.append((start, 2, pitch, "note_on", {"note": pitch, "velocity": velocity}))
+        events.append((max(tick(off), start + 1), 0, pitch, "note_off", {"note": pitch, "velocity": 64}))
     for second, value in zip(performance.pedal_s.tolist(), performance.pedal_value.tolist(), strict=True):
-        events.append((tick(second), 1, 0, mido.Message("control_change", control=SUSTAIN_CONTROL, value=value)))
+        events.append((tick(second), 1, 0, "control_change", {"control": SUSTAIN_CONTROL, "value": value}))
     events.sort(key=lambda event: event[:3])
     head = mido.MidiTrack(
         [mido.MetaMessage("set_tempo", tempo=DEFAULT_TEMPO_US), mido.MetaMessage("end_of_track", time=1)]
     )
     notes = mido.MidiTrack([mido.Message("program_change", program=0)])
     last_tick = 0
-    for event_tick, _, _, message in events:
-        notes.append(message.copy(time=event_tick - last_tick))
+    for event_tick, _, _, kind, values in events:
+        # Made once, with its time: mido checks a message whenever it is made or copied.
+        notes.append(mido.Message(kind, time=event_tick - last_tick, **values))
         last_tick = event_tick
     notes.append(mido.MetaMessage("end_of_track", time=1))
     file = mido.MidiFile(type=1, ticks_per_beat=ticks_per_beat, tracks=[head, notes])
