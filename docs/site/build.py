@@ -17,6 +17,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LAID_OUT = ROOT / "build" / "docs-pages"
 CONFIG = Path(__file__).parent / "mkdocs.yml"
+STYLE = Path(__file__).parent / "notebooks.css"
+"""Named in mkdocs.yml under `extra_css`, with its path in the repository."""
 OUTSIDE_DOCS = (
     "README.md",
     "ARCHITECTURE.md",
@@ -60,13 +62,18 @@ def lay_out(folder: Path = LAID_OUT) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     for page in pages():
         for file in [page, *linked_files(page)]:
-            target = folder / file.relative_to(ROOT)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(file, target)
+            _copy(file, folder)
+    _copy(STYLE, folder)
     reference = folder / "reference"
     reference.mkdir()
     (reference / "command-line.md").write_text(command_line(), encoding="utf-8")
     (reference / "python.md").write_text(python_reference(), encoding="utf-8")
+
+
+def _copy(file: Path, folder: Path) -> None:
+    target = folder / file.relative_to(ROOT)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(file, target)
 
 
 def _subcommands(parser: argparse.ArgumentParser) -> list[tuple[str, argparse.ArgumentParser]]:

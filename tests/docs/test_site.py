@@ -37,6 +37,9 @@ def test_the_site_builds_strictly_and_holds_every_page(site, tmp_path):
     assert "keybed phase5 serve" in commands
     page = (tmp_path / "site" / "index.html").read_text()
     assert "fonts.googleapis" not in page
+    notebook = (tmp_path / "site" / "docs" / "notebooks" / "first_look.html").read_text()
+    assert 'href="../site/notebooks.css"' in notebook
+    assert "xr-text-repr-fallback" in (tmp_path / "site" / "docs" / "site" / "notebooks.css").read_text()
 
 
 @pytest.mark.filterwarnings("ignore")
