@@ -52,7 +52,7 @@ def row_stages(path: Path, n_segments: int) -> Iterator[str]:
             seconds.clear()
             n_rows = n_notes = 0
         variants = _timed(seconds, "notes (cut, degrade)", partial(maker.variants, job))
-        rows = [_timed(seconds, "sound", partial(maker.render, variant, job)) for variant in variants]
+        rows = _timed(seconds, "sound", partial(maker.render_all, variants, job))
         clips = [Clip(row.audio, row.variant.performance, config.window_s) for row in rows if row.status == Status.OK]
         for encoder in baselines:
             _timed(seconds, encoder.spec.name, partial(encoder.encode, clips))

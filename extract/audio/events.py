@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
-from keybed.extract.music.performance import SUSTAIN_ON, Performance
+from keybed.extract.music.pedal import crossings
+from keybed.extract.music.performance import Performance
 
 RELEASE, PEDAL, STRIKE = range(3)
 
@@ -43,13 +44,13 @@ def events_of(p: Performance, lead: int, n: int) -> list[Event]:
 
     on = np.maximum(block(p.onset_s), 0)
     off = np.maximum(block(p.offset_s), on + 1)
-    keys, loud = p.pitch.tolist(), p.velocity.tolist()
-    events = [Event(b, STRIKE, k, v) for b, k, v in zip(on.tolist(), keys, loud, strict=True)]
-    events += [Event(b, RELEASE, k, 0) for b, k in zip(off.tolist(), keys, strict=True)]
-    down = False
-    for b, value in zip(np.maximum(block(p.pedal_s), 0).tolist(), p.pedal_value.tolist(), strict=True):
-        if (value >= SUSTAIN_ON) != down:
-            down = not down
-            events.append(Event(b, PEDAL, 0, value))
-    end = -(-n // BLOCK_SAMPLES)
-    return sorted((e for e in events if e.block < end), key=lambda event: event[:2])
+    moved, _ = crossings(p.pedal_value)
+    blocks = np.concatenate([on, off, np.maximum(block(p.pedal_s[moved]), 0)])
+    kinds = np.repeat([STRIKE, RELEASE, PEDAL], [on.size, off.size, moved.size])
+    keys = np.concatenate([p.pitch, p.pitch, np.zeros(moved.size, np.int16)])
+    values = np.concatenate([p.velocity, np.zeros(off.size, np.int16), p.pedal_value[moved]])
+    order = np.lexsort((kinds, blocks))
+    order = order[blocks[order] < -(-n // BLOCK_SAMPLES)]
+    return list(
+        map(Event._make, zip(*(column[order].tolist() for column in (blocks, kinds, keys, values)), strict=True))
+    )

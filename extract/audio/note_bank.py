@@ -8,6 +8,7 @@ measured on FluidSynth's output; nothing is read from the soundfont. A file hold
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,11 @@ class NoteBank:
     falls: NDArray[np.float32]
     lift: NDArray[np.float64]
     tail: NDArray[np.int16]
+
+    @cached_property
+    def exact_falls(self) -> NDArray[np.float64]:
+        """`falls` in the type that their products are computed in."""
+        return self.falls.astype(np.float64)
 
     def key(self, key: int) -> NDArray[np.float32]:
         """The sound of one MIDI key, float32, whole blocks; shorter than the bank where it dies away before."""

@@ -35,7 +35,7 @@ def voices_of(events: Sequence[Event]) -> list[Voice]:
     up. Every note lasts MIN_NOTE_BLOCKS at least.
     """
     struck: list[tuple[int, int, int]] = []
-    released: dict[int, int] = {}
+    released: list[int | None] = []
     held: dict[int, list[int]] = {}
     sustained: list[int] = []
     down = False
@@ -59,7 +59,8 @@ def voices_of(events: Sequence[Event]) -> list[Voice]:
         if kind != RELEASE:
             held[key] = [len(struck)]
             struck.append((key, value, block))
-    return [Voice(*note, released.get(number)) for number, note in enumerate(struck)]
+            released.append(None)
+    return [Voice(*note, end) for note, end in zip(struck, released, strict=True)]
 
 
 def sum_of_notes(voices: Sequence[Voice], bank: NoteBank, n_samples: int, first: int = 0) -> NDArray[np.float32]:
@@ -69,52 +70,44 @@ def sum_of_notes(voices: Sequence[Voice], bank: NoteBank, n_samples: int, first:
     """
     blocks, before = -(-n_samples // BLOCK_SAMPLES), first // BLOCK_SAMPLES
     total = np.zeros((blocks - before) * BLOCK_SAMPLES, np.float32)
-    scratch = np.empty_like(total)
-    gains, lifts = bank.gain.tolist(), bank.lift.tolist()  # numbers of Python are handed to numpy faster than its own
+    scratch, levels = np.empty_like(total), np.empty(total.size + BLOCK_SAMPLES, np.float32)
+    # Numbers of Python are handed to numpy faster than its own.
+    gains, lifts, starts = bank.gain.tolist(), bank.lift.tolist(), bank.starts.tolist()
     for key, velocity, struck, released in voices:
-        sound, gain = bank.key(key), gains[velocity]
-        length = min(sound.size // BLOCK_SAMPLES, blocks - struck)
+        number, gain = key - LOWEST_PITCH, gains[velocity]
+        at, until = starts[number], starts[number + 1]
+        length = min((until - at) // BLOCK_SAMPLES, blocks - struck)
         held = length if released is None else min(released - struck, length)
-        left_out = max(before - struck, 0)
-        here = total[max(struck - before, 0) * BLOCK_SAMPLES :]
-        if left_out < held:
-            _add(here, sound[left_out * BLOCK_SAMPLES : held * BLOCK_SAMPLES], np.float32(gain), scratch)
-        if held < length:
-            number = key - LOWEST_PITCH
-            n = min(int(bank.tail[number, held]), length - held)
-            begin = max(held, left_out)
-            if begin >= held + n:
-                continue
-            edge = np.empty(n + 1)
-            edge[0] = gain
-            np.multiply.accumulate(bank.falls[number, held : held + n], dtype=np.float64, out=edge[1:])
+        end = held + min(int(bank.tail[number, held]), length - held) if held < length else held
+        begin = max(before - struck, 0)
+        if begin >= end:
+            continue
+        sound = bank.samples[at + begin * BLOCK_SAMPLES : at + end * BLOCK_SAMPLES]
+        played = scratch[: sound.size]
+        even = max(held - begin, 0) * BLOCK_SAMPLES
+        if even:
+            np.multiply(sound[:even], np.float32(gain), out=played[:even])
+        if even < sound.size:
             lift = lifts[number]
+            edge = np.empty(end - held + 1)
+            edge[0] = gain
+            np.multiply.accumulate(bank.exact_falls[number, held:end], out=edge[1:])
             edge[1:] *= gain * lift[min(held // RAMP_BLOCKS, len(lift) - 1)]
-            part = sound[begin * BLOCK_SAMPLES : (held + n) * BLOCK_SAMPLES]
-            ramped = here[(begin - left_out) * BLOCK_SAMPLES :]
-            _add_ramped(ramped, part, edge[begin - held :].astype(np.float32), scratch)
+            ramped = played[even:]
+            _ramp(edge[max(begin - held, 0) :].astype(np.float32), levels, ramped)
+            ramped *= sound[even:]
+        here = total[(struck + begin - before) * BLOCK_SAMPLES :][: sound.size]
+        here += played
     return total[: n_samples - first]
 
 
-def _add(
-    total: NDArray[np.float32], sound: NDArray[np.float32], gain: np.float32, scratch: NDArray[np.float32]
-) -> None:
-    """Add a sound at the start of `total`."""
-    here = total[: sound.size]
-    here += np.multiply(sound, gain, out=scratch[: sound.size])
+def _ramp(edge: NDArray[np.float32], levels: NDArray[np.float32], ramp: NDArray[np.float32]) -> None:
+    """Fill `ramp` with what is linear within each block, as FluidSynth's ramps are.
 
-
-def _add_ramped(
-    total: NDArray[np.float32], sound: NDArray[np.float32], edge: NDArray[np.float32], scratch: NDArray[np.float32]
-) -> None:
-    """Add a sound at the start of `total`, times a ramp that is linear within each block, as FluidSynth's is.
-
-    edge: the ramp at the boundaries of the sound's blocks.
+    edge: at the boundaries of its blocks. levels: memory for one block more than `ramp` has.
     """
-    level = np.repeat(edge, BLOCK_SAMPLES)
-    ramp = np.subtract(level[BLOCK_SAMPLES:], level[:-BLOCK_SAMPLES], out=scratch[: sound.size])
-    ramp *= _WITHIN_BLOCKS[: sound.size]
+    level = levels[: edge.size * BLOCK_SAMPLES]
+    level.reshape(-1, BLOCK_SAMPLES)[:] = edge[:, None]
+    np.subtract(level[BLOCK_SAMPLES:], level[:-BLOCK_SAMPLES], out=ramp)
+    ramp *= _WITHIN_BLOCKS[: ramp.size]
     ramp += level[:-BLOCK_SAMPLES]
-    ramp *= sound
-    here = total[: sound.size]
-    here += ramp

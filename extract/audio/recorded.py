@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from keybed.extract.audio import waveform as loudness
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
-from keybed.extract.degrade.tone import add_noise
+from keybed.extract.degrade.tone import add_noises
 from keybed.extract.degrade.variant import Variant
 from keybed.extract.regular_files import size_of
 from keybed.store.errors import KeybedError
@@ -60,21 +61,37 @@ class Recorder:
 
     def render(self, variant: Variant, window_s: float, path: str | Path, start_s: float) -> RenderedRow:
         """The window's waveform with the variant's noise, without the floor that renderings get: it has its own. A problem with the file becomes the row's status."""
+        return self.render_all([variant], window_s, path, start_s)[0]
+
+    def render_all(
+        self, variants: Sequence[Variant], window_s: float, path: str | Path, start_s: float
+    ) -> list[RenderedRow]:
+        """`render` of several variants of one window, which is read and resampled once."""
         n = round(window_s * SAMPLE_RATE_HZ)
-        if variant.status != Status.OK:
-            return silent_row(variant, n)
-        try:
-            sound, lead = read_window(path, start_s, window_s)
-        except AudioTooShort as error:
-            return silent_row(variant.failed(Status.AUDIO_TOO_SHORT, str(error)), n)
-        except AudioSilent as error:
-            return silent_row(variant.failed(Status.SILENT_AUDIO, str(error)), n)
-        except AudioUnreadable as error:
-            return silent_row(variant.failed(Status.AUDIO_UNREADABLE, str(error)), n)
-        if not np.isfinite(sound).all():
-            reason = f"{Path(path).name}: samples that are not finite"
-            return silent_row(variant.failed(Status.NOT_FINITE, reason), n)
-        return normalised_row(variant, add_noise(sound, lead, replace(variant.noise, floor=None), SAMPLE_RATE_HZ))
+        problem, sound, lead = None, np.zeros(0), 0
+        if any(variant.status == Status.OK for variant in variants):
+            problem, sound, lead = _window_or_problem(path, start_s, window_s)
+        if problem is not None:
+            variants = [v.failed(*problem) if v.status == Status.OK else v for v in variants]
+        sounds = [(sound, lead, replace(v.noise, floor=None)) for v in variants if v.status == Status.OK]
+        noisy = iter(add_noises(sounds, SAMPLE_RATE_HZ))
+        return [normalised_row(v, next(noisy)) if v.status == Status.OK else silent_row(v, n) for v in variants]
+
+
+def _window_or_problem(
+    path: str | Path, start_s: float, window_s: float
+) -> tuple[tuple[Status, str] | None, NDArray[np.float64], int]:
+    """What `read_window` returns, after the status and reason of a row whose window cannot be read; None where it can."""
+    try:
+        sound, lead = read_window(path, start_s, window_s)
+    except AudioTooShort as error:
+        return (Status.AUDIO_TOO_SHORT, str(error)), np.zeros(0), 0
+    except AudioSilent as error:
+        return (Status.SILENT_AUDIO, str(error)), np.zeros(0), 0
+    except AudioUnreadable as error:
+        return (Status.AUDIO_UNREADABLE, str(error)), np.zeros(0), 0
+    finite = bool(np.isfinite(sound).all())
+    return None if finite else (Status.NOT_FINITE, f"{Path(path).name}: samples that are not finite"), sound, lead
 
 
 class AudioUnreadable(KeybedError):

@@ -22,7 +22,7 @@ from keybed.extract.audio.note_sum import sum_of_notes, voices_of
 from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
-from keybed.extract.degrade.tone import add_noise
+from keybed.extract.degrade.tone import add_noises
 from keybed.extract.degrade.variant import Variant
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import Status
@@ -180,18 +180,26 @@ class Renderer:
 
         recording: the room and microphone; None for the dry sound.
         """
+        return self.render_all([variant], window_s, recording)[0]
+
+    def render_all(
+        self, variants: Sequence[Variant], window_s: float, recording: Recording | None = None
+    ) -> list[RenderedRow]:
+        """`render` of several variants with the same bytes; faster, most of all for those of one segment."""
         n = round(window_s * SAMPLE_RATE_HZ)
-        if variant.status != Status.OK:
-            return silent_row(variant, n)
+        sounds = [(*self._play(v, window_s, recording), v.noise) for v in variants if v.status == Status.OK]
+        noisy = iter(add_noises(sounds, SAMPLE_RATE_HZ))
+        return [normalised_row(v, next(noisy)) if v.status == Status.OK else silent_row(v, n) for v in variants]
+
+    def _play(self, variant: Variant, window_s: float, recording: Recording | None) -> tuple[NDArray[np.float64], int]:
+        """The sound without noise, and its samples before the window."""
         if isinstance(self._source, NoteBank):
             # Only a filter and a room need the sound before the window.
             pre_roll = variant.noise.band_hz is not None or recording is not None
             sound, lead = sum_performance(variant.performance, window_s, self._source, pre_roll=pre_roll)
         else:
             sound, lead = synthesise(variant.performance, window_s, self._source)
-        if recording is not None:
-            sound = recording.apply(sound, lead)
-        return normalised_row(variant, add_noise(sound, lead, variant.noise, SAMPLE_RATE_HZ))
+        return (sound if recording is None else recording.apply(sound, lead)), lead
 
 
 def sum_performance(

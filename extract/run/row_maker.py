@@ -131,7 +131,11 @@ class RowMaker:
 
     def make(self, job: SegmentJob) -> list[RenderedRow]:
         """All rows of one segment, in order. Raises MidiError where a notes file is damaged."""
-        return [self._row(variant, job) for variant in self.variants(job)]
+        rows = self.render_all(self.variants(job), job)
+        for row in rows:
+            if row.status == Status.OK:
+                row.audio_sha256 = hashlib.sha256(np.ascontiguousarray(row.audio).data).hexdigest()
+        return rows
 
     def fill(self, job: SegmentJob, target: RowsTarget) -> FilledSegment:
         """Make a segment's rows, and write what the file of `target` holds of them: waveforms, features of baselines.
@@ -190,19 +194,17 @@ class RowMaker:
 
     def render(self, variant: Variant, job: SegmentJob) -> RenderedRow:
         """One variant of this job with its audio; a problem with the audio becomes the row's status."""
+        return self.render_all([variant], job)[0]
+
+    def render_all(self, variants: Sequence[Variant], job: SegmentJob) -> list[RenderedRow]:
+        """`render` of several variants, with the same bytes and faster."""
         if self.config.maestro is None:
             recording = None
             if self.config.rooms is not None:
                 recording = Recording(load_rooms(self.config.rooms).responses[job.room], microphone_of(job.microphone))
-            return self._renderers[job.soundfont].render(variant, self.config.window_s, recording)
+            return self._renderers[job.soundfont].render_all(variants, self.config.window_s, recording)
         path = find_file(self.config.maestro, self.config.audio_files[job.recording])
-        return self._recorder.render(variant, self.config.window_s, path, job.start_s)
-
-    def _row(self, variant: Variant, job: SegmentJob) -> RenderedRow:
-        row = self.render(variant, job)
-        if row.status == Status.OK:
-            row.audio_sha256 = hashlib.sha256(np.ascontiguousarray(row.audio).data).hexdigest()
-        return row
+        return self._recorder.render_all(variants, self.config.window_s, path, job.start_s)
 
     def _recording(self, recording: int) -> PreparedRecording:
         if recording not in self._prepared:
