@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.signal import lfilter
 
 from keybed.extract.degrade.dither import DITHER_S
+from keybed.extract.degrade.dynamics import dealt_out
 from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture, drawn_by_note, released_in_time
 from keybed.extract.degrade.ticks import TICK_S, on_ticks
 from keybed.extract.music.pedal import pedal_at
@@ -87,8 +88,7 @@ def _placed(
     best, closest = log_sd * draw, np.inf
     for _ in range(_PASSES):
         result = length * np.exp(np.clip(scale * draw, -3.0, 3.0))
-        ranks = np.argsort(np.argsort(result[among], kind="stable"), kind="stable")
-        result[among] = np.abs(own[ranks] + smear_s[among]) + TICK_S
+        result[among] = np.abs(dealt_out(own, result[among]) + smear_s[among]) + TICK_S
         change = np.log(result / length)
         realised = float(change[counted].std())
         if abs(realised - log_sd) < closest:

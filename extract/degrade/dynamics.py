@@ -7,6 +7,8 @@ their order: these velocities are dealt out in another order, so that accents an
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
@@ -26,6 +28,31 @@ _SWAPS, _PAIRS = 12, 100
 _CLOSE = 2e-3
 
 
+class Stretches:
+    """Means and spreads of all stretches of one length of a recording. velocity: int16 (n,), of all of its notes."""
+
+    def __init__(self, velocity: NDArray[np.int16]) -> None:
+        self.velocity = velocity
+        self._length = 0
+        self._measured = np.zeros(0), np.zeros(0)
+
+    def of_length(self, n: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Mean and sd of the velocities of n notes in a row, from each note on. Kept for the next call: variants have one length."""
+        if n != self._length:
+            total, square = (np.cumsum(np.r_[0.0, self.velocity.astype(np.float64) ** k]) for k in (1, 2))
+            means = (total[n:] - total[:-n]) / n
+            self._measured = means, np.sqrt(np.maximum((square[n:] - square[:-n]) / n - means**2, 1e-9))
+            self._length = n
+        return self._measured
+
+
+def dealt_out(ordered: NDArray[Any], by: NDArray[np.float64]) -> NDArray[Any]:
+    """Values in rising order (n,), the least one where `by` (n,) is least, and so on."""
+    values = np.empty_like(ordered)
+    values[np.argsort(by, kind="stable")] = ordered
+    return values
+
+
 def touch_from_elsewhere(deviation: NDArray[np.float64], n: int, rng: np.random.Generator) -> NDArray[np.float64]:
     """Deviations from the loudness trend (n,) of as many notes in a row, from a random place of the recording on."""
     start = int(rng.integers(max(deviation.size, 1)))
@@ -39,12 +66,12 @@ def flatten_loudness(
     deviation_kept: float,
     counted: NDArray[np.bool_],
     touch: NDArray[np.float64],
-    recording: NDArray[np.int16],
+    stretches: Stretches,
     rng: np.random.Generator,
 ) -> tuple[NDArray[np.int16], float, float]:
     """Keep a share of the trend's rise and fall about its mean, and a share of each note's deviation from the trend.
 
-    touch: (2, n), of `touch_from_elsewhere`, for the arch and for the deviation. recording: all of its velocities. The `counted`
+    touch: (2, n), of `touch_from_elsewhere`, for the arch and for the deviation. stretches: of the recording. The `counted`
     notes (n,) get the velocities of a flatter stretch, in an order near their own. Returns velocities (n,) and the realised shares
     of arch and deviation: 1 plus the slopes of the change of velocity on both, fitted together over the counted notes. A share of
     1 is untouched and stays 1.
@@ -70,13 +97,13 @@ def flatten_loudness(
     spread = np.where(touched, 1.0 - COMPRESSED * (1.0 - shares), 1.0)
     fraction = rng.random(n)
     shrink = float(np.sqrt((spread**2 * power).sum() / power.sum()))
-    values = _flatter(velocity[counted], shrink, recording, rng)
+    values = _flatter(velocity[counted], shrink, stretches, rng)
     best, closest, got = velocity, np.inf, np.ones(2)
     for _ in range(_PASSES):
         lost = np.sqrt(np.maximum(spread**2 - np.clip(kept, -1.0, 1.0) ** 2, 0.0) * power) * touched
         loudness = mean + kept @ parts + lost[0] * fresh[0] + lost[1] * fresh[1] + fraction
         changed = np.clip(np.floor(loudness), 1, 127).astype(np.int16)
-        changed[counted] = values[np.argsort(np.argsort(loudness[counted], kind="stable"), kind="stable")]
+        changed[counted] = dealt_out(values, loudness[counted])
         realised = 1.0 + inverse @ (own @ (changed - velocity)[counted].astype(np.float64))
         gap = wanted - realised
         if np.abs(gap).max() < closest:
@@ -90,7 +117,7 @@ def flatten_loudness(
 
 
 def _flatter(
-    velocity: NDArray[np.int16], shrink: float, recording: NDArray[np.int16], rng: np.random.Generator
+    velocity: NDArray[np.int16], shrink: float, stretches: Stretches, rng: np.random.Generator
 ) -> NDArray[np.int16]:
     """As many velocities in rising order, with the same mean and a spread that is smaller by a factor.
 
@@ -99,10 +126,9 @@ def _flatter(
     """
     n, mean, sd = velocity.size, float(velocity.mean()), float(velocity.std()) * shrink
     stretch = velocity.astype(np.float64)
+    recording = stretches.velocity
     if recording.size >= n + ALIKE:
-        total, square = (np.cumsum(np.r_[0.0, recording.astype(np.float64) ** k]) for k in (1, 2))
-        means = (total[n:] - total[:-n]) / n
-        sds = np.sqrt(np.maximum((square[n:] - square[:-n]) / n - means**2, 1e-9))
+        means, sds = stretches.of_length(n)
         far = np.abs(np.log(sds / max(sd, 1e-3))) + np.abs(means - mean) / MEAN_PER_SPREAD
         start = int(rng.choice(np.argpartition(far, ALIKE - 1)[:ALIKE]))
         stretch = recording[start : start + n].astype(np.float64)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.degrade.dither import dithered
+from keybed.extract.degrade.dynamics import Stretches
 from keybed.extract.degrade.labels import valid_dimensions
 from keybed.extract.degrade.row_key import RowKey
 from keybed.extract.degrade.texture import Texture, texture_of
@@ -50,6 +51,7 @@ class PreparedRecording:
     silent_s: NDArray[np.float64]
     """When each note (n,) stops sounding: its release, or the next pedal lift after it."""
     texture: Texture
+    stretches: Stretches
     _cut: dict[tuple[float, float, int], Excerpt] = field(default_factory=dict, repr=False)
 
     def excerpt(self, start_s: float, window_s: float, segment: RowKey) -> Excerpt:
@@ -70,7 +72,7 @@ def prepare(performance: Performance) -> PreparedRecording:
     lift_s = up_s[np.searchsorted(up_s, p.offset_s, side="right").clip(max=up_s.size - 1)]
     silent_s = np.where(held, lift_s, p.offset_s)
     trend = loudness_trend(p.onset_s, p.velocity)
-    return PreparedRecording(p, trend, p.velocity - trend, silent_s, texture_of(p))
+    return PreparedRecording(p, trend, p.velocity - trend, silent_s, texture_of(p), Stretches(p.velocity))
 
 
 def _cut_out(prepared: PreparedRecording, start_s: float, window_s: float, rng: np.random.Generator) -> Excerpt:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,4 +23,5 @@ def finished(
     """A playable performance whose keys rise as early before their next stroke as this recording's do."""
     once = playable(onset_s, offset_s, pitch, velocity, pedal_s, pedal_value)
     released = released_in_time(once.onset_s, once.offset_s, once.pitch, texture)
-    return playable(once.onset_s, released, once.pitch, once.velocity, once.pedal_s, once.pedal_value)
+    # Still playable: no onset has moved, and no note became longer or lost its length.
+    return replace(once, offset_s=released)

@@ -77,7 +77,7 @@ def scores(level: NDArray[np.float32], valid: NDArray[np.bool_], *, tempo_applie
     weight = np.where(valid[:-1], _WEIGHT, 0.0)
     if weight.sum() == 0:
         weight = _WEIGHT
-    return np.append(axes, np.average(axes, weights=weight)).astype(np.float32)
+    return np.append(axes, (axes * weight).sum() / weight.sum()).astype(np.float32)
 
 
 assert tuple(OVERALL_WEIGHTS) == AXIS_DIMENSIONS == DIMENSIONS[:-1]

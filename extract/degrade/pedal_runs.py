@@ -84,19 +84,15 @@ class _Curve:
         self._fixed = 0
         """Events before this number stay: the crossings and what lies before them."""
 
-    def extend(
-        self, times: NDArray[np.float64], values: NDArray[np.int16], before_s: float, *, fresh: bool = False
-    ) -> None:
-        """Add the events of a plateau that lie at least half a period before a time, and after all events so far.
-
-        fresh: without those that repeat a value.
-        """
+    def extend(self, times: NDArray[np.float64], values: NDArray[np.int16], before_s: float) -> None:
+        """Add the events of a plateau that lie at least half a period before a time, and after all events so far."""
         after_s = self.time_s[-1] if self.time_s else -np.inf
-        joined = False
-        for time_s, value in zip(times.tolist(), values.tolist(), strict=True):
-            if after_s < time_s < before_s - self._least_step:
-                self._add(time_s, value, joined=joined and not fresh)
-                joined = True
+        kept = (times > after_s) & (times < before_s - self._least_step)
+        time_s, value = times[kept].tolist(), values[kept].tolist()
+        if time_s:
+            self._add(time_s[0], value[0], joined=False)
+            self.time_s += time_s[1:]
+            self.value += value[1:]
 
     def fill(self, n: int, until_s: float) -> None:
         """Let the plateau of the last n events go on until a time: its events again, in reverse, and once more."""

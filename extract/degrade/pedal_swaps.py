@@ -34,35 +34,32 @@ def swapped_stretches(
     none is longer than longest_shift_s. Returns times, values, and how far each crossing has moved (crossings,).
     """
     index, _ = crossings(pedal_value)
-    moved = [0.0] * index.size
     if index.size < 3 or wanted <= 0.0:
-        return pedal_s, pedal_value, np.array(moved)
+        return pedal_s, pedal_value, np.zeros(index.size)
     first, last = runs_of(pedal_s, pedal_value, index)
     # Stretch k lies before crossing k; the pedal is down in it where crossing k is a lift.
     length = [0.0, *(pedal_s[first[1:]] - pedal_s[last[:-1]]).tolist()]
     order = list(range(index.size))
-    is_change = np.zeros(index.size + 1, bool)
-    is_change[changes] = True
+    moved = [0.0] * (index.size + 1)  # one more, for what follows a lift at the end
+    is_change = [False] * index.size
+    for change in changes.tolist():
+        is_change[change] = True
     pairs = [(a, b) for a in range(1, index.size) for b in range(a + 2, min(a + FARTHEST_SWAP, index.size - 1) + 1, 2)]
     done = 0.0
 
-    def spoiled(crossing: int) -> float:
-        if not is_change[crossing]:
-            return 0.0
-        shift = abs(moved[crossing])
-        if crossing + 1 < index.size:
-            shift = max(shift, abs(moved[crossing + 1]))
-        return min(shift / full_shift_s, 1.0)
+    def spoiled(first: int, end: int) -> float:
+        changed = (max(abs(moved[k]), abs(moved[k + 1])) for k in range(first, end) if is_change[k])
+        return sum(min(shift / full_shift_s, 1.0) for shift in changed)
 
     for number in rng.permutation(len(pairs)).tolist():
         a, b = pairs[number]
         shift = length[order[b]] - length[order[a]]
         if abs(shift) < LEAST_SWAP_S or any(abs(moved[k] + shift) > longest_shift_s for k in range(a, b)):
             continue
-        before = sum(spoiled(k) for k in range(a - 1, b))
+        before = spoiled(a - 1, b)
         for k in range(a, b):
             moved[k] += shift
-        gain = sum(spoiled(k) for k in range(a - 1, b)) - before
+        gain = spoiled(a - 1, b) - before
         if gain <= 0.0 or done + gain > wanted + 1e-9:
             for k in range(a, b):
                 moved[k] -= shift
@@ -72,7 +69,7 @@ def swapped_stretches(
     if done == 0.0:
         return pedal_s, pedal_value, np.zeros(index.size)
     times, values = _rebuilt(pedal_s, pedal_value, first, last, order)
-    return times, values, np.array(moved)
+    return times, values, np.array(moved[:-1])
 
 
 def _rebuilt(

@@ -7,6 +7,8 @@ import struct
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.random.bit_generator import ISeedSequence
+from numpy.typing import DTypeLike, NDArray
 
 GENERATOR = "numpy Philox 4x64, key = sha256(stream, seed, recording, start_s, tier)[:16]"
 
@@ -30,6 +32,17 @@ class RowKey:
         return generator_of(self.number(stream))
 
 
+class _Key(ISeedSequence):
+    """A 128-bit key as it is. Philox(key=…) gives the same state, after it has asked the system for a seed that it does not use."""
+
+    def __init__(self, number: int) -> None:
+        self._words = np.array([number % 2**64, number >> 64], np.uint64)
+
+    def generate_state(self, n_words: int, dtype: DTypeLike = np.uint64) -> NDArray[np.uint64]:
+        """The two words of the key, the only ones that Philox asks for."""
+        return self._words
+
+
 def generator_of(number: int) -> np.random.Generator:
     """A Philox 4x64 generator with a 128-bit key."""
-    return np.random.Generator(np.random.Philox(key=number))
+    return np.random.Generator(np.random.Philox(_Key(number)))

@@ -75,22 +75,29 @@ def texture_of(p: Performance) -> Texture:
     returns = returns[returns >= LEAST_RETURN_S]
     step = np.diff(p.pedal_s)
     step = step[step <= LONGEST_PEDAL_PERIOD_S]
+    # One call per pool of values: each looks through all of them.
+    least_return, *of_returns = _quantiles(returns, (RETURN_TOUCHED_QUANTILE, *RETURN_QUANTILES))
+    of_lengths = _quantiles(length, (*SHORTEST_QUANTILES, *GRAZE_QUANTILES))
     return Texture(
-        returns_s=_part(returns, RETURN_QUANTILES, USUAL_RETURNS_S),
-        least_return_s=(
-            float(np.quantile(returns, RETURN_TOUCHED_QUANTILE)) if returns.size >= FEWEST else USUAL_RETURNS_S[0]
-        ),
-        shortest_s=_part(length, SHORTEST_QUANTILES, USUAL_SHORTEST_S),
-        graze_s=_part(length, GRAZE_QUANTILES, USUAL_GRAZES_S),
+        returns_s=_part(returns, of_returns, USUAL_RETURNS_S),
+        least_return_s=least_return if returns.size >= FEWEST else USUAL_RETURNS_S[0],
+        shortest_s=_part(length, of_lengths[:2], USUAL_SHORTEST_S),
+        graze_s=_part(length, of_lengths[2:], USUAL_GRAZES_S),
         pairs=_pairs(p),
         pedal_period_s=float(np.median(step)) if step.size >= FEWEST else PEDAL_PERIOD_S,
     )
 
 
-def _part(values: NDArray[np.float64], quantiles: tuple[float, float], usual: tuple[float, ...]) -> NDArray[np.float64]:
+def _quantiles(values: NDArray[np.float64], shares: tuple[float, ...]) -> list[float]:
+    """NaN where there are no values."""
+    return [float(q) for q in np.quantile(values, shares)] if values.size else [np.nan] * len(shares)
+
+
+def _part(values: NDArray[np.float64], limits: list[float], usual: tuple[float, ...]) -> NDArray[np.float64]:
+    """The values between two limits in rising order, or the usual ones where there are too few."""
     if values.size < FEWEST:
         return np.array(usual)
-    low, high = np.quantile(values, quantiles)
+    low, high = limits
     inside = values[(values >= low) & (values <= high)]
     return np.sort(inside) if inside.size else np.array([low, high])
 

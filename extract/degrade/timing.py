@@ -110,18 +110,24 @@ def _constrain(
     high = np.where(before, -TICK_S, np.where(after, np.inf, last)) - onset_s
     shift = np.where((shift < low) | (shift > high), -shift, shift)
     shift = np.clip(shift, low, high)
-    for notes, slack_s in strokes.of_keys:
-        # With the slack so far added, shifts that keep the strokes apart never fall: the nearest such are a monotone fit.
-        moved = shift[notes] + slack_s
-        if (np.diff(moved) < 0).any():
-            shift[notes] = isotonic_regression(moved).x - slack_s
+    # With the slack so far added, shifts that keep the strokes apart never fall: the nearest such are a monotone fit.
+    moved_KxS = shift[strokes.note_KxS] + strokes.slack_KxS
+    for key in np.flatnonzero((moved_KxS[:, 1:] < moved_KxS[:, :-1]).any(axis=1)):
+        of_key = slice(strokes.count_K[key])
+        fitted = isotonic_regression(moved_KxS[key, of_key]).x
+        shift[strokes.note_KxS[key, of_key]] = fitted - strokes.slack_KxS[key, of_key]
     return np.asarray(np.clip(on_ticks(shift), low, high))
 
 
 class _Strokes(NamedTuple):
-    """For each key struck more than once its notes in order and the summed slack in seconds before each."""
+    """Of each of the K keys struck more than once: its notes in order, the summed slack in seconds before each, and their number.
 
-    of_keys: tuple[tuple[NDArray[np.int64], NDArray[np.float64]], ...]
+    Rows are filled up with the key's last note.
+    """
+
+    note_KxS: NDArray[np.intp]
+    slack_KxS: NDArray[np.float64]
+    count_K: NDArray[np.intp]
 
     @classmethod
     def of(
@@ -136,5 +142,10 @@ class _Strokes(NamedTuple):
         least = drawn_by_note(texture.returns_s, onset_s, pitch)[order][:-1]
         gap = onset_s[order][1:] - offset_s[order][:-1]
         slack = np.concatenate([[0.0], np.maximum(gap - least, 0.0)])
-        groups = np.split(np.arange(order.size), np.flatnonzero(key[1:] != key[:-1]) + 1)
-        return cls(tuple((order[g], np.cumsum(slack[g]) - slack[g[0]]) for g in groups if g.size > 1))
+        first = np.flatnonzero(np.concatenate([[True], key[1:] != key[:-1]]))
+        count = np.diff(first, append=key.size)
+        first, count = first[count > 1, None], count[count > 1]
+        stroke = np.arange(count.max(initial=1))
+        place = first + np.minimum(stroke, count[:, None] - 1)
+        summed = np.cumsum(np.where(stroke < count[:, None], slack[place], 0.0), axis=1)
+        return cls(order[place], summed - slack[first], count)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from keybed.extract.degrade.articulation import audible_releases, vary_lengths
 from keybed.extract.degrade.curves import UNTOUCHED
-from keybed.extract.degrade.dynamics import flatten_loudness, touch_from_elsewhere
+from keybed.extract.degrade.dynamics import Stretches, flatten_loudness, touch_from_elsewhere
 from keybed.extract.degrade.excerpt import Excerpt, PreparedRecording
 from keybed.extract.degrade.finish import finished
 from keybed.extract.degrade.labels import scores
@@ -109,7 +109,7 @@ def make_variant(
     drawn = dict(zip(LEVELS, (float(x) for x in level_drawn), strict=True))
     key = RowKey(seed, recording_id, start_s, tier)
     performance, level, tempo_applied = degrade(
-        excerpt, prepared.texture, prepared.deviation, prepared.performance.velocity, drawn, window_s, key
+        excerpt, prepared.texture, prepared.deviation, prepared.stretches, drawn, window_s, key
     )
     noise = replace(plan_noise(drawn["tone"], key.number("tone")), floor=floor)
     level["tone"] = noise.ratio
@@ -121,7 +121,7 @@ def degrade(
     excerpt: Excerpt,
     texture: Texture,
     deviation: NDArray[np.float64],
-    recording: NDArray[np.int16],
+    stretches: Stretches,
     drawn: dict[str, float],
     window_s: float,
     key: RowKey,
@@ -147,7 +147,7 @@ def degrade(
         drawn["dynamics"],
         in_window,
         np.stack([touch_from_elsewhere(deviation, p.n_notes, rng) for _ in range(2)]),
-        recording,
+        stretches,
         rng,
     )
 

@@ -67,6 +67,19 @@ SOFTER_ALLOWED_AFTER = 0.25
 _TRIES = 12
 
 
+def _cumulated(probabilities: NDArray[np.float64]) -> NDArray[np.float64]:
+    cumulated = probabilities.cumsum()
+    return np.asarray(cumulated / cumulated[-1])
+
+
+def _drawn(cumulated: NDArray[np.float64], rng: np.random.Generator) -> int:
+    """What rng.choice(n, p=probabilities) draws, without its checks."""
+    return int(cumulated.searchsorted(rng.random(), side="right"))
+
+
+_KINDS_UP_TO = _cumulated(np.array(KIND_WEIGHTS))
+
+
 class NoteError(NamedTuple):
     """One error: its kind (of KINDS), weight, index of the intended note, wrong pitch (-1 for none), whether it clashes."""
 
@@ -148,7 +161,7 @@ class _ErrorMaker:
         return self._result(n)
 
     def _make_one(self, note: int, left: float, only_grazes: bool, target: float) -> None:
-        kind = "graze" if only_grazes else str(self.rng.choice(KINDS, p=KIND_WEIGHTS))
+        kind = "graze" if only_grazes else KINDS[_drawn(_KINDS_UP_TO, self.rng)]
         if kind == "substitution" and _fits(SUBSTITUTION_WEIGHT, left) and self._substitute(note):
             return
         if kind == "omission" and _fits(OMISSION_WEIGHT, left) and self._omit(note, target):
@@ -215,7 +228,7 @@ class _ErrorMaker:
         if not fitting:
             return None
         likelihoods = np.array([c[1] for c in fitting])
-        key, _, clash = fitting[int(self.rng.choice(len(fitting), p=likelihoods / likelihoods.sum()))]
+        key, _, clash = fitting[_drawn(_cumulated(likelihoods / likelihoods.sum()), self.rng)]
         return NoteError("insertion", weight, note, key, clash)
 
     def _substitute(self, note: int) -> bool:

@@ -128,17 +128,16 @@ def _best_paths(strength: NDArray[np.float64], period: float) -> list[NDArray[np
     padded_KxT = np.full((2, longest + n), -np.inf)
     score_KxT = padded_KxT[:, longest:]
     score_KxT[:] = strength
-    came_from_KxT = np.full((2, n), -1)
+    gain_KxT, best_KxT = np.full((2, n), -np.inf), np.zeros((2, n), np.intp)
     reach_KxTxB = np.lib.stride_tricks.sliding_window_view(padded_KxT, back.size, axis=1)[:, :, ::-1]
     for t in range(first, n, first):
         block = slice(t, min(t + first, n))
         # Window t of `reach` ends at frame t - back[0].
         options = reach_KxTxB[:, block] - cost_KxB[:, None]
-        best = options.argmax(2)
-        gain = options.max(2)
-        better = gain > 0
-        score_KxT[:, block] += np.where(better, gain, 0.0)
-        came_from_KxT[:, block] = np.where(better, np.arange(block.start, block.stop) - first - best, -1)
+        best_KxT[:, block] = options.argmax(2)
+        gain_KxT[:, block] = gain = options.max(2)
+        score_KxT[:, block] += np.maximum(gain, 0.0)
+    came_from_KxT = np.where(gain_KxT > 0, np.arange(n) - first - best_KxT, -1)
     return [_traced(score, came_from, longest) for score, came_from in zip(score_KxT, came_from_KxT, strict=True)]
 
 

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.music.beats import Beats
-from keybed.extract.music.chords import HAND_CHORD_GAP_S, chord_starts
+from keybed.extract.music.chords import HAND_CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import COVARIATES
 
@@ -53,14 +53,15 @@ def _polyphony(on: NDArray[np.float64], off: NDArray[np.float64]) -> float:
 
 
 def _hand_span(onset_s: NDArray[np.float64], pitch: NDArray[np.int64]) -> float:
-    spans = []
-    for chord in np.split(pitch, np.flatnonzero(chord_starts(onset_s, max_gap_s=HAND_CHORD_GAP_S))[1:]):
-        keys = np.sort(chord)
-        span = int(keys[-1] - keys[0])
-        if span > ONE_HAND_SEMITONES:
-            gap = int(np.argmax(np.diff(keys)))
-            span = int(max(keys[gap] - keys[0], keys[-1] - keys[gap + 1]))
-        spans.append(span)
+    starts = chord_starts(onset_s, max_gap_s=HAND_CHORD_GAP_S)
+    keys = pitch[np.lexsort((pitch, chord_numbers(starts)))]
+    first = np.flatnonzero(starts)
+    last = np.append(first[1:], pitch.size) - 1
+    spans = keys[last] - keys[first]
+    for wide in np.flatnonzero(spans > ONE_HAND_SEMITONES):
+        chord = keys[first[wide] : last[wide] + 1]
+        gap = int(np.argmax(np.diff(chord)))
+        spans[wide] = max(chord[gap] - chord[0], chord[-1] - chord[gap + 1])
     return float(np.percentile(spans, 90))
 
 
