@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -63,23 +64,30 @@ def encode_shard(folder: Path, spec: ArraySpec, shard: int, start: int, values: 
     version planned it. values: (rows of the shard, …) in the array's dtype. Equal values give equal bytes. The checksums
     are empty for an array that `blosc_shards` does not read.
     """
+    array, objects = _encoder(folder, (folder / "zarr.json").read_bytes())
+    array[start : start + len(values)] = values
+    key = object_key(shard, len(spec.shape))
+    if key not in objects:
+        raise StoreError(f"{spec.path}: rows from {start} did not become the object {key}")
+    data = memoryview(objects.pop(key).to_bytes())
+    direct = DirectArray.of(array, folder) if array.shards else None
+    return data, "" if direct is None else direct.chunk_checksums(data)
+
+
+@lru_cache(maxsize=256)
+def _encoder(folder: Path, metadata: bytes) -> tuple[Any, dict[str, Any]]:
+    """An array with this `zarr.json`, and the objects that it writes, in memory. Opening one takes as long as encoding a shard.
+
+    Tasks that encode several shards at once share it: each shard has a key of its own.
+    """
     import zarr
     from zarr.core.buffer import default_buffer_prototype
     from zarr.storage import MemoryStore
 
-    metadata = default_buffer_prototype().buffer.from_bytes((folder / "zarr.json").read_bytes())
-    objects: dict[str, Any] = {"zarr.json": metadata}
+    objects: dict[str, Any] = {"zarr.json": default_buffer_prototype().buffer.from_bytes(metadata)}
     # open_array ignores its `config` argument, so the process-wide setting must be used
     with _pipeline, zarr.config.set({**_PIPELINE, "array.write_empty_chunks": True}):
-        array = zarr.open_array(MemoryStore(objects), mode="r+")
-    array[start : start + len(values)] = values
-    (key,) = (key for key in objects if not key.endswith("zarr.json"))
-    expected = object_key(shard, len(spec.shape))
-    if key != expected:
-        raise StoreError(f"{spec.path}: rows from {start} became the object {key}, not {expected}")
-    data = memoryview(objects[key].to_bytes())
-    direct = DirectArray.of(array, folder) if array.shards else None
-    return data, "" if direct is None else direct.chunk_checksums(data)
+        return zarr.open_array(MemoryStore(objects), mode="r+"), objects
 
 
 def open_for_reading(features: Path, path: str) -> Any:
