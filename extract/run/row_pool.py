@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from types import TracebackType
@@ -17,6 +18,11 @@ from keybed.store.format.recipe import EncoderSpec
 T = TypeVar("T")
 
 ADVICE = "give more memory or fewer --workers"
+OBJECTS_BETWEEN_COLLECTIONS = 20_000
+"""New objects after which a rendering process looks for cycles, those of some fifteen rows.
+
+Python's 700 are two looks per row, which take 2 % of its processor time; rows leave no cycles, only reading notes does.
+"""
 
 
 class RowPool:
@@ -88,6 +94,8 @@ def _start(config: RenderConfig, specs: tuple[EncoderSpec, ...]) -> None:
     global _arguments
     _arguments = config, specs
     blas.set_threads(1)  # one process per core renders
+    gc.freeze()
+    gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
 
 
 def _maker_of_this_process() -> RowMaker:
