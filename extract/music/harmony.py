@@ -51,16 +51,25 @@ def clashes(pitch: int, sounding: list[int], scale: frozenset[int]) -> bool:
     return pitch % 12 not in scale or any(abs(pitch - other) in CLASHING_INTERVALS for other in sounding)
 
 
+def nearness(onset_s: NDArray[np.float64], sigma_s: float) -> NDArray[np.float64]:
+    """Gaussian of sd sigma_s seconds in the distance of each two of n onsets, float64 (n, n)."""
+    near = onset_s[:, None] - onset_s
+    near /= sigma_s
+    np.square(near, out=near)
+    near *= -0.5
+    return np.exp(near, out=near)
+
+
 def local_profiles(
-    onset_s: NDArray[np.float64], length_s: NDArray[np.float64], pitch: NDArray[np.int16], sigma_s: float
+    near: NDArray[np.float64], length_s: NDArray[np.float64], pitch: NDArray[np.int16]
 ) -> NDArray[np.float64]:
     """Share of each pitch class around each of n notes, without the note itself, float64 (n, 12); rows sum to 1.
 
-    Other notes weigh their length times a Gaussian of sd sigma_s seconds in the distance of the onsets.
+    near: `nearness` of the notes. Other notes weigh their length times that.
     """
-    n = onset_s.size
-    near = np.exp(-0.5 * ((onset_s[:, None] - onset_s) / sigma_s) ** 2)
-    near[np.arange(n), np.arange(n)] = 0.0
+    n = pitch.size
+    near = near.copy()
+    np.fill_diagonal(near, 0.0)
     weight = np.zeros((n, 12))
     weight[np.arange(n), pitch % 12] = np.minimum(length_s, PROFILE_LONGEST_S)
     mass = near @ weight

@@ -54,8 +54,6 @@ def arch_measures(trends: Events) -> Events:
 def arch_contexts(trends: Events, contexts: Contexts) -> list[NDArray[np.float64]]:
     """ARCH_CONTEXTS, tables of n_bins + 1 rows."""
     velocity, trend = trends.values[:, :1], trends.values[:, 1:]
-    return [
-        contexts.log_sd(trend, FLOOR),
-        contexts.log_range(trend, FLOOR),
-        contexts.log_sd(velocity - trend, FLOOR),
-    ]
+    both = contexts.log_sd(np.concatenate([trend, velocity - trend], axis=1), FLOOR)
+    n = len(TREND_WIDTHS_S)
+    return [both[:, :n], contexts.log_range(trend, FLOOR), both[:, n:]]

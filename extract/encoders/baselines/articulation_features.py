@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events, changes, side_by_side
+from keybed.extract.encoders.baselines.nearness import followers
 from keybed.extract.music.chords import CHORD_GAP_S
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
-from keybed.extract.music.voices import next_in_voice
 
 LENGTH_CHANNELS = (
     "length_roughness_log2",
@@ -78,7 +78,7 @@ def lengths_of(notes: Performance, window_s: float) -> Lengths:
     """The notes struck and released within the window."""
     on, off = notes.onset_s, notes.offset_s
     held_s = np.maximum(off - on, 1e-3)
-    following = next_in_voice(on, notes.pitch)
+    following = followers(notes)
     follows = following >= 0
     next_s = np.where(follows, on[following], np.inf) if on.size else np.zeros(0)
     next_chord = np.append(on, np.inf)[np.searchsorted(on, on + CHORD_GAP_S, side="right")]
@@ -175,11 +175,19 @@ def _residual(n: Lengths) -> NDArray[np.float64]:
 
 def _from_alike(n: Lengths) -> NDArray[np.float64]:
     """Absolute deviation from the weighted mean log2 length of other notes alike, shrunk to 0 where few are."""
-    away = ((n.onset_s[:, None] - n.onset_s) / ALIKE_S) ** 2
-    away += ((n.pitch[:, None] - n.pitch) / ALIKE_SEMITONES) ** 2
-    away += ((n.ioi[:, None] - n.ioi) / ALIKE_OCTAVES) ** 2
-    weight = np.exp(-0.5 * away)
-    weight[np.arange(n.length.size), np.arange(n.length.size)] = 0.0
+    away = _squared_distance(n.onset_s, ALIKE_S)
+    away += _squared_distance(n.pitch, ALIKE_SEMITONES)
+    away += _squared_distance(n.ioi, ALIKE_OCTAVES)
+    away *= -0.5
+    weight = np.exp(away, out=away)
+    np.fill_diagonal(weight, 0.0)
     total = weight.sum(axis=1)
     mean = (weight @ n.length + 1e-6 * n.length) / (total + 1e-6)
     return np.asarray(np.minimum(np.abs(n.length - mean), 4.0) * total / (total + ALIKE_WEIGHT))
+
+
+def _squared_distance(of: NDArray[np.float64], sd: float) -> NDArray[np.float64]:
+    """Of each two notes, in units of an sd, float64 (n, n)."""
+    away = of[:, None] - of
+    away /= sd
+    return np.square(away, out=away)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.events import changes, side_by_side
+from keybed.extract.encoders.baselines.nearness import near_within, struck_within
 from keybed.extract.encoders.pooling import note_bins
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.harmony import CLASHING_INTERVALS
@@ -61,9 +62,10 @@ def note_measures(notes: Performance, window_s: float) -> tuple[NDArray[np.float
     deviation = _pulse_deviation_ms(chord_s)[chord] if chord_s.size else np.zeros(0)
 
     velocity = notes.velocity.astype(np.float64)
-    within = slice(*notes.onset_s.searchsorted((0.0, window_s)))
+    within = struck_within(notes, window_s)
     onset_s = notes.onset_s[within]
-    trend = _smooth(onset_s, onset_s, velocity[within])
+    near = near_within(notes, window_s, TREND_SIGMA_S)
+    trend = (near * velocity[within]).sum(1) / near.sum(1)
     measures = side_by_side(
         [
             velocity[within],
@@ -142,11 +144,6 @@ def _pulse_deviation_ms(chord_s: NDArray[np.float64]) -> NDArray[np.float64]:
         nearest = _SHARES[np.abs(share[:, None] - _SHARES).argmin(1)]
         deviation[1:-1] = np.where(span <= 2.0, 1e3 * (share - nearest) * span, 0.0)
     return deviation
-
-
-def _smooth(at_s: NDArray[np.float64], time_s: NDArray[np.float64], value: NDArray[np.float64]) -> NDArray[np.float64]:
-    weight = np.exp(-0.5 * ((at_s[:, None] - time_s) / TREND_SIGMA_S) ** 2)
-    return (weight * value).sum(1) / weight.sum(1)
 
 
 def _group_mean(value: NDArray[np.float64], group: NDArray[np.intp]) -> NDArray[np.float64]:

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events, changes, side_by_side
+from keybed.extract.encoders.baselines.nearness import followers_within, near_within, struck_within
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 from keybed.extract.music.performance import Performance
-from keybed.extract.music.voices import next_in_voice
 
 TOUCH_CHANNELS = (
     "touch_from_alike",
@@ -36,6 +36,8 @@ LOCAL_S = 1.5
 """sd in seconds of the Gaussian of the loudness trend and of alike notes; half of it for those alike and near."""
 ALIKE_SEMITONES, NEAR_SEMITONES = 2.0, 4.0
 """sd in semitones of alike notes, and of those alike and near."""
+_ALIKE, _NEAR = (np.exp(-0.5 * np.arange(128.0) ** 2 / sd**2) for sd in (ALIKE_SEMITONES, NEAR_SEMITONES))
+"""These Gaussians, by the semitones between two keys."""
 ALIKE_WEIGHT = 1e-3
 """Weight of the loudness trend beside the notes alike, where there are none."""
 RIDGE = 2.0
@@ -67,18 +69,18 @@ class Touch(NamedTuple):
 
 def touch_of(notes: Performance, window_s: float) -> Touch:
     """What the measures of this module are computed from."""
-    within = (notes.onset_s >= 0) & (notes.onset_s < window_s)
-    on, keys, pitch = notes.onset_s[within], notes.pitch[within], notes.pitch[within].astype(np.float64)
+    within = struck_within(notes, window_s)
+    on, keys, pitch = notes.onset_s[within], notes.pitch[within].astype(np.intp), notes.pitch[within].astype(np.float64)
     velocity = notes.velocity[within].astype(np.float64)
     velocity = velocity / (1.0 + (velocity.std() if velocity.size else 0.0))
-    near = np.exp(-0.5 * ((on[:, None] - on) / LOCAL_S) ** 2)
+    near = near_within(notes, window_s, LOCAL_S).copy()
     trend = near @ velocity / near.sum(axis=1)
     np.fill_diagonal(near, 0.0)
-    away = (pitch[:, None] - pitch) ** 2
+    apart = np.abs(keys[:, None] - keys)
     # The fourth power of a Gaussian has half its sd.
     half = np.square(np.square(near))
-    alike = _mean_of(near * np.exp(-0.5 * away / ALIKE_SEMITONES**2), velocity, trend)
-    alike_near = _mean_of(half * np.exp(-0.5 * away / NEAR_SEMITONES**2), velocity, trend)
+    alike = _mean_of(near * _ALIKE[apart], velocity, trend)
+    alike_near = _mean_of(half * _NEAR[apart], velocity, trend)
 
     chord = chord_numbers(chord_starts(on, max_gap_s=CHORD_GAP_S))
     n_chords = int(chord[-1]) + 1 if on.size else 0
@@ -97,7 +99,7 @@ def touch_of(notes: Performance, window_s: float) -> Touch:
         alike - trend,
         alike_near - trend,
         _fitted(causes, velocity - trend),
-        next_in_voice(on, keys),
+        followers_within(notes, window_s),
         top,
         (np.bincount(chord, velocity, n_chords) / np.maximum(size, 1))[chord],
     )

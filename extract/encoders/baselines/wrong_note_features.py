@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events
+from keybed.extract.encoders.baselines.nearness import near_notes
 from keybed.extract.music.harmony import local_profiles
 from keybed.extract.music.performance import Performance
 
@@ -54,7 +55,7 @@ def harmony_measures(notes: Performance, window_s: float) -> Events:
     on, pitch = notes.onset_s, notes.pitch.astype(np.int64)
     length = np.maximum(notes.offset_s - on, 1e-3)
     within = (on >= 0) & (on < window_s)
-    local = local_profiles(on, length, notes.pitch, LOCAL_S)
+    local = local_profiles(near_notes(notes, LOCAL_S), length, notes.pitch)
     surprise, support = _surprise(local, pitch), _neighbour_support(local, pitch)
 
     beside = np.abs(on[None, :] - on[:, None]) <= BESIDE_S

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keybed.extract.music.harmony import clashes, local_key, local_profiles, scale_of
+from keybed.extract.music.harmony import clashes, local_key, local_profiles, nearness, scale_of
 
 
 def test_local_key_of_plain_scales() -> None:
@@ -29,7 +29,7 @@ def test_what_clashes() -> None:
 def test_local_profiles_leave_the_note_itself_out() -> None:
     onset_s, length_s = np.array([0.0, 0.5, 2.0]), np.array([0.5, 3.0, 0.25])
     pitch = np.array([60, 64, 72], np.int16)
-    profile = local_profiles(onset_s, length_s, pitch, 1.5)
+    profile = local_profiles(nearness(onset_s, 1.5), length_s, pitch)
     for note in range(3):
         mass = np.zeros(12)
         for other in range(3):
@@ -38,4 +38,6 @@ def test_local_profiles_leave_the_note_itself_out() -> None:
                 mass[pitch[other] % 12] += near * min(length_s[other], 1.0)
         mass = mass + 0.1 * mass.sum() / 12 + 1e-4
         np.testing.assert_allclose(profile[note], mass / mass.sum())
-    np.testing.assert_allclose(local_profiles(onset_s[:1], length_s[:1], pitch[:1], 1.5), np.full((1, 12), 1 / 12))
+    np.testing.assert_allclose(
+        local_profiles(nearness(onset_s[:1], 1.5), length_s[:1], pitch[:1]), np.full((1, 12), 1 / 12)
+    )
