@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.random.bit_generator import ISeedSequence
@@ -45,4 +46,5 @@ class _Key(ISeedSequence):
 
 def generator_of(number: int) -> np.random.Generator:
     """A Philox 4x64 generator with a 128-bit key."""
-    return np.random.Generator(np.random.Philox(_Key(number)))
+    key: Any = _Key(number)  # numpy's stubs know no seed but its own classes'
+    return np.random.Generator(np.random.Philox(key))

@@ -138,7 +138,7 @@ def add_noises(
 ) -> list[NDArray[np.float64]]:
     """`add_noise` of several (waveform, lead, noise) with windows of one length.
 
-    The noises become sound in one transform: with the same bytes as one by one, and four of them in half of the time.
+    The noises become sound in one transform: with the same bytes as one by one, four of them in half of the time.
     """
     windows = [_filtered(audio, noise, sample_rate_hz)[lead:] for audio, lead, noise in sounds]
     noisy = [k for k, (_, _, noise) in enumerate(sounds) if noise.ratio > 0.0 or noise.floor is not None]

@@ -188,3 +188,16 @@ def test_a_pipe_and_an_impossible_name_become_the_rows_status(tmp_path: Path) ->
 
 def test_the_recipe_says_what_is_not_audible() -> None:
     assert "tone alone is audible" in describe()["audible"]
+
+
+def test_variants_of_one_window_are_rendered_as_each_alone(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(30, 44_100), 44_100, subtype="FLOAT")
+    failed = variant().failed(Status.NO_NOTES, "none")
+    variants = [variant(), failed, variant(10 ** (-30 / 20)), variant(10 ** (-21 / 20))]
+    for file in (path, tmp_path / "absent.wav"):
+        together = Recorder().render_all(variants, WINDOW_S, file, 6.2)
+        alone = [Recorder().render(v, WINDOW_S, file, 6.2) for v in variants]
+        for row, other in zip(together, alone, strict=True):
+            assert (row.status, row.reason) == (other.status, other.reason)
+            assert row.audio.tobytes() == other.audio.tobytes()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from keybed.extract.degrade.articulation import audible_releases, vary_lengths
-from keybed.extract.degrade.dynamics import COMPRESSED, flatten_loudness, touch_from_elsewhere
+from keybed.extract.degrade.dynamics import COMPRESSED, Stretches, flatten_loudness, touch_from_elsewhere
 from keybed.extract.degrade.pedal import spoil_pedal
 from keybed.extract.degrade.timing import jitter
 from keybed.extract.music.chords import CHORD_GAP_S
@@ -92,7 +92,11 @@ def loudness(arch: float, deviation: float, seed: int = 0, n: int = 0) -> tuple[
     p = steady(n=n) if n else steady()
     trend = loudness_trend(p.onset_s, p.velocity)
     touch = np.stack([touch_from_elsewhere(p.velocity - trend, p.n_notes, rng(seed + k)) for k in range(2)])
-    return p, trend, flatten_loudness(p.velocity, trend, arch, deviation, inside(p), touch, p.velocity, rng(seed))
+    return (
+        p,
+        trend,
+        flatten_loudness(p.velocity, trend, arch, deviation, inside(p), touch, Stretches(p.velocity), rng(seed)),
+    )
 
 
 @pytest.mark.parametrize("arch", [1.0, 0.5, 0.05])
@@ -129,7 +133,7 @@ def test_a_window_gets_the_velocities_of_a_flatter_stretch_and_keeps_its_mean() 
     velocity, recording = wide[:100].astype(np.int16), np.concatenate([wide, flat]).astype(np.int16)
     touch = rng().normal(0, 5, (2, 100))
     changed, _, kept = flatten_loudness(
-        velocity, np.full(100, 60.0), 1.0, 0.05, np.ones(100, bool), touch, recording, rng()
+        velocity, np.full(100, 60.0), 1.0, 0.05, np.ones(100, bool), touch, Stretches(recording), rng()
     )
     assert kept == pytest.approx(0.05, abs=0.03)
     assert changed.mean() == pytest.approx(velocity.mean(), abs=0.5)
@@ -146,7 +150,9 @@ def test_flattened_accents_come_on_other_notes_and_change_no_faster_than_their_s
         accents = np.convolve(rng(seed).normal(0, 8, 1001), [0.8, 0.6])[1:1001]  # neighbours correlate by 0.48
         velocity = np.round(trend + accents[:200]).astype(np.int16)
         touch = np.stack([touch_from_elsewhere(accents[200:], 200, rng(k)) for k in range(2)])
-        changed, _, _ = flatten_loudness(velocity, trend, 1.0, 0.35, np.ones(200, bool), touch, velocity, rng(seed))
+        changed, _, _ = flatten_loudness(
+            velocity, trend, 1.0, 0.35, np.ones(200, bool), touch, Stretches(velocity), rng(seed)
+        )
         kept.append(np.polyfit(velocity - trend, changed - trend, 1)[0])
         spread.append((changed - trend).std() / (velocity - trend).std())
         steps.append(np.abs(np.diff(changed)).mean() / np.abs(np.diff(velocity)).mean())
@@ -158,7 +164,9 @@ def test_flattened_accents_come_on_other_notes_and_change_no_faster_than_their_s
 def test_few_notes_or_one_velocity_keep_their_loudness() -> None:
     velocity, trend = np.full(30, 64, np.int16), np.full(30, 64.0)
     for n in (3, 30):
-        got = flatten_loudness(velocity[:n], trend[:n], 0.2, 0.3, np.ones(n, bool), np.zeros((2, n)), velocity, rng())
+        got = flatten_loudness(
+            velocity[:n], trend[:n], 0.2, 0.3, np.ones(n, bool), np.zeros((2, n)), Stretches(velocity), rng()
+        )
         assert got[0].tolist() == [64] * n
         assert got[1:] == (1.0, 1.0)
 
@@ -210,7 +218,11 @@ def test_axes_at_zero_return_what_they_were_given() -> None:
     assert jitter(p.onset_s, p.offset_s, p.pitch, 0.0, WINDOW_S, rng()) == (p.onset_s, p.offset_s, 0.0)
     assert vary_lengths(p.onset_s, p.offset_s, p.pitch, 0.0, inside(p), rng()) == (p.offset_s, 0.0)
     touch = np.zeros((2, p.n_notes))
-    assert flatten_loudness(p.velocity, trend, 1.0, 1.0, inside(p), touch, p.velocity, rng()) == (p.velocity, 1.0, 1.0)
+    assert flatten_loudness(p.velocity, trend, 1.0, 1.0, inside(p), touch, Stretches(p.velocity), rng()) == (
+        p.velocity,
+        1.0,
+        1.0,
+    )
     pedalling = spoil_pedal(p.pedal_s, p.pedal_value, 0.0, WINDOW_S, rng())
     assert pedalling.pedal_s is p.pedal_s
     assert pedalling.share_spoiled == 0.0

@@ -11,14 +11,16 @@ import pytest
 from keybed.extract.degrade import UNTOUCHED, draw_levels, make_variant, prepare
 from keybed.extract.degrade.articulation import vary_lengths
 from keybed.extract.degrade.dither import DITHER_S, LARGEST_DITHER, dithered
+from keybed.extract.degrade.finish import finished
 from keybed.extract.degrade.pedal_runs import moved_runs
 from keybed.extract.degrade.pedal_swaps import swapped_stretches
 from keybed.extract.degrade.texture import USUAL_TEXTURE, drawn_by_note, released_in_time, texture_of
 from keybed.extract.degrade.ticks import TICK_S
 from keybed.extract.music.midi import read_midi
 from keybed.extract.music.pedal import crossings
-from keybed.extract.music.performance import Performance
+from keybed.extract.music.performance import Performance, playable
 from tests.extract.examples import WINDOW_S, steady
+from tests.extract.playability import problems
 
 
 def rng(n: int = 0) -> np.random.Generator:
@@ -166,3 +168,16 @@ def test_three_notes_one_velocity_and_no_pedal_can_be_degraded(pedal: bool) -> N
         made = make_variant(prepare(p), 0.0, WINDOW_S, aim, seed=0, recording_id=1, tier=tier)
         assert np.isfinite(made.score).all()
         assert made.n_notes >= 2
+
+
+def test_finished_notes_of_any_input_are_playable_as_they_are() -> None:
+    draw = np.random.default_rng(3)
+    for _ in range(50):
+        # Few keys on a coarse grid of ticks: equal onsets, strokes a tick apart, notes without length.
+        onset_s = draw.integers(0, 400, 60) * TICK_S
+        lasting_s, pitch = draw.integers(0, 300, 60) * TICK_S, draw.integers(60, 64, 60)
+        pedal_s, value = draw.integers(0, 9, 12) * 0.1, draw.integers(0, 128, 12)
+        p = finished(onset_s, onset_s + lasting_s, pitch, draw.integers(1, 128, 60), pedal_s, value, USUAL_TEXTURE)
+        assert not list(problems(p))
+        again = playable(p.onset_s, p.offset_s, p.pitch, p.velocity, p.pedal_s, p.pedal_value)
+        assert all(np.array_equal(getattr(p, name), getattr(again, name)) for name in Performance.__dataclass_fields__)

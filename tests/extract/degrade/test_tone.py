@@ -5,7 +5,7 @@ import pytest
 from scipy.signal import welch
 
 from keybed.extract.degrade.curves import CURVES
-from keybed.extract.degrade.tone import Noise, add_noise, coloured_noise, plan_floor, plan_noise
+from keybed.extract.degrade.tone import Noise, add_noise, add_noises, coloured_noise, plan_floor, plan_noise
 
 RATE = 24_000
 
@@ -99,3 +99,12 @@ def test_noises_of_two_keys_are_independent_and_of_odd_length_too() -> None:
     assert abs(np.mean(a * b)) < 0.01
     assert np.sqrt(np.mean(a**2)) == pytest.approx(1.0, abs=1e-5)
     assert abs(np.mean(a[:100_000] * a[100_000:200_000])) < 0.03
+
+
+def test_noises_of_several_rows_have_the_bytes_of_each_alone() -> None:
+    clean, floor = piano_like(), plan_floor(7)
+    noises = [Noise(floor=floor), Noise(), Noise(0.1, -3.0, (250.0, 3000.0), 4, floor), Noise(0.05, -6.0, None, 5)]
+    for some in (noises, noises * 2, noises[1:2]):
+        together = add_noises([(clean * (1 + k), 2 * RATE, noise) for k, noise in enumerate(some)], RATE)
+        alone = [add_noise(clean * (1 + k), 2 * RATE, noise, RATE) for k, noise in enumerate(some)]
+        assert [a.tobytes() for a in together] == [a.tobytes() for a in alone]

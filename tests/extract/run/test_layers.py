@@ -198,13 +198,13 @@ def test_an_extraction_whose_audio_differs_stops_and_says_so(
     extend(ExtendConfig(store, ("expressive",)))
     from keybed.extract.run import row_maker
 
-    real = row_maker.RowMaker.render
+    real = row_maker.RowMaker.render_all
 
-    def rounded(self: Any, variant: Any, job: Any) -> Any:
-        row = real(self, variant, job)
-        return replace(row, audio=row.audio * np.float32(1 + 1e-6)) if row.status == 0 else row
+    def rounded(self: Any, variants: Any, job: Any) -> Any:
+        rows = real(self, variants, job)
+        return [replace(r, audio=r.audio * np.float32(1 + 1e-6)) if r.status == 0 else r for r in rows]
 
-    monkeypatch.setattr(row_maker.RowMaker, "render", rounded)
+    monkeypatch.setattr(row_maker.RowMaker, "render_all", rounded)
     command = ["extract", str(store), "--workers", "0", "--shards", "1"]
     assert main(command) == 1
     assert "shard 1 (rows 4–7)" in capsys.readouterr().err
