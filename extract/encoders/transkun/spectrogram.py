@@ -33,11 +33,13 @@ class LogMel(nn.Module):
 
     def forward(self, waveforms_BxS: Tensor) -> Tensor:
         """See the class."""
-        return torch.cat([self._few(part) for part in waveforms_BxS.split(self.rows_at_once)])
+        windows = self.windows()
+        return torch.cat([self.through(windows, part) for part in waveforms_BxS.split(self.rows_at_once)])
 
-    def _few(self, waveforms_BxS: Tensor) -> Tensor:
+    def through(self, windows_WxN: Tensor, waveforms_BxS: Tensor) -> Tensor:
+        """Log-mel bands through these windows, (B, W, frames, mels)."""
         frames_BxTxN = self._normalised(waveforms_BxS.to(self.hann.dtype)).unfold(1, self.n_fft, self.hop)
-        spectra_BxWxTxF = torch.fft.rfft(frames_BxTxN[:, None] * self.windows()[:, None], norm="ortho")
+        spectra_BxWxTxF = torch.fft.rfft(frames_BxTxN[:, None] * windows_WxN[:, None], norm="ortho")
         power_BxWxTxF = spectra_BxWxTxF.real.square() + spectra_BxWxTxF.imag.square()
         floor = math.log(POWER_FLOOR)
         return (torch.log(power_BxWxTxF @ self.filters + POWER_FLOOR) - floor) / -floor
