@@ -125,7 +125,7 @@ def make_examples(run: Path, store: Store, paths: Mapping[str, str] | None = Non
 
         remaker = RowRemaker(store, dict(paths or {}))
     except (KeybedError, OSError, ModuleNotFoundError) as error:
-        problem = _first_line(error)
+        problem = _in_words(error)
     made = []
     for choice in choose(saved):
         heard: dict[str, Any] = {}
@@ -133,7 +133,7 @@ def make_examples(run: Path, store: Store, paths: Mapping[str, str] | None = Non
             try:
                 heard = _heard(remaker, int(saved.index[choice.position]), AXES[choice.dimension])
             except (KeybedError, OSError, ModuleNotFoundError) as error:
-                problem = _first_line(error)
+                problem = _in_words(error)
         made.append(_example(saved, choice, heard))
     examples = Examples(model_of(saved), tuple(made), problem)
     write_json(run / FILE, examples)
@@ -148,7 +148,13 @@ def read_examples(run: Path) -> Examples | None:
     return from_json(Examples, read_json(path, _REMEDY), path)
 
 
-def _first_line(error: Exception) -> str:
+def _in_words(error: Exception) -> str:
+    """Why there is no sound; for an absent library, how to install what renders."""
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{error.name} is not installed. In Keybed's checkout run pip install -c constraints.txt '.[extract]', then "
+            "keybed report RUN"
+        )
     return str(error).partition("\n")[0]
 
 

@@ -3,6 +3,7 @@
 import base64
 import io
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,15 @@ def test_without_the_note_bank_the_strip_says_why_and_stays(run, finished_placeh
     assert any(line.startswith("Without sound, because") and "gone.sf2" in line for line in section.text)
     assert 'class="play"' not in section.pictures[0]
     assert "predicted: fusion 20" in section.pictures[0]
+
+
+def test_without_the_libraries_that_render_the_strip_says_how_to_install_them(
+    run, finished_placeholder_store, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    made = make_examples(run, stores.open(finished_placeholder_store), None)
+    assert "soundfile is not installed" in made.problem
+    assert "pip install -c constraints.txt '.[extract]', then keybed report RUN" in made.problem
 
 
 def test_a_run_of_before_says_how_to_get_examples(tmp_path):
