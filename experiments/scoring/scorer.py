@@ -180,9 +180,8 @@ def rendered_remarks(model: ScoringModel) -> list[str]:
     made = []
     if fonts:
         name, n = fonts[_trained_soundfont(audio)], _n_trained_soundfonts(audio)
-        made.append(
-            f"The notes were rendered with {name}, the first of {counted(n, 'soundfont')} that the heads heard."
-        )
+        which = "the soundfont" if n == 1 else f"the first of {n} soundfonts"
+        made.append(f"The notes were rendered with {name}, {which} that the heads heard.")
     if room is not None:
         made.append(
             f"The notes were rendered in the room with the median decay of {counted(room.rooms, 'room')} that the heads heard "

@@ -14,7 +14,7 @@ from keybed.experiments.scoring.pack import packed, read_pack, write_pack
 from keybed.experiments.scoring.results import RoomCard
 from keybed.experiments.scoring.room import median_recording
 from keybed.experiments.scoring.score import score
-from keybed.experiments.scoring.scorer import Scorer
+from keybed.experiments.scoring.scorer import Scorer, rendered_remarks
 from keybed.experiments.scoring.source import Source
 from keybed.experiments.scoring.windows import WindowEncoder
 from keybed.extract import encoders
@@ -117,3 +117,15 @@ def test_a_pack_without_its_rooms_is_refused_for_midi_alone(in_a_room, midi):
     old = Scorer(replace(in_a_room, room=None))
     with pytest.raises(CannotScore, match="left them out; pack the run again, or give the sound with --audio FILE"):
         score(midi, old)
+
+
+def test_notes_are_rendered_with_a_soundfont_that_the_heads_heard(model):
+    def remarks(**audio: object) -> list[str]:
+        fonts = [{"name": "a.sf2"}, {"name": "b.sf2"}]
+        recipe = replace(model.recipe, audio={**model.recipe.audio, "soundfonts": fonts, **audio})
+        return rendered_remarks(replace(model, recipe=recipe))
+
+    assert remarks() == ["The notes were rendered with a.sf2, the first of 2 soundfonts that the heads heard."]
+    assert remarks(hold_out_soundfont="a.sf2") == [
+        "The notes were rendered with b.sf2, the soundfont that the heads heard."
+    ]
