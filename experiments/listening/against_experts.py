@@ -15,7 +15,8 @@ from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS, TIERS
 Floats = NDArray[np.float64]
 FEW_PIECES = 10
 """With fewer pieces, intervals resample segments, and the report says that they hold for these pieces alone."""
-_SMALLEST_RELIABILITY = 0.05
+SMALLEST_RELIABILITY = 0.05
+"""Of the raters' mean; below it, r cannot be corrected for rater noise."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,7 +89,7 @@ def labels_against(
         given = specific(weights)[:, :, 0, 0]
         reliable = reliability(weights)
         with np.errstate(invalid="ignore", divide="ignore"):
-            true = r[:, :, 0] / np.sqrt(np.maximum(reliable, _SMALLEST_RELIABILITY))
+            true = r[:, :, 0] / np.sqrt(np.maximum(reliable, SMALLEST_RELIABILITY))
         return np.concatenate([r[:, :, 0], r[:, :, 1], true, given, reliable], axis=1)
 
     estimates = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
@@ -98,7 +99,7 @@ def labels_against(
         name: ExpertCorrelation(
             r=estimates[k],
             robust_r=estimates[n_all + k],
-            true_r=estimates[2 * n_all + k],
+            true_r=_true(estimates[2 * n_all + k], reliable[k]),
             specific=estimates[3 * n_all + k] if k < n_axes else None,
             ceiling=float(np.sqrt(max(reliable[k], 0))) if np.isfinite(reliable[k]) else float("nan"),
             reliability=float(reliable[k]),
@@ -128,10 +129,20 @@ def model_against(
 
     def statistic(weights: Floats, _: Floats) -> Floats:
         r = plain(weights)[:, :, 0, 0]
-        return np.concatenate([r, r / np.sqrt(np.maximum(reliability(weights), _SMALLEST_RELIABILITY))], axis=1)
+        return np.concatenate([r, r / np.sqrt(np.maximum(reliability(weights), SMALLEST_RELIABILITY))], axis=1)
 
     estimates = intervals(statistic, plain.n_pieces, 1, replicates=replicates, seed=seed)
-    return {name: (estimates[k], estimates[len(DIMENSIONS) + k]) for k, name in enumerate(DIMENSIONS)}
+    reliable = reliability(np.ones((1, plain.n_pieces)))[0]
+    return {
+        name: (estimates[k], _true(estimates[len(DIMENSIONS) + k], reliable[k])) for k, name in enumerate(DIMENSIONS)
+    }
+
+
+def _true(corrected: Interval, reliability: float) -> Interval:
+    """r corrected for rater noise, with bounds within ±1; NaN where the raters' reliability is below SMALLEST_RELIABILITY."""
+    if not reliability >= SMALLEST_RELIABILITY:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    return corrected.within(-1.0, 1.0)
 
 
 def _groups(piece: NDArray[np.int64], segment: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.evaluation.gates import Gate
+from keybed.experiments.listening.against_experts import SMALLEST_RELIABILITY
 from keybed.experiments.listening.gate import FEWEST_CLIPS, SMALLEST_R
 from keybed.experiments.listening.ingest_results import DimensionResults, IngestResults
 from keybed.experiments.reports.audio_source import sound_banner
@@ -33,6 +34,7 @@ STYLES = {"transfers": "pill pass", "needs full annotation": "pill fail", "undec
 def write_ingest_page(results: IngestResults, gate: Gate, path: Path) -> Path:
     """One self-contained HTML file of results.json."""
     dimensions, provenance, undecided = results.dimensions, results.provenance, gate.verdict == "UNDEFINED"
+    arithmetic = gate.criteria[0].arithmetic
     banners = override_banners(gate.overrides)
     unfinished = [f"{name} {r.rated} of {r.of}" for name, r in results.raters.items() if r.rated < r.of]
     if unfinished:
@@ -59,7 +61,7 @@ def write_ingest_page(results: IngestResults, gate: Gate, path: Path) -> Path:
         title="Phase 5: synthetic labels against expert ratings",
         verdict=gate.verdict,
         word="NOT YET" if undecided else gate.verdict,
-        lead=[f"Too few ratings to decide: {gate.criteria[0].arithmetic}." if undecided else gate.headline],
+        lead=[f"Too few ratings to decide: {arithmetic}."] if undecided else [gate.headline, f"{arithmetic}."],
         below=[
             f"{counted(results.n_clips, 'clip')} of {counted(results.n_pieces, 'piece')}, {counted(len(results.raters), 'rater')}. Brackets are 95 % intervals; "
             f"{results.resampled} were resampled."
@@ -101,7 +103,8 @@ _ADVICE_WORDS = (
     "r is the correlation of synthetic labels with the raters' mean. Transfers: its whole interval lies above 0.5. Needs full "
     f"annotation: the whole interval lies below. Else, and with fewer than {FEWEST_CLIPS} rated clips, undecided; n to decide is the number of clips that would decide it if r "
     "stays as it is. Specific r is the partial correlation given the other six labels.",
-    "True r is r divided by the square root of the raters' reliability: the r expected with an unlimited number of raters. "
+    "True r is r divided by the square root of the raters' reliability: the r expected with an unlimited number of raters; "
+    f"undefined where that reliability is below {SMALLEST_RELIABILITY:g}. "
     "The ceiling is the largest r that the noise of these raters allows.",
 )
 _AGREEMENT_WORDS = (

@@ -114,6 +114,37 @@ def test_a_models_predictions_are_held_against_experts_as_labels_are(make_rows) 
         assert abs(of_noise[name][0].value) < 0.2
 
 
+def test_raters_who_agree_on_nothing_have_no_corrected_correlation(make_rows) -> None:
+    rows, rng = make_rows(seed=5), np.random.default_rng(0)
+    pick = rng.choice(len(rows), 40, replace=False)
+    own = rng.normal(60, 10, (40, 2, 8))
+    ratings = np.concatenate([own, 120 - own.mean(axis=1, keepdims=True)], axis=1)  # the third contradicts the others
+    columns = (
+        rows.score[pick].astype(float),
+        rows.valid[pick],
+        rows.tier[pick].astype(int),
+        rows.piece[pick],
+        rows.segment[pick],
+    )
+    found = labels_against(ExpertRatings(ratings, ratings.mean(axis=1)), *columns, replicates=100)
+    for agreement in found.values():
+        assert agreement.reliability < 0.05
+        assert np.isnan([agreement.true_r.value, agreement.true_r.low, agreement.true_r.high]).all()
+
+
+def test_a_correction_for_rater_noise_does_not_go_beyond_one(make_rows) -> None:
+    rows, rng = make_rows(seed=6), np.random.default_rng(0)
+    pick = rng.choice(len(rows), 60, replace=False)
+    score = rows.score[pick].astype(float)
+    experts = ExpertRatings(score[:, None, :] + rng.normal(0, 30, (60, 3, 8)), score)
+    columns = (score, rows.valid[pick], rows.tier[pick].astype(int), rows.piece[pick], rows.segment[pick])
+    known = [
+        a.true_r for a in labels_against(experts, *columns, replicates=100).values() if a.true_r.value == a.true_r.value
+    ]
+    assert known
+    assert all(r.low >= -1 and r.high <= 1 for r in known)
+
+
 def test_reliability_is_the_consistency_icc(simulated) -> None:
     answer_key = read_answer_key(simulated.folder)
     table = make_rating_table(simulated.rating_set, read_ratings(simulated.rating_set), answer_key.codes)
