@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from statistics import NormalDist
 
 import numpy as np
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from keybed.experiments.audits.fingerprint_statistics import fingerprint_statistics
 from keybed.experiments.audits.fingerprints import (
     Config,
     NotEnoughRows,
+    adjusted_auc,
     as_exported,
     detect,
     measure,
@@ -82,6 +85,20 @@ def test_an_exported_row_keeps_its_notes_to_half_a_tick() -> None:
     q = as_exported(p)
     assert q.n_notes == pytest.approx(p.n_notes, abs=3)
     assert np.allclose(q.onset_s * 960, np.round(q.onset_s * 960), atol=1e-6)
+
+
+def test_the_auc_beyond_the_controls_leaves_out_what_they_know() -> None:
+    """A score that only repeats the controls has 0.5; one with a trace of its own keeps the AUC of that trace."""
+    rng = np.random.default_rng(0)
+    degraded = (rng.random(20_000) < 0.75).astype(np.int64)
+    controls = degraded + rng.normal(size=degraded.size)
+    repeated = controls + rng.normal(size=degraded.size)
+    trace = 0.5 * degraded + rng.normal(size=degraded.size)
+    assert roc_auc_score(degraded, repeated) > 0.68
+    assert adjusted_auc(degraded, repeated, controls, 200) == pytest.approx(0.5, abs=0.015)
+    own = NormalDist().cdf(0.5 / 2**0.5)
+    assert adjusted_auc(degraded, controls + trace, controls, 200) == pytest.approx(own, abs=0.02)
+    assert np.isnan(adjusted_auc(degraded[:3], trace[:3], controls[:3]))
 
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
