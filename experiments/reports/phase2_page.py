@@ -101,8 +101,8 @@ def cards(results: Phase2Results, gate: Gate) -> list[Section]:
         unseen_piano(results.unseen_piano),
         sections.audit(results, models),
         sections.attention(results),
-        sections.probe(results),
         sections.training(results, heads),
+        sections.probe(results),
         sections.spaces(results),
         sections.numbers(results, models),
     ]
