@@ -35,7 +35,8 @@ class Comparison:
 
     left_out: rows, seeds and models that some run has and the comparison does not use, one sentence each. measure: whose mean.
     same and different: facts and options of the runs as text, by name; same has one text, different one per run, "–" where a
-    run has no such option or was not given it.
+    run has no such option or was not given it. random_encoders: those of any run that ran with random weights. composed: all music
+    was composed by the demo.
     """
 
     rows: int
@@ -47,6 +48,8 @@ class Comparison:
     same: dict[str, str]
     different: dict[str, tuple[str, ...]]
     measure: Literal["specific r", "Pearson r"] = "specific r"
+    random_encoders: tuple[str, ...] = ()
+    composed: bool = False
     phase: Literal["comparison"] = COMPARISON
 
     @property

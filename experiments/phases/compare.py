@@ -29,7 +29,7 @@ from keybed.experiments.evaluation.pairwise import PairwiseAccuracy
 from keybed.experiments.evaluation.predictions import Correlations, Predictions, over_dimensions, over_seeds
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, SavedPredictions, load_predictions
 from keybed.experiments.phases.config import CompareConfig
-from keybed.experiments.phases.run_differences import divided, facts
+from keybed.experiments.phases.run_differences import divided, facts, random_encoders, results_of
 from keybed.experiments.reports.comparison_page import write_comparison_page
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.page import with_interval
@@ -130,8 +130,14 @@ def compare(runs: Sequence[Path]) -> Comparison:
     pieces = len(np.unique(_truth(saved[0], common)["piece"]))
     left_out = _left_out(dict(zip(names, saved, strict=True)), len(common), n_seeds)
     measure: Literal["specific r", "Pearson r"] = "Pearson r" if _rated(saved[0]) else "specific r"
-    same, different = divided([facts(r, gates[str(r)], one) for r, one in zip(runs, saved, strict=True)])
-    return Comparison(len(common), tuple(names), n_seeds, models, pieces, left_out, same, different, measure)
+    results = [results_of(run) for run in runs]
+    same, different = divided(
+        [facts(run, r, gates[str(run)], one) for run, r, one in zip(runs, results, saved, strict=True)]
+    )
+    random, composed = random_encoders(results), results[0].store.composed
+    return Comparison(
+        len(common), tuple(names), n_seeds, models, pieces, left_out, same, different, measure, random, composed
+    )
 
 
 def _left_out(saved: Mapping[str, SavedPredictions], n_rows: int, n_seeds: int) -> tuple[str, ...]:

@@ -11,20 +11,22 @@ from keybed.experiments.evaluation.curve_results import CurveResults
 from keybed.experiments.evaluation.gates import Gate
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions
 from keybed.experiments.evaluation.window_results import WindowCheckResults
-from keybed.experiments.reports.results import NothingToReport, read_any_results
+from keybed.experiments.reports.results import NothingToReport, RunResults, read_any_results
 from keybed.store.counted import counted
 
 ABSENT = "–"
 
 
-def facts(run: Path, gate: Gate, saved: SavedPredictions) -> dict[str, str]:
-    """Name → text: phase, verdict, store, encoders, rows, seeds, and every option in config.json that has a value.
-
-    Raises NothingToReport for a run without a gate.
-    """
+def results_of(run: Path) -> RunResults:
+    """The run's results. Raises NothingToReport for a window check and a curve, which predict no single rows."""
     results = read_any_results(run)
     if isinstance(results, WindowCheckResults | CurveResults):
         raise NothingToReport(f"{run} has no predictions of single rows; compare runs of Phase 2, 3 or 4")
+    return results
+
+
+def facts(run: Path, results: RunResults, gate: Gate, saved: SavedPredictions) -> dict[str, str]:
+    """Name → text: phase, verdict, store, encoders, rows, seeds, and every option in config.json that has a value."""
     store, pair = results.store, results.pair
     described = read_json(run / "config.json")
     named = {
@@ -39,6 +41,13 @@ def facts(run: Path, gate: Gate, saved: SavedPredictions) -> dict[str, str]:
     }
     given = {name: value for name, value in described.get("config", {}).items() if value is not None}
     return named | {f"--{name.replace('_', '-')}": _text(value) for name, value in given.items()}
+
+
+def random_encoders(runs: Sequence[RunResults]) -> tuple[str, ...]:
+    """Encoders with seeded random weights that any of the runs reads."""
+    return tuple(
+        sorted({e.name for r in runs for e in r.store.encoders if e.random and e.name in (r.pair.audio, r.pair.midi)})
+    )
 
 
 def _text(value: Any) -> str:

@@ -10,11 +10,17 @@ from keybed.experiments.evaluation.model_names import ALL_HEADS
 from keybed.experiments.reports import plots
 from keybed.experiments.reports.figure import label
 from keybed.experiments.reports.first_use import SPECIFIC_R
-from keybed.experiments.reports.page import Cell, Page, Section, Table, with_interval, write_page
+from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, with_interval, write_page
 from keybed.experiments.reports.terminal import CHOSEN
 from keybed.store.counted import counted
 
 UNCORRECTED = "Intervals are not corrected for the number of comparisons: of twenty, one leaves out 0 by chance."
+
+
+COMPOSED = (
+    "This music was composed and performed by a program, for the demo. Differences between runs on it show how a comparison works, "
+    "not which run judges playing better."
+)
 
 
 def write_comparison_page(results: Comparison, path: Path) -> Path:
@@ -33,13 +39,27 @@ def write_comparison_page(results: Comparison, path: Path) -> Path:
         lead=[_lead(results, row) for row in results.models[results.headline][1:]],
         below=below,
         advice=None,
-        banners=[],
+        banners=_banners(results),
+        notice=COMPOSED if results.composed else "",
         sections=[_differ(results), _by_model(results, first), _by_dimension(results), _numbers(results)],
         footer=[
             "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json."
         ],
     )
     return write_page(page, path)
+
+
+def _banners(results: Comparison) -> list[Banner]:
+    if not results.random_encoders:
+        return []
+    named = " and ".join(results.random_encoders)
+    return [
+        Banner(
+            f"{named}: seeded random weights, not the trained encoder. Do not base a decision on it.",
+            "Random weights.",
+            True,
+        )
+    ]
 
 
 def side(difference: Interval) -> str:
@@ -132,7 +152,7 @@ def _by_dimension(results: Comparison) -> Section:
             pictures.append(plots.by_dimension(shown, f"difference by dimension, {run}", words))
     return Section(
         "Difference by dimension",
-        "Which qualities of playing one run hears better than the other.",
+        "Which qualities of playing one run judges better than the other.",
         [
             f"{_capital(results.measure)} minus that of the first run with the same model, in each dimension, with its 95 % interval."
         ],

@@ -28,7 +28,7 @@ KINDS: dict[Any, type[RunResults]] = {
 
 
 class NothingToReport(KeybedError):
-    """The folder is a run of a kind that has no page."""
+    """The folder is a run of another kind."""
 
 
 def read_results(run: Path, kind: type[T]) -> T:
@@ -51,5 +51,5 @@ def read_any_results(run: Path) -> RunResults:
     data = read_json(path)
     phase = data.get("phase")
     if phase not in KINDS:
-        raise NothingToReport(f"{path} is of phase {phase!r}, which has no page")
+        raise NothingToReport(f"{path} is of phase {phase!r}: no run of Phase 2, 3 or 4, no window check and no curve")
     return from_json(KINDS[phase], data, path)

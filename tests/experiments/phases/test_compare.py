@@ -22,6 +22,7 @@ from keybed.experiments.evaluation.gates import read_gate, write_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
 from keybed.experiments.phases.compare import NotComparable, compare, run_compare
 from keybed.experiments.phases.config import CompareConfig
+from keybed.experiments.reports.comparison_page import write_comparison_page
 from keybed.experiments.reports.page import with_interval
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -106,6 +107,14 @@ def test_a_page_shows_what_differs_and_is_written_again_from_its_results(made_ru
     assert plain(from_json(Comparison, data, out)) == data
     assert render_any(out, None).read_text() == page
     run_compare(CompareConfig((first, second), out), Console(quiet=True))  # its own folder may be written again
+
+
+def test_a_comparison_on_composed_music_or_random_weights_says_so_first(made_run: Made, tmp_path: Path) -> None:
+    _, run = made_run()
+    comparison = replace(compare([run, run]), composed=True, random_encoders=("mert",))
+    text = re.sub("<[^>]+>", "", write_comparison_page(comparison, tmp_path / "report.html").read_text())
+    assert text.index("composed and performed by a program") < text.index("No difference shown")
+    assert "mert: seeded random weights" in text
 
 
 def test_a_wrong_out_is_refused_before_anything_is_computed(made_run: Made, tmp_path: Path) -> None:
