@@ -194,8 +194,8 @@ def _paired(
         share = over_seeds(accuracy(pieces), seeds)[:, : len(AXIS_DIMENSIONS)]
         each = over_seeds(correlations(pieces), seeds)
         means = [over_dimensions(each), over_dimensions(share)]
-        both = [x for mean in means for x in (mean, mean - mean[:, :1])]
-        return np.concatenate([np.stack(both, axis=1), each - each[:, :, :1]], axis=1)
+        both = [x for mean in means for x in (mean, _to_first(mean))]
+        return np.concatenate([np.stack(both, axis=1), _to_first(each)], axis=1)
 
     r, difference, pairwise, pairwise_difference, *by_dimension = intervals(statistic, correlations.n_pieces, n_seeds)
     return tuple(
@@ -209,6 +209,12 @@ def _paired(
         )
         for i, name in enumerate(runs)
     )
+
+
+def _to_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Differences along the last axis to its first entry. Equal predictions differ by rounding errors, which are no difference."""
+    difference: NDArray[np.float64] = np.round(values - values[..., :1], 12)
+    return difference
 
 
 def _named(correlations: Correlations, values: Sequence[Interval]) -> dict[str, Interval]:
@@ -226,7 +232,7 @@ def _without_variants(predictions: Predictions, n_seeds: int) -> tuple[ComparedR
     def statistic(pieces: NDArray[np.float64], seeds: NDArray[np.float64]) -> NDArray[np.float64]:
         each = over_seeds(correlations(pieces), seeds)
         mean = over_dimensions(each)
-        return np.concatenate([np.stack([mean, mean - mean[:, :1]], axis=1), each - each[:, :, :1]], axis=1)
+        return np.concatenate([np.stack([mean, _to_first(mean)], axis=1), _to_first(each)], axis=1)
 
     r, difference, *by_dimension = intervals(statistic, correlations.n_pieces, n_seeds)
     return tuple(

@@ -25,7 +25,6 @@ COMPOSED = (
 
 def write_comparison_page(results: Comparison, path: Path) -> Path:
     """One self-contained HTML file of a comparison's results.json."""
-    first = results.runs[0]
     below = [
         f"{counted(results.rows, 'test row')} of {counted(results.pieces, 'piece')} that all runs predicted, {counted(results.seeds, 'seed')}. "
         "Differences are paired: both runs are resampled with the same pieces and seeds.",
@@ -41,7 +40,7 @@ def write_comparison_page(results: Comparison, path: Path) -> Path:
         advice=None,
         banners=_banners(results),
         notice=COMPOSED if results.composed else "",
-        sections=[_differ(results), _by_model(results, first), _by_dimension(results), _numbers(results)],
+        sections=[_differ(results), _by_model(results), _by_dimension(results), _numbers(results)],
         footer=[
             "Intervals: 95 %, expanded BCa bootstrap over pieces and seeds together. The same numbers are in results.json."
         ],
@@ -112,25 +111,33 @@ def _short(model: str) -> str:
     return CHOSEN.get(model, label(model))
 
 
-def _by_model(results: Comparison, first: str) -> Section:
-    several = len(results.runs) > 2
-    items = [
-        (f"{_short(model)}: {row.run} − {rows[0].run}" if several else _short(model), row.difference)
-        for model, rows in results.models.items()
-        for row in rows[1:]
-        if row.difference is not None
-    ]
-    to = "" if several else f", {results.runs[1]} minus {first}"
+def _by_model(results: Comparison) -> Section:
+    pictures = []
+    for run in results.runs[1:]:
+        items = [
+            (_short(model), row.difference)
+            for model, rows in results.models.items()
+            for row in rows[1:]
+            if row.run == run and row.difference is not None
+        ]
+        if items:
+            pictures.append(plots.forest(items, f"difference by model, {run}", _axis(results, run, "mean ")))
     return Section(
         "Difference by model",
         "Whether one run judges the same performances better than the other.",
         [
-            f"Mean {results.measure}{to}, with its 95 % interval. Green: the whole interval lies above 0; red: below; grey: the "
-            "interval contains 0.",
+            f"Mean {results.measure} minus that of the first run with the same model, with its 95 % interval. Green: the whole interval "
+            "lies above 0; red: below; grey: the interval contains 0.",
             UNCORRECTED,
         ],
-        [plots.forest(items, "difference by model", f"difference of mean {results.measure}")],
+        pictures,
     )
+
+
+def _axis(results: Comparison, run: str, mean: str = "") -> str:
+    """The label of a picture's axis; it names the run where there are several pictures."""
+    words = f"difference of {mean}{results.measure}"
+    return f"{run}: {words}" if len(results.runs) > 2 else words
 
 
 def _by_dimension(results: Comparison) -> Section:
@@ -144,12 +151,7 @@ def _by_dimension(results: Comparison) -> Section:
             if row.run == run
         }
         if shown:
-            words = (
-                f"{run}: difference of {results.measure}"
-                if len(results.runs) > 2
-                else f"difference of {results.measure}"
-            )
-            pictures.append(plots.by_dimension(shown, f"difference by dimension, {run}", words))
+            pictures.append(plots.by_dimension(shown, f"difference by dimension, {run}", _axis(results, run)))
     return Section(
         "Difference by dimension",
         "Which qualities of playing one run judges better than the other.",

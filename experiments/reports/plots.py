@@ -107,6 +107,7 @@ def forest(
             axes.axvline(factor * threshold, color=GATE_COLOUR, lw=1.2, ls=(0, (4, 2)))
             _beside(axes, factor * threshold, "threshold of the gate", GATE_COLOUR)
         _name_rows(axes, [drawable(name) for name, _ in items], xlabel, above=0.8)
+        axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6))
         return as_svg(figure, title)
 
 

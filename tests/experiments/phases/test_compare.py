@@ -20,7 +20,7 @@ from keybed.experiments.evaluation.comparison_results import Comparison
 from keybed.experiments.evaluation.gate_chain import ChainBroken, checksums
 from keybed.experiments.evaluation.gates import read_gate, write_gate
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS
-from keybed.experiments.phases.compare import NotComparable, compare, run_compare
+from keybed.experiments.phases.compare import NotComparable, _to_first, compare, run_compare
 from keybed.experiments.phases.config import CompareConfig
 from keybed.experiments.reports.comparison_page import write_comparison_page
 from keybed.experiments.reports.page import with_interval
@@ -72,6 +72,11 @@ def test_nothing_is_left_out_of_equal_runs(made_run: Made) -> None:
     comparison = compare([run, run])
     assert comparison.left_out == ()
     assert all(rows[1].difference is not None and rows[1].difference.value == 0 for rows in comparison.models.values())
+
+
+def test_equal_predictions_differ_by_nothing_also_after_rounding() -> None:
+    shared = np.array([[0.1 + 0.2, 0.3, 0.3 + 1e-15, 0.31]])
+    assert _to_first(shared).tolist() == [[0.0, 0.0, 0.0, pytest.approx(0.01)]]
 
 
 def test_predictions_of_another_run_are_refused(made_run: Made) -> None:
