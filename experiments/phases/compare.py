@@ -213,7 +213,7 @@ def _paired(
 
 def _to_first(values: NDArray[np.float64]) -> NDArray[np.float64]:
     """Differences along the last axis to its first entry. Equal predictions differ by rounding errors, which are no difference."""
-    difference: NDArray[np.float64] = np.round(values - values[..., :1], 12)
+    difference: NDArray[np.float64] = np.round(values - values[..., :1], 12) + 0.0  # no −0.0
     return difference
 
 
