@@ -1,6 +1,6 @@
 """Fingerprints of the degradation: how far statistics that mean nothing in music tell degraded rows from pristine ones.
 
-    python -m keybed.experiments.audits.fingerprints MAESTRO_DIR               4,000 rows of its MIDI files, no rendering; 6 min
+    python -m keybed.experiments.audits.fingerprints MAESTRO_DIR               4,000 rows of its MIDI files, no rendering; 2 min
     python -m keybed.experiments.audits.fingerprints STORE --rows 8000         the rows of a planned store, as extraction makes them
     python -m keybed.experiments.audits.fingerprints MAESTRO_DIR --quick       400 rows, to see that it runs
 
