@@ -36,10 +36,11 @@ def _processor() -> str:
 
 
 # The libraries of this process and of those that tests start read these when they are loaded. Threads of torch sleep while
-# they wait: the processes of the suite share the cores, and spinning took up to 20 times the processor time of the work. JAX
-# keeps compiled programs for the next run, 256 MB of them at most.
+# they wait, and OpenBLAS, whose threads always spin, has one: the processes of the suite share the cores, and spinning took up to
+# 20 times the processor time of the work. JAX keeps compiled programs for the next run, 256 MB of them at most.
 SETTINGS = {
     "OMP_WAIT_POLICY": "PASSIVE",
+    "OPENBLAS_NUM_THREADS": "1",
     "JAX_COMPILATION_CACHE_DIR": str(ROOT / ".pytest_cache" / "d" / f"jax-{_processor()}"),
     "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**28),
     "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2",
