@@ -79,8 +79,8 @@ def touch_of(notes: Performance, window_s: float) -> Touch:
     apart = np.abs(keys[:, None] - keys)
     # The fourth power of a Gaussian has half its sd.
     half = np.square(np.square(near))
-    alike = _mean_of(near * _ALIKE[apart], velocity, trend)
-    alike_near = _mean_of(half * _NEAR[apart], velocity, trend)
+    alike = _mean_of(near * _ALIKE.take(apart), velocity, trend)
+    alike_near = _mean_of(half * _NEAR.take(apart), velocity, trend)
 
     chord = chord_numbers(chord_starts(on, max_gap_s=CHORD_GAP_S))
     n_chords = int(chord[-1]) + 1 if on.size else 0
