@@ -5,7 +5,8 @@ The largest steps are computed in parts, so that the check takes no more memory 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
@@ -29,16 +30,16 @@ _CHANNELS, _OUTPUTS, _SEQUENCES = 8, 32, 8
 def reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
     """Features of one clip. Takes about 0.5 GB while it runs."""
     network = load_transkun(spec, file, torch.float64)
-    compute_in_parts(network)
     waveform = at_model_rate(spec, checked_waveform(spec, clip, 0)).astype(np.float64)
     pool_tokens = TokenPooling(spec.preprocessing["architecture"], clip.window_s)
-    with torch.inference_mode():
+    with torch.inference_mode(), computed_in_parts(network):
         states = [pool_tokens(state)[0].numpy() for state in network.states(torch.from_numpy(waveform)[None])]
     return pooling.pool_row(spec, states, pooling.bins_of(pool_tokens.centres_s, spec.n_bins, clip.window_s))
 
 
-def compute_in_parts(network: Network) -> None:
-    """Make the spectrogram compute window by window, convolutions by input channel, and attention by sequence."""
+@contextmanager
+def computed_in_parts(network: Network) -> Iterator[None]:
+    """Within the block the spectrogram is computed window by window, convolutions by channel, and attention by sequence."""
     for module in network.modules():
         if isinstance(module, LogMel):
             module.forward = partial(_by_window, module)  # type: ignore[method-assign]
@@ -46,6 +47,12 @@ def compute_in_parts(network: Network) -> None:
             module.forward = partial(_by_channel, module)  # type: ignore[method-assign]
         elif isinstance(module, Half):
             module.forward = partial(_by_sequence, module.forward)  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        # A module that refers to itself would stay in memory until the garbage collector comes.
+        for module in network.modules():
+            vars(module).pop("forward", None)
 
 
 def _by_window(spectrogram: LogMel, waveforms_BxS: Tensor) -> Tensor:
