@@ -1,6 +1,6 @@
 # Each target does its own set-up, once (.ci/setup, .venv). `make` alone lists the targets.
 SLOW ?= none
-# Two processes: more would each make the shared stores again.
+# Three processes keep two cores busier than two do, since many tests wait; each more makes the shared stores once more.
 PARALLEL ?= -n 3 --dist loadgroup
 export PIP_ARGS PYTHON MAESTRO ROWS SLOW
 

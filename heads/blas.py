@@ -1,7 +1,7 @@
 """One thread for numpy's and scipy's BLAS. The matrices here are small: more threads mostly wait for each other, and spin meanwhile.
 
 On 2 cores that others use too, two threads took 3 to 11 times the CPU time of one, and 3 to 10 times as long, for probes
-of 64 to 1536 columns.
+of 64 to 1536 columns. `extract` has its own such module, since `extract` and `heads` do not import each other.
 """
 
 from __future__ import annotations

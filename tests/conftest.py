@@ -48,13 +48,13 @@ SETTINGS = {
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
-# Tests start hundreds of fresh interpreters. Where bytecode is not kept, each of them compiles the whole project anew.
+# Many tests start fresh interpreters. Without stored bytecode each of them would compile the project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
 
-# Which bytes a failure of power would leave cannot be tested, and the suite calls this 30,000 times. That it is called before a
-# file is renamed is tested; processes that tests start do wait for the disk.
+# os.fsync does nothing in the processes of the suite: what a power failure leaves cannot be tested, and tests call it 30,000 times.
+# Tests check that it is called before a file is renamed. Processes that tests start call the real one.
 pytest.MonkeyPatch().setattr(os, "fsync", lambda handle: None)
 
 # A suite that a script starts in the background has SIGINT ignored, and so would every process that a test interrupts.
@@ -115,7 +115,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 def pytest_collection_finish() -> None:
-    """Hide what the imports made, some million objects that stay, from the collector of garbage."""
+    """Keep the garbage collector from looking through the objects that imports made: they stay until the end."""
     gc.collect()
     gc.freeze()
 

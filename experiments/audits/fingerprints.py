@@ -10,9 +10,9 @@ trees and a linear model are trained on folds that never share a piece, on the r
 of the prediction with an axis's score given the other six scores, on rows that are not pristine; "beyond": given the prediction
 from the musical controls as well. The better of the two models counts.
 
-A degraded row has mistakes, and many statistics change with mistakes. So the AUC is also given beyond the controls: a degraded row
-is compared with pristine rows alone to which the controls give about the same score (covariate-adjusted AUC; H. Janes and M. S.
-Pepe, Biometrika 96, 2009).
+A degraded row has mistakes, and many statistics change with mistakes. So the AUC is also given beyond the controls: rows are
+grouped by what the controls predict, and degraded rows are compared only with pristine rows of their group (covariate-adjusted
+AUC; H. Janes and M. S. Pepe, Biometrika 96, 2009).
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ WINDOW_S, HOP_S = 10.0, 6.2
 LARGEST_AUC = 0.60
 LARGEST_SPECIFIC_R = 0.10
 STRATA = 20
-"""Parts of equal size, by what the controls predict, within which the AUC beyond the controls is taken."""
+"""Groups of equal size, by what the controls predict, within which the AUC beyond the controls is computed."""
 FEWEST_IN_STRATUM = 5
-"""A part with fewer pristine or fewer degraded rows is left out."""
+"""A group with fewer pristine or fewer degraded rows is left out."""
 HELD_AXES = ("notes", "timing", "articulation", "pedal")
 """The axes whose specific r has a goal. Dynamics and expression change the loudness itself, of which every statistic of velocity knows."""
 
@@ -220,9 +220,9 @@ def _detect(table: Table, config: Config, axes: tuple[str, ...]) -> Findings:
 def adjusted_auc(
     degraded: NDArray[np.integer], score: NDArray[np.float64], given: NDArray[np.float64], n_strata: int = STRATA
 ) -> float:
-    """Mean AUC of `score` within strata of rows with about equal `given`, weighted by their degraded rows; all (n,).
+    """Mean AUC of `score` within groups of rows with about equal `given`, weighted by their degraded rows; all (n,).
 
-    NaN where every stratum has fewer than FEWEST_IN_STRATUM rows of one kind.
+    NaN where every group has fewer than FEWEST_IN_STRATUM rows of one kind.
     """
     total = weight = 0.0
     for rows in np.array_split(np.argsort(given, kind="stable"), n_strata):

@@ -14,7 +14,7 @@ from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, 
 from keybed.experiments.reports.terminal import CHOSEN
 from keybed.store.counted import counted
 
-UNCORRECTED = "Intervals are not corrected for the number of comparisons: of twenty, one leaves out 0 by chance."
+UNCORRECTED = "Intervals are not corrected for the number of comparisons: where runs do not differ, about one interval in twenty excludes 0."
 
 
 COMPOSED = (

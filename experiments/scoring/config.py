@@ -11,7 +11,7 @@ from keybed.store.option import NoOption, Option
 
 DEFAULT_OUT = Path("scores")
 HOP_S = 2.0
-"""From one window to the next where the encoders are baselines; networks, which take seconds for a window, get half a window."""
+"""Seconds from one window to the next where the encoders are baselines; networks, which take seconds for a window, get half a window."""
 
 
 @dataclass(frozen=True)

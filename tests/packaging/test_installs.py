@@ -85,11 +85,11 @@ def run_the_commands(keybed: list[object], folder: Path, maestro: Path) -> None:
         assert copied == (ROOT / "slurm" / f"{script}.sbatch").read_bytes()
 
 
-def test_editable_install(source, fresh):
+def test_editable_install(source, fresh, tiny_maestro):
     python, folder = fresh
     pip_install(python, ["--editable", source], folder)
     check(python, folder, source)
-    assert "sbatch" in call(python.with_name("keybed"), "slurm", "my-scripts", cwd=folder)
+    run_the_commands([python.with_name("keybed")], folder, tiny_maestro)
 
 
 def build(target: str, source: Path, folder: Path) -> Path:

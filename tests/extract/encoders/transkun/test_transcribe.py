@@ -54,6 +54,12 @@ def test_audio_that_is_none_is_refused(audio: np.ndarray) -> None:
         Transcriber("random:tiny")(audio, 44_100)
 
 
+def test_silence_has_no_notes(transcriber: Transcriber) -> None:
+    heard = transcriber(np.zeros(22_050, np.float32), 22_050)
+    assert heard.n_notes == 0
+    assert heard.pedal_s.size == 0
+
+
 @pytest.mark.parametrize("n_samples", [1, 40, 100, 101, 167])
 @pytest.mark.parametrize("block", [7, 30, 1000])
 def test_contexts_of_blocks_are_those_of_the_whole(n_samples: int, block: int) -> None:
