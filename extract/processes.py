@@ -7,7 +7,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -123,9 +123,13 @@ def process_pool(
     *,
     task: str = "works for this command",
     advice: str = "give the command more memory",
+    preload: Sequence[str] = (),
 ) -> WorkerPool:
-    """A pool of processes that each call start(*arguments) once. They are forked from a server, not from this process."""
-    multiprocessing.get_context("forkserver").set_forkserver_preload(list(_PRELOADED))
+    """A pool of processes that each call start(*arguments) once. They are forked from a server, not from this process.
+
+    preload: more modules that the server imports, if it does not run yet; one that cannot be imported is left out.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload([*_PRELOADED, *preload])
     # Started before the mask is set: starting it unblocks both signals, and the server would inherit no mask.
     resource_tracker.ensure_running()
     # The server inherits the mask: a signal to the whole process group cannot end it while workers start.

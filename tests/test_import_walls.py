@@ -24,10 +24,14 @@ FAMILIES = {
     "torch": {"torch", "torchaudio", "transformers", "triton"},
     "jax": {"jax", "jaxlib", "flax", "optax", "orbax"},
     "zarr": {"zarr", "zarrs", "numcodecs"},
+    "numba": {"numba", "llvmlite"},
 }
-HOMES = {"torch": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
-WITH_TRITON = [ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py")]
-"""Triton comes with torch's CUDA builds alone."""
+HOMES = {"torch": {"extract"}, "numba": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
+WITH = {
+    "triton": [ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py")],
+    "numba": [ROOT / "extract/audio/note_kernel.py"],
+}
+"""Modules that need a library which may be absent: Triton comes with torch's CUDA builds alone."""
 BENCHMARKS = ROOT / "experiments" / "benchmarks"
 """A benchmark may import the alternative that it measures against."""
 PLACEHOLDERS = "placeholder-audio,placeholder-midi"
@@ -112,7 +116,7 @@ def dotted(path: Path) -> str:
 @pytest.mark.parametrize("room", ROOMS)
 def test_walls_in_a_fresh_interpreter(room):
     """Every module of a room imported together loads only what the room may hold, its siblings' needs included."""
-    left_out = [] if find_spec("triton") else WITH_TRITON
+    left_out = [path for library, paths in WITH.items() if not find_spec(library) for path in paths]
     names = [dotted(path) for path in modules(room) if BENCHMARKS not in path.parents and path not in left_out]
     may = {family for family, homes in HOMES.items() if homes & ({room} | SIBLINGS[room])}
     # An experimenter has no torch: reaching into extract from a module's top must not load it.

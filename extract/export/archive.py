@@ -100,7 +100,7 @@ def export(config: ExportConfig, progress: Progress = silent) -> ExportReport:
     workers = len(os.sched_getaffinity(0)) if config.workers is None else config.workers
     with ExitStack() as stack:
         raw, labels = stack.enter_context(replace_file(config.out)), stack.enter_context(tempfile.TemporaryFile())
-        pools = [stack.enter_context(RowPool(each, workers)) for each in renderings]
+        pools = [stack.enter_context(RowPool(each, workers, n_rows=n_rows)) for each in renderings]
         n_failed = _write(
             raw, labels, store, jobs, pools, config, progress, n_rows, max(1, workers) * _SEGMENTS_PER_WORKER
         )

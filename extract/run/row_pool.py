@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import TypeVar
 
+from keybed.extract.audio import note_sum
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.encoders import blas
 from keybed.extract.processes import WorkerPool, process_pool
@@ -28,17 +29,33 @@ Python's 700 are two looks per row, which take 2 % of its processor time; rows l
 class RowPool:
     """Makes segments in `workers` processes, or in this process where workers is 0. The bytes are the same.
 
-    specs: the encoders that `fill` works for. advice: what a user can do when a worker is killed. Raises WorkerDied, from
-    `submit`, `fill`, `result` and the end of a `with` block.
+    specs: the encoders that `fill` works for. n_rows: about how many rows will be made. advice: what a user can do when a
+    worker is killed. Raises WorkerDied, from `submit`, `fill`, `result` and the end of a `with` block.
     """
 
     def __init__(
-        self, config: RenderConfig, workers: int, specs: Sequence[EncoderSpec] = (), *, advice: str = ADVICE
+        self,
+        config: RenderConfig,
+        workers: int,
+        specs: Sequence[EncoderSpec] = (),
+        *,
+        n_rows: int = 0,
+        advice: str = ADVICE,
     ) -> None:
         self._maker = RowMaker(config, specs) if workers == 0 else None
         self._pool: WorkerPool | None = None
+        compiled = n_rows >= note_sum.COMPILED_FROM_ROWS and any(played.bank for played in config.instruments)
         if workers:
-            self._pool = process_pool(workers, _start, (config, tuple(specs)), task="renders rows", advice=advice)
+            self._pool = process_pool(
+                workers,
+                _start,
+                (config, tuple(specs), compiled),
+                task="renders rows",
+                advice=advice,
+                preload=[note_sum.KERNEL] if compiled else (),
+            )
+        elif compiled:
+            note_sum.use_compiled_loops()
 
     def submit(self, job: SegmentJob) -> Future[list[RenderedRow]]:
         """A future of the segment's rows. With workers=0 the work is done in the first call of `result`."""
@@ -90,10 +107,12 @@ _arguments: tuple[RenderConfig, tuple[EncoderSpec, ...]] | None = None
 _maker: RowMaker | None = None
 
 
-def _start(config: RenderConfig, specs: tuple[EncoderSpec, ...]) -> None:
+def _start(config: RenderConfig, specs: tuple[EncoderSpec, ...], compiled: bool) -> None:
     global _arguments
     _arguments = config, specs
     blas.set_threads(1)  # one process per core renders
+    if compiled:
+        note_sum.use_compiled_loops()
     gc.freeze()
     gc.set_threshold(OBJECTS_BETWEEN_COLLECTIONS)
 

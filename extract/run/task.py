@@ -134,7 +134,8 @@ def extract(config: ExtractConfig, progress: Progress = silent) -> ExtractReport
         lacking = {part for parts_of_shard in todo.values() for part in parts_of_shard}
         names = encoders_of(store, lacking)
         specs = tuple(spec for spec in store.recipe.encoders if spec.name in names)
-        with _stop_signals() as stop, RowPool(rendering, workers, specs) as pool:
+        n_rows = len(todo) * store.recipe.shard_rows
+        with _stop_signals() as stop, RowPool(rendering, workers, specs, n_rows=n_rows) as pool:
             pipeline = Pipeline(store, pool, todo, config.scratch, stop, progress, allow_drift=config.allow_drift)
             try:
                 encoders = planned_encoders(store.recipe, paths, names)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from keybed.extract.audio import bank_files
+from keybed.extract.audio import bank_files, note_sum
 from keybed.extract.audio.bank_files import BankFile, bank_for, bank_sha256, find_bank
 from keybed.extract.audio.bank_fit import misfit
 from keybed.extract.audio.events import PEDAL, RELEASE, STRIKE, Event
@@ -134,23 +135,55 @@ def test_a_sum_that_begins_later_has_the_same_samples(bank: NoteBank) -> None:
         )
 
 
+def test_compiled_loops_give_the_bytes_of_numpy(bank: NoteBank, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    rng = np.random.default_rng(1)
+    struck, lasting = np.sort(rng.integers(0, 4400, 300)), rng.integers(4, 900, 300)
+    keys, velocities = rng.integers(21, 109, 300), rng.integers(1, 128, 300)
+    voices = [
+        Voice(int(k), int(v), int(s), None if n > 850 else int(s + n))
+        for k, v, s, n in zip(keys, velocities, struck, lasting, strict=True)
+    ]
+    for first in (0, 750 * BLOCK_SAMPLES):
+        monkeypatch.setattr(note_sum, "_add", note_sum.add_notes)
+        plain = sum_of_notes(voices, bank, 288_000, first)
+        assert note_sum.use_compiled_loops()
+        assert note_sum._add is not note_sum.add_notes
+        assert sum_of_notes(voices, bank, 288_000, first).tobytes() == plain.tobytes()
+        assert np.abs(plain).max() > 0
+
+
+def test_without_numba_the_loops_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(note_sum, "_add", note_sum.add_notes)
+    monkeypatch.setitem(sys.modules, note_sum.KERNEL, None)
+    assert not note_sum.use_compiled_loops()
+    assert note_sum._add is note_sum.add_notes
+
+
 _BYTES = """
-import hashlib, numpy as np
+import hashlib, sys, numpy as np
 from keybed.extract.audio.note_bank import NoteBank
-from keybed.extract.audio.note_sum import Voice, sum_of_notes
+from keybed.extract.audio.note_sum import Voice, sum_of_notes, use_compiled_loops
 rng = np.random.default_rng(0)
 bank = NoteBank(rng.standard_normal(88 * 6400).astype(np.float32), np.arange(89) * 6400, rng.random(128), np.full((88, 100), 0.97, np.float32), np.full((88, 4), 1.001), np.full((88, 100), 70, np.int16))
 voices = [Voice(int(k), int(v), int(s), int(s) + 20) for k, v, s in zip(rng.integers(21, 109, 200), rng.integers(1, 128, 200), rng.integers(0, 400, 200))]
+if sys.argv[1] == "compiled":
+    use_compiled_loops()
 print(hashlib.sha256(sum_of_notes(voices, bank, 32000).tobytes()).hexdigest())
 """
 
 
 def test_the_sums_bytes_do_not_depend_on_the_processors_instructions() -> None:
     found = set()
-    for disabled in ("", "X86_V4 AVX512F AVX512CD AVX512_SKX X86_V3 AVX2 FMA3"):  # by numpy's newer and older names
-        code = f"import os; os.environ['NPY_DISABLE_CPU_FEATURES'] = '{disabled}'\n{_BYTES}"
-        done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True)
-        found.add(done.stdout)
+    newer = "X86_V4 AVX512F AVX512CD AVX512_SKX X86_V3 AVX2 FMA3"  # by numpy's newer and older names
+    for loops, settings in {
+        "plain": {},
+        "plain, older processor": {"NPY_DISABLE_CPU_FEATURES": newer},
+        "compiled": {"NUMBA_CPU_NAME": "generic"},
+    }.items():
+        command = [sys.executable, "-W", "ignore", "-c", _BYTES, loops]
+        env = {**os.environ, **settings}
+        found.add(subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout)
     assert len(found) == 1
 
 

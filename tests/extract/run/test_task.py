@@ -18,6 +18,7 @@ import pytest
 import soundfile
 
 from keybed import store as stores
+from keybed.extract.audio import note_sum
 from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.encoders import build
 from keybed.extract.planning.plan import plan
@@ -47,14 +48,26 @@ def test_as_many_processes_render_as_the_task_has_cores(
     asked = []
 
     class Pool(RowPool):
-        def __init__(self, rendering: RenderConfig, workers: int, specs: Sequence[EncoderSpec]) -> None:
+        def __init__(self, rendering: RenderConfig, workers: int, specs: Sequence[EncoderSpec], n_rows: int) -> None:
             asked.append(workers)
-            super().__init__(rendering, 0, specs)
+            super().__init__(rendering, 0, specs, n_rows=n_rows)
 
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: set(range(cores)))
     monkeypatch.setattr(task, "RowPool", Pool)
     assert extract(ExtractConfig(store_path, shards=(0,))).made == (0,)
     assert asked == [cores]
+
+
+def test_loops_are_compiled_where_a_bank_plays_many_rows(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, compiled = stores.open(store_path), []
+    config = render_config(store, store.machine_paths)
+    assert config.bank is not None
+    played = replace(config, instruments=(replace(config.instruments[0], bank=None),))
+    for rendering, n_rows in ((config, 399), (config, 400), (played, 400)):
+        monkeypatch.setattr(note_sum, "use_compiled_loops", lambda case=(rendering, n_rows): compiled.append(case))
+        with RowPool(rendering, 0, n_rows=n_rows):
+            pass
+    assert compiled == [(config, 400)]
 
 
 @pytest.fixture(scope="module")
