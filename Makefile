@@ -1,7 +1,7 @@
 # Each target does its own set-up, once (.ci/setup, .venv). `make` alone lists the targets.
 SLOW ?= none
 # Three processes keep two cores busier than two do, since many tests wait; each more makes the shared stores once more.
-PARALLEL ?= -n 3 --dist loadgroup
+PARALLEL ?= -n 3 --dist loadfile
 export PIP_ARGS PYTHON MAESTRO ROWS SLOW
 
 .PHONY: help setup demo test test-slow lint format schemas docs

@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 from typing import Protocol
 
@@ -48,6 +49,12 @@ SETTINGS = {
 for name, value in SETTINGS.items():
     os.environ.setdefault(name, value)
 
+# XLA compiles the many small programs of the tests in half the time without its optimisations. A version that lacks one of these
+# flags ends the process.
+QUICKLY_COMPILED = (
+    "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false --xla_cpu_parallel_codegen_split_count=1"
+)
+
 # Many tests start fresh interpreters. Without stored bytecode each of them would compile the project again.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
@@ -68,6 +75,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--slow-seed", default=None, help="draws the tenth; default: the commit, so that it moves on")
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Let XLA compile quickly in the fast suite; with `--slow tenth` and `all`, as it does for a user."""
+    if config.getoption("--slow") == "none" and version("jaxlib").startswith("0.10."):
+        os.environ.setdefault("XLA_FLAGS", QUICKLY_COMPILED)
+
+
 def _seed(config: pytest.Config) -> str:
     given: str | None = config.getoption("--slow-seed")
     if given is None:
@@ -82,15 +95,14 @@ def pytest_report_header(config: pytest.Config) -> str:
     return f"slow tests: {which}" + (f" (--slow-seed {_seed(config)})" if which == "tenth" else "")
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Keep a file's tests on one process of `-n 3 --dist loadgroup`, so that its module fixtures are made once.
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object | None:
+    """Distribute by file and by folder, see tests/distribution.py; `--dist load` and others as xdist does."""
+    if config.getvalue("dist") != "loadfile":
+        return None
+    from tests.distribution import Scheduler
 
-    All tests of Slurm share one process, because one machine runs one Slurm. All tests of heads do, because they share
-    compiled programs.
-    """
-    file = Path(item.nodeid.partition("::")[0])
-    together = [name for name in ("slurm", "heads") if file.parts[:2] == ("tests", name)]
-    item.add_marker(pytest.mark.xdist_group(together[0] if together else str(file)))
+    return Scheduler(config, log)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
