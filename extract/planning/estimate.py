@@ -178,5 +178,5 @@ def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
         return 0
     kept = sum(n_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)
     loading = max(n_parameters(encoder) * 4 if encoder.compute_dtype == "bfloat16" else 0 for encoder in pretrained)
-    layer = max(8 * n_parameters(encoder) // (encoder.n_states - 1) for encoder in pretrained)
+    layer = max(8 * n_parameters(encoder) // max(encoder.n_states - 1, 1) for encoder in pretrained)
     return TORCH_BYTES + kept + max(loading, COMPUTING_BYTES) + layer

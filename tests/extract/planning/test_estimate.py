@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from keybed.extract.encoders import describe
+from keybed.extract.encoders import PRETRAINED, describe
 from keybed.extract.planning.estimate import COMPUTING_BYTES, PROCESS_BYTES, TORCH_BYTES, encoders_ram
 from keybed.store.format.recipe import EncoderSpec
 
@@ -47,3 +47,9 @@ def test_bfloat16_keeps_half_but_passes_through_float32() -> None:
     assert encoders_ram(one) - TORCH_BYTES == pytest.approx((6 + 8 / 12) * 94_371_712, rel=0.02)
     # The second is loaded after the first has shed its float32.
     assert encoders_ram(both) - encoders_ram(one) == pytest.approx(2 * 94_371_712, rel=0.02)
+
+
+@pytest.mark.parametrize("name", PRETRAINED)
+def test_every_encoder_with_weights_has_an_estimate(name: str) -> None:
+    """`transcribed` has one state, those of its network are not stored."""
+    assert encoders_ram([_spec(name, "random")]) > WITHOUT_WEIGHTS
