@@ -23,7 +23,7 @@ from keybed.extract.encoders.checkpoint import compare_tensors
 from keybed.extract.encoders.errors import WeightsRefused
 from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.torch.rotary import rotate, rotation_rates, turns
-from keybed.extract.encoders.torch.sequences import SequenceBatches, TokenSequence, pool_sequences
+from keybed.extract.encoders.torch.sequences import SequenceBatches, SequencePooling, TokenSequence
 from keybed.store.format.recipe import EncoderSpec
 
 BUCKETS = (64, 128, 192, 256, 320, 384, 448, 512, 640, 768, 1024, 1536, 2048)
@@ -40,12 +40,13 @@ class Aria(Encoder):
         self._device, dtype = device.prepare(spec)
         self._model = load_aria(spec, file).to(self._device, dtype)
         batch_tokens = CPU_BATCH_TOKENS if self._device.type == "cpu" else GPU_BATCH_TOKENS
-        self._batches = SequenceBatches(BUCKETS, batch_tokens, tokens.PADDING)
+        batches = SequenceBatches(BUCKETS, batch_tokens, tokens.PADDING)
+        self._pool = SequencePooling(spec, batches, self._states, self._device)
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. A clip without notes in its window gives a row of zeros, masked in every bin."""
         rows = [[] if clip is None else self._sequences(clip) for clip in clips]
-        return pool_sequences(self.spec, rows, failed_clips(clips), self._batches, self._states, self._device)
+        return self._pool(rows, failed_clips(clips))
 
     def _states(self, ids_BxL: Tensor, pooled_BxL: Tensor) -> Iterator[Tensor]:
         # Padding is at the end and attention is causal, so no mask is needed.

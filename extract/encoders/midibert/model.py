@@ -24,7 +24,7 @@ from keybed.extract.encoders.midibert import cp_tokens, tensors
 from keybed.extract.encoders.midibert.spec import NAME, RANDOM_SEED
 from keybed.extract.encoders.midibert.tensors import EMBEDDING_SIZE
 from keybed.extract.encoders.torch import device
-from keybed.extract.encoders.torch.sequences import SequenceBatches, TokenSequence, pool_sequences
+from keybed.extract.encoders.torch.sequences import SequenceBatches, SequencePooling, TokenSequence
 from keybed.store.format.recipe import EncoderSpec
 
 BUCKETS = (32, 64, 96, 128, 160, 192, 224, 256, 320, 384, 448, 512)
@@ -45,12 +45,13 @@ class MidiBert(Encoder):
         self._device, self._dtype = device.prepare(spec)
         self._model = load_midibert(spec, file).to(self._device, self._dtype).eval()
         batch_tokens = CPU_BATCH_TOKENS if self._device.type == "cpu" else GPU_BATCH_TOKENS
-        self._batches = SequenceBatches(BUCKETS, batch_tokens, cp_tokens.PAD)
+        batches = SequenceBatches(BUCKETS, batch_tokens, cp_tokens.PAD)
+        self._pool = SequencePooling(spec, batches, self._model, self._device, recorded=True)
 
     def encode(self, clips: Sequence[Clip | None]) -> Pooled:
         """See Encoder.encode. Raises EncoderError for a clip without notes in its window."""
         rows = [[] if clip is None else self._sequences(clip, row) for row, clip in enumerate(clips)]
-        return pool_sequences(self.spec, rows, failed_clips(clips), self._batches, self._model, self._device)
+        return self._pool(rows, failed_clips(clips))
 
     def _sequences(self, clip: Clip, row: int) -> list[TokenSequence]:
         tokens = clip.tokens[NAME] if NAME in clip.tokens else cp_tokens.of_clip(self.spec, clip)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 
 from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Pooled
+from keybed.extract.encoders.torch.graph import RecordedByShape
 from keybed.extract.encoders.torch.transfer import fetch_later, narrow_dtype, narrowed, to_device
 from keybed.store.format.recipe import EncoderSpec
 
@@ -61,47 +63,58 @@ class SequenceBatches:
                 yield bucket, in_bucket[start : start + step]
 
 
-def pool_sequences(
-    spec: EncoderSpec,
-    rows: Sequence[Sequence[TokenSequence]],
-    failed: NDArray[np.bool_],
-    batches: SequenceBatches,
-    states: Callable[[Tensor, Tensor], Iterable[Tensor]],
-    device: torch.device,
-) -> Pooled:
+class SequencePooling:
     """Mean and sd of every state over each row's pooled tokens, and the mean of the chosen states per bin.
 
-    rows: each row's sequences. states: a network, from ids (B, L, …) and which tokens are pooled, bool (B, L), to hidden
-    states (B, L, D) one after the other. A row without pooled tokens is 0 and masked.
+    states: a network, from ids (B, L, …) and which tokens are pooled, bool (B, L), to hidden states (B, L, D) one after the
+    other. recorded: on a GPU, a batch of each bucket is recorded as a CUDA graph, for networks of many small kernels.
     """
-    n_sequences = [max(len(sequences), 1) for sequences in rows]
-    layers, frames, mask = pooling.zeros(spec, len(rows), narrow_dtype(device))
-    sizes = np.zeros((len(rows), 2), np.float32)
-    several: dict[int, _Sums] = {}
 
-    def keep(batch: list[tuple[int, TokenSequence]], fetch: Callable[[], list[NDArray]]) -> None:
-        # The batch is filled up with padding, so its arrays are longer than `batch`.
-        in_rows = np.array([row for row, _ in batch])
-        of_layers, of_frames, of_mask, of_sizes = (values[: len(batch)] for values in fetch())
-        layers[in_rows], frames[in_rows], mask[in_rows], sizes[in_rows] = of_layers, of_frames, of_mask, of_sizes
+    def __init__(
+        self,
+        spec: EncoderSpec,
+        batches: SequenceBatches,
+        states: Callable[[Tensor, Tensor], Iterable[Tensor]],
+        device: torch.device,
+        *,
+        recorded: bool = False,
+    ) -> None:
+        self._spec, self._batches, self._device = spec, batches, device
+        run = partial(_pool_batch, spec, states)
+        self._run: Callable[[Tensor, Tensor], tuple[Tensor, ...]] = RecordedByShape(run) if recorded else run
 
-    before: tuple[list[tuple[int, TokenSequence]], Callable[[], list[NDArray]]] | None = None
-    for length, batch in batches.of(rows):
-        ids, bins = _padded(batches, length, [sequence for _, sequence in batch])
-        pooled = _pool_batch(spec, ids, bins, states, device)
-        for index, (row, _) in enumerate(batch):
-            if n_sequences[row] > 1:
-                several.setdefault(row, _Sums(spec)).add(pooled, index)
-        # On a GPU the batch is only queued; the results of the previous batch are fetched meanwhile.
+    def __call__(self, rows: Sequence[Sequence[TokenSequence]], failed: NDArray[np.bool_]) -> Pooled:
+        """Pool each row's sequences. A row without pooled tokens is 0 and masked."""
+        spec = self._spec
+        n_sequences = [max(len(sequences), 1) for sequences in rows]
+        layers, frames, mask = pooling.zeros(spec, len(rows), narrow_dtype(self._device))
+        sizes = np.zeros((len(rows), 2), np.float32)
+        several: dict[int, _Sums] = {}
+
+        def keep(batch: list[tuple[int, TokenSequence]], fetch: Callable[[], list[NDArray]]) -> None:
+            # The batch is filled up with padding, so its arrays are longer than `batch`.
+            in_rows = np.array([row for row, _ in batch])
+            of_layers, of_frames, of_mask, of_sizes = (values[: len(batch)] for values in fetch())
+            layers[in_rows], frames[in_rows], mask[in_rows], sizes[in_rows] = of_layers, of_frames, of_mask, of_sizes
+
+        before: tuple[list[tuple[int, TokenSequence]], Callable[[], list[NDArray]]] | None = None
+        for length, batch in self._batches.of(rows):
+            ids, bins = _padded(self._batches, length, [sequence for _, sequence in batch])
+            outputs = self._run(to_device(ids, self._device), to_device(bins, self._device))
+            pooled, finished = _Pooled(*outputs[: len(_Pooled._fields)]), outputs[len(_Pooled._fields) :]
+            for index, (row, _) in enumerate(batch):
+                if n_sequences[row] > 1:
+                    several.setdefault(row, _Sums(spec)).add(pooled, index)
+            # On a GPU the batch is only queued; the results of the previous batch are fetched meanwhile.
+            if before is not None:
+                keep(*before)
+            before = batch, fetch_later(finished)
         if before is not None:
             keep(*before)
-        before = batch, fetch_later(pooled.finished())
-    if before is not None:
-        keep(*before)
-    for row, sums in several.items():
-        keep([(row, _BLANK)], fetch_later(sums.pooled().finished()))
-    pooling.check_sizes(spec.name, sizes, failed)
-    return pooling.blank_failed(layers, frames, mask, failed)
+        for row, sums in several.items():
+            keep([(row, _BLANK)], fetch_later(sums.pooled().finished()))
+        pooling.check_sizes(spec.name, sizes, failed)
+        return pooling.blank_failed(layers, frames, mask, failed)
 
 
 def _padded(
@@ -140,21 +153,17 @@ class _Pooled(NamedTuple):
 
 
 def _pool_batch(
-    spec: EncoderSpec,
-    ids: NDArray[np.int64],
-    bins: NDArray[np.int64],
-    states: Callable[[Tensor, Tensor], Iterable[Tensor]],
-    device: torch.device,
-) -> _Pooled:
+    spec: EncoderSpec, states: Callable[[Tensor, Tensor], Iterable[Tensor]], ids_BxL: Tensor, bins_BxL: Tensor
+) -> tuple[Tensor, ...]:
+    """The tensors of `_Pooled`, and those of its `finished`, of a batch on its device."""
     means: list[Tensor] = []
     squares: list[Tensor] = []
     chosen: Tensor | None = None
     with torch.inference_mode():
-        bins_BxL = to_device(bins, device)
         present_Bx1xL = (bins_BxL >= 0).float()[:, None]
         count_Bx1 = present_Bx1xL.sum(2)
         share_Bx1xL = present_Bx1xL / count_Bx1[:, :, None].clamp_min(1)
-        for index, state in enumerate(states(to_device(ids, device), bins_BxL >= 0)):
+        for index, state in enumerate(states(ids_BxL, bins_BxL >= 0)):
             state_BxLxD = state.float()
             mean_Bx1xD = share_Bx1xL @ state_BxLxD
             means.append(mean_Bx1xD)
@@ -162,10 +171,11 @@ def _pool_batch(
             if index in spec.frame_states:
                 chosen = state_BxLxD if chosen is None else chosen + state_BxLxD
         assert chosen is not None
-        members_BxNxL = (bins_BxL[:, None] == torch.arange(spec.n_bins, device=device)[:, None]).float()
+        members_BxNxL = (bins_BxL[:, None] == torch.arange(spec.n_bins, device=bins_BxL.device)[:, None]).float()
         in_bins = members_BxNxL @ (chosen / len(spec.frame_states))
         counts = torch.cat([members_BxNxL.sum(2), count_Bx1], dim=1).double()
-        return _Pooled(torch.cat(means, dim=1), torch.cat(squares, dim=1), in_bins, counts)
+        pooled = _Pooled(torch.cat(means, dim=1), torch.cat(squares, dim=1), in_bins, counts)
+        return *pooled, *pooled.finished()
 
 
 class _Sums:

@@ -3,7 +3,6 @@ from __future__ import annotations
 import json
 import math
 import shutil
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,14 @@ from keybed.extract.encoders import pooling
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.errors import EncoderError, WeightsRefused
 from keybed.extract.encoders.midibert import cp_tokens
-from keybed.extract.encoders.midibert.model import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS, MidiBert, relative_scores
-from keybed.extract.encoders.torch.sequences import TokenSequence
+from keybed.extract.encoders.midibert.model import (
+    BUCKETS,
+    CPU_BATCH_TOKENS,
+    GPU_BATCH_TOKENS,
+    MidiBert,
+    relative_scores,
+)
+from keybed.extract.encoders.torch.sequences import SequenceBatches, SequencePooling, TokenSequence
 from tests.extract.encoders.encoders_built import assert_rows_are_pooled_as_if_alone, build_as, note_clip
 
 STYLE = "midibert-tiny"
@@ -90,11 +95,26 @@ def test_rows_of_all_lengths_are_pooled_as_if_each_were_alone() -> None:
 @pytest.mark.parametrize("n_rows", [256, 512, 1024])
 def test_buckets_hold_less_padding_than_one_length_for_all(batch_tokens: int, n_rows: int) -> None:
     """Windows with as many notes as MAESTRO's; every bucket's last batch is filled up to its fixed shape."""
-    shared = replace(_build("random:tiny")._batches, batch_tokens=batch_tokens)
+    shared = SequenceBatches(BUCKETS, batch_tokens, cp_tokens.PAD)
     n_notes = np.clip(np.random.default_rng(0).lognormal(np.log(90), 0.5, n_rows), 4, 500).astype(int)
     batches = list(shared.of([[TokenSequence(np.zeros((n, 4), np.int64), np.zeros(n, np.intp))] for n in n_notes]))
     assert sorted(row for _, batch in batches for row, _ in batch) == list(range(n_rows))
     assert len(batches) * batch_tokens < 0.5 * 512 * n_rows
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_recorded_batches_give_the_bytes_of_the_functions_that_they_recorded() -> None:
+    """Buckets share the memory of their recordings; the last row has three sequences, whose sums are read between batches."""
+    encoder = _build("random", compute_dtype="bfloat16")
+    clips = [note_clip(n) for n in (3, 40, 41, 100, 150, 200, 300, 400, 500, 42, 43, 120, 1100)]
+    recorded, again = encoder.encode(clips), encoder.encode(clips)
+    batches = SequenceBatches(BUCKETS, GPU_BATCH_TOKENS, cp_tokens.PAD)
+    encoder._pool = SequencePooling(encoder.spec, batches, encoder._model, encoder._device)
+    called = encoder.encode(clips)
+    for one, other in ((recorded, called), (again, called)):
+        np.testing.assert_array_equal(one.layers, other.layers)
+        np.testing.assert_array_equal(one.frames, other.frames)
+        np.testing.assert_array_equal(one.mask, other.mask)
 
 
 def test_a_clip_without_notes_is_the_workers_to_fail() -> None:
