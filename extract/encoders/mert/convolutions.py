@@ -7,7 +7,7 @@ authors' numbers.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,11 +64,25 @@ class Convolutions(nn.Module):
             state_NxC = torch.ops.aten.gelu_(strided_convolution(state_NxC, head, tail, stride))
         return state_NxC.view(n_clips, -1, state_NxC.shape[1])[:, : n_frames(self.architecture, n_samples)]
 
-    def first_layer(self, waveforms_BxS: Tensor, multiple: int = GPU_INNER_MULTIPLE) -> tuple[Tensor, Tensor]:
+    def first_layer(self, waveforms_BxS: Tensor) -> tuple[Tensor, Tensor]:
         """Convolution and group norm (one group per channel, over the whole clip) as one product per clip.
 
-        Returns its factors, (B, rows, K) and (B, K, 512). multiple: on a GPU, K is filled up with zeros to a multiple.
+        Returns its factors, (B, rows, K) and (B, K, 512).
         """
+        layer = self.folded_first_layer(waveforms_BxS)
+        n_taps = self.kernel[0]
+        centred_BxTxK = layer.padded_BxS.unfold(1, n_taps, self.stride[0])[:, : layer.n_rows] - layer.mean_Bx1xK
+        # The shift is one more tap, on a constant 1.
+        taps_BxTxK = torch.cat([centred_BxTxK, torch.ones_like(centred_BxTxK[:, :, :1])], dim=2)
+        dtype = self.heads[0].dtype
+        if dtype != torch.float32:
+            coarse, fine = in_two(taps_BxTxK, dtype)
+            taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
+        taps_BxKxO = layer.weight(dtype, GPU_INNER_MULTIPLE)
+        return F.pad(taps_BxTxK, (0, taps_BxKxO.shape[1] - taps_BxTxK.shape[2])), taps_BxKxO
+
+    def folded_first_layer(self, waveforms_BxS: Tensor) -> FirstLayer:
+        """The waveforms, centred tap by tap, give the first layer's output by one product with this weight."""
         # Moved once: a copy from the host at every call would wait for the device.
         self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
         n_clips, n_samples = waveforms_BxS.shape
@@ -77,29 +91,46 @@ class Convolutions(nn.Module):
         n_valid = (n_samples - kernel) // stride + 1
         n_rows = -(-n_valid // divisor) * divisor
         padded = F.pad(waveforms_BxS, (0, max((n_rows - 1) * stride + kernel - n_samples, 0)))
-        patches_BxTxK = padded.unfold(1, kernel, stride)[:, :n_rows]
-        centred = patches_BxTxK - patches_BxTxK[:, :n_valid].mean(1, keepdim=True)
-        covariance_BxKxK = outer_sum(centred[:, :n_valid], in_parts=padded.is_cuda) / n_valid
+        valid_BxTxK = padded.unfold(1, kernel, stride)[:, :n_valid]
+        mean_Bx1xK = valid_BxTxK.mean(1, keepdim=True)
+        covariance_BxKxK = outer_sum(valid_BxTxK - mean_Bx1xK, in_parts=padded.is_cuda) / n_valid
         weight_OxK = self.first["weight"].to(padded)
         variance_BxO = ((weight_OxK @ covariance_BxKxK) * weight_OxK).sum(2)
         scale_BxO = self.first["scale"].to(padded) * torch.rsqrt(variance_BxO.clamp_min(0) + self.first_eps)
         folded_BxKxO = (weight_OxK * scale_BxO[:, :, None]).transpose(1, 2)
         shift_Bx1xO = self.first["shift"].to(padded).expand(n_clips, 1, -1)
-        ones_BxTx1 = torch.ones_like(centred[:, :, :1])
-        # The shift is one more tap, on a constant 1.
-        taps_BxTxK = torch.cat([centred, ones_BxTx1], dim=2)
-        taps_BxKxO = torch.cat([folded_BxKxO, shift_Bx1xO], dim=1)
-        dtype = self.heads[0].dtype
+        return FirstLayer(padded, mean_Bx1xK, n_rows, torch.cat([folded_BxKxO, shift_Bx1xO], dim=1))
+
+
+class FirstLayer(NamedTuple):
+    """The first convolution with its norm, as a product per clip. All float32.
+
+    padded_BxS: waveforms, with zeros after them for n_rows rows of taps. mean_Bx1xK: of each tap. weight_BxKxO: of the taps, with
+    the shift as one more row.
+    """
+
+    padded_BxS: Tensor
+    mean_Bx1xK: Tensor
+    n_rows: int
+    weight_BxKxO: Tensor
+
+    def weight(self, dtype: torch.dtype, multiple: int) -> Tensor:
+        """The weight in a dtype; in bfloat16 for taps that stand there as coarse, fine and coarse part again.
+
+        multiple: on a GPU the inner length is filled up with zeros to a multiple.
+        """
+        weight_BxKxO = self.weight_BxKxO
         if dtype != torch.float32:
-            # Each factor is a sum of two bfloat16 numbers: an error in the first layer reaches every later one.
-            coarse, coarse_weight = taps_BxTxK.to(dtype), taps_BxKxO.to(dtype)
-            fine, fine_weight = (taps_BxTxK - coarse).to(dtype), (taps_BxKxO - coarse_weight).to(dtype)
-            taps_BxTxK = torch.cat([coarse, fine, coarse], dim=2)
-            taps_BxKxO = torch.cat([coarse_weight, coarse_weight, fine_weight], dim=1)
-        if padded.is_cuda:
-            missing = -taps_BxTxK.shape[2] % multiple
-            taps_BxTxK, taps_BxKxO = F.pad(taps_BxTxK, (0, missing)), F.pad(taps_BxKxO, (0, 0, 0, missing))
-        return taps_BxTxK, taps_BxKxO
+            coarse, fine = in_two(weight_BxKxO, dtype)
+            weight_BxKxO = torch.cat([coarse, coarse, fine], dim=1)
+        missing = -weight_BxKxO.shape[1] % multiple if weight_BxKxO.is_cuda else 0
+        return F.pad(weight_BxKxO, (0, 0, 0, missing))
+
+
+def in_two(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Numbers of a narrow dtype whose sum is closer to the values: an error in the first layer reaches every later one."""
+    coarse = values.to(dtype)
+    return coarse, (values - coarse).to(dtype)
 
 
 def strided_convolution(state_NxC: Tensor, head: Tensor, tail: Tensor, stride: int) -> Tensor:
@@ -156,7 +187,10 @@ class BlockedPosition(nn.Module):
         n_blocks, seen = -(-n_steps // self.block), self.block + self.n_taps - 1
         after = (n_blocks - 1) * self.block + seen - self.padding - n_steps
         padded = F.pad(state_BxTxD, (0, 0, self.padding, after))
-        seen_BxUxGxCxJ = padded.unfold(1, seen, self.block).unflatten(2, (self.n_groups, -1))
+        # Copied 8 bytes at a time: a GPU takes as long for each number, whatever its size.
+        wide = torch.int64 if width // self.n_groups * padded.element_size() % 8 == 0 else padded.dtype
+        seen_BxUxGxCxJ = padded.view(wide).unfold(1, seen, self.block).unflatten(2, (self.n_groups, -1))
         rows_GxNxI = seen_BxUxGxCxJ.permute(2, 0, 1, 4, 3).reshape(self.n_groups, n_clips * n_blocks, -1)
+        rows_GxNxI = rows_GxNxI.view(padded.dtype)
         out = (rows_GxNxI @ self.weight).view(self.n_groups, n_clips, n_blocks * self.block, -1)
         return F.gelu(out.permute(1, 2, 0, 3).reshape(n_clips, -1, width)[:, :n_steps] + self.bias)

@@ -1,7 +1,7 @@
 """MERT's convolutions, and the first half of each layer's feed-forward part, with kernels that include their GELU.
 
 On a GPU the convolutional front end as separate products is bound by memory traffic: it took 0.27 of 0.74 ms per row of
-MERT-95M on an H100. The kernels are in `torch/linear_gelu.py`, which needs Triton.
+MERT-95M on an H100. The kernels are in `torch/linear_gelu.py` and `torch/split_taps.py`, which need Triton.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from keybed.extract.encoders.torch.linear_gelu import (
     products_gelu,
     strided_convolution_gelu,
 )
+from keybed.extract.encoders.torch.split_taps import split_taps
 
 ROWS = 16
 """Clips per part of the front end."""
@@ -51,8 +52,12 @@ class FusedConvolutions:
 
     def _stack(self, waveforms_BxS: Tensor) -> Tensor:
         n_clips, n_samples = waveforms_BxS.shape
-        taps, weight = self._convolutions.first_layer(waveforms_BxS, multiple=BLOCK_K)
-        state_NxC = products_gelu(taps, weight).flatten(0, 1)
+        layer = self._convolutions.folded_first_layer(waveforms_BxS)
+        weight_BxKxO = layer.weight(self._weights[0].dtype, multiple=BLOCK_K)
+        taps_BxTxK = split_taps(
+            layer.padded_BxS, layer.mean_Bx1xK[:, 0], self._convolutions.stride[0], layer.n_rows, weight_BxKxO.shape[1]
+        )
+        state_NxC = products_gelu(taps_BxTxK, weight_BxKxO).flatten(0, 1)
         for weight, stride in zip(self._weights, self._convolutions.stride[1:], strict=True):
             state_NxC = strided_convolution_gelu(state_NxC, weight, stride)
         n_steps = n_frames(self._convolutions.architecture, n_samples)

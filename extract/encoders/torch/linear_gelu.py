@@ -15,8 +15,10 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 BLOCK_M, BLOCK_N, BLOCK_K = 128, 256, 64
 """Output rows and channels of one tile, and the inner length of one step."""
-WARPS, STAGES = 8, 3
-"""Warps of one program, and steps that are loaded ahead."""
+WARPS, STAGES, PROGRAMS = 8, 3, 1
+"""Warps of one program, steps that are loaded ahead, and programs of one multiprocessor."""
+SHORT_M, SHORT_N, SHORT_WARPS = 64, 256, 4
+"""The tile and the warps of a product whose inner length is one step."""
 
 _A1: tl.constexpr = tl.constexpr(2.30204539)
 _A3: tl.constexpr = tl.constexpr(0.105226682)
@@ -112,7 +114,7 @@ def products_gelu(rows_BxTxI: Tensor, weight_BxIxO: Tensor) -> Tensor:
     n_clips, n_out, n_inner = rows_BxTxI.shape
     width = weight_BxIxO.shape[2]
     out = rows_BxTxI.new_empty(n_clips, n_out, width)
-    grid = (triton.cdiv(n_out, BLOCK_M // 2) * (width // BLOCK_N), n_clips)
+    grid = (triton.cdiv(n_out, SHORT_M) * (width // SHORT_N), n_clips)
     _short[grid](
         rows_BxTxI,
         weight_BxIxO,
@@ -122,9 +124,9 @@ def products_gelu(rows_BxTxI: Tensor, weight_BxIxO: Tensor) -> Tensor:
         weight_BxIxO.stride(0),
         INNER=n_inner,
         WIDTH=width,
-        BLOCK_M=BLOCK_M // 2,
-        BLOCK_N=BLOCK_N,
-        num_warps=WARPS // 2,
+        BLOCK_M=SHORT_M,
+        BLOCK_N=SHORT_N,
+        num_warps=SHORT_WARPS,
     )
     return out
 
@@ -158,7 +160,7 @@ def _launch(rows: TensorDescriptor, source: Tensor, weight_IxO: Tensor, bias_O: 
     n_inner, width = weight_IxO.shape
     out = source.new_empty(n_out, width)
     weight = TensorDescriptor(weight_IxO, [n_inner, width], [width, 1], [BLOCK_K, BLOCK_N])
-    n_programs = torch.cuda.get_device_properties(source.device).multi_processor_count
+    n_programs = PROGRAMS * torch.cuda.get_device_properties(source.device).multi_processor_count
     _long[(n_programs,)](
         rows,
         weight,

@@ -8,6 +8,7 @@ import torch
 
 from keybed.extract.encoders import describe
 from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.mert.convolutions import in_two
 from keybed.extract.encoders.mert.model import Mert
 from keybed.extract.music.performance import Performance
 
@@ -34,6 +35,20 @@ def test_the_fused_convolutions_are_those_as_written() -> None:
     }
     assert error["fused"] < 0.01
     assert error["fused"] <= error["written"]
+
+
+def test_the_taps_in_two_parts_are_those_as_written() -> None:
+    from keybed.extract.encoders.torch.split_taps import split_taps
+
+    samples = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0)).cuda()
+    taps = samples.unfold(1, 10, 5)
+    mean = taps.mean(1, keepdim=True)
+    wanted = torch.cat([taps - mean, torch.ones_like(taps[:, :, :1])], dim=2)
+    coarse, fine = in_two(wanted, torch.bfloat16)
+    assert fine.abs().max() > 0
+    split = split_taps(samples, mean[:, 0], 5, taps.shape[1], 64)
+    assert torch.equal(split[:, :, :33], torch.cat([coarse, fine, coarse], dim=2))
+    assert not split[:, :, 33:].any()
 
 
 def test_a_recorded_batch_gives_the_bytes_of_the_functions_that_it_recorded() -> None:
