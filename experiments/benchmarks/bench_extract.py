@@ -18,6 +18,7 @@ import os
 import statistics
 import tempfile
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rows, to see that it runs")
     parser.add_argument("--before", default=BEFORE, metavar="COMMIT", help="the earlier code; none: this code alone")
     parser.add_argument("--work", type=Path, help="a folder on the disk that commits are written to; default: TMPDIR")
-    parser.add_argument("--parts-only", action="store_true", help="only the ceilings of the parts")
+    parser.add_argument("--parts", choices=("all", "only", "none"), default="all", help="the ceilings of the parts too")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(dir=arguments.work, prefix="keybed-bench-") as folder:
         _measure(Path(folder), arguments)
@@ -75,20 +76,10 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> None:
     now.plan(corpus.resolve(), *options)
     print(f"{cores} cores, {'a GPU' if gpu else 'no GPU'}: {', '.join(names)}; {size}", flush=True)
 
-    for part in (
-        extract_parts.row_stages(now.store, 8 if arguments.quick else 24),
-        extract_parts.hand_over(now.store),
-        _commits(folder, corpus, options, size),
-    ):
-        for line in part:
+    if arguments.parts != "none":
+        for line in _parts(now, folder, corpus, options, size, quick=arguments.quick):
             print(line, flush=True)
-    if gpu:
-        from keybed.experiments.benchmarks.bench_encoders import make_clips
-
-        n_clips = 512 if arguments.quick else 1024
-        for line in extract_parts.encoders_on_gpu(now.store, make_clips(64) * (n_clips // 64)):
-            print(line, flush=True)
-    if arguments.parts_only:
+    if arguments.parts == "only":
         return
 
     sides = [now]
@@ -123,6 +114,17 @@ def _measure(folder: Path, arguments: argparse.Namespace) -> None:
     print(f"  the thread that computes features, ms per row, waiting for rows included: {parts or 'nothing'}")
     _goals(gpu, now, sides[0] if len(sides) > 1 else None)
     print(f"{time.monotonic() - began:.0f} s in all")
+
+
+def _parts(now: Side, folder: Path, corpus: Path, options: list[str], size: Size, *, quick: bool) -> Iterator[str]:
+    yield from extract_parts.row_stages(now.store, 8 if quick else 24)
+    yield from extract_parts.hand_over(now.store)
+    yield from _commits(folder, corpus, options, size)
+    if _has_gpu():
+        from keybed.experiments.benchmarks.bench_encoders import make_clips
+
+        n_clips = 512 if quick else 1024
+        yield from extract_parts.encoders_on_gpu(now.store, make_clips(64) * (n_clips // 64))
 
 
 def _demo_corpus(folder: Path, n_segments: int) -> Path:

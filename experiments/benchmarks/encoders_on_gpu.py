@@ -27,7 +27,7 @@ _MATRIX_SIDE, _COPY_BYTES = 8192, 2**32
 _KINDS = {
     "attention": ("flash", "fmha", "sdpa", "attention"),
     "convolutions": ("convol", "fprop", "conv_", "conv2d"),
-    "matrix products": ("gemm", "nvjet", "cutlass", "cublas", "xmma", "splitk", "linear_gelu"),
+    "matrix products": ("gemm", "nvjet", "cutlass", "cublas", "xmma", "splitk", "_long", "_short"),
     "copies from and to the host": ("memcpy htod", "memcpy dtoh"),
 }
 _REST = "memory traffic (activations, norms, sums, layouts)"
