@@ -28,7 +28,9 @@ FAMILIES = {
 }
 HOMES = {"torch": {"extract"}, "numba": {"extract"}, "jax": {"heads", "experiments"}, "zarr": {"store"}}
 WITH = {
-    "triton": [ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py")],
+    "triton": [
+        ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py", "torch/split_taps.py")
+    ],
     "numba": [ROOT / "extract/audio/note_kernel.py"],
 }
 """Modules that need a library which may be absent: Triton comes with torch's CUDA builds alone."""
