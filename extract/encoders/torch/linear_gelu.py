@@ -15,10 +15,14 @@ from triton.tools.tensor_descriptor import TensorDescriptor
 
 BLOCK_M, BLOCK_N, BLOCK_K = 128, 256, 64
 """Output rows and channels of one tile, and the inner length of one step."""
-WARPS, STAGES, PROGRAMS = 8, 3, 1
-"""Warps of one program, steps that are loaded ahead, and programs of one multiprocessor."""
-SHORT_M, SHORT_N, SHORT_WARPS = 64, 256, 4
-"""The tile and the warps of a product whose inner length is one step."""
+WARPS, STAGES, PROGRAMS = 8, 4, 1
+"""Warps of one program, steps that are loaded ahead, and programs of one multiprocessor.
+
+On an H100 the front end of 64 clips and 95M's 12 feed-forward parts took 15.6 ms, with 3 steps 16.7; tiles of 128 × 128 with
+4 warps, two programs on a multiprocessor, 16.0; 256 × 128 17.4. The bytes of all are equal.
+"""
+SHORT_M, SHORT_N, SHORT_WARPS = 64, 128, 4
+"""The tile and the warps of a product whose inner length is one step; 16 clips took 0.47 ms, with 64 × 256 0.61."""
 
 _A1: tl.constexpr = tl.constexpr(2.30204539)
 _A3: tl.constexpr = tl.constexpr(0.105226682)
