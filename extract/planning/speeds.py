@@ -93,10 +93,10 @@ class Rates:
 
 MEASURED_RATES = Rates(
     machine="CPU: bank, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, the rest on 2 cores of an AMD EPYC, "
-    "networks in float32; GPU: one H100, mert, midibert and transkun measured, muq and aria calculated at the 366 TFLOP/s that "
+    "networks in float32; GPU: one H100, mert, midibert and transkun measured, muq and aria calculated at the 394 TFLOP/s that "
     "MERT-95M reaches, transcribed a guess; float32 at a tenth of bfloat16",
-    # On one quiet core a row takes 20 ms (Xeon) or 14 ms (EPYC, 98 notes); with all cores at work 30 ms.
-    render_rows_per_core_s={"bank": 34.0, "fluidsynth": 12.5, "recorded": 60.0},
+    # With all 16 cores at work 23.7 ms, before notes were summed by compiled loops (2.2 ms less on an EPYC).
+    render_rows_per_core_s={"bank": 42.0, "fluidsynth": 12.5, "recorded": 60.0},
     cpu_encoder_rows_per_core_s={
         "mert": 0.24,
         "midibert": 0.85,
@@ -104,20 +104,20 @@ MEASURED_RATES = Rates(
         "aria": 0.14,
         "transkun": 0.2,
         "transcribed": 0.17,
-        "logmel": 200.0,
-        "expressive": 137.0,
+        "logmel": 215.0,
+        "expressive": 155.0,
     },
     # A row of MERT-95M is 230 GFLOP, of MuQ 421, of Aria 400. Transkun runs in float32 alone: 74 rows/s.
     gpu_encoder_rows_per_s={
-        "mert": 1590.0,
+        "mert": 1720.0,
         "midibert": 3860.0,
-        "muq": 869.0,
-        "aria": 915.0,
+        "muq": 936.0,
+        "aria": 985.0,
         "transkun": 740.0,
         "transcribed": 150.0,
     },
     gpu_float32_share=0.1,
-    gpu_large_share={"mert": 705 / 1590},
+    gpu_large_share={"mert": 732 / 1720},
     task_rows_per_core_s=500.0,
     written_rows_per_s=613.0,
 )
