@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +17,8 @@ VERSION = 1
 """Raise it whenever the same notes and bank would give another sum."""
 KERNEL = "keybed.extract.audio.note_kernel"
 """The module of the compiled loops; where numba is not installed it cannot be imported, and NumPy sums, with the same bytes."""
-COMPILED_FROM_ROWS = 400
-"""For fewer rows compiling takes longer (0.7 s) than it saves (2.2 ms per row)."""
+COMPILED_FROM_ROWS = 500
+"""For fewer rows compiling takes longer (1.3 s) than it saves (2.6 ms per row)."""
 _WITHIN_BLOCKS = np.tile((np.arange(1, BLOCK_SAMPLES + 1) / BLOCK_SAMPLES).astype(np.float32), LONGEST_RELEASE_BLOCKS)
 """How far each sample lies within its block, for the longest release: flat arrays multiply faster than a block at a time."""
 
@@ -67,26 +67,44 @@ def voices_of(events: Sequence[Event]) -> list[Voice]:
     return [Voice(*note, end) for note, end in zip(struck, released, strict=True)]
 
 
+def voice_table(events: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`voices_of` the events of `event_table` as int64 (voices, 4), a column per field; -1 where no release comes."""
+    return _as_table(voices_of([Event._make(event) for event in events.tolist()]))
+
+
+def _as_table(voices: Sequence[Voice]) -> NDArray[np.int64]:
+    rows = [(key, velocity, struck, -1 if end is None else end) for key, velocity, struck, end in voices]
+    return np.array(rows, np.int64).reshape(-1, 4)
+
+
 def sum_of_notes(voices: Sequence[Voice], bank: NoteBank, n_samples: int, first: int = 0) -> NDArray[np.float32]:
     """The sum of all voices from sample `first`, a multiple of a block, up to n_samples; float32 (n_samples - first,).
 
     Only products and sums, in a fixed order and never fused, so the bytes are the same on every processor.
     """
+    return _sum(_as_table(voices), bank, n_samples, first)
+
+
+def sum_of_events(events: NDArray[np.int64], bank: NoteBank, n_samples: int, first: int = 0) -> NDArray[np.float32]:
+    """`sum_of_notes` of what the events of `event_table` strike."""
+    return _sum(_loops.voice_table(events), bank, n_samples, first)
+
+
+def _sum(voices: NDArray[np.int64], bank: NoteBank, n_samples: int, first: int) -> NDArray[np.float32]:
     before = first // BLOCK_SAMPLES
     blocks = -(-n_samples // BLOCK_SAMPLES) - before
     total = np.zeros(blocks * BLOCK_SAMPLES, np.float32)
-    if voices:
+    if len(voices):
         places, gains = _placed(voices, bank, before, before + blocks)
-        _add(total, bank.samples, bank.exact_falls, places, gains)
+        _loops.add_notes(total, bank.samples, bank.exact_falls, places, gains)
     return total[: n_samples - first]
 
 
 def _placed(
-    voices: Sequence[Voice], bank: NoteBank, before: int, blocks: int
+    voices: NDArray[np.int64], bank: NoteBank, before: int, blocks: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """What `add_notes` takes of the voices that sound between two blocks of the row."""
-    columns = [(key, velocity, struck, -1 if end is None else end) for key, velocity, struck, end in voices]
-    key, velocity, struck, released = np.array(columns, np.int64).T
+    key, velocity, struck, released = voices.T
     number = key - LOWEST_PITCH
     at, until = bank.starts[number], bank.starts[number + 1]
     length = np.minimum((until - at) // BLOCK_SAMPLES, blocks - struck)
@@ -145,15 +163,23 @@ def _ramp(edge: NDArray[np.float32], levels: NDArray[np.float32], ramp: NDArray[
     ramp += level[:-BLOCK_SAMPLES]
 
 
-_add = add_notes
+class _Loops(NamedTuple):
+    voice_table: Callable[[NDArray[np.int64]], NDArray[np.int64]]
+    add_notes: Callable[
+        [NDArray[np.float32], NDArray[np.float32], NDArray[np.float64], NDArray[np.int64], NDArray[np.float64]], None
+    ]
+
+
+_loops = _Loops(voice_table, add_notes)
 
 
 def use_compiled_loops() -> bool:
     """Sum with compiled loops in this process from now on; False where numba is not installed."""
-    global _add
+    global _loops
     try:
-        from keybed.extract.audio.note_kernel import add_notes as compiled
+        from keybed.extract.audio.note_kernel import add_notes as compiled_notes
+        from keybed.extract.audio.note_kernel import voice_table as compiled_table
     except ImportError:
         return False
-    _add = compiled
+    _loops = _Loops(compiled_table, compiled_notes)
     return True

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from keybed.extract.audio import fluidsynth as synthesiser
 from keybed.extract.audio import note_bank, note_sum
 from keybed.extract.audio import waveform as loudness
-from keybed.extract.audio.events import PEDAL, RELEASE, events_of, lead_and_length
+from keybed.extract.audio.events import PEDAL, RELEASE, event_table, events_of, lead_and_length
 from keybed.extract.audio.fluidsynth import BLOCK_SAMPLES, NotASoundfont, Soundfont, Synth, open_soundfont
 from keybed.extract.audio.note_bank import NoteBank, load_bank
-from keybed.extract.audio.note_sum import sum_of_notes, voices_of
+from keybed.extract.audio.note_sum import sum_of_events
 from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow, normalised_row, silent_row
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
@@ -191,25 +191,32 @@ class Renderer:
         noisy = iter(add_noises(sounds, SAMPLE_RATE_HZ))
         return [normalised_row(v, next(noisy)) if v.status == Status.OK else silent_row(v, n) for v in variants]
 
-    def _play(self, variant: Variant, window_s: float, recording: Recording | None) -> tuple[NDArray[np.float64], int]:
+    def _play(self, variant: Variant, window_s: float, recording: Recording | None) -> tuple[NDArray[np.floating], int]:
         """The sound without noise, and its samples before the window."""
+        sound: NDArray[np.floating]
         if isinstance(self._source, NoteBank):
             # Only a filter and a room need the sound before the window.
             pre_roll = variant.noise.band_hz is not None or recording is not None
-            sound, lead = sum_performance(variant.performance, window_s, self._source, pre_roll=pre_roll)
+            sound, lead = _summed(variant.performance, window_s, self._source, pre_roll=pre_roll)
         else:
             sound, lead = synthesise(variant.performance, window_s, self._source)
-        return (sound if recording is None else recording.apply(sound, lead)), lead
+        return (sound if recording is None else recording.apply(sound.astype(np.float64, copy=False), lead)), lead
 
 
 def sum_performance(
     performance: Performance, window_s: float, bank: NoteBank, *, pre_roll: bool = True
 ) -> tuple[NDArray[np.float64], int]:
     """As `synthesise`, from a note bank. Without pre_roll the sound begins with the window."""
+    sound, lead = _summed(performance, window_s, bank, pre_roll=pre_roll)
+    return sound.astype(np.float64), lead
+
+
+def _summed(
+    performance: Performance, window_s: float, bank: NoteBank, *, pre_roll: bool
+) -> tuple[NDArray[np.float32], int]:
     lead, n = lead_and_length(window_s)
-    voices = voices_of(events_of(performance, lead, n))
     first = 0 if pre_roll else lead
-    return sum_of_notes(voices, bank, n, first).astype(np.float64), lead - first
+    return sum_of_events(event_table(performance, lead, n), bank, n, first), lead - first
 
 
 def synthesise(performance: Performance, window_s: float, soundfont: Soundfont) -> tuple[NDArray[np.float64], int]:

@@ -134,39 +134,44 @@ def add_noise(audio: NDArray[np.float64], lead: int, noise: Noise, sample_rate_h
 
 
 def add_noises(
-    sounds: Sequence[tuple[NDArray[np.float64], int, Noise]], sample_rate_hz: int
+    sounds: Sequence[tuple[NDArray[np.floating], int, Noise]], sample_rate_hz: int
 ) -> list[NDArray[np.float64]]:
-    """`add_noise` of several (waveform, lead, noise) with windows of one length.
+    """`add_noise` of several (waveform, lead, noise) with windows of one length. Waveforms: float64, or float32 as it is summed.
 
     The noises become sound in one transform: with the same bytes as one by one, four of them in half of the time.
     """
     windows = [_filtered(audio, noise, sample_rate_hz)[lead:] for audio, lead, noise in sounds]
     noisy = [k for k, (_, _, noise) in enumerate(sounds) if noise.ratio > 0.0 or noise.floor is not None]
+    finished = [window.astype(np.float64) for window in windows]
     if not noisy:
-        return windows
+        return finished
     n = windows[0].size
-    parts = np.zeros((len(noisy), 2 * (n // 2 + 1)), np.float32)
+    parts = np.empty((len(noisy), 2 * (n // 2 + 1)), np.float32)
     for part, k in zip(parts, noisy, strict=True):
         _fill_spectrum(part, sounds[k][2], windows[k], sample_rate_hz)
     for k, added in zip(noisy, irfft(parts.view(np.complex64), n, axis=1), strict=True):
-        windows[k] = windows[k] + added
-    return windows
+        finished[k] += added
+    return finished
 
 
-def _filtered(audio: NDArray[np.float64], noise: Noise, sample_rate_hz: int) -> NDArray[np.float64]:
+def _filtered(audio: NDArray[np.floating], noise: Noise, sample_rate_hz: int) -> NDArray[np.floating]:
     if noise.band_hz is None:
         return audio
     sos = butter(BAND_ORDER, noise.band_hz, "bandpass", fs=sample_rate_hz, output="sos")
-    return np.asarray(sosfilt(sos, audio))
+    return np.asarray(sosfilt(sos, audio.astype(np.float64, copy=False)))
 
 
-def _fill_spectrum(parts: NDArray[np.float32], noise: Noise, window: NDArray[np.float64], sample_rate_hz: int) -> None:
-    """Add the spectrum of what a window gets to `parts`, interleaved as in `_noise_spectrum`."""
-    rms = np.sqrt(np.mean(window**2))
-    if noise.floor is not None:
-        parts += _hiss_spectrum(noise.floor, window.size, sample_rate_hz) * np.float32(noise.floor.ratio * rms)
+def _fill_spectrum(parts: NDArray[np.float32], noise: Noise, window: NDArray[np.floating], sample_rate_hz: int) -> None:
+    """Set `parts` to the spectrum of what a window gets, interleaved as in `_noise_spectrum`."""
+    rms = np.sqrt(np.mean(np.square(window, dtype=np.float64)))
+    if noise.floor is None:
+        parts[:] = 0.0
+    else:
+        hiss = _hiss_spectrum(noise.floor, window.size, sample_rate_hz)
+        np.multiply(hiss, np.float32(noise.floor.ratio * rms), out=parts)
     if noise.ratio > 0.0:
         rng = generator_of(noise.key)
         rng.integers(len(NOISE_SLOPES_DB_PER_OCTAVE))  # the draw of the colour in `plan_noise`
         added = _noise_spectrum(window.size, noise.slope_db_per_octave, sample_rate_hz, rng)
-        parts += added * np.float32(noise.ratio * rms)
+        added *= np.float32(noise.ratio * rms)
+        parts += added

@@ -25,6 +25,7 @@ from keybed.extract.music.midi import read_midi
 from tests.extract.audio.soundfonts import Zone, write_soundfont
 
 N = 72_000
+PLAIN = note_sum._loops
 
 
 @pytest.fixture(scope="module")
@@ -145,19 +146,32 @@ def test_compiled_loops_give_the_bytes_of_numpy(bank: NoteBank, monkeypatch: pyt
         for k, v, s, n in zip(keys, velocities, struck, lasting, strict=True)
     ]
     for first in (0, 750 * BLOCK_SAMPLES):
-        monkeypatch.setattr(note_sum, "_add", note_sum.add_notes)
+        monkeypatch.setattr(note_sum, "_loops", PLAIN)
         plain = sum_of_notes(voices, bank, 288_000, first)
         assert note_sum.use_compiled_loops()
-        assert note_sum._add is not note_sum.add_notes
+        assert note_sum._loops != PLAIN
         assert sum_of_notes(voices, bank, 288_000, first).tobytes() == plain.tobytes()
         assert np.abs(plain).max() > 0
 
 
+def test_compiled_loops_find_the_same_voices(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(note_sum, "_loops", PLAIN)
+    assert note_sum.use_compiled_loops()
+    rng, n = np.random.default_rng(2), 3000
+    table = np.stack([np.sort(rng.integers(0, 4000, n)), rng.integers(0, 3, n), rng.integers(60, 66, n)], axis=1)
+    table = np.column_stack([table, rng.integers(1, 128, n)])
+    for events in (table, table[:0]):
+        found = note_sum._loops.voice_table(events)
+        np.testing.assert_array_equal(found, note_sum.voice_table(events), strict=True)
+    assert len(note_sum.voice_table(table)) > 900
+
+
 def test_without_numba_the_loops_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(note_sum, "_add", note_sum.add_notes)
+    monkeypatch.setattr(note_sum, "_loops", PLAIN)
     monkeypatch.setitem(sys.modules, note_sum.KERNEL, None)
     assert not note_sum.use_compiled_loops()
-    assert note_sum._add is note_sum.add_notes
+    assert note_sum._loops == PLAIN
 
 
 _BYTES = """

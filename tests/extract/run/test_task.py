@@ -63,11 +63,11 @@ def test_loops_are_compiled_where_a_bank_plays_many_rows(store_path: Path, monke
     config = render_config(store, store.machine_paths)
     assert config.bank is not None
     played = replace(config, instruments=(replace(config.instruments[0], bank=None),))
-    for rendering, n_rows in ((config, 399), (config, 400), (played, 400)):
+    for rendering, n_rows in ((config, 499), (config, 500), (played, 500)):
         monkeypatch.setattr(note_sum, "use_compiled_loops", lambda case=(rendering, n_rows): compiled.append(case))
         with RowPool(rendering, 0, n_rows=n_rows):
             pass
-    assert compiled == [(config, 400)]
+    assert compiled == [(config, 500)]
 
 
 @pytest.fixture(scope="module")
