@@ -46,12 +46,20 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Tune glibc malloc so that large freed arrays go back to the kernel; True where it was set.
+    """Release freed memory, and tune glibc malloc so that large arrays freed from now on go back at once; True where it was set.
 
     For work whose few arrays of tens of MB have many shapes: kept blocks do not fit the next ones, and the process grows.
     """
+    release_freed_memory()
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     return mallopt is not None and bool(mallopt(_M_MMAP_THRESHOLD, 2**20) and mallopt(_M_TRIM_THRESHOLD, 2**20))
+
+
+def release_freed_memory() -> None:
+    """Give the kernel all memory that is free within malloc's blocks. Does nothing where the C library is not glibc."""
+    malloc_trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if malloc_trim is not None:
+        malloc_trim(0)
 
 
 class WorkerDied(KeybedError):

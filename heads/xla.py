@@ -106,6 +106,11 @@ def keep_compiled_code() -> Path | None:
     return folder
 
 
+def forget_compiled_code() -> None:
+    """Free what JAX has traced and compiled in this process, tens of MB; code kept on disk is read again where it is called."""
+    jax.clear_caches()
+
+
 def _processor() -> str:
     """A short name of this kind of processor: its instruction sets decide what XLA compiles."""
     try:

@@ -22,9 +22,11 @@ from keybed.experiments.scoring.model import ScoringModel, head_inputs
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
 from keybed.experiments.scoring.room import median_recording
 from keybed.experiments.scoring.run_files import Condition, RunFiles, open_run
+from keybed.extract.processes import return_freed_memory
 from keybed.extract.progress import Progress, silent
 from keybed.heads import fitted
 from keybed.heads.inputs import HeadInput
+from keybed.heads.xla import forget_compiled_code
 from keybed.store.format.recipe import Recipe
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
@@ -40,6 +42,7 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
     The head is the fusion with the best mean specific r on the validation rows; of Phase 4 on raw or aligned features, as
     validation says. Nothing is chosen on test rows; they give the coverage that the card states.
     """
+    return_freed_memory()
     files = open_run(run, store)
     features = Features(files.store, files.view, files.rows, memory_gib=MEMORY_GIB)
     progress(_STEP, 0, 4)
@@ -59,6 +62,8 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         features.batches(of_train, step), features.batches(files.fold.validation, step), validation.piece
     )
     progress(_STEP, 4, 4)
+    # The heads that are not scored with, for numbers of rows that do not come again.
+    forget_compiled_code()
     room, room_card = median_recording(files.store, train.index) or (None, None)
     card = replace(_card(files, condition, head, calibrated, distances, test), room=room_card)
     return ScoringModel(

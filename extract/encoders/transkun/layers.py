@@ -18,6 +18,9 @@ from keybed.extract.encoders.transkun.spec import PITCHES, n_groups, n_spectrum_
 NORM_EPS = 1e-6
 N_NORM_GROUPS = 4
 
+gelu_ = torch.ops.aten.gelu_
+"""F.gelu in place: the largest arrays are not in memory twice."""
+
 
 class Positions(nn.Module):
     """Coordinates (…, n) to embeddings (…, width): cosines of a linear map, then linear, GELU, linear."""
@@ -31,7 +34,7 @@ class Positions(nn.Module):
         """Embeddings of every combination of the axes' values, (len of each axis …, width)."""
         coordinates = torch.stack(torch.meshgrid(*axes, indexing="ij"), dim=-1).to(self.proj.weight)
         phase = self.proj(coordinates)
-        return self.outer(F.gelu(self.inner(torch.cos(phase) / math.sqrt(phase.shape[-1] / 2))))
+        return self.outer(gelu_(self.inner(torch.cos(phase) / math.sqrt(phase.shape[-1] / 2))))
 
 
 class Convolutions(nn.Module):
@@ -53,10 +56,13 @@ class Convolutions(nn.Module):
 
     def forward(self, spectrogram_BxWxTxM: Tensor) -> Tensor:
         """See the class."""
-        x = self.first(spectrogram_BxWxTxM) + self.bands_CxM[:, None]
+        x = self.first(spectrogram_BxWxTxM).add_(self.bands_CxM[:, None])
         x = F.pad(x, (2, 1, 4, 3))
         for stage, (conv, norm) in enumerate(zip(self.conv, self.norm, strict=True)):
-            x = norm(conv(x)) if stage == len(self.conv) - 1 else F.gelu(norm(conv(x)))
+            x = conv(x)
+            x = norm(x)
+            if stage < len(self.conv) - 1:
+                x = gelu_(x)
         return x.permute(0, 2, 3, 1)
 
 
@@ -80,14 +86,17 @@ class Half(nn.Module):
             linear.bias.mul_(scale)
         del self.attention_scale, self.feed_forward_scale
 
-    def forward(self, x_NxLxD: Tensor, keys_NxLxD: Tensor, values_NxLxD: Tensor) -> Tensor:
+    def attend(self, x_NxLxD: Tensor, keys_NxLxD: Tensor, values_NxLxD: Tensor) -> Tensor:
         """(N, L, D) to (N, L, D), attention along L. keys, values: projected from the layer's input as it is, not normed."""
         query = F.rms_norm(x_NxLxD, x_NxLxD.shape[-1:], eps=NORM_EPS) @ self.q
         heads = [part.unflatten(2, (self.n_heads, -1)).transpose(1, 2) for part in (query, keys_NxLxD, values_NxLxD)]
         fetched_NxLxD = F.scaled_dot_product_attention(*heads).transpose(1, 2).flatten(2)
-        x_NxLxD = x_NxLxD + self.out(fetched_NxLxD)
+        return self.out(fetched_NxLxD).add_(x_NxLxD)
+
+    def feed_forward(self, x_NxLxD: Tensor) -> Tensor:
+        """(N, L, D) to (N, L, D)."""
         normed = F.rms_norm(x_NxLxD, x_NxLxD.shape[-1:], eps=NORM_EPS)
-        return x_NxLxD + self.outer(F.gelu(self.inner(normed)))
+        return self.outer(gelu_(self.inner(normed))).add_(x_NxLxD)
 
 
 class Layer(nn.Module):
@@ -112,12 +121,21 @@ class Layer(nn.Module):
     def forward(self, state_BxTxFxD: Tensor) -> Tensor:
         """(B, T, F, D) to (B, T, F, D)."""
         n_clips = len(state_BxTxFxD)
-        memory = (state_BxTxFxD @ self.to_keys_values).chunk(4, dim=-1)
-        x_NxFxD = self.over_frequency(state_BxTxFxD.flatten(0, 1), *(part.flatten(0, 1) for part in memory[:2]))
-        x_BxTxFxD = x_NxFxD.unflatten(0, (n_clips, -1))
-        x_BxFxTxD = x_BxTxFxD.transpose(1, 2).contiguous()
-        memory_NxTxD = (part.transpose(1, 2).flatten(0, 1) for part in memory[2:])
-        return self.over_time(x_BxFxTxD.flatten(0, 1), *memory_NxTxD).unflatten(0, (n_clips, -1)).transpose(1, 2)
+        keys_NxFxD, values_NxFxD, keys_NxTxD, values_NxTxD = self._keys_values(state_BxTxFxD)
+        x_NxFxD = self.over_frequency.attend(state_BxTxFxD.flatten(0, 1), keys_NxFxD, values_NxFxD)
+        del keys_NxFxD, values_NxFxD
+        x_NxFxD = self.over_frequency.feed_forward(x_NxFxD)
+        x_BxFxTxD = x_NxFxD.unflatten(0, (n_clips, -1)).transpose(1, 2).contiguous()
+        del x_NxFxD
+        x_NxTxD = self.over_time.attend(x_BxFxTxD.flatten(0, 1), keys_NxTxD, values_NxTxD)
+        del keys_NxTxD, values_NxTxD, x_BxFxTxD
+        return self.over_time.feed_forward(x_NxTxD).unflatten(0, (n_clips, -1)).transpose(1, 2)
+
+    def _keys_values(self, state_BxTxFxD: Tensor) -> list[Tensor]:
+        """Keys and values of either half, each in its own memory, which is free as soon as the half has attended."""
+        parts_BxTxFxD = (state_BxTxFxD @ self.to_keys_values).chunk(4, dim=-1)
+        over_frequency = [part.flatten(0, 1).contiguous() for part in parts_BxTxFxD[:2]]
+        return over_frequency + [part.transpose(1, 2).flatten(0, 1).contiguous() for part in parts_BxTxFxD[2:]]
 
 
 class Backbone(nn.Module):

@@ -145,7 +145,8 @@ _SHARED: WeakValueDictionary[str, Network] = WeakValueDictionary()
 
 def shared_network(spec: EncoderSpec, file: Path | None, on: torch.device) -> Network:
     """`load_transkun` on a device; all that use one checkpoint at a time have one network, whose tensors nobody changes."""
-    key = f"{file} {spec.weights_sha256} {spec.preprocessing['architecture']} {on}"
+    # Sorted: a recipe's entries are in another order than a new description's.
+    key = f"{spec.weights_sha256} {sorted(spec.preprocessing['architecture'].items())} {on}"
     network = _SHARED.get(key)
     if network is None:
         network = _SHARED[key] = load_transkun(spec, file).to(on)

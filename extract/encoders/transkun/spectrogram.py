@@ -39,8 +39,7 @@ class LogMel(nn.Module):
     def through(self, windows_WxN: Tensor, waveforms_BxS: Tensor) -> Tensor:
         """Log-mel bands through these windows, (B, W, frames, mels)."""
         frames_BxTxN = self._normalised(waveforms_BxS.to(self.hann.dtype)).unfold(1, self.n_fft, self.hop)
-        spectra_BxWxTxF = torch.fft.rfft(frames_BxTxN[:, None] * windows_WxN[:, None], norm="ortho")
-        power_BxWxTxF = spectra_BxWxTxF.real.square() + spectra_BxWxTxF.imag.square()
+        power_BxWxTxF = torch.stack([_power(frames_BxTxN * window_N) for window_N in windows_WxN], dim=1)
         floor = math.log(POWER_FLOOR)
         return (torch.log(power_BxWxTxF @ self.filters + POWER_FLOOR) - floor) / -floor
 
@@ -65,6 +64,11 @@ class LogMel(nn.Module):
         centred_BxS = wide_BxS - mean_Bx1
         sd_Bx1 = ((centred_BxS.square() * n_times_S).sum(1, keepdim=True) / (n_values - 1)).sqrt()
         return (centred_BxS / (sd_Bx1 + SD_FLOOR)).to(padded_BxS.dtype)
+
+
+def _power(frames_BxTxN: Tensor) -> Tensor:
+    spectra_BxTxF = torch.fft.rfft(frames_BxTxN, norm="ortho")
+    return spectra_BxTxF.real.square() + spectra_BxTxF.imag.square()
 
 
 def mel_filters(architecture: dict[str, Any]) -> Tensor:
