@@ -28,6 +28,7 @@ import numpy as np
 
 from keybed.experiments.benchmarks import render_before
 from keybed.experiments.goal import goal_line
+from keybed.extract.audio import note_sum
 from keybed.extract.audio.bank_files import bank_for
 from keybed.extract.audio.note_bank import NoteBank, load_bank
 from keybed.extract.audio.render import default_soundfont, opened_soundfont, sum_performance, synthesise
@@ -190,6 +191,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rows, to see that it runs")
     given = parser.parse_args()
     keep_freed_memory()
+    note_sum.use_compiled_loops()
     with blas.one_thread():
         t = measure(Config(given.midi_dir, 4, 1) if given.quick else Config(given.midi_dir))
     print(f"{t.rows} rows; CPU ms per row: now, and before where it was another way")
