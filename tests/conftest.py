@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import gc
 import hashlib
 import os
@@ -154,11 +155,38 @@ CSV_COLUMNS = (
 )
 
 
+class MadeOnce(Protocol):
+    def __call__(self, name: str, make: Callable[[Path], object]) -> Path: ...
+
+
 @pytest.fixture(scope="session")
-def tiny_maestro(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made_once(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MadeOnce:
+    """made_once(name, make): the folder that make(folder) made, the same one for all processes of the suite. Nobody changes it."""
+    folder = tmp_path_factory.getbasetemp()
+    if hasattr(request.config, "workerinput"):  # a process of pytest-xdist, whose folder lies in that of the suite
+        folder = folder.parent
+
+    def get(name: str, make: Callable[[Path], object]) -> Path:
+        made, making = folder / f"once-{name}", folder / f"once-{name}.making"
+        with (folder / f"once-{name}.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if not made.exists():
+                shutil.rmtree(making, ignore_errors=True)  # a process that was killed left it
+                make(making)
+                making.rename(made)
+        return made
+
+    return get
+
+
+@pytest.fixture(scope="session")
+def tiny_maestro(made_once: MadeOnce) -> Path:
     """Six recordings of 30 s in MAESTRO's layout, seeded: four-part chords, a tune above, pedal now and then."""
-    folder = tmp_path_factory.mktemp("maestro")
-    (folder / "2018").mkdir()
+    return made_once("maestro", _write_tiny_maestro)
+
+
+def _write_tiny_maestro(folder: Path) -> None:
+    (folder / "2018").mkdir(parents=True)
     rows = []
     for index, split in enumerate(("train", "train", "train", "train", "validation", "test")):
         draw = random.Random(index)
@@ -186,7 +214,6 @@ def tiny_maestro(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     with (folder / "maestro-v3.0.0.csv").open("w", newline="") as file:
         csv.writer(file).writerows([CSV_COLUMNS, *rows])
-    return folder
 
 
 class Keybed(Protocol):
@@ -207,23 +234,22 @@ def keybed() -> Keybed:
 
 
 @pytest.fixture(scope="session")
-def planned_placeholder_store(keybed: Keybed, tiny_maestro: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def planned_placeholder_store(keybed: Keybed, tiny_maestro: Path, made_once: MadeOnce) -> Path:
     """An empty store of 60 rows in 15 shards, with the two encoders that need no torch; copy it to fill it."""
-    path = tmp_path_factory.mktemp("planned") / "store"
     encoders = ("--encoders", "placeholder-audio,placeholder-midi")
-    keybed("plan", tiny_maestro, path, *encoders, "--limit", "15", "--shard-rows", "4", "--jobs", "1")
-    return path
+    options = (*encoders, "--limit", "15", "--shard-rows", "4", "--jobs", "1")
+    return made_once("planned-store", lambda store: keybed("plan", tiny_maestro, store, *options))
 
 
 @pytest.fixture(scope="session")
-def finished_placeholder_store(
-    keybed: Keybed, planned_placeholder_store: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Path:
+def finished_placeholder_store(keybed: Keybed, planned_placeholder_store: Path, made_once: MadeOnce) -> Path:
     """The same store, filled by one process that nobody disturbed."""
-    path = tmp_path_factory.mktemp("finished") / "store"
-    shutil.copytree(planned_placeholder_store, path)
-    keybed("extract", path, "--workers", "0")
-    return path
+
+    def fill(store: Path) -> None:
+        shutil.copytree(planned_placeholder_store, store)
+        keybed("extract", store, "--workers", "0")
+
+    return made_once("finished-store", fill)
 
 
 NOT_COMPARED = ("logs", "claims", "places.json")

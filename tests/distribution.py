@@ -7,7 +7,14 @@ from pathlib import PurePosixPath
 from xdist.scheduler import LoadFileScheduling
 from xdist.workermanage import WorkerController
 
-TOGETHER = ("tests/heads", "tests/slurm", "tests/faults", "tests/experiments/scoring", "tests/experiments/percepiano")
+TOGETHER = (
+    "tests/heads",
+    "tests/slurm",
+    "tests/faults",
+    "tests/experiments/scoring",
+    "tests/experiments/percepiano",
+    "tests/extract/encoders/transkun",
+)
 """Tests of heads share compiled programs, one machine runs one Slurm, and the others share what takes seconds to make."""
 FIRST = ("tests/slurm", "tests/heads", "tests/faults", "tests/experiments/listening/app/test_browser.py")
 """What takes longest by the clock, in order. Begun late, it would run alone at the end."""

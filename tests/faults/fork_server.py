@@ -27,12 +27,17 @@ def fork(arguments: list[str], log: str) -> int:
 
 if __name__ == "__main__":
     # What `plan` and `extract` import when they run.
+    import rich.progress
+    import zarr.codecs
+
     from keybed.experiments.cli.main import main
     from keybed.extract.planning import plan
     from keybed.extract.run import task as worker
 
     assert plan
     assert worker
+    assert rich.progress
+    assert zarr.codecs
 
     print(json.dumps("ready"), flush=True)
     for line in sys.stdin:

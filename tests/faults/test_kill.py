@@ -46,7 +46,7 @@ def test_extraction(
     seed, workers, fork_server, planned_placeholder_store, finished_placeholder_store, differing, commits_of, tmp_path
 ):
     draw = random.Random(f"extract {seed}")
-    longest_s = 0.8 if workers == 0 else 4.0
+    longest_s = 0.6 if workers == 0 else 4.0
     kills, stores, store = 0, 1, tmp_path / "0"
     shutil.copytree(planned_placeholder_store, store)
     while kills < KILLS_PER_SEED:

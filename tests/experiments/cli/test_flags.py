@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import json
 import subprocess
 import sys
 from dataclasses import fields
@@ -146,15 +147,28 @@ def test_a_field_that_says_nothing_is_refused():
         add_options(argparse.ArgumentParser(), make_dataclass("Bare", [("width", int, 3)]))
 
 
-@pytest.mark.parametrize("command", ["", *COMMANDS])
-def test_help_loads_no_heavy_library_and_no_phase(command):
-    words = [word for word in command.split() if word not in ("a", "b", "--out", "--after", "--run")]
-    heavy = ("torch", "jax", "matplotlib", "sklearn", "scipy", "keybed.experiments.phases.phase2", "zarr")
+HEAVY = ("torch", "jax", "matplotlib", "sklearn", "scipy", "keybed.experiments.phases.phase2", "zarr")
+
+
+@pytest.fixture(scope="module")
+def loaded_by_help() -> dict[str, list[str]]:
+    """Which of HEAVY a fresh interpreter holds after the help of each command; one interpreter asks for all of them in turn."""
+    asked = {
+        command: [word for word in command.split() if word not in ("a", "b", "--out", "--after", "--run")]
+        for command in ("", *COMMANDS)
+    }
     script = (
-        "import sys\nfrom keybed.experiments.cli.main import main\n"
-        f"try:\n    main({[*words, '--help']!r})\nexcept SystemExit as end:\n    assert end.code == 0\n"
-        f"print([name for name in {heavy!r} if name in sys.modules])"
+        "import json, sys\nfrom keybed.experiments.cli.main import main\nloaded = {}\n"
+        f"for command, words in {asked!r}.items():\n"
+        "    try:\n        main([*words, '--help'])\n    except SystemExit as end:\n        assert end.code == 0\n"
+        f"    loaded[command] = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "print(json.dumps(loaded))"
     )
     done = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == "[]"
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("command", ["", *COMMANDS])
+def test_help_loads_no_heavy_library_and_no_phase(command, loaded_by_help):
+    assert loaded_by_help[command] == []

@@ -1,6 +1,7 @@
 """The sentence for a pianist at the top of every card: one sentence, in plain words."""
 
 import ast
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,15 @@ from keybed.experiments.glossary.terms import pattern
 ROOT = Path(__file__).resolve().parents[3]
 
 
+@cache
 def sentences() -> list[tuple[str, str]]:
     """(file, second argument of `Section`) of every card in the code; a name stands for all strings assigned to it."""
     found = []
     for path in sorted((ROOT / "experiments").rglob("*.py")):
-        tree = ast.parse(path.read_text(encoding="utf-8"))
+        source = path.read_text(encoding="utf-8")
+        if "Section(" not in source:
+            continue
+        tree = ast.parse(source)
         for call in ast.walk(tree):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "Section":
                 found += [(path.stem, text) for text in _strings(call.args[1], tree)]

@@ -216,7 +216,7 @@ def test_go_back_and_change_and_double_click(server, rating_set, database, new_p
     start(page, link(server, rating_set, "ann"))
     where(page, "Practice 1 of 1")
     listen(page)
-    rate_by_keys(page, [50] * 8)
+    rate_by_keys(page, [5] * 8)
     page.locator("#next").dblclick()
     where(page, "Clip 1 of 2")  # the second click found an unrated clip and went nowhere
     page.locator("#back").click()
@@ -226,7 +226,7 @@ def test_go_back_and_change_and_double_click(server, rating_set, database, new_p
     page.locator("#next").click()
     where(page, "Clip 1 of 2")
     saved(page)
-    assert list(database.current("ann")[1].scores.values()) == [50] * 7 + [51]
+    assert list(database.current("ann")[1].scores.values()) == [5] * 7 + [6]
 
 
 def test_a_tap_in_the_middle_and_cannot_tell_on_a_phone(server, rating_set, database, new_page, chromium):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,8 +21,23 @@ def transcriber(trained: Path) -> Transcriber:
     return Transcriber(trained)
 
 
-def test_notes_are_the_authors(transcriber: Transcriber, golden: Any, make_golden: ModuleType) -> None:
-    heard = transcriber(make_golden.clip(), 44_100)
+def test_notes_are_the_authors(
+    transcriber: Transcriber,
+    states_of_clip: list[torch.Tensor],
+    golden: Any,
+    make_golden: ModuleType,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """From the clip to its notes; the states, which test_model.py compares with the authors', are computed once for both."""
+    clip, asked = make_golden.clip(), []
+
+    def states(clips_BxS: torch.Tensor) -> Iterator[torch.Tensor]:
+        asked.append(clips_BxS)
+        return iter(states_of_clip)
+
+    monkeypatch.setattr(transcriber._network, "states", states)
+    heard = transcriber(clip, 44_100)
+    np.testing.assert_array_equal(torch.cat(asked).numpy(), clip[None])
     before_s = 128 * 1024 / 44_100
     events = golden["notes"]
     start_s, end_s, pitch, velocity, *_ = events[events[:, 2] > 0].T
