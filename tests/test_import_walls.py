@@ -31,7 +31,7 @@ WITH = {
     "triton": [
         ROOT / "extract/encoders" / name for name in ("mert/fused.py", "torch/linear_gelu.py", "torch/split_taps.py")
     ],
-    "numba": [ROOT / "extract/audio/note_kernel.py"],
+    "numba": [ROOT / "extract" / name for name in ("audio/note_kernel.py", "encoders/baselines/event_kernel.py")],
 }
 """Modules that need a library which may be absent: Triton comes with torch's CUDA builds alone."""
 BENCHMARKS = ROOT / "experiments" / "benchmarks"

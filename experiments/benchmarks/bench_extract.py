@@ -48,8 +48,8 @@ SIZES = {
     # (GPU, --quick)
     (True, False): Size(512, 26, 4, 1),
     (True, True): Size(256, 10, 3, 1),
-    (False, False): Size(32, 18, 5, 6),
-    (False, True): Size(32, 18, 4, 1),
+    (False, False): Size(32, 28, 5, 6),
+    (False, True): Size(32, 28, 4, 1),
 }
 
 

@@ -37,6 +37,7 @@ from keybed.extract.degrade import PreparedRecording, Variant, draw_levels, make
 from keybed.extract.degrade.tone import add_noise
 from keybed.extract.encoders import blas, build, describe
 from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.baselines import expressive
 from keybed.extract.music import beats
 from keybed.extract.music.midi import read_midi
 from keybed.extract.processes import keep_freed_memory
@@ -191,7 +192,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a few rows, to see that it runs")
     given = parser.parse_args()
     keep_freed_memory()
-    note_sum.use_compiled_loops()
+    for module in (note_sum, expressive):
+        module.use_compiled_loops()
     with blas.one_thread():
         t = measure(Config(given.midi_dir, 4, 1) if given.quick else Config(given.midi_dir))
     print(f"{t.rows} rows; CPU ms per row: now, and before where it was another way")

@@ -24,6 +24,7 @@ from keybed.extract.audio import note_sum
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ, RenderedRow
 from keybed.extract.encoders import blas
 from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.baselines import expressive
 from keybed.extract.run.check_recipe import render_config
 from keybed.extract.run.pipeline import WRITERS
 from keybed.extract.run.row_maker import AUDIO, FilledSegment, RowMaker, segment_jobs
@@ -43,7 +44,8 @@ def row_stages(path: Path, n_segments: int) -> Iterator[str]:
     blas.set_threads(1)
     config, specs = render_config(store, store.machine_paths), store.recipe.encoders
     maker = RowMaker(config)
-    note_sum.use_compiled_loops()  # as in tasks of many rows
+    for module in (note_sum, expressive):
+        module.use_compiled_loops()  # as in tasks of many rows
     baselines = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
     tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
     jobs = segment_jobs(store.columns(0, min(store.n_rows, 4 * (n_segments + 2))))

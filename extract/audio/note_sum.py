@@ -17,8 +17,6 @@ VERSION = 1
 """Raise it whenever the same notes and bank would give another sum."""
 KERNEL = "keybed.extract.audio.note_kernel"
 """The module of the compiled loops; where numba is not installed it cannot be imported, and NumPy sums, with the same bytes."""
-COMPILED_FROM_ROWS = 500
-"""For fewer rows compiling takes longer (1.3 s) than it saves (2.6 ms per row)."""
 _WITHIN_BLOCKS = np.tile((np.arange(1, BLOCK_SAMPLES + 1) / BLOCK_SAMPLES).astype(np.float32), LONGEST_RELEASE_BLOCKS)
 """How far each sample lies within its block, for the longest release: flat arrays multiply faster than a block at a time."""
 

@@ -138,6 +138,34 @@ class Expressive(Encoder):
         return pooling.finish(spec.name, layers, frames, mask, failed_clips(clips))
 
 
+def event_stats(
+    values: NDArray[np.float64], time_s: NDArray[np.float64], n_bins: int, window_s: float
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Mean and standard deviation of each channel in each bin, then of all events: float32 (n_bins + 1, C) twice.
+
+    values: (events, C). time_s: (events,), of which those outside the window are in no bin.
+    """
+    mean, sd, _ = pooling.bin_stats(values, pooling.note_bins(time_s, n_bins, window_s), n_bins)
+    of_all = pooling.time_stats(values)
+    return np.concatenate([mean, of_all[:1]]), np.concatenate([sd, of_all[1:]])
+
+
+KERNEL = "keybed.extract.encoders.baselines.event_kernel"
+"""The module of `event_stats` compiled; where numba is not installed it cannot be imported."""
+_event_stats = event_stats
+
+
+def use_compiled_loops() -> bool:
+    """Compute with compiled loops in this process from now on; False where numba is not installed."""
+    global _event_stats
+    try:
+        from keybed.extract.encoders.baselines.event_kernel import event_stats as compiled
+    except ImportError:
+        return False
+    _event_stats = compiled
+    return True
+
+
 class _Row:
     """One row's features while its columns are filled from left to right, in the order of CHANNELS."""
 
@@ -211,9 +239,10 @@ class _Row:
         tables = [events.values for events in of_one_time]
         values = tables[0] if len(tables) == 1 else np.concatenate(tables, axis=1)
         columns = self._columns(values.shape[1])
-        bins = pooling.note_bins(of_one_time[0].time_s, self.n_bins, self.window_s)
-        self.layers[:, columns] = pooling.time_stats(values)
-        self.frames[:, 0, columns], self.frames[:, 1, columns], _ = pooling.bin_stats(values, bins, self.n_bins)
+        stats = _event_stats if values.shape[1] > 1 else event_stats
+        mean, sd = stats(values, of_one_time[0].time_s, self.n_bins, self.window_s)
+        self.layers[0, columns], self.layers[1, columns] = mean[-1], sd[-1]
+        self.frames[:, 0, columns], self.frames[:, 1, columns] = mean[:-1], sd[:-1]
 
     def _add_rates(self, *tables: NDArray[np.float64]) -> None:
         rates = np.concatenate(tables, axis=1)

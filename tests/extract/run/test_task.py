@@ -21,6 +21,7 @@ from keybed import store as stores
 from keybed.extract.audio import note_sum
 from keybed.extract.config import ExtractConfig, PlanConfig
 from keybed.extract.encoders import build
+from keybed.extract.encoders.baselines import expressive
 from keybed.extract.planning.plan import plan
 from keybed.extract.run import task
 from keybed.extract.run.check_recipe import NotAsPlanned, check_same_midi_reading, render_config
@@ -58,16 +59,23 @@ def test_as_many_processes_render_as_the_task_has_cores(
     assert asked == [cores]
 
 
-def test_loops_are_compiled_where_a_bank_plays_many_rows(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_loops_are_compiled_where_many_rows_need_them(store_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, compiled = stores.open(store_path), []
-    config = render_config(store, store.machine_paths)
-    assert config.bank is not None
-    played = replace(config, instruments=(replace(config.instruments[0], bank=None),))
-    for rendering, n_rows in ((config, 499), (config, 500), (played, 500)):
-        monkeypatch.setattr(note_sum, "use_compiled_loops", lambda case=(rendering, n_rows): compiled.append(case))
-        with RowPool(rendering, 0, n_rows=n_rows):
-            pass
-    assert compiled == [(config, 500)]
+    banked = render_config(store, store.machine_paths)
+    assert banked.bank is not None
+    played = replace(banked, instruments=(replace(banked.instruments[0], bank=None),))
+    spec = expressive.describe(n_bins=20, window_s=10.0, threads=1)
+    monkeypatch.setattr(note_sum, "use_compiled_loops", lambda: compiled.append("sum"))
+    monkeypatch.setattr(expressive, "use_compiled_loops", lambda: compiled.append("expressive"))
+    for config, specs, n_rows, expected in (
+        (banked, (spec,), 799, []),
+        (banked, (spec,), 800, ["sum", "expressive"]),
+        (banked, (), 800, ["sum"]),
+        (played, (spec,), 800, ["expressive"]),
+    ):
+        compiled.clear()
+        with RowPool(config, 0, specs, n_rows=n_rows):
+            assert compiled == expected
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from hypothesis import strategies as st
 
 from keybed.extract.encoders import build, describe
 from keybed.extract.encoders.base import Clip
-from keybed.extract.encoders.baselines.expressive import CHANNELS, FAMILIES
+from keybed.extract.encoders.baselines import expressive
+from keybed.extract.encoders.baselines.expressive import CHANNELS, FAMILIES, event_stats
 from keybed.extract.encoders.baselines.note_features import (
     LIFT_CHANNELS,
     NOTE_CHANNELS,
@@ -218,3 +220,25 @@ def test_any_performance_gives_finite_numbers_and_whole_windows_agree_with_bins(
     inside = sum(0 <= on < 10 for on, *_ in rows)
     assert pooled.frames[0, :, 0, rate].sum() * 2 == pytest.approx(inside)
     assert pooled.layers[0, 0, 0, rate] * 10 == pytest.approx(inside, abs=1e-4)
+
+
+def test_compiled_loops_give_the_bytes_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("numba")
+    monkeypatch.setattr(expressive, "_event_stats", event_stats)
+    assert expressive.use_compiled_loops()
+    assert expressive._event_stats is not event_stats
+    rng = np.random.default_rng(0)
+    for n_events, n_channels in ((0, 3), (1, 2), (9, 2), (130, 42), (1000, 5), (301, 141)):
+        values = 100 * rng.standard_normal((n_events, n_channels))
+        edges = np.arange(21) * 0.5
+        times = np.sort(np.concatenate([edges, rng.uniform(-0.1, 10.1, n_events)])[:n_events])
+        plain, compiled = (stats(values, times, 20, 10.0) for stats in (event_stats, expressive._event_stats))
+        for one, other in zip(plain, compiled, strict=True):
+            assert one.tobytes() == other.tobytes()
+
+
+def test_without_numba_the_loops_are_not_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(expressive, "_event_stats", event_stats)
+    monkeypatch.setitem(sys.modules, expressive.KERNEL, None)
+    assert not expressive.use_compiled_loops()
+    assert expressive._event_stats is event_stats
