@@ -59,7 +59,7 @@ def _fill_pack(parser: argparse.ArgumentParser) -> None:
 def _score(options: argparse.Namespace) -> Document | int:
     """Exit status 1 where a file could not be scored."""
     from keybed.experiments.data.json_codec import plain
-    from keybed.experiments.scoring.config import DEFAULT_OUT, HOP_S, ScoreConfig
+    from keybed.experiments.scoring.config import DEFAULT_OUT, ScoreConfig
     from keybed.experiments.scoring.report import write_report
     from keybed.experiments.scoring.score import make_scorer, score_files
     from keybed.experiments.scoring.write import write_record
@@ -68,7 +68,9 @@ def _score(options: argparse.Namespace) -> Document | int:
     config = config_from(ScoreConfig, options, {"paths": given_paths(options)})
     with progress_bar() as progress:
         scorer = make_scorer(config.model, config.store, config.paths, progress)
-        results = score_files(config.files, scorer, audio=config.audio, hop_s=config.hop_s, progress=progress)
+        results = score_files(
+            config.files, scorer, audio=config.audio, hop_s=config.hop_s, progress=progress, notice=_notice
+        )
         record = results.record
         out = config.out or (None if options.json else DEFAULT_OUT)
         written = []
@@ -76,15 +78,17 @@ def _score(options: argparse.Namespace) -> Document | int:
             written = [*write_record(record, out), *write_report(results, out, progress)]
     for failed in record.failed:
         print(f"keybed: not scored: {failed.problem}", file=sys.stderr)
-    _show(record, written, terminal(highlight=False), widened=config.hop_s is None and record.hop_s > HOP_S)
+    _show(record, written, terminal(highlight=False))
     status = int(bool(record.failed))
     return Document(plain(record), status) if options.json else status
 
 
-def _show(record: ScoreRecord, written: list[Path], console: Console, *, widened: bool) -> None:
-    """Everything on the terminal. widened: windows follow each other more slowly than usual, without being asked to."""
-    from keybed.experiments.scoring.config import HOP_S
+def _notice(line: str) -> None:
+    print(f"keybed: {line}", file=sys.stderr)
 
+
+def _show(record: ScoreRecord, written: list[Path], console: Console) -> None:
+    """Everything on the terminal."""
     for file in record.files:
         _show_file(file, console)
     for comparison in record.comparisons:
@@ -95,11 +99,6 @@ def _show(record: ScoreRecord, written: list[Path], console: Console, *, widened
         f"{len(record.files)} of {counted(total, 'file')} scored in {record.seconds:.0f} s with {card.run} ({card.head}, "
         f"{counted(card.n_seeds, 'seed')}); intervals are meant to hold {card.coverage:.0%} of passages of new pieces"
     )
-    if widened:
-        console.print(
-            f"windows of {card.window_s:g} s begin every {record.hop_s:g} s, since an encoder is a neural network; --hop "
-            f"{HOP_S:g} gives one every {HOP_S:g} s and takes about {record.hop_s / HOP_S:.2g} times as long"
-        )
     if written:
         console.print(f"written: {', '.join(map(str, written))}")
         report = next(path for path in written if path.name == "report.html")

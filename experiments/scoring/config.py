@@ -11,7 +11,7 @@ from keybed.store.option import NoOption, Option
 
 DEFAULT_OUT = Path("scores")
 HOP_S = 2.0
-"""Seconds from one window to the next where the encoders are baselines; networks, which take seconds for a window, get half a window."""
+"""Seconds from one window to the next."""
 
 
 @dataclass(frozen=True)
@@ -34,13 +34,13 @@ class ScoreConfig:
         Option("folder for score.json, score.csv and the report; without it ./scores, with --json none", metavar="DIR"),
     ] = None
     hop_s: Annotated[
-        float | None,
+        float,
         Option(
-            "seconds from one window's start to the next; without it 2, and half a window where an encoder is a neural network",
+            "seconds from one window's start to the next; a larger one is quicker where an encoder is a neural network",
             flag="--hop",
             metavar="S",
         ),
-    ] = None
+    ] = HOP_S
     audio: Annotated[
         Path | None, Option("the sound of the MIDI file; without it the notes are rendered", metavar="FILE")
     ] = None

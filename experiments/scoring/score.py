@@ -6,7 +6,6 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -14,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.scoring.comparison import compare
+from keybed.experiments.scoring.config import HOP_S
 from keybed.experiments.scoring.errors import CannotScore
 from keybed.experiments.scoring.load import load_model
 from keybed.experiments.scoring.results import (
@@ -24,10 +24,19 @@ from keybed.experiments.scoring.results import (
     ScoreResults,
 )
 from keybed.experiments.scoring.scorer import Scorer
-from keybed.experiments.scoring.source import Source, of_pretty_midi, of_waveform, read_source, waveform_file
+from keybed.experiments.scoring.source import (
+    Source,
+    of_pretty_midi,
+    of_waveform,
+    read_source,
+    sound_duration_s,
+    waveform_file,
+)
+from keybed.experiments.scoring.time_needed import Notice, time_needed, unheard
 from keybed.experiments.scoring.transcription import transcribe_file
 from keybed.extract.encoders.errors import EncoderError
 from keybed.extract.music.midi import MidiError
+from keybed.extract.music.performance import Performance
 from keybed.extract.progress import Progress, silent
 from keybed.store.counted import counted
 
@@ -44,9 +53,9 @@ def score(
     *,
     audio: str | Path | NDArray[np.floating[Any]] | None = None,
     sample_rate_hz: int | None = None,
-    hop_s: float | None = None,
+    hop_s: float = HOP_S,
 ) -> ScoredFile:
-    """Score one recording in windows, every hop_s seconds; None: every `Scorer.usual_hop_s`.
+    """Score one recording in windows, one every hop_s seconds.
 
     recording: a MIDI file, a sound file with its MIDI file beside it, a `pretty_midi.PrettyMIDI`, or a waveform (samples,) whose
     notes are transcribed. model: a run of Phase 2 or 4, a file that `keybed pack` wrote, or a `Scorer`, which is the faster
@@ -56,7 +65,7 @@ def score(
     scorer = model if isinstance(model, Scorer) else Scorer(load_model(Path(model)))
     with tempfile.TemporaryDirectory(prefix="keybed-waveform-") as folder:
         source = _source(recording, scorer, audio, sample_rate_hz, Path(folder))
-        file = scorer.score(source, None if hop_s is None else _checked(hop_s))[0]
+        file = scorer.score(source, _checked(hop_s))[0]
     given = not isinstance(recording, np.ndarray) and not isinstance(audio, np.ndarray)
     return file if given else replace(file, audio_path=None)
 
@@ -66,15 +75,29 @@ def score_files(
     scorer: Scorer,
     *,
     audio: Path | None = None,
-    hop_s: float | None = None,
+    hop_s: float = HOP_S,
     progress: Progress = silent,
+    notice: Notice = unheard,
 ) -> ScoreResults:
     """Score files, and compare each with the first. A file that cannot be scored is in `failed`; the others are scored.
 
-    audio: the sound of the file, where there is one file. Raises CannotScore for a wrong hop, or `audio` with several files.
+    audio: the sound of the file, where there is one file. notice: gets a line before each file that takes more than a minute.
+    Raises CannotScore for a wrong hop, or `audio` with several files.
     """
     started = time.perf_counter()
-    hop_s = _checked(scorer.usual_hop_s if hop_s is None else hop_s)
+    hop_s = _checked(hop_s)
+
+    def announce(name: str, duration_s: float, *, transcribed: bool) -> None:
+        line = time_needed(
+            name, duration_s, hop_s, scorer.model.window_s, scorer.window_cost_s, transcribed=transcribed
+        )
+        if line is not None:
+            notice(line)
+
+    def transcribe(path: Path) -> Performance:
+        announce(path.name, sound_duration_s(path), transcribed=True)
+        return transcribe_file(path, progress)
+
     if audio is not None and len(files) > 1:
         raise CannotScore(f"--audio is the sound of one MIDI file; {counted(len(files), 'file')} are given")
     scored: list[ScoredFile] = []
@@ -82,9 +105,9 @@ def score_files(
     failed: list[FailedFile] = []
     for path in files:
         try:
-            source = read_source(
-                path, audio, recorded=scorer.recorded, transcribe=partial(transcribe_file, progress=progress)
-            )
+            source = read_source(path, audio, recorded=scorer.recorded, transcribe=transcribe)
+            if source.notes_from == "midi":
+                announce(source.name, source.duration_s, transcribed=False)
             file, sounding = scorer.score(source, hop_s, progress)
         except (CannotScore, MidiError, EncoderError) as error:
             failed.append(FailedFile(path.name, str(path), str(error)))

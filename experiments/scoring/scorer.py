@@ -29,7 +29,7 @@ from keybed.experiments.scoring.sound import file_sound, rendered_sound
 from keybed.experiments.scoring.source import Source
 from keybed.experiments.scoring.windows import WindowBatch, WindowEncoder, window_starts
 from keybed.extract.audio.render import DEFAULT_SOUNDFONT, Renderer, default_soundfont
-from keybed.extract.encoders.registry import runs_in_renderer
+from keybed.extract.encoders.registry import clip_seconds, runs_in_renderer
 from keybed.extract.processes import return_freed_memory
 from keybed.extract.progress import Progress, silent
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_files
@@ -56,9 +56,15 @@ class Scorer:
         instruments = render_files(recipe, here, corpus=False).instruments
         self._instrument = None if self.recorded else instruments[_trained_soundfont(recipe.audio)]
         renderer = None if self._instrument is None else Renderer(self._instrument.soundfont, self._instrument.bank)
-        encoders = planned_encoders(recipe, here)
+        self._encoders = planned_encoders(recipe, here)
         self._windows = WindowEncoder(
-            model.view, encoders, renderer, model.window_s, int(recipe.degradation["seed"]), model.constants, model.room
+            model.view,
+            self._encoders,
+            renderer,
+            model.window_s,
+            int(recipe.degradation["seed"]),
+            model.constants,
+            model.room,
         )
 
     @property
@@ -67,9 +73,9 @@ class Scorer:
         return bool(self.model.recipe.audio["source"] == "recorded")
 
     @property
-    def usual_hop_s(self) -> float:
-        """From one window to the next where nothing else is asked: HOP_S, or half a window where an encoder is a network."""
-        return HOP_S if self._cheap else self.model.window_s / 2
+    def window_cost_s(self) -> float:
+        """Seconds that networks take to encode a window on this machine's processors; 0 without networks, and on a GPU."""
+        return sum(clip_seconds(encoder) for encoder in self._encoders)
 
     @property
     def _cheap(self) -> bool:
@@ -77,9 +83,9 @@ class Scorer:
         return all(runs_in_renderer(spec) for spec in self.model.recipe.encoders)
 
     def score(
-        self, source: Source, hop_s: float | None = None, progress: Progress = silent
+        self, source: Source, hop_s: float = HOP_S, progress: Progress = silent
     ) -> tuple[ScoredFile, ScoredMusic]:
-        """Score one recording; hop_s None: every `usual_hop_s`. Raises CannotScore for sound that is shorter than a window, or without sound where it is needed."""
+        """Score one recording. Raises CannotScore for sound that is shorter than a window, or without sound where it is needed."""
         window_s = self.model.window_s
         if source.sound is None and self.recorded:
             raise CannotScore(f"{source.name}: this model heard recorded sound in training; give the sound with audio=")
@@ -92,7 +98,7 @@ class Scorer:
             raise CannotScore(
                 f"{source.name} lasts {source.duration_s:.1f} s; this model judges windows of {window_s:g} s"
             )
-        starts = window_starts(source.duration_s, window_s, self.usual_hop_s if hop_s is None else hop_s)
+        starts = window_starts(source.duration_s, window_s, hop_s)
         windows: list[WindowScores] = []
         looks: list[tuple[int, dict[str, NDArray[np.float32]]]] = []
         progress(source.name, 0, len(starts))

@@ -26,6 +26,16 @@ if TYPE_CHECKING:
 
 BLOCK_S = 10.0
 """Read at once."""
+CONTEXT_S = 6.5
+"""Seconds of a context on a processor without much else to do; docs/score.md."""
+
+
+def transcription_seconds(duration_s: float) -> float:
+    """About how long transcribing so much sound takes on processors; 0 on a GPU."""
+    from keybed.extract.encoders.torch.device import has_gpu
+    from keybed.extract.encoders.transkun.transcribe import n_contexts
+
+    return 0.0 if has_gpu() else n_contexts(duration_s) * CONTEXT_S
 
 
 def transcribe_file(path: Path, progress: Progress = silent) -> Performance:

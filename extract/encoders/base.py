@@ -51,6 +51,8 @@ class SelfCheck:
     frames: float
     seconds: float
     """What the check cost, building the encoder not counted."""
+    clip_s: float
+    """What the encoder took for the clip."""
 
 
 class Encoder(ABC):

@@ -255,6 +255,18 @@ def runs_in_renderer(spec: EncoderSpec) -> bool:
     return isinstance(_entry(spec.name), _Weightless)
 
 
+def clip_seconds(encoder: Encoder) -> float:
+    """Seconds of a clip on this machine's processors, as the self-check took; 0 for encoders without torch, and on a GPU.
+
+    The first batch of a GPU takes far longer than the next ones.
+    """
+    if runs_in_renderer(encoder.spec) or encoder.self_check is None:
+        return 0.0
+    from keybed.extract.encoders.torch import device
+
+    return 0.0 if device.has_gpu() else encoder.self_check.clip_s
+
+
 def takes_audio(spec: EncoderSpec) -> bool:
     """Whether this encoder reads a clip's waveform: audio encoders, and those that transcribe it."""
     return spec.modality == "audio" or "sample_rate_hz" in spec.preprocessing

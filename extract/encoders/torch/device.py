@@ -68,6 +68,11 @@ def _refuse_old_driver(name: str) -> None:
         )
 
 
+def has_gpu() -> bool:
+    """Whether networks compute on a GPU here."""
+    return torch.cuda.is_available()
+
+
 def fast_bfloat16() -> bool:
     """Whether bfloat16 products are faster than float32 here: GPUs since Ampere, CPUs with avx512_bf16 or AMX."""
     if torch.cuda.is_available():

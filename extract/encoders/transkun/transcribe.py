@@ -24,6 +24,7 @@ from keybed.extract.encoders.torch import device
 from keybed.extract.encoders.transkun.events import Event, events_of
 from keybed.extract.encoders.transkun.model import Network, shared_network
 from keybed.extract.encoders.transkun.spec import (
+    ARCHITECTURES,
     DEFAULT_WEIGHTS,
     LONGEST_WINDOW_S,
     NAME,
@@ -128,6 +129,13 @@ def contexts(
         start += step
         drop = min(start - begins, held.size)
         held, begins = held[drop:], begins + drop
+
+
+def n_contexts(duration_s: float) -> int:
+    """How many contexts audio is read in."""
+    # Silence of a context less HOP_S stands before the audio, and the last context begins before as much silence ends after it.
+    silence_s = ARCHITECTURES["2.0"]["context_s"] - HOP_S
+    return 1 if duration_s <= LONGEST_WINDOW_S else math.ceil((duration_s + 2 * silence_s) / HOP_S)
 
 
 def clip_performance(network: Network, state_TxFxD: Tensor) -> Performance:

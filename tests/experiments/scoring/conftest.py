@@ -86,7 +86,11 @@ def features(recipe: Recipe, source: Source) -> HeadInput:
 def model(recipe: Recipe, midi: Path) -> ScoringModel:
     """Untrained cross-attention, two seeds; distances from the windows of the piece itself."""
     source = read_source(midi, None, recorded=False, transcribe=lambda path: Performance.empty())
-    batch = features(recipe, source)
+    return untrained(recipe, VIEW, features(recipe, source))
+
+
+def untrained(recipe: Recipe, view: View, batch: HeadInput) -> ScoringModel:
+    """Untrained cross-attention for the features of a batch, from which distances are measured."""
     labelled = batch._replace(valid_BxK=np.ones_like(batch.valid_BxK))
     config = FitConfig(epochs=1, batch_rows=16, seeds=tuple(range(SEEDS)))
     normalisation = measure([labelled], batch_rows=16, max_rows=None)._replace(
@@ -122,7 +126,7 @@ def model(recipe: Recipe, midi: Path) -> ScoringModel:
     k = len(DIMENSIONS)
     calibration = Calibration(np.full(k, 3.0), np.ones(k), np.full(k, 40.0), np.full(k, 50.0), np.full(k, 97.5))
     distance = fit_distance([batch], [batch], np.zeros(batch.n_rows, int))
-    return ScoringModel(card, recipe, VIEW, fit, None, calibration, distance, frozenset())
+    return ScoringModel(card, recipe, view, fit, None, calibration, distance, frozenset())
 
 
 @pytest.fixture(scope="session")

@@ -14,6 +14,7 @@ import soundfile
 import keybed
 from keybed.experiments.scoring.errors import CannotScore
 from keybed.experiments.scoring.score import score, score_files
+from keybed.experiments.scoring.scorer import Scorer
 from keybed.experiments.scoring.write import read_record, write_record
 from keybed.extract.music.midi_writer import midi_bytes, write_midi
 from keybed.extract.music.performance import Performance, playable
@@ -205,6 +206,18 @@ def test_files_are_written_and_read(scorer, midi, tmp_path):
 def test_a_senseless_hop_is_refused(scorer, midi, hop_s):
     with pytest.raises(CannotScore, match="hop"):
         score(midi, scorer, hop_s=hop_s)
+
+
+def test_work_of_more_than_a_minute_is_announced(scorer, midi, tmp_path, monkeypatch):
+    """20 s of music are 6 windows."""
+    lines = []
+    score_files([midi], scorer, notice=lines.append)
+    assert lines == []
+    monkeypatch.setattr(Scorer, "window_cost_s", 15.0)
+    score_files([midi, tmp_path / "absent.mid"], scorer, notice=lines.append)
+    assert lines == [
+        f"{midi.name} takes about 90 s here (6 windows, one every 2 s, at 15.0 s each); --hop 5 takes about 40 s"
+    ]
 
 
 def test_midi_bytes_are_no_recording(scorer):

@@ -97,7 +97,7 @@ def test_a_wrong_fourier_transform_of_logmel_is_refused(monkeypatch: pytest.Monk
 def test_not_a_number_is_refused() -> None:
     spec, _ = _random("mert")
     with pytest.raises(WrongArithmetic, match="nan %"):
-        self_check._accepted(spec, SelfCheck(float("nan"), 0.0, 0.0))
+        self_check._accepted(spec, SelfCheck(float("nan"), 0.0, 0.0, 0.0))
 
 
 def test_it_is_done_once_per_process_and_spec(monkeypatch: pytest.MonkeyPatch) -> None:
