@@ -30,7 +30,7 @@ from keybed.extract.degrade import row_key as keys
 from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
-CODE_VERSION = 4
+CODE_VERSION = 5
 """Raise it whenever equal parameters would give other notes or labels."""
 TRACES = {
     1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
@@ -38,6 +38,7 @@ TRACES = {
     2: "leaves traces that a machine can tell (fewer different velocities, long pauses of the pedal, filled gaps between note lengths)",
     3: "moves accents and the arch of loudness to other notes and leaves the range of velocities as it was: its dynamics and "
     "expression are not heard as flat playing",
+    4: "leaves a trace that a machine can tell (the notes of chords in a random order)",
 }
 """What is known of older versions: version → how its degraded rows are told from pristine ones, or what its labels do not mean."""
 

@@ -83,11 +83,14 @@ def _other_lags(
     texture: Texture,
     rng: np.random.Generator,
 ) -> NDArray[np.float64]:
-    """Shifts (n,) that give a share of the chords lags of the recording's other chords, in another order of the notes."""
+    """Shifts (n,) that give a share of the chords lags of the recording's other chords. The order of a chord's notes stays.
+
+    Players strike a chord in an order of their own, often the melody first; notes in a random order would show the program.
+    """
     n = onset_s.size
     pool = texture.pairs[:, 0]
     gap = np.abs(pool[rng.integers(pool.size, size=n)] + np.sqrt(2.0) * DITHER_S * rng.standard_normal(n))
-    order = np.lexsort((rng.random(n), chord))
+    order = np.lexsort((rng.random(n), onset_s, chord))
     redrawn = rng.random(n)[chord] < share
     lag = np.empty(n)
     lag[order] = np.cumsum(gap)

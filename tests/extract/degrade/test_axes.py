@@ -59,6 +59,16 @@ def test_a_chord_wavers_together() -> None:
     assert CHORD_GAP_S == 0.03
 
 
+def test_timing_keeps_the_order_of_a_chords_notes_and_changes_their_lags() -> None:
+    """100 chords, each with its top note first and 5 ms from note to note."""
+    pitch = np.tile(np.array([72, 67, 64, 60], np.int16), 100)
+    onset = (np.arange(100)[:, None] * 0.5 + np.arange(4) * 0.005).ravel() + 0.1
+    on, _, _ = jitter(onset, onset + 0.2, pitch, 60.0, 51.0, rng())
+    lag = np.diff(on.reshape(100, 4), axis=1)
+    assert (lag >= 0).all()
+    assert np.ptp(lag) > 0.005
+
+
 def test_timing_never_swaps_the_strokes_of_a_key() -> None:
     onset = 0.2 + 0.06 * np.arange(150)
     on, _, _ = jitter(onset, onset + 0.05, np.full(150, 60, np.int16), 60.0, WINDOW_S, rng())
