@@ -2,6 +2,7 @@
 
     python -m keybed.experiments.audits.fingerprints MAESTRO_DIR               4,000 rows of its MIDI files, no rendering; 2 min
     python -m keybed.experiments.audits.fingerprints STORE --rows 8000         the rows of a planned store, as extraction makes them
+    python -m keybed.experiments.audits.fingerprints MAESTRO_DIR --expressive  the channels of `expressive` are controls too; 3 min
     python -m keybed.experiments.audits.fingerprints MAESTRO_DIR --quick       400 rows, to see that it runs
 
 Two sets of measures per row: fingerprints (`fingerprint_statistics`) and musical controls (`musical_controls`). Gradient-boosted
@@ -37,6 +38,8 @@ from keybed.experiments.audits.fingerprint_statistics import fingerprint_statist
 from keybed.experiments.audits.musical_controls import musical_controls
 from keybed.experiments.goal import goal_line
 from keybed.extract.degrade import Variant, draw_levels, make_variant, prepare
+from keybed.extract.encoders import build, describe
+from keybed.extract.encoders.base import Clip
 from keybed.extract.export.archive import from_window_start
 from keybed.extract.music.midi import parse_piano, read_midi
 from keybed.extract.music.midi_writer import midi_bytes
@@ -48,7 +51,8 @@ from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import AXES, AXIS_DIMENSIONS, TIERS, Status
 
-WINDOW_S, HOP_S = 10.0, 6.2
+WINDOW_S, HOP_S, N_BINS = 10.0, 6.2, 20
+_NO_AUDIO = np.zeros(0, np.float32)
 LARGEST_AUC = 0.60
 LARGEST_SPECIFIC_R = 0.10
 STRATA = 20
@@ -65,13 +69,17 @@ class NotEnoughRows(KeybedError):
 
 @dataclass(frozen=True)
 class Config:
-    """source: a folder of MIDI files or a store. rows: about this many, spread over the recordings."""
+    """source: a folder of MIDI files or a store. rows: about this many, spread over the recordings.
+
+    expressive: mean and sd over the window of the channels of `expressive` are musical controls too.
+    """
 
     source: Path
     rows: int = 4_000
     folds: int = 5
     seed: int = 0
     profile: str = "mixed"
+    expressive: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -161,13 +169,17 @@ def as_exported(performance: Performance) -> Performance:
 
 def measure(config: Config) -> tuple[Table, Table]:
     """The table of the rows as they are made, and as they are exported. Raises NotEnoughRows."""
-    rows: list[list[tuple[dict[str, float], dict[str, float]]]] = [[], []]
+    heard = build(*describe("expressive", n_bins=N_BINS, window_s=WINDOW_S)) if config.expressive else None
+    rows: list[list[tuple[dict[str, float], list[float]]]] = [[], []]
     tiers, pieces, score = [], [], []
     for piece, variant in variants_of(config):
         if variant.status != Status.OK:
             continue
         for kind, p in enumerate((variant.performance, as_exported(variant.performance))):
-            rows[kind].append((fingerprint_statistics(p, WINDOW_S), musical_controls(p, WINDOW_S)))
+            controls = list(musical_controls(p, WINDOW_S).values())
+            if heard is not None:
+                controls += heard.encode([Clip(_NO_AUDIO, p, WINDOW_S)]).layers.ravel().tolist()
+            rows[kind].append((fingerprint_statistics(p, WINDOW_S), controls))
         tiers.append(variant.tier)
         pieces.append(piece)
         score.append(np.where(variant.valid, variant.score, np.nan)[: len(AXES)])
@@ -182,7 +194,7 @@ def measure(config: Config) -> tuple[Table, Table]:
         Table(
             names,
             np.array([list(f.values()) for f, _ in kind]),
-            np.array([list(c.values()) for _, c in kind]),
+            np.array([c for _, c in kind]),
             np.array(tiers),
             np.array(pieces),
             np.array(score),
@@ -326,9 +338,10 @@ def main() -> None:
     parser.add_argument("source", type=Path, metavar="MAESTRO_DIR|STORE")
     parser.add_argument("--rows", type=int, default=4_000, help="rows, four per segment (default %(default)s)")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--expressive", action="store_true", help="the channels of `expressive` are controls too")
     parser.add_argument("--quick", action="store_true", help="400 rows, to see that it runs")
     given = parser.parse_args()
-    config = Config(given.source, 400 if given.quick else given.rows, seed=given.seed)
+    config = Config(given.source, 400 if given.quick else given.rows, seed=given.seed, expressive=given.expressive)
     try:
         tables = measure(config)
     except KeybedError as error:
