@@ -113,7 +113,7 @@ def sound_duration_s(path: Path) -> float:
         size_of(path)
         info = soundfile.info(path)
     except soundfile.LibsndfileError as error:
-        raise CannotScore(f"{path}: {error.error_string}; give a WAV or FLAC file") from error
+        raise CannotScore(f"{path}: {error.error_string.rstrip('.')}; give a WAV or FLAC file") from error
     except OSError as error:
         raise CannotScore(f"{path}: {error.strerror or error}") from error
     if not info.frames:

@@ -49,7 +49,7 @@ def transcribe_file(path: Path, progress: Progress = silent) -> Performance:
         with soundfile.SoundFile(path) as file:
             return transcriber.of_blocks(_mono(file, path, n_blocks, progress), file.samplerate)
     except soundfile.LibsndfileError as error:
-        raise CannotScore(f"{path}: {error.error_string}; give a WAV or FLAC file") from error
+        raise CannotScore(f"{path}: {error.error_string.rstrip('.')}; give a WAV or FLAC file") from error
 
 
 def _mono(file: soundfile.SoundFile, path: Path, n_blocks: int, progress: Progress) -> Iterator[NDArray[np.float32]]:

@@ -49,3 +49,10 @@ def test_a_folder_that_is_no_run_and_a_missing_pack(midi, tmp_path, capsys):
     assert len(lines) == 2
     assert "is no finished run (it has no results.json)" in lines[0]
     assert "no such file" in lines[1]
+
+
+def test_an_empty_sound_file_is_named_with_what_to_give(packed_file, tmp_path, capsys):
+    empty = tmp_path / "with 'quotes' and \"more\".wav"
+    empty.write_bytes(b"")
+    assert main(["score", str(empty), "--run", str(packed_file)]) == 1
+    assert capsys.readouterr().err == (f"keybed: not scored: {empty}: Format not recognised; give a WAV or FLAC file\n")
