@@ -23,7 +23,7 @@ from keybed.store.errors import KeybedError
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_PRELOADED = ("keybed.extract.run.row_maker", "keybed.extract.corpus.parse")
+_PRELOADED = ("keybed.extract.run.row_maker", "keybed.extract.corpus.parse", "scipy.signal", "scipy.ndimage")
 """Modules that the fork server imports, so that starting a worker takes a fork and not two seconds. None loads torch."""
 _HANDLED_BY_PARENT = {signal.SIGINT, signal.SIGTERM}
 """Ctrl-C and Slurm signal every process of a task; the parent decides when workers stop."""

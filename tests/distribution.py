@@ -16,8 +16,26 @@ TOGETHER = (
     "tests/extract/encoders/transkun",
 )
 """Tests of heads share compiled programs, one machine runs one Slurm, and the others share what takes seconds to make."""
-FIRST = ("tests/slurm", "tests/heads", "tests/faults", "tests/experiments/listening/app/test_browser.py")
-"""What takes longest by the clock, in order. Begun late, it would run alone at the end."""
+FIRST = (
+    "tests/slurm",
+    "tests/heads",
+    "tests/extract/encoders/transkun",
+    "tests/faults",
+    "tests/experiments/scoring",
+    "tests/experiments/percepiano",
+    "tests/experiments/listening/app/test_browser.py",
+    "tests/packaging/test_installs.py",
+    "tests/store/test_fuzz.py",
+    "tests/store/test_hostile_stores.py",
+    "tests/extract/planning/test_join.py",
+    "tests/extract/test_processes.py",
+    "tests/extract/run/test_shard.py",
+    "tests/experiments/audits/test_fingerprints.py",
+    "tests/experiments/phases/test_compare.py",
+    "tests/docs/test_site.py",
+    "tests/test_import_walls.py",
+)
+"""What takes longest, in this order; the rest follows by the number of tests. Begun late, it would run alone at the end."""
 
 
 class Scheduler(LoadFileScheduling):

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, fftconvolve, lfilter, sosfilt
 
 from keybed.extract.audio.waveform import SAMPLE_RATE_HZ
 from keybed.extract.degrade.excerpt import PRE_ROLL_S
@@ -59,6 +58,8 @@ class Recording:
 
     def apply(self, sound: NDArray[np.float64], lead: int) -> NDArray[np.float64]:
         """The sound in the room and through the microphone, float64, as long as before. lead: samples before the window."""
+        from scipy.signal import butter, fftconvolve, lfilter, sosfilt
+
         wet = fftconvolve(sound, self.response.astype(np.float64))[: sound.size]
         low_cut = butter(LOW_CUT_ORDER, self.microphone.low_cut_hz, "highpass", fs=SAMPLE_RATE_HZ, output="sos")
         wet = sosfilt(low_cut, lfilter([1.0, -self.microphone.pre_emphasis], [1.0], wet))

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import lfilter
 
 from keybed.extract.degrade.dither import DITHER_S
 from keybed.extract.degrade.dynamics import dealt_out
@@ -46,6 +45,8 @@ def vary_lengths(
     """
     if log_sd == 0.0 or counted.sum() < 2:
         return offset_s, 0.0
+    from scipy.signal import lfilter
+
     length = offset_s - onset_s
     among = counted if among is None else among
     rho = NOTE_TO_NOTE_CORRELATION

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 COMPRESSED = 0.4
 """Share of the lost deviation and of the lost arch by which their spread (sd) shrinks; touch from elsewhere replaces the rest."""
@@ -83,6 +82,8 @@ def flatten_loudness(
     mean = float(trend[counted].mean())
     parts = np.stack([trend - mean, velocity - trend])
     own = parts[:, counted]
+    from scipy.ndimage import gaussian_filter1d
+
     power = (own**2).sum(1)
     touched = (shares < 1.0) & (power > 1e-6 * n)
     if not touched.any():

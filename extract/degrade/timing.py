@@ -6,8 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import isotonic_regression
-from scipy.signal import lfilter
 
 from keybed.extract.degrade.dither import DITHER_S
 from keybed.extract.degrade.texture import USUAL_TEXTURE, Texture, drawn_by_note
@@ -65,6 +63,8 @@ def _chord_shifts(
     onset_s: NDArray[np.float64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """Shifts (n,) in arbitrary units, one per chord, and the number of each note's chord (n,)."""
+    from scipy.signal import lfilter
+
     starts = chord_starts(onset_s, max_gap_s=CHORD_GAP_S)
     chord = chord_numbers(starts)
     chord_s = onset_s[starts]
@@ -107,6 +107,8 @@ def _constrain(
     shift: NDArray[np.float64], onset_s: NDArray[np.float64], strokes: _Strokes, window_s: float
 ) -> NDArray[np.float64]:
     """Reverse shifts that would cross an edge of the window; limit those that would bring two strokes of one key together."""
+    from scipy.optimize import isotonic_regression
+
     before, after = onset_s < 0, onset_s >= window_s
     low = np.where(before, -np.inf, np.where(after, window_s, 0.0)) - onset_s
     last = window_s - TICK_S

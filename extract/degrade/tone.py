@@ -12,7 +12,6 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 from scipy.fft import irfft, rfftfreq
-from scipy.signal import butter, sosfilt
 
 from keybed.extract.degrade.curves import CURVES, LOWEST_SCORE
 from keybed.extract.degrade.row_key import generator_of
@@ -157,6 +156,8 @@ def add_noises(
 def _filtered(audio: NDArray[np.floating], noise: Noise, sample_rate_hz: int) -> NDArray[np.floating]:
     if noise.band_hz is None:
         return audio
+    from scipy.signal import butter, sosfilt
+
     sos = butter(BAND_ORDER, noise.band_hz, "bandpass", fs=sample_rate_hz, output="sos")
     return np.asarray(sosfilt(sos, audio.astype(np.float64, copy=False)))
 

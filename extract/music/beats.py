@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from keybed.extract.music.chords import CHORD_GAP_S, chord_numbers, chord_starts
 
@@ -67,6 +66,8 @@ def track_beats(onset_s: NDArray[np.float64], velocity: NDArray[np.int16], windo
     onset_s: float64 (n,), sorted, window time, with the context of CONTEXT_S on both sides. Without enough notes the
     result has no beats and is not sure.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     if onset_s.size < 4 or onset_s[-1] - onset_s[0] < 2 * LONGEST_BEAT_S:
         return _NO_BEATS
     chord_s, strength = _chords(onset_s, velocity)

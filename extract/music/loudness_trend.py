@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 TREND_SIGMA_S = 1.5
 """sd of the Gaussian in seconds, about one bar: slower changes are the arch, faster ones are accents."""
@@ -17,6 +16,8 @@ def loudness_trend(onset_s: NDArray[np.float64], velocity: NDArray[np.int16]) ->
 
     The grid of GRID_S keeps the cost linear in the length of the recording.
     """
+    from scipy.ndimage import gaussian_filter1d
+
     if onset_s.size == 0:
         return np.zeros(0)
     cell = np.round((onset_s - onset_s.min()) / GRID_S).astype(np.int64)

@@ -28,6 +28,8 @@ def fork(arguments: list[str], log: str) -> int:
 if __name__ == "__main__":
     # What `plan` and `extract` import when they run.
     import rich.progress
+    import scipy.ndimage
+    import scipy.signal
     import zarr.codecs
 
     from keybed.experiments.cli.main import main
@@ -37,6 +39,8 @@ if __name__ == "__main__":
     assert plan
     assert worker
     assert rich.progress
+    assert scipy.ndimage
+    assert scipy.signal
     assert zarr.codecs
 
     print(json.dumps("ready"), flush=True)
