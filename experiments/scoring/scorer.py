@@ -32,7 +32,7 @@ from keybed.extract.audio.render import DEFAULT_SOUNDFONT, Renderer, default_sou
 from keybed.extract.encoders.registry import clip_seconds, runs_in_renderer
 from keybed.extract.processes import return_freed_memory
 from keybed.extract.progress import Progress, silent
-from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_files
+from keybed.extract.run.check_recipe import check_same_pristine_rows, planned_encoders, render_files
 from keybed.heads import fitted
 from keybed.heads.models import HeadOutput
 from keybed.store.counted import counted
@@ -50,7 +50,7 @@ class Scorer:
     def __init__(self, model: ScoringModel, paths: Mapping[str, str] | None = None) -> None:
         self.model = model
         recipe, here = model.recipe, _paths(model, paths or {})
-        check_same_code(recipe)
+        check_same_pristine_rows(recipe)
         if not self._cheap:
             return_freed_memory()
         instruments = render_files(recipe, here, corpus=False).instruments

@@ -32,6 +32,8 @@ from keybed.extract.music import loudness_trend as trend
 
 CODE_VERSION = 5
 """Raise it whenever equal parameters would give other notes or labels."""
+PRISTINE_SINCE = 4
+"""The first version whose pristine rows have the notes of this version's: runs on its stores can still score recordings."""
 TRACES = {
     1: "leaves traces that a machine can tell (ticks of the file in pristine rows alone, repeated lengths, notes of exactly 20 ms, "
     "pedal values of 64 and a little, stretched pedal events, no noise floor)",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,13 @@ def check_same_code(recipe: Recipe) -> None:
     """Raise NotAsPlanned where this version of Keybed degrades differently from the version that planned the store."""
     planned = {key: value for key, value in recipe.degradation.items() if key not in ("profile", "seed")}
     _compare("degradation", planned, degrade.parameters(), "install the version of Keybed that planned the store")
+
+
+def check_same_pristine_rows(recipe: Recipe) -> None:
+    """Raise NotAsPlanned where this version of Keybed makes other rows of undegraded music than the version that planned the store."""
+    if degrade.PRISTINE_SINCE <= int(recipe.degradation.get("code_version", 1)) <= degrade.CODE_VERSION:
+        recipe = replace(recipe, degradation={**recipe.degradation, "code_version": degrade.CODE_VERSION})
+    check_same_code(recipe)
 
 
 def check_same_midi_reading(recipe: Recipe) -> None:

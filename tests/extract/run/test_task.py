@@ -24,13 +24,19 @@ from keybed.extract.encoders import build
 from keybed.extract.encoders.baselines import expressive
 from keybed.extract.planning.plan import plan
 from keybed.extract.run import task
-from keybed.extract.run.check_recipe import NotAsPlanned, check_same_midi_reading, render_config
+from keybed.extract.run.check_recipe import (
+    NotAsPlanned,
+    check_same_code,
+    check_same_midi_reading,
+    check_same_pristine_rows,
+    render_config,
+)
 from keybed.extract.run.recompute import recomputer
 from keybed.extract.run.row_maker import RenderConfig, RowMaker, segment_jobs
 from keybed.extract.run.row_pool import RowPool
 from keybed.extract.run.shard import ShardRows, Stopped, encode_shard
 from keybed.extract.run.task import ExtractError, extract
-from keybed.store.format.recipe import EncoderSpec
+from keybed.store.format.recipe import EncoderSpec, Recipe
 from keybed.store.format.vocabulary import Status
 from keybed.store.write.claims import claim
 
@@ -96,6 +102,20 @@ def test_a_store_planned_with_another_reading_of_midi_is_told_apart(
     monkeypatch.setattr("keybed.extract.run.check_recipe.READING_VERSION", 3)
     with pytest.raises(NotAsPlanned, match=r"midi_reading: 2 \| 3"):
         extract(ExtractConfig(planned_store, workers=0))
+
+
+def test_undegraded_rows_are_those_of_version_4_and_others_are_not(planned_store: Path) -> None:
+    recipe = stores.open(planned_store).recipe
+
+    def of_version(version: int) -> Recipe:
+        return replace(recipe, degradation={**recipe.degradation, "code_version": version})
+
+    check_same_pristine_rows(of_version(4))
+    with pytest.raises(NotAsPlanned, match=r"code_version: 4 \| 5"):
+        check_same_code(of_version(4))
+    for version in (3, 6):
+        with pytest.raises(NotAsPlanned, match=rf"code_version: {version} \| 5"):
+            check_same_pristine_rows(of_version(version))
 
 
 def content(store: Path) -> dict[str, bytes]:
