@@ -30,7 +30,7 @@ AGREEMENT = HumanAgreement(
     agreeing=1,
     goal=0.15,
     degradation_version=5,
-    measured="2026-11-26",
+    measured="2026-11-27",
     source="experiments/FINDINGS.md, Human ratings: PercePiano",
 )
 
