@@ -4,6 +4,7 @@
     python -m keybed.experiments.benchmarks.bench_extract MAESTRO_DIR            real notes in place of the demo corpus's
     python -m keybed.experiments.benchmarks.bench_extract --quick                fewer rows, to see that it runs
     python -m keybed.experiments.benchmarks.bench_extract --before COMMIT        another commit than 63eb649
+    python -m keybed.experiments.benchmarks.bench_extract --parts none           the whole command without the ceilings of its parts
 
 With a GPU: MERT-95M, MIDIBert (full size, seeded random weights, bf16), logmel and expressive. Without: the last two. The
 earlier code comes from git; without git, or without that commit, only this code is measured. Both sides plan stores of their

@@ -29,7 +29,7 @@ OBJECTS_BETWEEN_COLLECTIONS = 20_000
 Python's 700 are two looks per row, which take 2 % of its processor time; rows leave no cycles, only reading notes does.
 """
 NICENESS = 5
-"""How much renderers stand back for the process that encodes and commits: it feeds a GPU, and one waiting row costs nothing.
+"""Added to the niceness of the processes that render, so that the one that encodes and commits gets a core first: it feeds the GPU.
 
 On an H100 with 16 renderers on 16 cores, MERT and MIDIBert: 384 rows/s with it, 312 without.
 """

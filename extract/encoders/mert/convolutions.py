@@ -82,7 +82,7 @@ class Convolutions(nn.Module):
         return F.pad(taps_BxTxK, (0, taps_BxKxO.shape[1] - taps_BxTxK.shape[2])), taps_BxKxO
 
     def folded_first_layer(self, waveforms_BxS: Tensor) -> FirstLayer:
-        """The waveforms, centred tap by tap, give the first layer's output by one product with this weight."""
+        """What the first layer's product needs: the padded waveforms, the mean of each tap, and the weight of each clip."""
         # Moved once: a copy from the host at every call would wait for the device.
         self.first = {name: tensor.to(waveforms_BxS.device) for name, tensor in self.first.items()}
         n_clips, n_samples = waveforms_BxS.shape
@@ -115,7 +115,7 @@ class FirstLayer(NamedTuple):
     weight_BxKxO: Tensor
 
     def weight(self, dtype: torch.dtype, multiple: int) -> Tensor:
-        """The weight in a dtype; in bfloat16 for taps that stand there as coarse, fine and coarse part again.
+        """The weight (B, K, O) in a dtype. In bfloat16 K is three times as long, for the taps' coarse, fine and coarse parts.
 
         multiple: on a GPU the inner length is filled up with zeros to a multiple.
         """
@@ -128,7 +128,7 @@ class FirstLayer(NamedTuple):
 
 
 def in_two(values: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Numbers of a narrow dtype whose sum is closer to the values: an error in the first layer reaches every later one."""
+    """Two numbers of a narrow dtype for each value; their sum is closer to it. An error in the first layer reaches all later ones."""
     coarse = values.to(dtype)
     return coarse, (values - coarse).to(dtype)
 
