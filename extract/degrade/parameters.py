@@ -30,7 +30,7 @@ from keybed.extract.degrade import row_key as keys
 from keybed.extract.music import beats, chords, difficulty, harmony
 from keybed.extract.music import loudness_trend as trend
 
-CODE_VERSION = 5
+CODE_VERSION = 6
 """Raise it whenever equal parameters would give other notes or labels."""
 PRISTINE_SINCE = 4
 """The first version whose pristine rows have the notes of this version's: runs on its stores can still score recordings."""

@@ -1,5 +1,7 @@
 """Move the runs of a pedal curve: a run is the fall or rise of the pedal through 64, from one turn to the next.
 
+A value that comes again within a fall or rise does not end it, so that the whole movement moves.
+
 A moved run keeps its events' spacing and values. The plateau before it is cut short, or goes on as it was: the gap is filled
 with the plateau's own last events in reverse, at the recording's own spacing.
 """
@@ -60,16 +62,21 @@ def runs_of(
         way = 1 if down[at] else -1
         least = int(last[k - 1]) + 1 if k else 0
         most = int(index[k + 1]) - 1 if k + 1 < index.size else len(values) - 1
-        begin = end = at
         if at == 0:
             continue
-        while begin > least and begin > 1 and way * (values[begin - 1] - values[begin - 2]) > 0:
+        # Scan over repeated values too, but begin and end a run where the value changes.
+        begin = at
+        while begin > least and begin > 1 and way * (values[begin - 1] - values[begin - 2]) >= 0:
             if times[at] - times[begin - 1] > LONGEST_RUN_S:
                 break
             begin -= 1
-        while end < most and way * (values[end + 1] - values[end]) > 0 and times[end + 1] - times[at] <= LONGEST_RUN_S:
+            if values[begin] != values[begin - 1]:
+                first[k] = begin
+        end = at
+        while end < most and way * (values[end + 1] - values[end]) >= 0 and times[end + 1] - times[at] <= LONGEST_RUN_S:
             end += 1
-        first[k], last[k] = begin, end
+            if values[end] != values[end - 1]:
+                last[k] = end
     return first, last
 
 

@@ -45,7 +45,7 @@ def test_words_of_other_code_are_not_put_beside_a_stores_numbers(
 ) -> None:
     monkeypatch.setattr(import_module("keybed.extract.degrade.parameters"), "CODE_VERSION", 99)
     printed = printed_of(planned_placeholder_store)
-    assert "without words: version 5 of the degradation made this store, 99 is here" in printed
+    assert "without words: version 6 of the degradation made this store, 99 is here" in printed
     assert "lags_redrawn_at_ms = 60.0\n" in printed
 
 

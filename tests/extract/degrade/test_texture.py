@@ -107,6 +107,19 @@ def test_a_moved_lift_keeps_the_spacing_and_the_values_of_its_run() -> None:
     assert (np.diff(moved_s) > 0.005).all()
 
 
+@pytest.mark.parametrize("shift_s", [-0.2, 0.2])
+def test_a_movement_in_which_a_value_comes_again_moves_as_one(shift_s: float) -> None:
+    movement = [120, 100, 100, 80, 50, 50, 30, 4]
+    value = np.array([127] * 30 + movement + [0] * 30, np.int16)
+    pedal_s = np.arange(value.size) * 0.02
+    moved_s, moved_value = moved_runs(pedal_s, value, np.array([0.0, shift_s]), 0.02, rng())
+    first = 30
+    at = np.searchsorted(moved_s, pedal_s[first] + shift_s - 0.01)
+    np.testing.assert_array_equal(moved_value[at : at + len(movement)], movement)
+    assert moved_s[at : at + len(movement)] == pytest.approx(pedal_s[first : first + len(movement)] + shift_s, abs=1e-5)
+    assert (moved_value[:at] == 127).all()
+
+
 def test_stretches_that_change_places_keep_every_spacing_and_displace_the_changes_between_them() -> None:
     length = [0.8, 1.3, 0.9, 1.25, 0.85, 1.2, 0.95]
     pedal_s, value = [0.0], [0]
