@@ -7,6 +7,9 @@ pristine. Folds never share a piece, and the penalty is chosen on a third of the
 traces and added. "Specialists" takes, axis by axis, the encoder that did better on that third. Specific r: partial correlation
 given the other six scores, with 95 % intervals over pieces.
 
+Where the store has `transcribed` as well, its notes take the place of the true ones ("transkun + transcribed": all from audio), and
+a table says how well the transcription agrees with the notes where an axis is good (its score 90 or more) and poor (below 60).
+
 Transkun was trained on recordings of MAESTRO's training split. The last table has its specific r on pieces of each split.
 """
 
@@ -24,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from keybed import store as stores
 from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
 from keybed.experiments.data.folds import grouped_folds
+from keybed.extract.encoders.transcribed.fidelity import MEASURES
 from keybed.heads.ridge import frame_block
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
@@ -37,17 +41,21 @@ TOKENS = ("keys mean", "keys sd", "spectrum mean", "spectrum sd", "aggregate", "
 CUT = ("keys mean", "spectrum mean", "pedal")
 """The token groups of the 768-wide cut."""
 MIDDLE_STATE = 4
+GOOD, POOR = 90.0, 60.0
+"""Scores that bound the rows on which the transcription's agreement is compared."""
 REPLICATES = 1_000
 Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The judged rows: blocks of features by name (n, width), labels, and the index into SPLITS of each row."""
+    """The judged rows: blocks of features by name (n, width), labels, the index into SPLITS of each row, and its
+    `MEASURES` of the transcription (n, measure), or None without `transcribed`."""
 
     blocks: Mapping[str, NDArray[np.float32]]
     judged: Judged
     split: NDArray[np.int64]
+    measures: NDArray[np.float32] | None
 
 
 def measure(store: Store, *, allow_missing: bool = False) -> Rows:
@@ -73,7 +81,11 @@ def measure(store: Store, *, allow_missing: bool = False) -> Rows:
         name = f"{spec.name} frames" if spec.name == "transkun" else spec.name
         blocks[name] = frame_block(name, frames, mask)[name].reshape(len(rows), -1)
     judged = Judged(rows.score, rows.valid, rows.piece.astype(np.int64))
-    return Rows(blocks, judged, rows.split.astype(np.int64))
+    transcription = next((spec for spec in store.recipe.encoders if spec.name == "transcribed"), None)
+    measures = None
+    if transcription is not None:
+        measures = np.asarray(store.read(f"{transcription.group}/measures", rows.index), np.float32)
+    return Rows(blocks, judged, rows.split.astype(np.int64), measures)
 
 
 def predict(rows: Rows, together: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, Matrix], dict[str, Matrix]]:
@@ -136,6 +148,9 @@ def lines(rows: Rows) -> Iterator[str]:
         "768-wide cut + expressive": (f"768-wide cut of state {MIDDLE_STATE}", "expressive"),
         "transkun + logmel + expressive": ("transkun frames", "logmel", "expressive"),
     }
+    heard = ("transcribed",) if "transcribed" in rows.blocks else ()
+    for notes in heard:
+        pairs |= {f"{audio.split()[0]} + {notes}": (audio, notes) for audio in ("transkun frames", "logmel")}
     predictions, errors = predict(rows, {name: (name,) for name in rows.blocks} | pairs)
     for audio in ("transkun frames", "logmel"):
         both = (audio, "expressive")
@@ -157,6 +172,16 @@ def lines(rows: Rows) -> Iterator[str]:
             for base in (apart, "expressive"):
                 gain = mean_gain(rows.judged, predictions, fused, base, axes, REPLICATES)
                 yield f"{fused} less {base}, {words}: {gain.value:+.3f} ({gain.low:.3f} to {gain.high:.3f})"
+    for notes in heard:
+        for fused, base in (
+            (f"transkun + {notes}", "transkun frames"),
+            (notes, "transkun frames"),
+            (notes, "expressive"),
+        ):
+            gain = mean_gain(rows.judged, predictions, fused, base, AXES, REPLICATES)
+            yield f"{fused} less {base}, all axes: {gain.value:+.3f} ({gain.low:.3f} to {gain.high:.3f})"
+    if rows.measures is not None:
+        yield from agreement_lines(rows.judged, rows.measures)
     for number, split in enumerate(SPLITS):
         chosen = rows.split == number
         if len(np.unique(rows.judged.piece[chosen])) < 2:
@@ -168,6 +193,26 @@ def lines(rows: Rows) -> Iterator[str]:
             each = " ".join(f"{axis} {of_part[axis][name].value:.3f}" for axis in AXES)
             mean = np.mean([of_part[axis][name].value for axis in AXES])
             yield f"{split}, {counted(int(chosen.sum()), 'row')}, {name}: {each}, mean {mean:.3f}"
+
+
+def agreement_lines(judged: Judged, measures: NDArray[np.float32]) -> Iterator[str]:
+    """Mean measures of the transcription (n, measure) over the rows where each axis is good and where it is poor."""
+    yield "mean agreement of the transcription with the notes, where the score of an axis is at least 90 and below 60"
+    yield f"{'':<16}" + "".join(f"{name:>20}" for name in MEASURES)
+    for number, axis in enumerate(AXES):
+        known = judged.valid[:, number].astype(bool)
+        good, poor = (known & side for side in (judged.score[:, number] >= GOOD, judged.score[:, number] < POOR))
+        if not (good.any() and poor.any()):
+            continue
+        sides = zip(_means(measures[good]), _means(measures[poor]), strict=True)
+        yield f"{axis:<16}" + "".join(f"{f'{a:.2f} to {b:.2f}':>20}" for a, b in sides)
+
+
+def _means(measures: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Mean of each measure over the rows where it could be measured; NaN where none could."""
+    known = np.isfinite(measures)
+    total = np.where(known, measures, 0.0).sum(0, dtype=np.float64)
+    return np.asarray(np.divide(total, known.sum(0), out=np.full(total.size, np.nan), where=known.any(0)))
 
 
 def main() -> None:

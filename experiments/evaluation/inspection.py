@@ -60,11 +60,16 @@ class Spaces:
 
 @dataclass(frozen=True)
 class Inspection:
-    """attention: None without a time grid. gate: weight of the audio by dimension; None without a gated head."""
+    """attention: None without a time grid. gate: weight of the audio by dimension; None without a gated head.
+
+    state_weights: modality → weight of each state in the mix that the cross-attention head learnt (sum 1, mean of the seeds);
+    None for views without several states.
+    """
 
     attention: Attention | None
     gate: dict[str, float] | None
     spaces: Spaces
+    state_weights: dict[str, tuple[float, ...]] | None = None
 
 
 def sample(positions: Positions) -> Positions:
@@ -130,6 +135,23 @@ def gate_weights(
         return None
     mean_K = np.mean([np.asarray(look)[:, 0].mean(axis=0) for look in looks], axis=0)
     return {dimension: float(mean_K[k]) for k, dimension in enumerate(DIMENSIONS)}
+
+
+def state_weights(
+    result: fitted.FitResult, features: Features, positions: Positions, head: str
+) -> dict[str, tuple[float, ...]] | None:
+    """Weight of each state in the learned mix, by modality (sum 1, mean of the seeds); None where no modality has two states.
+
+    They are equal before training. A weight says how much of a state is read and not how much it helps.
+    """
+    batch = features.batch(positions[:1])
+    looks = [fitted.attend(result, head, [batch], seed=seed).output for seed in result.seeds]
+    found = {}
+    for modality in ("audio", "midi"):
+        mixes = [mix for look in looks if (mix := getattr(look, f"{modality}_mix_S")) is not None and mix.size > 1]
+        if mixes:
+            found[modality] = tuple(np.mean(mixes, axis=0).tolist())
+    return found or None
 
 
 def pooled(features: Features, modality: str, positions: Positions) -> NDArray[np.float64]:

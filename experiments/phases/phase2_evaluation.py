@@ -94,4 +94,5 @@ def inspect(result: CrossValidation, features: Features) -> inspection.Inspectio
         attention=inspection.attention(fit, "cross", features, shown),
         gate=inspection.gate_weights(fit, features, shown),
         spaces=inspection.spaces(features, inspection.sample(fold.train), shown),
+        state_weights=inspection.state_weights(fit, features, shown, "cross"),
     )

@@ -114,9 +114,23 @@ def used(results: Phase2Results, gate: Gate) -> Section:
     pictures = [plots.by_dimension(by_modality, "loss of specific r by swapped modality", "specific r lost")]
     if results.inspection.gate is not None:
         pictures.append(panels.shares(results.inspection.gate, "the gated head's weights"))
+    texts = [text]
+    if (weights := results.inspection.state_weights) is not None:
+        texts.append(
+            "The cross-attention head reads a mix of the encoder's states. Before training all weigh alike; a weight says how much "
+            "of a state is read, and not how much it helps."
+        )
+        pictures.append(
+            panels.curves(
+                {name: list(mix) for name, mix in weights.items()},
+                "weights of the states",
+                "state",
+                "weight in the mix",
+            )
+        )
     return Section(
         "Use of both modalities",
         "How much the judgement suffers when the sound, or the keys, come from another performance of the same passage.",
-        [text],
+        texts,
         pictures,
     )

@@ -113,6 +113,29 @@ def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Stor
     assert inspection.attention(fitted, "cross", features, np.arange(8)) is None
 
 
+def test_state_weights_are_the_softmax_of_the_learned_mix(filled: stores.Store) -> None:
+    features = Features(filled, View("test-audio", "test-midi", "layers"), filled.rows())
+    data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
+    fitted = train.fit(head_configs(("cross",), 8, "layers"), data, FitConfig(epochs=1, batch_rows=16, seeds=(0, 1)))
+    mix = fitted.params["cross"]["project"]["audio_layers"]["mix"]
+    n_states = mix.shape[-1]
+    mix = np.zeros_like(mix)
+    mix[0, 0], mix[1, 0] = np.log(3.0), 0.0
+    fitted.params["cross"]["project"]["audio_layers"]["mix"] = mix
+    weights = inspection.state_weights(fitted, features, np.arange(8), "cross")
+    assert weights is not None
+    first = (3 / (2 + n_states) + 1 / n_states) / 2
+    assert weights["audio"][0] == pytest.approx(first, abs=1e-6)
+    assert sum(weights["audio"]) == pytest.approx(1, abs=1e-6)
+    frames = Features(filled, View("test-audio", "test-midi", "frames"), filled.rows())
+    plain = train.fit(
+        head_configs(("cross",), 8, "frames"),
+        FoldData(frames, np.arange(32), np.arange(32, 64), 16, 32),
+        FitConfig(epochs=1, batch_rows=16, seeds=(0,)),
+    )
+    assert inspection.state_weights(plain, frames, np.arange(8), "cross") is None
+
+
 def test_batches_grow_with_the_training_rows() -> None:
     assert [batch_rows_for(n) for n in (200, 2000, 40_000)] == [16, 32, 256]
 
