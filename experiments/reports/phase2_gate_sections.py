@@ -122,7 +122,7 @@ def used(results: Phase2Results, gate: Gate) -> Section:
         )
         pictures.append(
             panels.curves(
-                {name: list(mix) for name, mix in weights.items()},
+                {f"{name} states": list(mix) for name, mix in weights.items()},
                 "weights of the states",
                 "state",
                 "weight in the mix",

@@ -14,6 +14,7 @@ from keybed.experiments.audits.fingerprint_statistics import fingerprint_statist
 from keybed.experiments.audits.fingerprints import (
     Config,
     NotEnoughRows,
+    Table,
     adjusted_auc,
     as_exported,
     detect,
@@ -99,6 +100,28 @@ def test_the_auc_beyond_the_controls_leaves_out_what_they_know() -> None:
     own = NormalDist().cdf(0.5 / 2**0.5)
     assert adjusted_auc(degraded, controls + trace, controls, 200) == pytest.approx(own, abs=0.02)
     assert np.isnan(adjusted_auc(degraded[:3], trace[:3], controls[:3]))
+
+
+def test_what_one_model_of_the_controls_alone_can_see_is_no_trace() -> None:
+    """The linear model cannot see a distance from the middle, and trees can: a statistic that repeats it has nothing beyond."""
+    rng = np.random.default_rng(0)
+    n, pieces = 2_000, 20
+    degraded = rng.random(n) < 0.75
+    middle = rng.normal(0, np.where(degraded, 2.0, 1.0), n)
+    table = Table(
+        ("distance",),
+        (middle**2 + rng.normal(0, 0.1, n))[:, None],
+        np.column_stack([middle, rng.normal(size=n)]),
+        degraded.astype(np.int64),
+        np.arange(n) % pieces,
+        np.full((n, 7), np.nan),
+    )
+    found = detect(table, Config(Path("unused")), axes=())
+    assert max(found.auc.values()) > 0.65
+    assert max(found.auc_beyond.values()) < 0.6  # 0.69 with the linear model alone
+    for name, (low, high) in found.interval_beyond.items():
+        assert low < found.auc_beyond[name] < high < low + 0.2
+    assert found.controls_again < 0.6
 
 
 def test_too_few_rows_are_refused(tmp_path: Path) -> None:
