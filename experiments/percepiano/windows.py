@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import track
 
 from keybed.extract.audio.render import Renderer
-from keybed.extract.degrade import make_variant, prepare
+from keybed.extract.degrade import Variant, make_variant, prepare
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.music.performance import Performance
 from keybed.heads.errors import FileDamaged
@@ -112,15 +112,22 @@ def _make(
     hop_s: float,
     console: Console,
 ) -> None:
-    """Render every window once, encode it with all encoders, and write one file per encoder."""
-    item: list[int] = []
-    pooled: list[list[Pooled]] = [[] for _ in encoders]
-    clips: list[Clip] = []
+    """Render every window once, encode it with all encoders, and write one file per encoder.
 
-    def flush() -> None:
-        for kept, encoder in zip(pooled, encoders, strict=True):
-            kept.append(encoder.encode(clips))
-        clips.clear()
+    Batches are kept beside the file until it is written, so that the same command goes on where it was stopped.
+    """
+    batches: list[NDArray[np.int64]] = []
+    waiting: list[tuple[int, Variant]] = []
+
+    def finish_batch() -> None:
+        item = np.array([i for i, _ in waiting], np.int64)
+        missing = [e for e in encoders if not _batch_is_kept(_batch(paths[e.spec.name], len(batches)), item, console)]
+        if missing:
+            clips = [Clip(renderer.render(v, window_s).audio, v.performance, window_s) for _, v in waiting]
+            for encoder in missing:
+                _write(_batch(paths[encoder.spec.name], len(batches)), item, [encoder.encode(clips)])
+        batches.append(item)
+        waiting.clear()
 
     nothing = np.zeros(len(LEVELS), np.float32)
     for i, performance in enumerate(track(performances, "rendering and encoding", console=console, transient=True)):
@@ -129,17 +136,36 @@ def _make(
             variant = make_variant(prepared, start, window_s, nothing, seed=0, recording_id=i, tier=0)
             if variant.status != Status.OK:
                 continue  # no note begins in this window; a store leaves such a row out too
-            clips.append(Clip(renderer.render(variant, window_s).audio, variant.performance, window_s))
-            item.append(i)
-            if len(clips) == _BATCH_WINDOWS:
-                flush()
-    if clips:
-        flush()
-    for encoder, kept in zip(encoders, pooled, strict=True):
-        parts = {name: np.concatenate([getattr(p, name) for p in kept]) for name in PARTS}
+            waiting.append((i, variant))
+            if len(waiting) == _BATCH_WINDOWS:
+                finish_batch()
+    if waiting:
+        finish_batch()
+    for encoder in encoders:
         path = paths[encoder.spec.name]
-        with replace_file(path) as file:
-            np.savez(file, allow_pickle=False, item=np.array(item, np.int64), **parts)
+        files = [_batch(path, number) for number in range(len(batches))]
+        arrays = [read_npz(file, _REMEDY) for file in files]
+        _write(path, np.concatenate(batches), [Pooled(**{name: a[name] for name in PARTS}) for a in arrays])
+        for file in files:
+            file.unlink()
+        files[0].parent.rmdir()
+
+
+def _batch(path: Path, number: int) -> Path:
+    """The file of one batch of windows, in a folder beside the file of all."""
+    return path.with_suffix("") / f"batch-{number:05d}.npz"
+
+
+def _batch_is_kept(path: Path, item: NDArray[np.int64], console: Console) -> bool:
+    kept = _kept(path, console)
+    return kept is not None and np.array_equal(kept["item"], item)
+
+
+def _write(path: Path, item: NDArray[np.int64], pooled: Sequence[Pooled]) -> None:
+    parts = {name: np.concatenate([getattr(p, name) for p in pooled]) for name in PARTS}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replace_file(path) as file:
+        np.savez(file, allow_pickle=False, item=item, **parts)
 
 
 def by_item(values_WxC: NDArray[np.floating], item: NDArray[np.int64]) -> NDArray[np.float64]:

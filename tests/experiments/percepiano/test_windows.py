@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
+from keybed.experiments.percepiano import windows as windows_module
 from keybed.experiments.percepiano.windows import encode, starts
 from keybed.extract.encoders import build, describe
 from keybed.extract.music.performance import Performance
@@ -64,3 +65,33 @@ def test_a_damaged_file_of_the_cache_is_named_and_made_again(damage, tmp_path) -
     named = "lacks the arrays frames, layers, mask" if damage == "other arrays" else "is damaged"
     assert f"{path} {named}" in told.file.getvalue()
     assert told.file.getvalue().rstrip().endswith("; its windows are rendered and encoded again")
+
+
+def test_encoding_goes_on_where_it_was_stopped(tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr(windows_module, "_BATCH_WINDOWS", 2)
+    encoder = build(*describe("placeholder-audio", n_bins=4, window_s=10.0))
+    encode_clips, sizes = encoder.encode, []
+
+    def encode_twice_then_stop(clips):
+        if len(sizes) == 2:
+            raise KeyboardInterrupt
+        sizes.append(len(clips))
+        return encode_clips(clips)
+
+    settings = {"window_s": 10.0, "hop_s": 6.2, "console": QUIET}
+    performances = [held_chord()] * 7
+    monkeypatch.setattr(encoder, "encode", encode_twice_then_stop)
+    with pytest.raises(KeyboardInterrupt):
+        encode(performances, [encoder], None, cache=tmp_path, **settings)
+    assert not list(tmp_path.glob("windows-*.npz"))
+    first, _ = sorted(tmp_path.glob("windows-*/batch-*.npz"))
+    first.write_bytes(first.read_bytes()[:-100])  # and one of the two batches is damaged
+    made = []
+    monkeypatch.setattr(encoder, "encode", lambda clips: made.append(len(clips)) or encode_clips(clips))
+    resumed = encode(performances, [encoder], None, cache=tmp_path, **settings)
+    assert (sizes, made) == ([2, 2], [2, 2, 1])
+    assert [path.suffix for path in tmp_path.iterdir()] == [".npz"]
+    monkeypatch.undo()
+    whole = encode(performances, [encoder], None, cache=tmp_path / "whole", **settings)
+    assert resumed.item.tolist() == whole.item.tolist() == list(range(7))
+    np.testing.assert_array_equal(resumed.frames["placeholder-audio"], whole.frames["placeholder-audio"])
