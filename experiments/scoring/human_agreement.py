@@ -29,7 +29,7 @@ AGREEMENT = HumanAgreement(
     questions=6,
     agreeing=1,
     goal=0.15,
-    degradation_version=5,
+    degradation_version=6,
     measured="2026-11-27",
     source="experiments/FINDINGS.md, Human ratings: PercePiano",
 )
