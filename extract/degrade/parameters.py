@@ -41,6 +41,7 @@ TRACES = {
     3: "moves accents and the arch of loudness to other notes and leaves the range of velocities as it was: its dynamics and "
     "expression are not heard as flat playing",
     4: "leaves a trace that a machine can tell (the notes of chords in a random order)",
+    5: "leaves a small trace that a machine can tell (fewer events of the pedal that repeat a value)",
 }
 """What is known of older versions: version → how its degraded rows are told from pristine ones, or what its labels do not mean."""
 
