@@ -101,8 +101,12 @@ def _dropped_groups(layout: Layout, recipe: Recipe) -> tuple[str, ...]:
 
 
 def _layer_names(layout: Layout) -> list[str]:
-    """Added layers of which a record or a list of checksums exists; those being dropped are left out."""
+    """Added layers of which a record exists, or a list of checksums beside commits; those being dropped are left out.
+
+    A list alone is what `extend` leaves behind that was killed before it wrote the record.
+    """
     recorded = {file.parent.name for file in layout.commits.glob("*/plan.json")}
+    recorded = {name for name in recorded if committed(layout.of_layer(name))}
     return sorted({*layer_names(layout), *recorded} - set(dropping_names(layout)))
 
 

@@ -56,12 +56,8 @@ def test_extend_killed_at_any_write_leaves_the_layer_whole_or_absent(filled, fou
             assert snapshot(filled.path) == before
             break
         report = verify(VerifyConfig(filled.path, repair=stop_at % 2 == 0))
+        assert report.problems == ()  # what a stopped `extend` leaves is no damage, also right before the record
         if stop_at % 2 == 0:
-            assert report.problems == ()
-            left = {"layers/b.json"} if "layers/b.json" in report.restorable else set()
-            assert set(snapshot(filled.path)) - set(before) >= left
-            if left:
-                drop_encoder(filled.path, "b")
             assert snapshot(filled.path) == before
         else:
             add_encoders(filled.path, (B,), {})
