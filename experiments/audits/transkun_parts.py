@@ -148,9 +148,10 @@ def lines(rows: Rows) -> Iterator[str]:
         "768-wide cut + expressive": (f"768-wide cut of state {MIDDLE_STATE}", "expressive"),
         "transkun + logmel + expressive": ("transkun frames", "logmel", "expressive"),
     }
-    heard = ("transcribed",) if "transcribed" in rows.blocks else ()
-    for notes in heard:
-        pairs |= {f"{audio.split()[0]} + {notes}": (audio, notes) for audio in ("transkun frames", "logmel")}
+    if "transcribed" in rows.blocks:
+        pairs |= {
+            f"{audio.split()[0]} + transcribed": (audio, "transcribed") for audio in ("transkun frames", "logmel")
+        }
     predictions, errors = predict(rows, {name: (name,) for name in rows.blocks} | pairs)
     for audio in ("transkun frames", "logmel"):
         both = (audio, "expressive")
@@ -172,11 +173,11 @@ def lines(rows: Rows) -> Iterator[str]:
             for base in (apart, "expressive"):
                 gain = mean_gain(rows.judged, predictions, fused, base, axes, REPLICATES)
                 yield f"{fused} less {base}, {words}: {gain.value:+.3f} ({gain.low:.3f} to {gain.high:.3f})"
-    for notes in heard:
+    if "transcribed" in rows.blocks:
         for fused, base in (
-            (f"transkun + {notes}", "transkun frames"),
-            (notes, "transkun frames"),
-            (notes, "expressive"),
+            ("transkun + transcribed", "transkun frames"),
+            ("transcribed", "transkun frames"),
+            ("transcribed", "expressive"),
         ):
             gain = mean_gain(rows.judged, predictions, fused, base, AXES, REPLICATES)
             yield f"{fused} less {base}, all axes: {gain.value:+.3f} ({gain.low:.3f} to {gain.high:.3f})"
