@@ -15,7 +15,16 @@ from numpy.typing import NDArray
 from keybed.experiments.percepiano.inputs import Inputs, standardise_by_passage
 from keybed.experiments.percepiano.protocols import Fold, composition_folds
 from keybed.experiments.percepiano.reader import Ratings
-from keybed.experiments.percepiano.regressors import Model, cached, mean_of, player_means, ridge, trees, two_level
+from keybed.experiments.percepiano.regressors import (
+    Model,
+    cached,
+    mean_of,
+    player_means,
+    ridge,
+    ridge_by_passage,
+    trees,
+    two_level,
+)
 from keybed.experiments.percepiano.within import Within
 
 Floats = NDArray[np.float64]
@@ -23,6 +32,8 @@ _OF_MANY = 0.1
 """Share of an encoder's hundreds of channels that a tree split looks at; about as many as 0.4 of the 76 statistics."""
 PLAIN_TREES = "plain trees"
 BLEND = "comparative ridge + trees"
+BY_PASSAGE = "comparative ridge by passage"
+"""Its penalty is chosen on held-out passages."""
 CHOSEN = "chosen in the folds"
 TABLE = "player × composition table (uses no music)"
 PLAYER_TABLE = "player table (uses no music)"
@@ -60,6 +71,7 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
     target, human = inputs.target, inputs.ratings.human
     relative = np.hstack([inputs.centred, inputs.deviations])
     own = cached(ridge(inputs.standardised, target, human))
+    steady = cached(ridge_by_passage(inputs.standardised, target, inputs.ratings.passage, human))
     grown = cached(trees(relative, target, human))
     models = {
         "comparative ridge": own,
@@ -68,6 +80,8 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
         ),
         "comparative trees": grown,
         BLEND: mean_of(own, grown),
+        BY_PASSAGE: steady,
+        f"{BY_PASSAGE} + trees": mean_of(steady, grown),
     }
     if inputs.trusted is not None:
         encoded = standardise_by_passage(inputs.encoders[inputs.trusted], inputs.ratings)
@@ -75,6 +89,9 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
         both = cached(ridge(np.hstack([inputs.standardised, encoded]), target, human))
         models["comparative ridge, with encoders"] = both
         models[f"{BLEND}, with encoders"] = mean_of(both, grown)
+        models[f"{BY_PASSAGE}, with encoders"] = ridge_by_passage(
+            np.hstack([inputs.standardised, encoded]), target, inputs.ratings.passage, human
+        )
     return models
 
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import ExtraTreesRegressor
 from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
 from sklearn.preprocessing import StandardScaler
 
 from keybed.experiments.percepiano.protocols import Positions
@@ -19,6 +20,7 @@ Model = Callable[[Positions, Positions], Floats]
 """(train, test) → predicted ratings of the test performances"""
 PENALTIES = np.logspace(-1, 4.5, 12)
 N_TREES = 200
+_PENALTY_FOLDS = 5
 
 
 def trees(features: Floats, target: Floats, human: NDArray[np.bool_] | None = None, max_features: float = 0.4) -> Model:
@@ -39,6 +41,27 @@ def ridge(features: Floats, target: Floats, human: NDArray[np.bool_] | None = No
         used = train if human is None else train[human[train]]
         scale = StandardScaler().fit(features[used])
         model = RidgeCV(PENALTIES, alpha_per_target=True).fit(scale.transform(features[used]), target[used])
+        return np.asarray(model.predict(scale.transform(features[test])))
+
+    return fit
+
+
+def ridge_by_passage(
+    features: Floats, target: Floats, passage: NDArray[np.str_], human: NDArray[np.bool_] | None = None
+) -> Model:
+    """Ridge regression; one penalty for all scales, the best R² on held-out passages of the training performances.
+
+    Performances of one passage share its notes, so leaving out one alone chooses too small a penalty.
+    """
+
+    def fit(train: Positions, test: Positions) -> Floats:
+        used = train if human is None else train[human[train]]
+        n_folds = min(_PENALTY_FOLDS, np.unique(passage[used]).size)
+        if n_folds < 2:
+            return ridge(features, target, human)(train, test)
+        scale = StandardScaler().fit(features[used])
+        folds = list(GroupKFold(n_folds).split(used, groups=passage[used]))
+        model = RidgeCV(PENALTIES, cv=folds).fit(scale.transform(features[used]), target[used])
         return np.asarray(model.predict(scale.transform(features[test])))
 
     return fit

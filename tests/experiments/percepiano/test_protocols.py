@@ -17,7 +17,7 @@ from keybed.experiments.percepiano.protocols import (
     protocols,
     scores,
 )
-from keybed.experiments.percepiano.regressors import player_means, ridge
+from keybed.experiments.percepiano.regressors import player_means, ridge, ridge_by_passage
 from keybed.experiments.percepiano.within import Within, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import answer_questions, holm
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -103,6 +103,24 @@ def test_the_choice_never_sees_the_test_composition(inputs, ratings) -> None:
     predicted, names = choose_in_folds(candidates, ratings, folds)
     assert names == ["statistics"] * 3
     assert np.isfinite(predicted).all()
+
+
+def test_a_penalty_chosen_by_passage_does_not_learn_what_only_names_the_passage() -> None:
+    rng = np.random.default_rng(0)
+    passage = np.repeat(np.arange(20).astype(str), 8)
+    code, level = rng.normal(size=(20, 15)), rng.normal(size=(20, 2))
+    number = passage.astype(int)
+    features = code[number] + 0.05 * rng.normal(size=(160, 15))
+    target = level[number]  # the same for all performances of a passage, and unrelated between passages
+    train, test = np.flatnonzero(number < 16), np.flatnonzero(number >= 16)
+    by_passage = ridge_by_passage(features, target, passage)(train, test)
+    by_performance = ridge(features, target)(train, test)
+    error = [float(((p - target[test]) ** 2).mean()) for p in (by_passage, by_performance)]
+    assert error[0] < 0.7 * error[1]
+    # With one passage nothing can be held out; single performances are then.
+    few = np.flatnonzero(number == 0)
+    one = ridge_by_passage(features, target, passage)(few, test)
+    assert np.array_equal(one, ridge(features, target)(few, test))
 
 
 def test_the_table_uses_no_music(ratings) -> None:
