@@ -16,6 +16,9 @@ Array = Any
 _FAR = -1e9
 """Used as −infinity in masked logits; finite, so that rows without a valid key keep finite gradients."""
 
+_LEAST_VARIANCE = 1e-4
+"""Added to variances: the square root of 0 has no derivative. Tokens are of standardised features."""
+
 KERNEL = nn.initializers.variance_scaling(1.0, "fan_in", "uniform")
 """LeCun initialisation; a uniform distribution compiles faster than a truncated normal."""
 
@@ -117,18 +120,29 @@ class Tokens(NamedTuple):
 
 
 class Pooling(nn.Module):
-    """Attention pooling over bins; at initialisation it is the masked mean."""
+    """Attention pooling over bins; at initialisation it is the masked mean.
+
+    spread: also the weighted standard deviation of each channel over bins, as in attentive statistics pooling (Okabe et
+    al., Interspeech 2018, arXiv 1803.10963, section 3).
+    """
 
     n_heads: int
+    spread: bool = False
 
     @nn.compact
     def __call__(self, tokens: Tokens) -> tuple[Array, Array]:
-        """Returns pooled_BxH and weight_BxHxT."""
+        """Returns pooled_BxH, or pooled_Bx2H with the spread, and weight_BxHxT."""
         n, t, width = tokens.token_BxTxH.shape
         logits_BxTxH = nn.Dense(self.n_heads, use_bias=False, kernel_init=nn.initializers.zeros)(tokens.token_BxTxH)
         split_BxTxHxD = tokens.token_BxTxH.reshape(n, t, self.n_heads, width // self.n_heads)
         pooled_BxHxD, weight_BxHxT = pool(split_BxTxHxD, logits_BxTxH, tokens.mask_BxT)
-        return pooled_BxHxD.reshape(n, width), weight_BxHxT
+        pooled = [pooled_BxHxD.reshape(n, width)]
+        if self.spread:
+            away_BxTxHxD = split_BxTxHxD - pooled_BxHxD[:, None]
+            weights = weight_BxHxT.astype(away_BxTxHxD.dtype)
+            variance_BxHxD = jnp.einsum("bht,bthd->bhd", weights, away_BxTxHxD * away_BxTxHxD)
+            pooled.append(jnp.sqrt(variance_BxHxD + _LEAST_VARIANCE).reshape(n, width))
+        return jnp.concatenate(pooled, axis=-1), weight_BxHxT
 
 
 class CrossAttention(nn.Module):

@@ -143,7 +143,7 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
     heads: dict[str, Head] = {}
     for name, fields in description["heads"].items():
         if "module" not in fields:
-            heads[name] = checkpoint.config_from_json(path, HeadConfig, fields)
+            heads[name] = _head_from_json(path, fields)
         elif modules is None or name not in modules:
             raise BadInput(f"{path}: head {name!r} is a module of its own ({fields['module']}); give it in modules")
         else:
@@ -171,13 +171,18 @@ def load(path: Path, modules: Mapping[str, nn.Module] | None = None, *, store: s
     )
 
 
+def _head_from_json(path: Path, fields: Mapping[str, Any]) -> HeadConfig:
+    """A head's configuration; files of before `pooling` hold heads that pool the mean alone."""
+    return checkpoint.config_from_json(path, HeadConfig, {"pooling": "mean", **fields})
+
+
 def load_best(folder: Path, *, store: str) -> FitResult:
     """The best epoch of each head and seed that a checkpoint folder of `fit` holds.
 
     Raises CheckpointMismatch where there is none or it is of another store, FileDamaged where a file is cut or altered.
     """
     best = checkpoint.load_best(folder, store=store)
-    heads = {name: checkpoint.config_from_json(folder, HeadConfig, fields) for name, fields in best.models.items()}
+    heads = {name: _head_from_json(folder, fields) for name, fields in best.models.items()}
     config = checkpoint.fit_config_from_json(folder, best.fit)
     key = jax.random.key(0)
     checkpoint.check_parameters(

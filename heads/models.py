@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ from keybed.heads.inputs import MODALITIES, N_DIMENSIONS, HeadInput
 Array = Any
 
 HEADS = ("audio", "midi", "concat", "cross", "gated")
+Pooled = Literal["mean", "statistics"]
+POOLINGS: tuple[Pooled, ...] = get_args(Pooled)
 
 _SMALL = nn.initializers.variance_scaling(0.05, "fan_in", "uniform")
 
@@ -34,7 +36,7 @@ class HeadConfig:
     """Everything that shapes one head. `kind` is one of HEADS."""
 
     kind: str
-    hidden: int = 64
+    hidden: int = 128
     n_attention_heads: int = 4
     dropout: float = 0.1
     modality_dropout: float = 0.15
@@ -42,16 +44,25 @@ class HeadConfig:
     inputs: Literal["frames", "layers", "both"] = "frames"
     """frames: T tokens. layers: one token, a learned softmax mix of the states. both: T + 1 tokens."""
     n_dimensions: int = N_DIMENSIONS
+    pooling: Pooled = "statistics"
+    """statistics: weighted mean and standard deviation over the bins. mean: the mean alone."""
 
     def __post_init__(self) -> None:
         if self.kind not in HEADS:
             raise BadInput(f"no head {self.kind!r}; there are {', '.join(HEADS)}")
         if self.inputs not in ("frames", "layers", "both"):
             raise BadInput(f"inputs={self.inputs!r}; choose frames, layers or both")
+        if self.pooling not in POOLINGS:
+            raise BadInput(f"pooling={self.pooling!r}; choose {' or '.join(POOLINGS)}")
         if self.hidden < 1 or self.hidden % self.n_attention_heads:
             raise BadInput(
                 f"hidden={self.hidden} is no positive multiple of n_attention_heads={self.n_attention_heads}"
             )
+
+    @property
+    def spread(self) -> bool:
+        """Whether pooling also gives the standard deviation over the bins."""
+        return self.pooling == "statistics"
 
     @property
     def modalities(self) -> tuple[str, ...]:
@@ -102,7 +113,7 @@ class Single(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
         """Reads tokens[config.kind] only."""
         c = self.config
-        pooled, weight = Pooling(c.n_attention_heads)(tokens[c.kind])
+        pooled, weight = Pooling(c.n_attention_heads, c.spread)(tokens[c.kind])
         score = ScoreMLP(c.hidden, c.dropout, c.n_dimensions, name="Judge_0")(pooled, train)
         return HeadOutput(score, **{f"{c.kind}_pooling_BxHxT": weight})
 
@@ -116,8 +127,8 @@ class Concatenation(nn.Module):
     def __call__(self, tokens: Mapping[str, Tokens], train: bool) -> HeadOutput:
         """Returns scores and both pooling weights."""
         c = self.config
-        audio, audio_weight = Pooling(c.n_attention_heads, name="audio")(tokens["audio"])
-        midi, midi_weight = Pooling(c.n_attention_heads, name="midi")(tokens["midi"])
+        audio, audio_weight = Pooling(c.n_attention_heads, c.spread, name="audio")(tokens["audio"])
+        midi, midi_weight = Pooling(c.n_attention_heads, c.spread, name="midi")(tokens["midi"])
         score = ScoreMLP(c.hidden, c.dropout, c.n_dimensions, name="Judge_0")(jnp.concatenate([audio, midi], -1), train)
         return HeadOutput(score, audio_pooling_BxHxT=audio_weight, midi_pooling_BxHxT=midi_weight)
 
@@ -148,7 +159,7 @@ class Gated(nn.Module):
         c = self.config
         pooled, scores, weights, present = {}, [], {}, []
         for m in MODALITIES:
-            pooled[m], weights[f"{m}_pooling_BxHxT"] = Pooling(c.n_attention_heads, name=m)(tokens[m])
+            pooled[m], weights[f"{m}_pooling_BxHxT"] = Pooling(c.n_attention_heads, c.spread, name=m)(tokens[m])
             scores.append(ScoreMLP(c.hidden, c.dropout, c.n_dimensions, name=f"{m}_judge")(pooled[m], train))
             present.append(jnp.any(tokens[m].mask_BxT, axis=1))
         both = jnp.concatenate([pooled[m] for m in MODALITIES], -1)

@@ -116,7 +116,7 @@ def _predictions(
     """Model → predictions (seed, row, 8) of the fold's test rows."""
     config = budget.fit_config(len(fold.train))
     data = RepeatedData(features, chosen, fold.validation, config.batch_rows, len(fold.train))
-    fit = train.fit(head_configs(HEADS, budget.hidden, "frames"), data, config)
+    fit = train.fit(head_configs(HEADS, budget, "frames"), data, config)
     predicted = fitted.predict(fit, features.batches(fold.test, config.batch_rows))
     ridge = ridge_predictions(features, chosen, fold)
     return {**predicted, RIDGE: np.repeat(ridge[None], budget.seeds, axis=0)}

@@ -68,8 +68,8 @@ def run_ours(job: Job) -> dict[str, Any]:
     from keybed.experiments.data.features import Features
     from keybed.experiments.data.fold_data import FoldData
     from keybed.experiments.data.view import View
-    from keybed.experiments.evaluation.cross_validation import head_configs
-    from keybed.heads import FitConfig, HeadConfig, LossWeights, fit, metrics, predict
+    from keybed.experiments.evaluation.cross_validation import Budget, head_configs
+    from keybed.heads import FitConfig, LossWeights, fit, metrics, predict
     from keybed.store import open as open_store
 
     opened = open_store(job.store)
@@ -89,7 +89,7 @@ def run_ours(job: Job) -> dict[str, Any]:
         compute_dtype=job.compute_dtype,
         resident_bytes={True: 2**50, False: 0, None: None}[job.resident],
     )
-    heads = head_configs(job.heads, HeadConfig.hidden, view.inputs)
+    heads = head_configs(job.heads, Budget(), view.inputs)
     start = time.perf_counter()
     result = fit(heads, data, config)
     seconds = time.perf_counter() - start

@@ -87,18 +87,21 @@ def _flat(array: np.ndarray) -> np.ndarray:
 
 
 class Pool(nn.Module):
-    """Multi-head attention pooling."""
+    """Multi-head attention pooling: mean and standard deviation."""
 
     def __init__(self, hidden: int, heads: int) -> None:
         super().__init__()
         self.query, self.heads = nn.Linear(hidden, heads, bias=False), heads
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        """(B, T, H) to (B, H)."""
+        """(B, T, H) to (B, 2 H)."""
         logits = self.query(x)
         weight = (logits if mask is None else logits.masked_fill(~mask[:, :, None], -1e9)).softmax(1)
         b, t, h = x.shape
-        return torch.einsum("bth,bthd->bhd", weight, x.view(b, t, self.heads, h // self.heads)).reshape(b, h)
+        value = x.view(b, t, self.heads, h // self.heads)
+        mean = torch.einsum("bth,bthd->bhd", weight, value)
+        variance = torch.einsum("bth,bthd->bhd", weight, (value - mean[:, None]).square())
+        return torch.cat([mean.reshape(b, h), (variance + 1e-4).sqrt().reshape(b, h)], dim=1)
 
 
 class ScoreMLP(nn.Module):
@@ -118,12 +121,12 @@ class ScoreMLP(nn.Module):
 class Head(nn.Module):
     """audio, midi, concat or cross. widths: channels of each modality that it uses."""
 
-    def __init__(self, kind: str, widths: dict[str, int], hidden: int = 64, heads: int = 4) -> None:
+    def __init__(self, kind: str, widths: dict[str, int], hidden: int = 128, heads: int = 4) -> None:
         super().__init__()
         self.kind = kind
         self.project = nn.ModuleDict({m: nn.Linear(width, hidden) for m, width in widths.items()})
         self.pool = nn.ModuleDict({m: Pool(hidden, heads) for m in widths})
-        self.score_mlp = ScoreMLP(hidden * len(widths), hidden)
+        self.score_mlp = ScoreMLP(2 * hidden * len(widths), hidden)
         if kind == "cross":
             self.to_midi = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)
             self.to_audio = nn.MultiheadAttention(hidden, heads, batch_first=True, bias=False)

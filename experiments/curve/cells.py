@@ -88,7 +88,7 @@ class CellTrainer:
         config = replace(self.config, seeds=(draw,))
         size = config.batch_rows
         data = RepeatedData(self.features, chosen, fold.validation, size, self.n_train_rows)
-        heads = head_configs(HEADS, self.budget.hidden, "frames")
+        heads = head_configs(HEADS, self.budget, "frames")
         fit = train.fit(heads, data, config, store=self.fingerprint)
         validation = scored_rows(self.features.rows.take(fold.validation), fitted.predict(fit, data.validation()))
         choice = choose(validation, (FUSION,))

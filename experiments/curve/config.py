@@ -29,7 +29,7 @@ class CurveConfig:
     midi: MidiEncoder = None
     draws: Annotated[int, Option("random draws of nested training sets, each with a seed of its own")] = 3
     epochs: Annotated[int, Option("epochs on all training rows; smaller sets are repeated to as many steps")] = 10
-    hidden: Hidden = 64
+    hidden: Hidden = 128
     learning_rate: LearningRate = 3e-3
     folds: Folds = 5
     memory_gib: MemoryGib = 4.0

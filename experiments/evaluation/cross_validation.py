@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,7 @@ from keybed.experiments.evaluation.predictions import Predictions
 from keybed.heads import fitted, train
 from keybed.heads.fit_config import FitConfig
 from keybed.heads.losses import LossWeights
-from keybed.heads.models import HeadConfig
+from keybed.heads.models import HeadConfig, Pooled
 from keybed.heads.progress import Listener, named
 from keybed.store.errors import KeybedError
 from keybed.store.format.rows import Rows
@@ -34,25 +35,46 @@ from keybed.store.format.vocabulary import TIERS
 PredictionArrays = dict[str, NDArray[np.float32]]
 
 
+_EPOCHS, _MOST_EPOCHS = 5, 15
+_LEAST_STEPS = 750
+_MEAN_RATE = 0.5
+"""Mean of a learning rate that rises in a line and falls along a cosine, as a share of its peak."""
+_MOST_DECAY = 1.0
+"""Fits of a few dozen steps, as in a demo, would else be held at zero."""
+
+
 @dataclass(frozen=True)
 class Budget:
-    """Training settings that all heads of a run share. batch_rows None: from the number of training rows."""
+    """Training settings that all heads of a run share, and what shapes the heads.
 
-    epochs: int = 5
+    batch_rows None: from the number of training rows. epochs None: 5, or up to 15 until there are 750 steps. weight_decay
+    None: such that a weight without a gradient shrinks to 1/e over the whole fit, however many steps it has.
+    """
+
+    epochs: int | None = None
     seeds: int = 5
-    hidden: int = 64
+    hidden: int = 128
     batch_rows: int | None = None
     learning_rate: float = 3e-3
     ranking: float = 0.1
     first_seed: int = 0
+    pooling: Pooled = "statistics"
+    weight_decay: float | None = None
 
     def fit_config(self, n_train_rows: int, checkpoint_dir: Path | None = None) -> FitConfig:
         """The heads' own configuration."""
         wanted = batch_rows_for(n_train_rows) if self.batch_rows is None else self.batch_rows
+        batch_rows = min(wanted, n_train_rows)
+        epoch_steps = -(-n_train_rows // batch_rows)
+        epochs = self.epochs or min(max(_EPOCHS, -(-_LEAST_STEPS // epoch_steps)), _MOST_EPOCHS)
+        decay = self.weight_decay
+        if decay is None:
+            decay = 1 / (_MEAN_RATE * self.learning_rate * epochs * epoch_steps)
         return FitConfig(
-            epochs=self.epochs,
-            batch_rows=min(wanted, n_train_rows),
+            epochs=epochs,
+            batch_rows=batch_rows,
             learning_rate=self.learning_rate,
+            weight_decay=min(decay, _MOST_DECAY),
             seeds=tuple(range(self.first_seed, self.first_seed + self.seeds)),
             losses=LossWeights(ranking=self.ranking),
             patience=0,
@@ -76,12 +98,10 @@ class CrossValidation:
     """Every fold's predictions of its validation rows."""
 
 
-def head_configs(names: Sequence[str], hidden: int, inputs: str) -> dict[str, HeadConfig]:
+def head_configs(names: Sequence[str], budget: Budget, inputs: str) -> dict[str, HeadConfig]:
     """Heads by their kind."""
-    return {
-        name: HeadConfig(kind=name, hidden=hidden, inputs="layers" if inputs == "layers" else "frames")
-        for name in names
-    }
+    read: Literal["layers", "frames"] = "layers" if inputs == "layers" else "frames"
+    return {name: HeadConfig(kind=name, hidden=budget.hidden, inputs=read, pooling=budget.pooling) for name in names}
 
 
 @contextmanager

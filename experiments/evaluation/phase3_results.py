@@ -76,7 +76,10 @@ class ChosenFusion:
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """What Phase 4 needs to know: Phase 2's settings of the heads, its number of folds and its best fusion."""
+    """What Phase 4 needs to know: Phase 2's settings of the heads, its number of folds and its best fusion.
+
+    pooling, weight_decay: in runs of before these two settings heads pooled the mean alone, with AdamW's decay at 0.01.
+    """
 
     hidden: int
     batch_rows: int | None
@@ -84,6 +87,8 @@ class HeadSettings:
     seeds: int
     folds: int
     fusion: str
+    pooling: Literal["mean", "statistics"] = "mean"
+    weight_decay: float | None = 0.01
 
 
 @dataclass(frozen=True)

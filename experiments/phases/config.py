@@ -17,8 +17,18 @@ Override = Annotated[
 AudioEncoder = Annotated[str | None, Option("audio encoder; without it one with trained weights, else logmel")]
 MidiEncoder = Annotated[str | None, Option("MIDI encoder; without it one with trained weights, else expressive")]
 Epochs = Annotated[int, Option("epochs of training")]
+EpochsBySteps = Annotated[
+    int | None, Option("epochs of training; without it 5, or up to 15 where 5 are fewer than 750 steps")
+]
 Seeds = Annotated[int, Option("seeds of every head")]
 Hidden = Annotated[int, Option("hidden width of the heads")]
+PoolingOfBins = Annotated[
+    Literal["mean", "statistics"],
+    Option("what heads keep of the bins: their weighted mean, or mean and standard deviation (statistics)"),
+]
+WeightDecay = Annotated[
+    float | None, Option("AdamW's weight decay; without it a free weight shrinks to 1/e over the whole fit")
+]
 Folds = Annotated[int, Option("folds over all pieces where the test split has fewer than 20 pieces")]
 LearningRate = Annotated[float, Option("AdamW's peak learning rate")]
 Log = Annotated[
@@ -39,11 +49,13 @@ class Phase2Config:
     audio: AudioEncoder = None
     midi: MidiEncoder = None
     view: Annotated[str, Option("frames, layers, or a derived view such as pca128 or pooled")] = "frames"
-    epochs: Epochs = 5
+    epochs: EpochsBySteps = None
     seeds: Seeds = 5
-    hidden: Hidden = 64
+    hidden: Hidden = 128
+    pooling: PoolingOfBins = "statistics"
     batch_rows: Annotated[int | None, Option("rows of a training batch; without it by the store's size")] = None
     learning_rate: LearningRate = 3e-3
+    weight_decay: WeightDecay = None
     folds: Folds = 5
     memory_gib: MemoryGib = 4.0
     log: Log = None
@@ -121,9 +133,9 @@ class WindowCheckConfig:
     out: RunFolder
     audio: AudioEncoder = None
     midi: MidiEncoder = None
-    epochs: Epochs = 5
+    epochs: EpochsBySteps = None
     seeds: Seeds = 3
-    hidden: Hidden = 64
+    hidden: Hidden = 128
     folds: Folds = 5
     memory_gib: MemoryGib = 4.0
 

@@ -2,9 +2,9 @@
 
     keybed phase2 STORE --out RUN
 
-Trains five heads (audio only, MIDI only, concatenation, cross-attention, gated) for 5 epochs × 5 seeds, all in one pass over
-the stored features, beside a closed-form ridge probe and shortcut baselines. A store with fewer than 20 test pieces is
-tested out of fold over all its pieces.
+Trains five heads (audio only, MIDI only, concatenation, cross-attention, gated) with 5 seeds, all in one pass over the stored
+features, beside a closed-form ridge probe and shortcut baselines: 5 epochs, or up to 15 where 5 are fewer than 750 steps, as
+in a store of a few thousand rows. A store with fewer than 20 test pieces is tested out of fold over all its pieces.
 
 Time: about a minute for a few hundred rows on two cores (mostly compilation); on all of MAESTRO a few minutes per epoch with
 the `pca` view.
@@ -29,7 +29,7 @@ from keybed.experiments.data.folds import MIN_TEST_PIECES, Fold, TooFewPieces, n
 from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
-from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, cross_validate, head_configs
+from keybed.experiments.evaluation.cross_validation import compiled_once, cross_validate, head_configs
 from keybed.experiments.evaluation.each_piano import each_piano
 from keybed.experiments.evaluation.gate_chain import checksums
 from keybed.experiments.evaluation.gates import write_gate
@@ -39,6 +39,7 @@ from keybed.experiments.evaluation.ridge_probe import ridge_probe
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase2Config
+from keybed.experiments.phases.phase2_budget import budget_of
 from keybed.experiments.phases.phase2_criteria import phase2_gate
 from keybed.experiments.phases.phase2_evaluation import evaluate, evaluate_test_split, inspect
 from keybed.experiments.phases.ratings import run_on_ratings
@@ -61,8 +62,8 @@ def run_phase2(config: Phase2Config, console: Console) -> Path:
     view = View(*pair_of(store, config.audio, config.midi), config.view)
     view.paths(store)
     rows = store.rows()
-    heads = head_configs(ALL_HEADS, config.hidden, view.inputs)
-    budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate)
+    budget = budget_of(config)
+    heads = head_configs(ALL_HEADS, budget, view.inputs)
     own_split, folds = _plan(rows, config.folds, console)
     largest = max(len(fold.train) for fold in (*own_split, *folds))
     fit_config = budget.fit_config(largest)

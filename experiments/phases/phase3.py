@@ -27,13 +27,12 @@ from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import outer_folds
 from keybed.experiments.data.rated_rows import refuse_ratings
 from keybed.experiments.data.run_facts import RowCounts, RunBefore, store_facts, this_machine
-from keybed.experiments.data.run_folder import DELETE_AND_RUN, RunDamaged, read_json, start_run, write_json
+from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.evaluation import alignment_measures as measures
 from keybed.experiments.evaluation.ablation_measures import mean_depth, state_alignment
 from keybed.experiments.evaluation.cross_validation import (
-    Budget,
     compiled_once,
     cross_validate,
     head_configs,
@@ -60,6 +59,7 @@ from keybed.experiments.evaluation.ridge_probe import ridge_on_frames
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, load_predictions, same_rows, save_predictions
 from keybed.experiments.evaluation.tables import mean_specific, pairwise_table
 from keybed.experiments.phases.config import Phase3Config
+from keybed.experiments.phases.phase2_budget import budget_of_run
 from keybed.experiments.phases.phase3_ablations import LINES, lines_for, print_ablations, run_ablations
 from keybed.experiments.phases.phase3_comparison import retention, with_raw_models
 from keybed.experiments.phases.phase3_criteria import phase3_gate
@@ -74,17 +74,6 @@ from keybed.heads.progress import display, named
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.read.opening import open_store
-
-
-def phase2_budget(run: Path) -> tuple[Budget, int]:
-    """Training settings of Phase 2's heads, and its number of folds, from its config.json. Raises RunDamaged."""
-    path = run / "config.json"
-    settings = read_json(path).get("config", {})
-    try:
-        names = ("epochs", "seeds", "hidden", "batch_rows", "learning_rate")
-        return Budget(*(settings[name] for name in names)), settings["folds"]
-    except (KeyError, TypeError) as error:
-        raise RunDamaged(f"{path} is damaged (it is no configuration of Phase 2): {DELETE_AND_RUN}") from error
 
 
 def _terms(config: Phase3Config) -> Terms:
@@ -113,8 +102,8 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
         raise KeybedError("alignment needs the time grid: run Phase 2 with the frames view or a pca view first")
     view.paths(store)
     rows = store.rows()
-    budget, n_folds = phase2_budget(config.after)
-    heads = head_configs(ALL_HEADS, budget.hidden, "frames")
+    budget, n_folds = budget_of_run(config.after)
+    heads = head_configs(ALL_HEADS, budget, "frames")
     folds = outer_folds(rows, n_folds)
     n_train = max(len(fold.train) for fold in folds)
     budget.fit_config(n_train)
@@ -212,6 +201,8 @@ def run_phase3(config: Phase3Config, console: Console) -> Path:
             budget.seeds,
             n_folds,
             phase2.evaluation.chosen.fusion,
+            budget.pooling,
+            budget.weight_decay,
         ),
         steps=config.epochs * -(-n_train // projections[0].config.fit.batch_rows),
         temperature=tuple(p.temperature() for p in projections),

@@ -78,7 +78,15 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
     view.paths(store)
     rows = store.rows()
     folds = outer_folds(rows, settings.folds)
-    budget = Budget(config.epochs, config.seeds, settings.hidden, settings.batch_rows, settings.learning_rate)
+    budget = Budget(
+        config.epochs,
+        config.seeds,
+        settings.hidden,
+        settings.batch_rows,
+        settings.learning_rate,
+        pooling=settings.pooling,
+        weight_decay=settings.weight_decay,
+    )
     fit_config = budget.fit_config(max(len(f.train) for f in folds))
     projections = [alignment.load_projections(alignment.projection_path(config.after, fold)) for fold in folds]
     log = run_log(config.log, config.out, config)

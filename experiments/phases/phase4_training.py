@@ -42,7 +42,7 @@ class FusionTrainer:
 
     def run(self, name: str, features: list[Features]) -> CrossValidation:
         """Cross-validate over all folds, each with its own features."""
-        heads = head_configs((*SINGLES, self.fusion), self.budget.hidden, "frames")
+        heads = head_configs((*SINGLES, self.fusion), self.budget, "frames")
         return merge_folds(
             [
                 cross_validate(
@@ -61,7 +61,7 @@ class FusionTrainer:
 
     def fusion_alone(self, name: str, features: list[Features], inputs: str = "frames") -> Predictions:
         """The fusion's predictions of all test rows, for an ablation: without single modalities and swaps."""
-        heads = head_configs((self.fusion,), self.budget.hidden, inputs)
+        heads = head_configs((self.fusion,), self.budget, inputs)
         by_fold = []
         for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True)):
             config = self.budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")

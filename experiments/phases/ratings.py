@@ -26,7 +26,7 @@ from keybed.experiments.data.run_facts import Pair, store_facts, this_machine
 from keybed.experiments.data.run_folder import start_run, write_json
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation import criterion_names, tables
-from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs, shortcut_predictions
+from keybed.experiments.evaluation.cross_validation import compiled_once, head_configs, shortcut_predictions
 from keybed.experiments.evaluation.each_piano import each_piano
 from keybed.experiments.evaluation.fusion_gain import gain
 from keybed.experiments.evaluation.gate_chain import checksums
@@ -53,6 +53,7 @@ from keybed.experiments.evaluation.rating_results import (
 from keybed.experiments.evaluation.saved_predictions import PREDICTIONS, save_predictions
 from keybed.experiments.evaluation.unseen_piano import unseen_piano
 from keybed.experiments.phases.config import Phase2Config
+from keybed.experiments.phases.phase2_budget import budget_of
 from keybed.experiments.phases.phase2_criteria import GAIN_THRESHOLD, GOOD_OVER_MODERATE, ORDERING_THRESHOLDS
 from keybed.experiments.reports.report import render
 from keybed.experiments.reports.run_log import run_log
@@ -82,7 +83,7 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
     folds = outer_folds(rows, config.folds)
     largest = max(len(fold.train) for fold in folds)
     # rows of one passage have one rating, so there is nothing to rank within a segment
-    budget = Budget(config.epochs, config.seeds, config.hidden, config.batch_rows, config.learning_rate, ranking=0.0)
+    budget = budget_of(config, ranking=0.0)
     log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
     console.print(
@@ -93,7 +94,7 @@ def run_on_ratings(store: Store, config: Phase2Config, console: Console) -> Path
     features = Features(store, view, rows, memory_gib=config.memory_gib)
     heads = {
         name: replace(head, n_dimensions=len(names))
-        for name, head in head_configs(ALL_HEADS, config.hidden, view.inputs).items()
+        for name, head in head_configs(ALL_HEADS, budget, view.inputs).items()
     }
     parts: list[Arrays] = []
     chosen: list[RatingFold] = []

@@ -61,7 +61,7 @@ def run_window_check(config: WindowCheckConfig, console: Console) -> Path:
         refuse_ratings(store, "window-check")
     check_alike(opened)
     budget = Budget(config.epochs, config.seeds, config.hidden)
-    heads = head_configs(HEADS, config.hidden, "frames")
+    heads = head_configs(HEADS, budget, "frames")
     views = [View(*pair_of(store, config.audio, config.midi)) for store in opened]
     for store, view in zip(opened, views, strict=True):
         view.paths(store)

@@ -12,7 +12,7 @@ import pytest
 from keybed.heads import align, checkpoint
 from keybed.heads.errors import CheckpointMismatch
 from keybed.heads.fit_config import FitConfig
-from keybed.heads.fitted import FitResult, load, save
+from keybed.heads.fitted import FitResult, load, predict, save
 from keybed.heads.models import HEADS, HeadConfig, init
 from keybed.heads.normalisation import measure, standardise
 
@@ -90,6 +90,20 @@ def test_every_head_of_this_version_loads(fitted, tmp_path):
         np.testing.assert_array_equal(ours, theirs)
 
 
+def test_heads_of_before_the_choice_of_pooling_load_and_pool_the_mean(make_world, tmp_path):
+    rows = make_world(8, 1)
+    before = HeadConfig("concat", hidden=8, n_attention_heads=2, pooling="mean")
+    normalisation = measure([rows], batch_rows=32, max_rows=None)
+    params = init(before, jax.random.key(0), standardise(rows, normalisation, jnp.float32))
+    stacked = {"concat": jax.tree.map(lambda a: np.asarray(a)[None], params)}
+    old = FitResult({"concat": before}, stacked, normalisation, FitConfig(seeds=(0,)), [], {"concat": [0]}, "a1", 0)
+    save(tmp_path / "heads.npz", old)
+    wanted = predict(old, [rows])["concat"]
+    loaded = load(rewritten(tmp_path / "heads.npz", lambda _, facts: facts["heads"]["concat"].pop("pooling")))
+    assert loaded.heads["concat"] == before
+    np.testing.assert_array_equal(predict(loaded, [rows])["concat"], wanted)
+
+
 def test_other_names_are_named_on_both_sides(fitted, tmp_path):
     save(tmp_path / "heads.npz", fitted)
 
@@ -116,7 +130,7 @@ def test_another_shape_is_named_and_the_number_of_bins_is_free(fitted, tmp_path)
     def narrower(params, _):
         params["gated"]["body"]["gate"]["kernel"] = np.zeros((2, 12, 16), np.float32)
 
-    with pytest.raises(CheckpointMismatch, match=r"of another shape: gated/body/gate/kernel 12×16 there, 16×16 here"):
+    with pytest.raises(CheckpointMismatch, match=r"of another shape: gated/body/gate/kernel 12×16 there, 32×16 here"):
         load(rewritten(tmp_path / "heads.npz", narrower))
 
     save(tmp_path / "heads.npz", fitted)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from keybed.heads.attention import dot_product_attention, masked_softmax, pool, relative_bias
+from keybed.heads.attention import Pooling, Tokens, dot_product_attention, masked_softmax, pool, relative_bias
 from keybed.heads.errors import BadInput
 from keybed.heads.inputs import HeadInput, pad_rows, take_rows
 from keybed.heads.models import HEADS, HeadConfig, apply, apply_all, init
@@ -58,6 +58,27 @@ def test_attention_against_a_plain_loop():
     np.testing.assert_allclose(masked_softmax(jnp.zeros(4), jnp.arange(4) < 3), [1 / 3, 1 / 3, 1 / 3, 0], rtol=1e-6)
     pooled, _ = pool(jnp.asarray(v), jnp.zeros((2, 3, 2)), jnp.asarray(mask))
     np.testing.assert_allclose(pooled[0], (v[0, 0] + v[0, 2]) / 2, rtol=1e-5)
+
+
+def test_statistics_pooling_gives_mean_and_standard_deviation_of_the_valid_bins():
+    token = np.random.default_rng(0).normal(size=(3, 6, 4)).astype(np.float32)
+    mask = np.ones((3, 6), bool)
+    mask[0, 4:], mask[2] = False, False
+    pooling = Pooling(2, spread=True)
+    tokens = Tokens(jnp.asarray(token), jnp.asarray(mask))
+    pooled, weight = pooling.apply(pooling.init(jax.random.key(0), tokens), tokens)
+    assert pooled.shape == (3, 8)
+    np.testing.assert_allclose(weight[0], np.tile([0.25] * 4 + [0, 0], (2, 1)), rtol=1e-6)
+    np.testing.assert_allclose(pooled[0, :4], token[0, :4].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(pooled[0, 4:], np.sqrt(token[0, :4].var(0) + 1e-4), rtol=1e-5)
+    np.testing.assert_allclose(pooled[1, 4:], np.sqrt(token[1].var(0) + 1e-4), rtol=1e-5)
+    np.testing.assert_allclose(pooled[2], [0] * 4 + [0.01] * 4, rtol=1e-5)  # no valid bin
+
+    def total(value):
+        tokens_now = Tokens(value, jnp.asarray(mask))
+        return pooling.apply(pooling.init(jax.random.key(0), tokens), tokens_now)[0].sum()
+
+    assert np.isfinite(jax.grad(total)(jnp.ones((3, 6, 4)))).all()  # constant in time: the spread is 0
 
 
 def test_relative_bias_depends_on_the_offset():
@@ -156,5 +177,7 @@ def test_bad_configurations_say_so(batch):
         HeadConfig("fusion")
     with pytest.raises(BadInput, match="multiple of n_attention_heads"):
         HeadConfig("audio", hidden=10)
+    with pytest.raises(BadInput, match="pooling='median'; choose mean or statistics"):
+        HeadConfig("audio", pooling="median")
     with pytest.raises(BadInput, match="needs midi_BxTxC, which the data does not give"):
         init(HeadConfig("concat"), jax.random.key(0), batch._replace(midi_BxTxC=None))

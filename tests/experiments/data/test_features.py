@@ -14,7 +14,7 @@ from keybed.experiments.data.fold_data import FoldData, batch_rows_for
 from keybed.experiments.data.folds import TooFewPieces, out_of_fold, split_fold
 from keybed.experiments.data.view import View, pair_of
 from keybed.experiments.evaluation import inspection
-from keybed.experiments.evaluation.cross_validation import head_configs, scored_rows
+from keybed.experiments.evaluation.cross_validation import Budget, head_configs, scored_rows
 from keybed.experiments.evaluation.ordering import (
     difficulty_slopes,
     ordering,
@@ -106,7 +106,7 @@ def test_pairs_of_encoders(filled: stores.Store) -> None:
 
 def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Store) -> None:
     """`phase2 --view layers` and `--view pooled`: each modality is one token, and the report leaves the section out."""
-    heads = head_configs(("cross",), 8, "layers")
+    heads = head_configs(("cross",), Budget(hidden=8), "layers")
     features = Features(filled, View("test-audio", "test-midi", "layers"), filled.rows())
     data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
     fitted = train.fit(heads, data, FitConfig(epochs=1, batch_rows=16, seeds=(0,)))
@@ -116,7 +116,9 @@ def test_a_view_without_a_time_grid_has_no_attention_to_show(filled: stores.Stor
 def test_state_weights_are_the_softmax_of_the_learned_mix(filled: stores.Store) -> None:
     features = Features(filled, View("test-audio", "test-midi", "layers"), filled.rows())
     data = FoldData(features, np.arange(32), np.arange(32, 64), 16, 32)
-    fitted = train.fit(head_configs(("cross",), 8, "layers"), data, FitConfig(epochs=1, batch_rows=16, seeds=(0, 1)))
+    fitted = train.fit(
+        head_configs(("cross",), Budget(hidden=8), "layers"), data, FitConfig(epochs=1, batch_rows=16, seeds=(0, 1))
+    )
     mix = fitted.params["cross"]["project"]["audio_layers"]["mix"]
     n_states = mix.shape[-1]
     mix = np.zeros_like(mix)
@@ -129,7 +131,7 @@ def test_state_weights_are_the_softmax_of_the_learned_mix(filled: stores.Store) 
     assert sum(weights["audio"]) == pytest.approx(1, abs=1e-6)
     frames = Features(filled, View("test-audio", "test-midi", "frames"), filled.rows())
     plain = train.fit(
-        head_configs(("cross",), 8, "frames"),
+        head_configs(("cross",), Budget(hidden=8), "frames"),
         FoldData(frames, np.arange(32), np.arange(32, 64), 16, 32),
         FitConfig(epochs=1, batch_rows=16, seeds=(0,)),
     )
