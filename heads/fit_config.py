@@ -55,6 +55,8 @@ class FitConfig:
                 raise BadInput(f"{name}={getattr(self, name)}: at least 1")
         if not 0 < self.learning_rate < float("inf"):
             raise BadInput(f"learning_rate={self.learning_rate:g}: a number above 0")
+        if not 0 <= self.weight_decay < float("inf"):
+            raise BadInput(f"weight_decay={self.weight_decay:g}: a number from 0 up")
         if not self.seeds or len(set(self.seeds)) != len(self.seeds) or min(self.seeds) < 0:
             raise BadInput(f"seeds={self.seeds}: at least one, all different, none negative")
         if self.compute_dtype not in ("float32", "bfloat16"):

@@ -64,22 +64,23 @@ class Budget:
     def fit_config(self, n_train_rows: int, checkpoint_dir: Path | None = None) -> FitConfig:
         """The heads' own configuration."""
         wanted = batch_rows_for(n_train_rows) if self.batch_rows is None else self.batch_rows
-        batch_rows = min(wanted, n_train_rows)
-        epoch_steps = -(-n_train_rows // batch_rows)
-        epochs = self.epochs or min(max(_EPOCHS, -(-_LEAST_STEPS // epoch_steps)), _MOST_EPOCHS)
-        decay = self.weight_decay
-        if decay is None:
-            decay = 1 / (_MEAN_RATE * self.learning_rate * epochs * epoch_steps)
-        return FitConfig(
-            epochs=epochs,
-            batch_rows=batch_rows,
+        asked = FitConfig(
+            epochs=_EPOCHS if self.epochs is None else self.epochs,
+            batch_rows=min(wanted, n_train_rows),
             learning_rate=self.learning_rate,
-            weight_decay=min(decay, _MOST_DECAY),
+            weight_decay=0.0 if self.weight_decay is None else self.weight_decay,
             seeds=tuple(range(self.first_seed, self.first_seed + self.seeds)),
             losses=LossWeights(ranking=self.ranking),
             patience=0,
             checkpoint_dir=checkpoint_dir,
         )
+        epochs, decay = asked.epochs, asked.weight_decay
+        epoch_steps = -(-n_train_rows // asked.batch_rows)
+        if self.epochs is None:
+            epochs = min(max(_EPOCHS, -(-_LEAST_STEPS // epoch_steps)), _MOST_EPOCHS)
+        if self.weight_decay is None:
+            decay = min(1 / (_MEAN_RATE * self.learning_rate * epochs * epoch_steps), _MOST_DECAY)
+        return replace(asked, epochs=epochs, weight_decay=decay)
 
 
 @dataclass(frozen=True, eq=False)

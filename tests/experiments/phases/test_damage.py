@@ -138,6 +138,8 @@ WRONG: dict[str, dict[str, Any]] = {
     "seeds": {"seeds": 0},
     "batch_rows": {"batch_rows": 0},
     "learning_rate": {"learning_rate": float("nan")},
+    "weight_decay": {"weight_decay": -0.1},
+    "pooling": {"pooling": "median"},
     "folds": {"folds": 2},
 }
 
