@@ -60,9 +60,13 @@ def ridge_by_passage(
         if n_folds < 2:
             return ridge(features, target, human)(train, test)
         scale = StandardScaler().fit(features[used])
+        known, new = scale.transform(features[used]), scale.transform(features[test])
+        if known.shape[1] > len(known):
+            # Ridge is the same in any rotation: the axes in which the training performances lie are enough.
+            axes = np.linalg.svd(known, full_matrices=False)[2].T
+            known, new = known @ axes, new @ axes
         folds = list(GroupKFold(n_folds).split(used, groups=passage[used]))
-        model = RidgeCV(PENALTIES, cv=folds).fit(scale.transform(features[used]), target[used])
-        return np.asarray(model.predict(scale.transform(features[test])))
+        return np.asarray(RidgeCV(PENALTIES, cv=folds).fit(known, target[used]).predict(new))
 
     return fit
 

@@ -1,5 +1,8 @@
 import numpy as np
 import pytest
+from sklearn.linear_model import RidgeCV
+from sklearn.model_selection import GroupKFold
+from sklearn.preprocessing import StandardScaler
 
 from keybed.experiments.percepiano.inputs import make_inputs
 from keybed.experiments.percepiano.models import (
@@ -17,7 +20,7 @@ from keybed.experiments.percepiano.protocols import (
     protocols,
     scores,
 )
-from keybed.experiments.percepiano.regressors import player_means, ridge, ridge_by_passage
+from keybed.experiments.percepiano.regressors import PENALTIES, player_means, ridge, ridge_by_passage
 from keybed.experiments.percepiano.within import Within, less_passage_mean
 from keybed.experiments.percepiano.zero_shot import answer_questions, holm
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -117,6 +120,13 @@ def test_a_penalty_chosen_by_passage_does_not_learn_what_only_names_the_passage(
     by_performance = ridge(features, target)(train, test)
     error = [float(((p - target[test]) ** 2).mean()) for p in (by_passage, by_performance)]
     assert error[0] < 0.7 * error[1]
+    # More channels than performances: the same predictions as without the rotation.
+    wide = np.hstack([features, rng.normal(size=(160, 200))])
+    scale = StandardScaler().fit(wide[train])
+    folds = list(GroupKFold(5).split(train, groups=passage[train]))
+    plain = RidgeCV(PENALTIES, cv=folds).fit(scale.transform(wide[train]), target[train])
+    expected = plain.predict(scale.transform(wide[test]))
+    np.testing.assert_allclose(ridge_by_passage(wide, target, passage)(train, test), expected, atol=1e-8)
     # With one passage nothing can be held out; single performances are then.
     few = np.flatnonzero(number == 0)
     one = ridge_by_passage(features, target, passage)(few, test)
