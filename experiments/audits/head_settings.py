@@ -114,7 +114,7 @@ def main() -> None:
         for half, of_half in enumerate(("even", "odd")):
             best, value = chosen_by_half(found, head, half)
             before = found[next(iter(budgets)), head].test[1 - half]
-            print(f"{head}: the {of_half} pieces choose '{best}': {value:.3f} on the others, before {before:.3f}")
+            print(f"{head}: choice by the {of_half} half: {best}; {value:.3f} on the other half, before {before:.3f}")
 
 
 if __name__ == "__main__":
