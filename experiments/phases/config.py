@@ -27,7 +27,8 @@ PoolingOfBins = Annotated[
     Option("what heads keep of the bins: their weighted mean, or mean and standard deviation (statistics)"),
 ]
 WeightDecay = Annotated[
-    float | None, Option("AdamW's weight decay; without it a free weight shrinks to 1/e over the whole fit")
+    float | None,
+    Option("AdamW's weight decay; without it, a weight that has no gradient shrinks to 1/e in the whole fit"),
 ]
 Folds = Annotated[int, Option("folds over all pieces where the test split has fewer than 20 pieces")]
 LearningRate = Annotated[float, Option("AdamW's peak learning rate")]
