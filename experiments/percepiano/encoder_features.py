@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from keybed.experiments.percepiano.inputs import RANDOM
 from keybed.experiments.percepiano.reader import Ratings
 from keybed.experiments.percepiano.windows import Windows, by_item, encode
 from keybed.extract.encoders.base import Encoder
@@ -87,5 +88,5 @@ def pooled_features(windows: Windows, specs: Sequence[EncoderSpec]) -> tuple[dic
     if len(trusted) > 1:
         pooled[together] = np.hstack([each[name] for name in trusted])
     if noise:
-        pooled[f"{' + '.join(noise)} (random weights)"] = np.hstack([each[name] for name in noise])
+        pooled[f"{' + '.join(noise)} ({RANDOM})"] = np.hstack([each[name] for name in noise])
     return pooled, together or None

@@ -6,14 +6,14 @@ minus the mean of the passage's human windows; they are trained on human perform
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.percepiano.config import HeadPlan
-from keybed.experiments.percepiano.inputs import Inputs
+from keybed.experiments.percepiano.inputs import RANDOM, Inputs
 from keybed.experiments.percepiano.protocols import Positions
 from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.windows import Windows, by_item
@@ -41,7 +41,10 @@ def heads_on_ratings(
     plan: HeadPlan,
     log: Callable[[str], None] = lambda _: None,
 ) -> dict[str, Model]:
-    """Name → model, the plain heads first. All kinds and seeds are trained in one pass per fold."""
+    """Name → model, the plain heads first, such as "head on logmel" and "gated head on logmel and expressive".
+
+    All kinds and seeds are trained in one pass per fold.
+    """
     from keybed.heads.models import HeadConfig
 
     pair = pair_of(specs)
@@ -60,9 +63,17 @@ def heads_on_ratings(
     plain = _HeadsOnOneTarget(arrays, windows.item, inputs, inputs.ratings.rating, None, heads, plan, log)
     apart = {k: a if k.endswith("_mask") else _less_passage(a, windows.item, inputs) for k, a in arrays.items()}
     relative = _HeadsOnOneTarget(apart, windows.item, inputs, inputs.target, human, heads, plan, log)
-    return {f"head: {kind}": plain.model(kind) for kind in heads} | {
-        f"comparative head: {kind}": relative.model(kind) for kind in heads
+    random = {s.name for s in specs if s.random_weights}
+    names = {kind: _name(kind, [pair[m] for m in head.modalities], random) for kind, head in heads.items()}
+    return {names[kind]: plain.model(kind) for kind in heads} | {
+        f"comparative {names[kind]}": relative.model(kind) for kind in heads
     }
+
+
+def _name(kind: str, encoders: Sequence[str], random: Set[str]) -> str:
+    """What a head of this kind is called that reads these encoders; `random`: those with random weights."""
+    of_kind = "head" if len(encoders) == 1 else f"{kind} head"
+    return f"{of_kind} on {' and '.join(f'{e} ({RANDOM})' if e in random else e for e in encoders)}"
 
 
 def _less_passage(frames: NDArray[np.float32], item: NDArray[np.int64], inputs: Inputs) -> NDArray[np.float32]:

@@ -15,6 +15,8 @@ from keybed.experiments.percepiano.reader import Ratings
 from keybed.experiments.percepiano.within import less_passage_mean
 
 Floats = NDArray[np.float64]
+RANDOM = "random weights"
+"""In the name of every model that reads an encoder without trained weights."""
 _SHRINK = 0.1
 """Share of a statistic's overall standard deviation that is added to the one within the passage."""
 

@@ -28,6 +28,7 @@ from keybed.experiments.percepiano.heads_on_ratings import heads_on_ratings
 from keybed.experiments.percepiano.inputs import Inputs, make_inputs
 from keybed.experiments.percepiano.models import (
     all_models,
+    blends_with_heads,
     choose_in_folds,
     comparative_models,
     out_of_fold,
@@ -158,6 +159,7 @@ def _evaluate(
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
     candidates = comparative_models(inputs)
+    candidates |= blends_with_heads(candidates, heads, ratings)
     for name, model in {**all_models(inputs, candidates), **heads}.items():
         console.print(f"{protocol.name}: {name}", highlight=False)
         predicted[name] = out_of_fold(model, protocol.folds, n, k)
@@ -172,7 +174,7 @@ def _evaluate(
     values = {name: within.r(p[within.kept]) for name, p in predicted.items()}
     rows: dict[str, ModelScores] = {}
     for i, (name, p) in enumerate(predicted.items()):
-        levels = "comparative" not in name and name not in (models.CHOSEN, models.PLAYER_TABLE)
+        levels = models.COMPARATIVE not in name and name not in (models.CHOSEN, models.PLAYER_TABLE)
         fit = scores(p, ratings.rating)
         rows[name] = ModelScores(
             r2=float(fit["r2"].mean()) if levels else None,

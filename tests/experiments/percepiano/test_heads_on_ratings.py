@@ -47,8 +47,8 @@ def test_trained_encoders_come_before_noise(specs) -> None:
 
 def test_a_head_that_needs_what_is_absent_is_left_out(windows, specs, ratings) -> None:
     assert set(heads_on_ratings(windows, specs[:1], make_inputs(ratings), PLAN)) == {
-        "head: audio",
-        "comparative head: audio",
+        "head on logmel",
+        "comparative head on logmel",
     }
 
 
@@ -61,8 +61,10 @@ def test_heads_learn_from_ratings_and_never_from_those_of_test_performances(wind
     train, test = folds[0]
     first = Within(ratings, ratings.human & np.isin(np.arange(len(ratings)), test))
     r = {name: float(first.r(p[first.kept]).mean()) for name, p in predicted.items()}
-    assert r["comparative head: gated"] > 0.6  # has tempo and loudness
-    assert r["comparative head: gated"] > r["comparative head: audio"] + 0.05  # which has loudness alone
+    assert r["comparative gated head on logmel and expressive"] > 0.6  # has tempo and loudness
+    assert (
+        r["comparative gated head on logmel and expressive"] > r["comparative head on logmel"] + 0.05
+    )  # which has loudness alone
     assert within.kept.size > first.kept.size
 
     spoiled = ratings.rating.copy()

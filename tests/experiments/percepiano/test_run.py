@@ -18,6 +18,7 @@ from keybed.extract.music.performance import Performance
 from keybed.heads import data
 from keybed.store.format.vocabulary import DIMENSIONS
 
+GATED = "gated head on logmel and expressive"
 PLAYERS = ("score", "u", "v", "w", "x")
 
 
@@ -73,9 +74,10 @@ def test_heads_baselines_and_marked_noise_stand_in_every_protocol(folder, tmp_pa
             for kind in ("ridge on", "trees on", "comparative ridge on"):
                 assert np.isfinite(rows[f"{kind} {on}"]["within_r"]["value"]), (kind, on)
             assert np.isfinite(rows[f"ridge on {on}"]["r2"])
-        assert np.isfinite(rows["head: gated"]["r2"])
-        assert rows["comparative head: gated"]["r2"] is None  # deviations have no level
-        assert -1 <= rows["comparative head: gated"]["within_r"]["value"] <= 1
+        assert np.isfinite(rows[GATED]["r2"])
+        assert rows[f"comparative {GATED}"]["r2"] is None  # deviations have no level
+        assert -1 <= rows[f"comparative {GATED}"]["within_r"]["value"] <= 1
+        assert rows[f"comparative ridge + trees + {GATED}"]["r2"] is None
     page = (run / "report.html").read_text()
     assert "midibert (random weights)" in page
     assert "midibert: seeded random weights" in page
