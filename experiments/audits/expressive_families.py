@@ -107,14 +107,24 @@ def predict(features: Features, blocks: Blocks, folds: int) -> Mapping[str, NDAr
     fold = np.zeros(known.size, np.intp)
     for number, (_, test) in enumerate(GroupKFold(folds).split(known, groups=features.piece[known])):
         fold[test] = number
+    of_known = {name: values[known] for name, values in blocks.items()}
+    return predict_in_folds(of_known, fold, features.score[known], features.valid[known])
+
+
+def predict_in_folds(
+    blocks: Blocks, fold: NDArray[np.intp], score: NDArray[np.float32], valid: NDArray[np.bool_]
+) -> Mapping[str, NDArray[np.float64]]:
+    """Ridge predictions (n, 8) by block, blocks (n, 2, width); fold (n,): the fold that tests each row, and chooses the
+    penalty for the others in turn."""
+    numbers = range(int(fold.max()) + 1)
+    part = np.array([f"fold {number}" for number in fold])
     predictions = {}
-    for name, values in blocks.items():
-        probe, x = RidgeProbe(), values[known]
-        part = np.array([f"fold {number}" for number in fold])
-        probe.add(part, {name: x}, features.score[known], features.valid[known])
-        predicted = np.zeros((known.size, features.score.shape[1]))
-        for number in range(folds):
-            rest = [f"fold {other}" for other in range(folds) if other != number]
+    for name, x in blocks.items():
+        probe = RidgeProbe()
+        probe.add(part, {name: x}, score, valid)
+        predicted = np.zeros(score.shape)
+        for number in numbers:
+            rest = [f"fold {other}" for other in numbers if other != number]
             solved = probe.solve([([p for p in rest if p != chosen], [chosen]) for chosen in rest])
             predicted[fold == number] = solved.predict({name: x[fold == number]})
         predictions[name] = predicted

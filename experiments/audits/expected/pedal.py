@@ -15,11 +15,14 @@ lift_surprise_mean, press_surprise_mean, pedal_surprise_p50, pedal_surprise_p90
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.neural_network import MLPClassifier
 
+from keybed.experiments.audits.fingerprints import NotEnoughRows
 from keybed.extract.degrade import PRE_ROLL_S
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events
@@ -29,6 +32,8 @@ from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
 N_CHANNELS = 7
+HIDDEN, EPOCHS, STEP_SHARE = 32, 8, 0.25
+"""Width of the networks, passes over the steps, and the share of the steps that is used: neighbours are nearly the same."""
 STEP_S, STEPS_AHEAD = 0.02, 3
 """A step, in seconds, and the number of steps within which the crossing is expected."""
 EDGES_S = (-1.5, -1.0, -0.6, -0.4, -0.25, -0.15, -0.08, -0.03, 0.03, 0.08, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5)
@@ -77,6 +82,36 @@ class Steps(NamedTuple):
     down: NDArray[np.bool_]
     moves: NDArray[np.bool_]
     crossing: NDArray[np.intp]
+
+
+def fit(performances: Sequence[Performance], window_s: float, seed: int = 0) -> Expectation:
+    """Networks that expect the pedal of these undegraded windows. Raises NotEnoughRows where the pedal never moves."""
+    rng = np.random.default_rng(seed)
+    context, down, moves = [], [], []
+    for performance in performances:
+        steps = steps_of(performance, window_s)
+        kept = rng.random(steps.down.size) < STEP_SHARE
+        context.append(steps.context[kept])
+        down.append(steps.down[kept])
+        moves.append(steps.moves[kept])
+    of_all, is_down, moved = np.concatenate(context), np.concatenate(down), np.concatenate(moves)
+    return Expectation(*(_network(of_all[where], moved[where], seed) for where in (is_down, ~is_down)))
+
+
+def _network(context: Floats, moves: NDArray[np.bool_], seed: int) -> Layers:
+    if moves.all() or not moves.any():
+        raise NotEnoughRows("the pedal of the given rows never moves; the networks need rows with pedalling")
+    model = MLPClassifier(
+        hidden_layer_sizes=(HIDDEN,),
+        alpha=1e-3,
+        batch_size=min(256, len(context)),
+        learning_rate_init=3e-3,
+        random_state=seed,
+    )
+    for _ in range(EPOCHS):
+        model.partial_fit(context, moves, classes=[False, True])
+    (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
+    return Layers(*(a.astype(np.float32) for a in (inner, inner_bias, outer[:, 0], outer_bias)))
 
 
 def steps_of(notes: Performance, window_s: float) -> Steps:
@@ -164,7 +199,7 @@ def expected_measures(notes: Performance, window_s: float, networks: Expectation
     )
 
 
-def expected_frames(notes: Performance, window_s: float, n_bins: int, networks: Expectation) -> Floats:
+def pedal_frames(notes: Performance, window_s: float, n_bins: int, networks: Expectation) -> Floats:
     """All channels as `expressive` pools its own, float32 (n_bins, 2, N_CHANNELS): mean and sd over a bin's events; of a context its
     measure and that of the window."""
     lifts, presses, steps = expected_measures(notes, window_s, networks)

@@ -5,19 +5,19 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from keybed.experiments.audits.expected_pedal import fit
-from keybed.experiments.audits.fingerprints import NotEnoughRows
-from keybed.experiments.audits.pedal_expectation import (
+from keybed.experiments.audits.expected.pedal import (
     EDGES_S,
     HARMONY_SPANS_S,
     MOST_HELD,
     STEP_S,
     TIME_EDGES_S,
     Expectation,
-    expected_frames,
     expected_measures,
+    fit,
+    pedal_frames,
     steps_of,
 )
+from keybed.experiments.audits.fingerprints import NotEnoughRows
 from keybed.extract.music.performance import Performance
 from tests.extract.encoders.baselines.notes import performance
 
@@ -39,7 +39,7 @@ def legato(seed: int, late_s: float = 0.0) -> Performance:
 
 @pytest.fixture(scope="module")
 def networks() -> Expectation:
-    return fit([legato(seed) for seed in range(60)])
+    return fit([legato(seed) for seed in range(60)], 10.0)
 
 
 def test_pedal_changes_with_the_harmony_are_expected_and_those_between_are_not(networks) -> None:
@@ -48,7 +48,7 @@ def test_pedal_changes_with_the_harmony_are_expected_and_those_between_are_not(n
     assert late[0].values.mean() > good[0].values.mean() + 2.0
     # The pedal rests where it should change: that surprises as well.
     assert late[2].values.mean() > good[2].values.mean() + 0.02
-    frames = [expected_frames(legato(1_000, by), 10.0, 20, networks) for by in (0.0, 0.4)]
+    frames = [pedal_frames(legato(1_000, by), 10.0, 20, networks) for by in (0.0, 0.4)]
     assert frames[0].shape == (20, 2, 7)
     for channel in (3, 5, 6):  # the contexts of lifts and of all movements; the second half holds the window's own
         assert frames[1][0, 1, channel] > frames[0][0, 1, channel]
@@ -108,9 +108,9 @@ def test_hardly_any_notes_or_pedal_give_numbers(networks) -> None:
         performance([(1.0, 1.2, 60, 60)], [(0.5, 127)]),
         performance([(1.0, 1.2, 60, 60)], [(0.5, 127), (0.505, 0), (9.999, 127)]),
     ):
-        assert np.isfinite(expected_frames(notes, 10.0, 20, networks)).all()
+        assert np.isfinite(pedal_frames(notes, 10.0, 20, networks)).all()
 
 
 def test_playing_without_pedal_is_refused() -> None:
     with pytest.raises(NotEnoughRows, match="never moves"):
-        fit([performance([(1.0, 1.2, 60, 60)])])
+        fit([performance([(1.0, 1.2, 60, 60)])], 10.0)

@@ -1,0 +1,209 @@
+"""What it would be worth to expect the playing: models that learnt pedalling, lengths and velocities from undegraded rows.
+
+    python -m keybed.experiments.audits.expected_playing STORE             all rows of a store that holds `expressive`
+    python -m keybed.experiments.audits.expected_playing STORE --no-heads  ridge probes alone
+
+The channels of `expressive` ask of a note or of a movement of the pedal what a person thought of: how far from the bass, how much
+longer than its neighbours. Here models (`expected.pedal`, `expected.notes`) learn from pristine rows what a pianist does with such
+notes, and say of every row how far it is from that. They are told no level of any mistake and see no degraded row when they learn.
+
+Folds are those of Phase 2 and never share a piece. "Cross-fitted" rows are judged by models that were fitted to the pieces of the
+other folds, "met" rows by models that were fitted to all pieces, their own among them. The difference is what such models gain by
+having heard a piece before: why models that come with a tool must not be judged on the music that they were fitted to.
+
+A ridge probe reads mean and sd over the bins; Phase 2's MIDI head reads the bins, with Phase 2's settings. Specific r: partial
+correlation with an axis's score given the other six scores, on rows that are not pristine, with 95 % intervals over pieces.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from keybed import store as stores
+from keybed.experiments.audits.expected import notes, pedal
+from keybed.experiments.audits.expressive_families import predict_in_folds
+from keybed.experiments.audits.fingerprints import Config, NotEnoughRows, variants_of
+from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
+from keybed.experiments.data.folds import Fold, out_of_fold
+from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs
+from keybed.experiments.evaluation.intervals import Interval
+from keybed.experiments.goal import goal_line
+from keybed.extract.music.performance import Performance
+from keybed.heads import fitted, train
+from keybed.heads.data import ArrayData
+from keybed.heads.inputs import HeadInput, from_arrays
+from keybed.heads.ridge import frame_block
+from keybed.store.counted import counted
+from keybed.store.errors import KeybedError
+from keybed.store.format.rows import Rows
+from keybed.store.read.store import Store
+
+SHOWN_AXES = ("notes", "timing", "articulation", "pedal", "dynamics", "expression")
+GOALS = {"articulation": 0.05, "pedal": 0.05, "dynamics": 0.02}
+"""Gains in specific r of a ridge probe, cross-fitted, that would be worth a family of channels."""
+WITHOUT, CROSS_FITTED, MET, ALONE = "expressive", "with expected, cross-fitted", "with expected, met", "expected alone"
+_BATCH = 500
+"""Windows whose notes are judged at a time."""
+Gains = Mapping[str, Mapping[str, Interval]]
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """rows: how many. ridge, gain: axis → features → specific r, and its gain over `expressive`. head: features → axis →
+    specific r of the MIDI head, the mean of its seeds."""
+
+    rows: int
+    ridge: Gains
+    gain: Gains
+    head: Mapping[str, Mapping[str, float]]
+
+
+def measure(store: Store, *, seeds: int = 2, replicates: int = 2_000, budget: Budget | None = None) -> Found:
+    """Judge all rows of a store. seeds: of the head; 0 leaves it out. Raises NotEnoughRows."""
+    rows = store.rows()
+    folds = out_of_fold(rows, 5, seed=0)
+    playing = performances_of(store, rows)
+    window_s, n_bins = float(store.recipe.segments["window_s"]), store.recipe.encoder("expressive").n_bins
+    own, met = expected_frames(playing, rows.tier == 0, [fold.test for fold in folds], window_s, n_bins)
+    frames = store.read("midi/expressive/frames", rows.index).astype(np.float32)
+    mask = store.read("midi/expressive/mask", rows.index)
+    kinds = {
+        WITHOUT: frames,
+        CROSS_FITTED: np.concatenate([frames, own], axis=3),
+        MET: np.concatenate([frames, met], axis=3),
+        ALONE: own,
+    }
+    known = np.flatnonzero(rows.tier > 0)
+    fold_of = np.zeros(len(rows.tier), np.intp)
+    for number, fold in enumerate(folds):
+        fold_of[fold.test] = number
+    blocks = {name: frame_block("x", x, mask)["x"][known] for name, x in kinds.items()}
+    predictions = predict_in_folds(blocks, fold_of[known], rows.score[known], rows.valid[known])
+    judged = Judged(rows.score[known], rows.valid[known], rows.piece[known].astype(np.int64))
+    ridge = {axis: specific_r(judged, predictions, axis, replicates) for axis in SHOWN_AXES}
+    gain = {
+        axis: {name: mean_gain(judged, predictions, name, WITHOUT, (axis,), replicates) for name in (CROSS_FITTED, MET)}
+        for axis in SHOWN_AXES
+    }
+    head = {}
+    if seeds:
+        with compiled_once():
+            for name in (WITHOUT, CROSS_FITTED):
+                predicted = _head(kinds[name], mask, rows, folds, budget or Budget(seeds=seeds))[:, known]
+                of_seeds = {str(seed): of_one.astype(np.float64) for seed, of_one in enumerate(predicted)}
+                head[name] = {
+                    axis: float(np.mean([r.value for r in specific_r(judged, of_seeds, axis, 10).values()]))
+                    for axis in SHOWN_AXES
+                }
+    return Found(len(rows.tier), ridge, gain, head)
+
+
+def performances_of(store: Store, rows: Rows) -> list[Performance]:
+    """The degraded notes of these rows, made again from the recipe."""
+    made = [variant for _, variant in variants_of(Config(store.path, rows=store.n_rows))]
+    if len(made) != store.n_rows:
+        raise NotEnoughRows(
+            f"{store.path}: {counted(len(made), 'row')} made again of {store.n_rows}; every segment needs its four tiers"
+        )
+    return [made[number].performance for number in rows.index.tolist()]
+
+
+def expected_frames(
+    playing: Sequence[Performance],
+    pristine: NDArray[np.bool_],
+    tested: Sequence[NDArray[np.int64]],
+    window_s: float,
+    n_bins: int,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Channels of the expected playing of n rows, float32 (n, bin, 2, channel): cross-fitted, and by models that met all rows.
+
+    pristine: bool (n,), the rows to learn from. tested: each fold's rows, which its models have not met.
+    """
+    shape = (len(playing), n_bins, 2, pedal.N_CHANNELS + notes.N_CHANNELS)
+    own, met = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    for out, judged in [*((own, of_fold) for of_fold in tested), (met, np.arange(len(playing)))]:
+        heard = pristine.copy()
+        if out is own:
+            heard[judged] = False
+        known = [playing[i] for i in np.flatnonzero(heard).tolist()]
+        of_pedal, of_notes = pedal.fit(known, window_s), notes.fit(known, window_s)
+        for begin in range(0, len(judged), _BATCH):
+            batch = judged[begin : begin + _BATCH]
+            windows = [playing[i] for i in batch.tolist()]
+            out[batch, ..., : pedal.N_CHANNELS] = [pedal.pedal_frames(p, window_s, n_bins, of_pedal) for p in windows]
+            out[batch, ..., pedal.N_CHANNELS :] = notes.note_frames(windows, window_s, n_bins, of_notes)
+    return own, met
+
+
+def _head(
+    frames: NDArray[np.float32], mask: NDArray[np.bool_], rows: Rows, folds: Sequence[Fold], budget: Budget
+) -> NDArray[np.float32]:
+    """Out-of-fold predictions of the MIDI head, (seed, row, dimension), with Phase 2's settings."""
+    config = budget.fit_config(max(len(fold.train) for fold in folds))
+
+    def batch(positions: NDArray[np.int64]) -> HeadInput:
+        return from_arrays(
+            midi_frames=frames[positions],
+            midi_mask=mask[positions],
+            score=rows.score[positions],
+            valid=rows.valid[positions],
+            segment=rows.segment[positions],
+            row=positions,
+        )
+
+    out = np.zeros((budget.seeds, len(rows.tier), rows.score.shape[1]), np.float32)
+    for fold in folds:
+        data = ArrayData(batch(fold.train), batch(fold.validation), config.batch_rows)
+        fit = train.fit(head_configs(("midi",), budget, "frames"), data, config)
+        parts = [fold.test[i : i + config.batch_rows] for i in range(0, len(fold.test), config.batch_rows)]
+        out[:, fold.test] = fitted.predict(fit, [batch(part) for part in parts])["midi"]
+    return out
+
+
+def lines_of(found: Found) -> list[str]:
+    """The tables in words and numbers."""
+    head = f"{'':<30}" + "".join(f"{axis:>24}" for axis in SHOWN_AXES)
+    lines = [f"specific r, {counted(found.rows, 'row')}, 5 folds by piece; ridge probe", head]
+    for name in (WITHOUT, CROSS_FITTED, MET, ALONE):
+        each = (found.ridge[axis][name] for axis in SHOWN_AXES)
+        lines.append(f"{name:<30}" + "".join(f"{f'{r.value:.3f} ({r.low:.3f}–{r.high:.3f})':>24}" for r in each))
+    for name in (CROSS_FITTED, MET):
+        each = (found.gain[axis][name] for axis in SHOWN_AXES)
+        lines.append(
+            f"{'  gain, ' + name:<30}" + "".join(f"{f'{r.value:+.3f} ({r.low:+.3f}–{r.high:+.3f})':>24}" for r in each)
+        )
+    for name, values in found.head.items():
+        lines.append(f"{'MIDI head, ' + name:<42}" + "".join(f"{axis} {values[axis]:.3f}  " for axis in SHOWN_AXES))
+    return lines
+
+
+def main() -> None:
+    """Print the tables and the goals."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("store", type=Path, help="folder of the store")
+    parser.add_argument("--seeds", type=int, default=2, help="seeds of the head (default %(default)s)")
+    parser.add_argument("--no-heads", action="store_true", help="only the ridge probes")
+    given = parser.parse_args()
+    try:
+        with threadpool_limits(1):
+            found = measure(stores.open(given.store), seeds=0 if given.no_heads else given.seeds)
+    except KeybedError as error:
+        raise SystemExit(f"{type(error).__name__}: {error}") from error
+    print("\n".join(lines_of(found)))
+    for axis, target in GOALS.items():
+        print(
+            goal_line(
+                f"gain in specific r of {axis}, cross-fitted", found.gain[axis][CROSS_FITTED].value, target, "at least"
+            )
+        )
+
+
+if __name__ == "__main__":
+    main()
