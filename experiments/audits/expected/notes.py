@@ -28,7 +28,7 @@ from keybed.extract.music.performance import Performance
 
 N_CHANNELS = 10
 FEWEST_NOTES = 4
-"""A window with fewer notes has 0 in every channel."""
+"""A window with fewer notes, those of the 2 s before it included, has 0 in every channel."""
 VOICE_SEMITONES, VOICE_S = 4, 4.0
 """The voice's next note is at most this far, in semitones and in seconds."""
 LEAST_S, MOST_S = 0.03, 4.0
