@@ -12,8 +12,8 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.percepiano.inputs import RANDOM, Inputs, standardise_by_passage
-from keybed.experiments.percepiano.protocols import COMPOSITION_FOLDS, Fold, composition_folds
+from keybed.experiments.percepiano.inputs import Inputs, standardise_by_passage
+from keybed.experiments.percepiano.protocols import Fold, composition_folds
 from keybed.experiments.percepiano.reader import Ratings
 from keybed.experiments.percepiano.regressors import (
     Model,
@@ -36,7 +36,6 @@ COMPARATIVE = "comparative"
 """In the name of every model that predicts deviations from the passage."""
 BY_PASSAGE = "comparative ridge by passage"
 """Its penalty is chosen on held-out passages."""
-BY_PASSAGE_BLEND = f"{BY_PASSAGE} + trees"
 CHOSEN = "chosen in the folds"
 TABLE = "player × composition table (uses no music)"
 PLAYER_TABLE = "player table (uses no music)"
@@ -84,7 +83,7 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
         "comparative trees": grown,
         BLEND: mean_of(own, grown),
         BY_PASSAGE: steady,
-        BY_PASSAGE_BLEND: mean_of(steady, grown),
+        f"{BY_PASSAGE} + trees": mean_of(steady, grown),
     }
     if inputs.trusted is not None:
         encoded = standardise_by_passage(inputs.encoders[inputs.trusted], inputs.ratings)
@@ -96,28 +95,6 @@ def comparative_models(inputs: Inputs) -> dict[str, Model]:
             np.hstack([inputs.standardised, encoded]), target, inputs.ratings.passage, human
         )
     return models
-
-
-def blends_with_heads(
-    candidates: Mapping[str, Model], heads: Mapping[str, Model], ratings: Ratings
-) -> dict[str, Model]:
-    """Further candidates: ridge and trees averaged with a head that predicts levels, each a third.
-
-    Heads read frames in time, ridge and trees statistics of the whole passage, so their errors differ. Heads that read random
-    weights are left out. With more than COMPOSITION_FOLDS compositions there are none: the choice would fit the heads 25 times.
-    """
-    if np.unique(ratings.composition).size > COMPOSITION_FOLDS:
-        return {}
-    blends = {}
-    for name, head in heads.items():
-        if COMPARATIVE not in name and RANDOM not in name:
-            for blend in (BLEND, BY_PASSAGE_BLEND):
-                blends[f"{blend} + {name}"] = _two_to_one(candidates[blend], head)
-    return blends
-
-
-def _two_to_one(two: Model, one: Model) -> Model:
-    return lambda train, test: np.asarray((2 * two(train, test) + one(train, test)) / 3)
 
 
 def out_of_fold(model: Model, folds: tuple[Fold, ...], n: int, k: int) -> Floats:

@@ -28,7 +28,6 @@ from keybed.experiments.percepiano.heads_on_ratings import heads_on_ratings
 from keybed.experiments.percepiano.inputs import Inputs, make_inputs
 from keybed.experiments.percepiano.models import (
     all_models,
-    blends_with_heads,
     choose_in_folds,
     comparative_models,
     out_of_fold,
@@ -159,7 +158,6 @@ def _evaluate(
     n, k = ratings.rating.shape
     predicted: dict[str, Floats] = {}
     candidates = comparative_models(inputs)
-    candidates |= blends_with_heads(candidates, heads, ratings)
     for name, model in {**all_models(inputs, candidates), **heads}.items():
         console.print(f"{protocol.name}: {name}", highlight=False)
         predicted[name] = out_of_fold(model, protocol.folds, n, k)

@@ -7,10 +7,8 @@ from sklearn.preprocessing import StandardScaler
 from keybed.experiments.percepiano.inputs import make_inputs
 from keybed.experiments.percepiano.models import (
     BLEND,
-    BY_PASSAGE_BLEND,
     PLAIN_TREES,
     all_models,
-    blends_with_heads,
     choose_in_folds,
     comparative_models,
     out_of_fold,
@@ -96,29 +94,6 @@ def test_comparative_models_find_what_was_planted(inputs, ratings) -> None:
     assert within.r(blend[within.kept]).mean() > 0.75
     plain = out_of_fold(all_models(inputs)[PLAIN_TREES], protocol.folds, *ratings.rating.shape)
     assert within.r(blend[within.kept]).mean() > within.r(plain[within.kept]).mean()
-
-
-def test_a_trained_head_joins_ridge_and_trees_as_a_third(ratings) -> None:
-    def constant(value: float):
-        return lambda train, test: np.full((len(test), 19), value)
-
-    candidates = {BLEND: constant(3.0), BY_PASSAGE_BLEND: constant(6.0), "comparative ridge": constant(99.0)}
-    heads = {
-        "head on expressive": constant(9.0),
-        "comparative head on expressive": constant(99.0),
-        "head on mert (random weights)": constant(99.0),
-    }
-    blends = blends_with_heads(candidates, heads, ratings)
-    train, test = protocols(ratings)[ONE_COMPOSITION_OUT].folds[0]
-    assert {name: float(np.unique(model(train, test)).item()) for name, model in blends.items()} == {
-        f"{BLEND} + head on expressive": 5.0,
-        f"{BY_PASSAGE_BLEND} + head on expressive": 7.0,
-    }
-    # Each candidate is fitted in every fold of the choice: with many compositions that takes too long for heads.
-    import dataclasses
-
-    many = dataclasses.replace(ratings, composition=np.array([f"piece {i}" for i in range(len(ratings))]))
-    assert blends_with_heads(candidates, heads, many) == {}
 
 
 def test_the_choice_never_sees_the_test_composition(inputs, ratings) -> None:
