@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import fill
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
@@ -15,6 +16,8 @@ from keybed.store.counted import counted
 
 PUBLISHED = "Published R², the authors' piece split: Bi-LSTM 0.185, MidiBERT 0.313, with hierarchical attention 0.397."
 
+_LABEL_WIDTH = 44
+"""Longer names of models are broken over lines in plots, so that they leave room for the plot itself."""
 _ZERO_SHOT = "Whether models that learnt from a program's mistakes hear in real performances what people hear."
 _PROTOCOLS = {
     SEGMENT_GROUPED: "Whether a model follows people's ears on new passages of music and players that it knows.",
@@ -164,7 +167,7 @@ def _protocol(name: str, of_protocol: ProtocolResults) -> Section:
     if of_protocol.choices:
         text.append(f"Chosen in each fold: {'; '.join(of_protocol.choices)}.")
     picture = forest(
-        [(model, m.within_r) for model, m in of_protocol.models.items()],
+        [(fill(model, _LABEL_WIDTH), m.within_r) for model, m in of_protocol.models.items()],
         f"{name}: within-passage r, human performances only",
         "mean r over 19 scales",
     )
