@@ -67,10 +67,10 @@ class Found:
 
 def measure(store: Store, *, seeds: int = 2, replicates: int = 2_000, budget: Budget | None = None) -> Found:
     """Judge all rows of a store. seeds: of the head; 0 leaves it out. Raises NotEnoughRows."""
+    window_s, n_bins = float(store.recipe.segments["window_s"]), store.recipe.encoder("expressive").n_bins
     rows = store.rows()
     folds = out_of_fold(rows, 5, seed=0)
     playing = performances_of(store, rows)
-    window_s, n_bins = float(store.recipe.segments["window_s"]), store.recipe.encoder("expressive").n_bins
     own, met = expected_frames(playing, rows.tier == 0, [fold.test for fold in folds], window_s, n_bins)
     frames = store.read("midi/expressive/frames", rows.index).astype(np.float32)
     mask = store.read("midi/expressive/mask", rows.index)

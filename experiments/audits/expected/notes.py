@@ -1,7 +1,8 @@
 """How expected a note's length and velocity are, given the notes around it: boosted trees that were fitted to undegraded playing.
 
 For every note one model predicts its log2 length, or its velocity, and one the size of the error of that prediction. A note is
-unexpected by its error in units of the expected error. Channels per note, then contexts as those of `expressive`:
+as unexpected as its error is large, in units of the error that is expected there. Channels per note, then contexts as those of
+`expressive`:
 
 length_unexpected, velocity_unexpected
     The absolute error over the error that is expected there.
@@ -20,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.ensemble import HistGradientBoostingRegressor
 
+from keybed.experiments.audits.fingerprints import NotEnoughRows
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.expressive import event_stats
 from keybed.extract.music.chords import CHORD_GAP_S
@@ -29,14 +31,13 @@ from keybed.extract.music.performance import Performance
 N_CHANNELS = 10
 FEWEST_NOTES = 4
 """A window with fewer notes, those of the 2 s before it included, has 0 in every channel."""
-VOICE_SEMITONES, VOICE_S = 4, 4.0
-"""The voice's next note is at most this far, in semitones and in seconds."""
+VOICE_SEMITONES = 4
+"""The next note of a voice is at most this many semitones away."""
 LEAST_S, MOST_S = 0.03, 4.0
 """Limits of a time before its logarithm."""
 LENGTH_SPANS = ((0.5, 5.0), (1.5, 5.0), (1.5, 12.0), (3.0, 24.0))
 VELOCITY_SPANS = ((0.3, 12.0), (0.75, 4.0), (1.5, 4.0), (1.5, 12.0), (3.0, 30.0))
 """sd in seconds and in semitones of the neighbourhoods whose mean length or velocity is looked at, without the note itself."""
-_NONE = np.nan
 
 
 class Notes(NamedTuple):
@@ -51,7 +52,7 @@ class Notes(NamedTuple):
 
 
 class Predictor(NamedTuple):
-    """value: predicts it. error: predicts the absolute error of that. least: the smallest error that is expected."""
+    """value: predicts a length or a velocity. error: predicts how far off value is, 0 or more. least: the least error to expect."""
 
     value: HistGradientBoostingRegressor
     error: HistGradientBoostingRegressor
@@ -86,8 +87,10 @@ def _trees(seed: int) -> HistGradientBoostingRegressor:
 
 
 def fit(performances: Sequence[Performance], window_s: float, seed: int = 0) -> NoteExpectation:
-    """Models of these undegraded windows' notes."""
+    """Models of these undegraded windows' notes. Raises NotEnoughRows where no window has notes enough."""
     notes = [n for n in (notes_of(p, window_s) for p in performances) if n.time_s.size]
+    if not notes:
+        raise NotEnoughRows(f"none of the given rows has {FEWEST_NOTES} notes; the models need rows with notes")
     of_length, of_velocity = (np.concatenate([getattr(n, name) for n in notes]) for name in Notes._fields[3:])
     length_log2, velocity = (np.concatenate([getattr(n, name) for n in notes]) for name in Notes._fields[1:3])
     return NoteExpectation(
@@ -220,11 +223,11 @@ def _mean_of(weight: NDArray, values: NDArray[np.float64]) -> NDArray[np.float64
     """Weighted mean of the other notes' values for each note; NaN where none has weight."""
     total = weight.sum(axis=1)
     mean = weight @ values / np.where(total > 1e-6, total, 1.0)
-    return np.where(total > 1e-6, mean, _NONE)
+    return np.where(total > 1e-6, mean, np.nan)
 
 
 def _at(number: NDArray[np.intp], values: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(number >= 0, values[number], _NONE)
+    return np.where(number >= 0, values[number], np.nan)
 
 
 def _pedal(p: Performance, when_s: NDArray[np.float64]) -> NDArray[np.float64]:

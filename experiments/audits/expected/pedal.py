@@ -43,6 +43,7 @@ TIME_EDGES_S = (0.02, 0.05, 0.09, 0.14, 0.2, 0.3, 0.45, 0.7, 1.1, 1.7)
 HARMONY_SPANS_S = (((-1.0, 0.0), (0.0, 1.0)), ((-2.0, -0.1), (-0.1, 0.8)), ((-0.5, 0.0), (0.0, 0.5)))
 """Pairs of spans, before and after, whose pitch classes are compared."""
 LARGEST_COUNT, MOST_HELD, LEAST_CHANCE = 3.0, 5, 1e-3
+"""Limits of a count in one span and of the number of held keys; a chance counts as at least this, and at most 1 less this."""
 Floats = NDArray[np.float32]
 
 

@@ -12,6 +12,7 @@ from keybed.experiments.audits.expected.notes import (
     note_frames,
     notes_of,
 )
+from keybed.experiments.audits.fingerprints import NotEnoughRows
 from keybed.extract.music.performance import Performance
 from tests.extract.encoders.baselines.notes import performance
 
@@ -88,3 +89,5 @@ def test_hardly_any_notes_give_zeros(models: NoteExpectation) -> None:
     assert not frames[:2].any()
     np.testing.assert_array_equal(frames[2], note_frames(few[2:], 10.0, 20, models)[0])
     assert not note_frames(few[:1], 10.0, 20, models).any()
+    with pytest.raises(NotEnoughRows, match="none of the given rows has 4 notes"):
+        fit(few[:2], 10.0)
