@@ -35,6 +35,7 @@ WEIGHTS = {
     "aria": WeightsFlags("Hugging Face id or local folder (loubb/aria-medium-base, Apache-2.0)"),
     "transkun": WeightsFlags(_TRANSKUN_HELP, metavar="FILE", on_hub=False),
     "transcribed": WeightsFlags(_TRANSKUN_HELP, metavar="FILE", on_hub=False),
+    "expected": WeightsFlags("models of undegraded playing, which `keybed expect` makes", metavar="FILE", on_hub=False),
 }
 """The encoders that need weights."""
 
@@ -204,6 +205,19 @@ class ExtendConfig:
     cores_per_task: Annotated[int, Option("cores per task, for the estimate")] = 16
     task_hours: Annotated[float, Option("longest time of a task in hours, for the proposed number of tasks")] = 2.0
     rates: Annotated[Mapping[str, float], NoOption("--rate fills it")] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ExpectConfig:
+    """Everything that `keybed expect` can be asked."""
+
+    store: StoreFolder
+    out: Annotated[Path, Option("the file of the models to write", metavar="FILE.npz")]
+    groups: Annotated[
+        int, Option("groups of pieces; each is judged by a model that was fitted to the others", least=2)
+    ] = 5
+    windows: Annotated[int, Option("fit to at most this many undegraded windows, drawn evenly over the pieces")] = 6_000
+    seed: Annotated[int, Option("seed of the fit")] = 0
 
 
 @dataclass(frozen=True)

@@ -74,6 +74,7 @@ ENCODERS = (
     "pretrained",
     "torch",
     "baselines",
+    "expected",
     "mert",
     "midibert",
     "muq",

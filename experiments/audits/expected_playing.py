@@ -4,8 +4,11 @@
     python -m keybed.experiments.audits.expected_playing STORE --no-heads  ridge probes alone
 
 The channels of `expressive` ask of a note or of a movement of the pedal what a person thought of: how far from the bass, how much
-longer than its neighbours. Here models (`expected.pedal`, `expected.notes`) learn from pristine rows what a pianist does with such
-notes, and say of every row how far it is from that. They are told no level of any mistake and see no degraded row when they learn.
+longer than its neighbours. The models of `expected` learn from pristine rows what a pianist does with such notes, and say of every
+row how far it is from that. They are told no level of any mistake and see no degraded row when they learn.
+
+Here they are fitted anew, so that no encoder `expected` need be in the store; its models, fitted to training rows alone, give about
+the cross-fitted numbers.
 
 Folds are those of Phase 2 and never share a piece. "Cross-fitted" rows are judged by models that were fitted to the pieces of the
 other folds, "met" rows by models that were fitted to all pieces, their own among them. The difference is what such models gain by
@@ -27,7 +30,6 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from keybed import store as stores
-from keybed.experiments.audits.expected import notes, pedal
 from keybed.experiments.audits.expressive_families import predict_in_folds
 from keybed.experiments.audits.fingerprints import Config, NotEnoughRows, variants_of
 from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
@@ -35,6 +37,10 @@ from keybed.experiments.data.folds import Fold, out_of_fold
 from keybed.experiments.evaluation.cross_validation import Budget, compiled_once, head_configs
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.goal import goal_line
+from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.expected.encoder import surprise
+from keybed.extract.encoders.expected.fit import Playing, fit
+from keybed.extract.encoders.expected.spec import CHANNELS
 from keybed.extract.music.performance import Performance
 from keybed.heads import fitted, train
 from keybed.heads.data import ArrayData
@@ -49,8 +55,7 @@ SHOWN_AXES = ("notes", "timing", "articulation", "pedal", "dynamics", "expressio
 GOALS = {"articulation": 0.05, "pedal": 0.05, "dynamics": 0.02}
 """Gains in specific r of a ridge probe, cross-fitted, that would be worth a family of channels."""
 WITHOUT, CROSS_FITTED, MET, ALONE = "expressive", "with expected, cross-fitted", "with expected, met", "expected alone"
-_BATCH = 500
-"""Windows whose notes are judged at a time."""
+_NO_AUDIO = np.zeros(0, np.float32)
 Gains = Mapping[str, Mapping[str, Interval]]
 
 
@@ -126,19 +131,16 @@ def expected_frames(
 
     pristine: bool (n,), the rows to learn from. tested: each fold's rows, which its models have not met.
     """
-    shape = (len(playing), n_bins, 2, pedal.N_CHANNELS + notes.N_CHANNELS)
+    shape = (len(playing), n_bins, 2, len(CHANNELS))
     own, met = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+    known = np.flatnonzero(pristine)
+    learnt = Playing.of([playing[i] for i in known.tolist()], window_s)
     for out, judged in [*((own, of_fold) for of_fold in tested), (met, np.arange(len(playing)))]:
-        heard = pristine.copy()
-        if out is own:
-            heard[judged] = False
-        known = [playing[i] for i in np.flatnonzero(heard).tolist()]
-        of_pedal, of_notes = pedal.fit(known, window_s), notes.fit(known, window_s)
-        for begin in range(0, len(judged), _BATCH):
-            batch = judged[begin : begin + _BATCH]
-            windows = [playing[i] for i in batch.tolist()]
-            out[batch, ..., : pedal.N_CHANNELS] = [pedal.pedal_frames(p, window_s, n_bins, of_pedal) for p in windows]
-            out[batch, ..., pedal.N_CHANNELS :] = notes.note_frames(windows, window_s, n_bins, of_notes)
+        heard = np.ones(known.size, bool) if out is met else ~np.isin(known, judged)
+        model = fit(learnt, heard)
+        for i in judged.tolist():
+            first, second = surprise(Clip(_NO_AUDIO, playing[i], window_s), n_bins, model)
+            out[i, :, 0], out[i, :, 1] = first[:-1], second[:-1]
     return own, met
 
 

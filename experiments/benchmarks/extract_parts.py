@@ -46,7 +46,11 @@ def row_stages(path: Path, n_segments: int) -> Iterator[str]:
     maker = RowMaker(config)
     for module in (note_sum, expressive):
         module.use_compiled_loops()  # as in tasks of many rows
-    baselines = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
+    baselines = [
+        encoders.build_unchecked(spec, config.models.get(spec.name))
+        for spec in specs
+        if encoders.runs_in_renderer(spec)
+    ]
     tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
     jobs = segment_jobs(store.columns(0, min(store.n_rows, 4 * (n_segments + 2))))
     seconds: dict[str, float] = defaultdict(float)
@@ -57,7 +61,7 @@ def row_stages(path: Path, n_segments: int) -> Iterator[str]:
             n_rows = n_notes = 0
         variants = _timed(seconds, "notes (cut, degrade)", partial(maker.variants, job))
         rows = _timed(seconds, "sound", partial(maker.render_all, variants, job))
-        clips = [Clip(row.audio, row.variant.performance, config.window_s) for row in rows if row.status == Status.OK]
+        clips = [clip for clip in maker.clips(rows, job) if clip is not None]
         for encoder in baselines:
             _timed(seconds, encoder.spec.name, partial(encoder.encode, clips))
         for spec in tokenized:

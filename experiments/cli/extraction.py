@@ -1,4 +1,4 @@
-"""`keybed plan`, `extend`, `extract`, `sensitivity`, `export`: from a MAESTRO folder to a filled store, and out again."""
+"""`keybed plan`, `extend`, `expect`, `extract`, `sensitivity`, `export`: from a MAESTRO folder to a filled store, and out again."""
 
 from __future__ import annotations
 
@@ -26,6 +26,13 @@ def register(subcommands: Any) -> None:
         "add encoders to a planned or filled store; then keybed extract",
         _fill_extend,
         example="extend STORE --encoders muq",
+    )
+    add_command(
+        subcommands,
+        "expect",
+        "fit models of undegraded playing, for the encoder expected; needs a planned store, not a filled one",
+        _fill_expect,
+        example="expect STORE --out expected.npz",
     )
     add_command(
         subcommands,
@@ -131,6 +138,25 @@ def _extend(options: argparse.Namespace) -> int:
     for line in report.lines():
         console.print(line)
     return 0
+
+
+def _fill_expect(parser: argparse.ArgumentParser) -> None:
+    from keybed.extract.config import ExpectConfig
+
+    add_options(parser, ExpectConfig)
+    parser.set_defaults(run=_expect)
+
+
+def _expect(options: argparse.Namespace) -> None:
+    from keybed.extract.config import ExpectConfig
+    from keybed.extract.progress import progress_bar
+    from keybed.extract.run.expect import expect
+
+    with progress_bar() as progress:
+        report = expect(config_from(ExpectConfig, options), progress)
+    console = terminal(highlight=False)
+    for line in report.lines():
+        console.print(line)
 
 
 def _fill_join(parser: argparse.ArgumentParser) -> None:

@@ -10,17 +10,17 @@ from keybed.store.format.rows import Rows
 from keybed.store.read.store import Store
 
 SHORTEST_S = 1e-3
-DURATION_ENCODER = "expressive"
-"""The encoder whose channels hold the durations of every variant."""
+DURATION_ENCODERS = ("expressive", "expected")
+"""The encoders whose channels hold the durations of every variant."""
 
 
 def durations(store: Store, rows: Rows) -> NDArray[np.float64]:
     """(row, 2): share of the window in which a key or the pedal is down, mean log2 of the seconds that a key is held.
 
-    With the `expressive` encoder in the store they are those of every variant. Otherwise they are those of the untouched
+    With one of DURATION_ENCODERS in the store they are those of every variant. Otherwise they are those of the untouched
     segment, from the store's notes without pedal. Raises MidiError where a notes file is damaged.
     """
-    spec = next((e for e in store.recipe.encoders if e.name == DURATION_ENCODER), None)
+    spec = next((e for e in store.recipe.encoders if e.name in DURATION_ENCODERS), None)
     if spec is None:
         return _untouched(store, rows)
     mean = store.read(f"{spec.group}/layers[state=0]", rows.index)[:, 0].astype(np.float64)

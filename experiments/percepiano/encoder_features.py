@@ -54,7 +54,7 @@ def encode_performances(
     for name in wanted:
         if name in {e.spec.name for e in built}:
             continue
-        given = weights if name in encoders.PRETRAINED else None
+        given = weights if name in encoders.NEED_FILES else None
         built.append(encoders.build(*encoders.describe(name, weights=given, n_bins=n_bins, window_s=window_s)))
     if not built:
         return None, []

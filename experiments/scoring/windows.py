@@ -16,7 +16,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.room import Recording
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, make_variant, prepare
-from keybed.extract.encoders.base import Clip, Encoder
+from keybed.extract.encoders.base import Clip, Encoder, Music
 from keybed.extract.run.row_arrays import feature_arrays
 from keybed.heads.inputs import HeadInput, from_arrays
 from keybed.store.format.vocabulary import DIMENSIONS, LEVELS, TIERS, Status
@@ -74,10 +74,11 @@ class WindowEncoder:
         """All windows of a recording, batch_rows at a time, so that memory does not grow with its length."""
         prepared = prepare(source.performance)
         key = int(source.sha256[:15], 16)
+        music = Music(source.midi_sha256) if source.midi_sha256 else None
         for first in range(0, len(start_s), batch_rows):
             part = start_s[first : first + batch_rows]
             rows = tuple(self._row(source, prepared, key, float(s)) for s in part)
-            yield WindowBatch(part, rows, self._inputs(rows, first))
+            yield WindowBatch(part, rows, self._inputs(rows, first, music))
 
     def _row(self, source: Source, prepared: PreparedRecording, key: int, start_s: float) -> RenderedRow:
         """A window as the pristine row that a store would hold. key: in place of the recording's number in a store."""
@@ -95,8 +96,10 @@ class WindowEncoder:
         assert self._renderer is not None
         return self._renderer.render(variant, self._window_s, self._room)
 
-    def _inputs(self, rows: tuple[RenderedRow, ...], first: int) -> HeadInput | None:
-        clips = [Clip(r.audio, r.variant.performance, self._window_s) for r in rows if r.status == Status.OK]
+    def _inputs(self, rows: tuple[RenderedRow, ...], first: int, music: Music | None = None) -> HeadInput | None:
+        clips = [
+            Clip(r.audio, r.variant.performance, self._window_s, music=music) for r in rows if r.status == Status.OK
+        ]
         if not clips:
             return None
         arrays: dict[str, NDArray] = {}

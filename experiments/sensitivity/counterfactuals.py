@@ -114,7 +114,8 @@ def _render(members: list[Counterfactual], rendering: RenderConfig) -> list[Rend
         sound = renderer.render(variant, rendering.window_s)
         if variant.status != Status.OK or sound.status != Status.OK:
             return None
-        clip = Clip(sound.audio, variant.performance, rendering.window_s)
+        music = rendering.music.get(member.recording)
+        clip = Clip(sound.audio, variant.performance, rendering.window_s, music=music)
         twins.append(RenderedTwin(member, clip, variant.level, variant.valid))
     return twins
 

@@ -3,6 +3,7 @@
 from keybed.extract.encoders.registry import (
     COMPUTE_DTYPES,
     NAMES,
+    NEED_FILES,
     PRETRAINED,
     build,
     build_unchecked,
@@ -19,6 +20,7 @@ from keybed.extract.encoders.registry import (
 __all__ = [
     "COMPUTE_DTYPES",
     "NAMES",
+    "NEED_FILES",
     "PRETRAINED",
     "build",
     "build_unchecked",

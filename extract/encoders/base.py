@@ -14,19 +14,27 @@ from keybed.extract.music.performance import Performance
 from keybed.store.format.recipe import EncoderSpec
 
 
+class Music(NamedTuple):
+    """Which music a clip is from: the sha256 of its MIDI file, and the name of its piece in the store; "" where unknown."""
+
+    midi_sha256: str
+    piece: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class Clip:
     """One row in the form that encoders take.
 
     audio: float32 (window_s × 24000,) mono. performance: the degraded notes in window time; notes that began before
     the window have negative onsets. window_s: length of the window. tokens: of the notes, by encoder, where they have been
-    made already.
+    made already. music: None where no model was fitted to it.
     """
 
     audio: NDArray[np.float32]
     performance: Performance
     window_s: float
     tokens: Mapping[str, Any] = field(default_factory=dict)
+    music: Music | None = None
 
 
 class Pooled(NamedTuple):

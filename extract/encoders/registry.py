@@ -16,6 +16,7 @@ from keybed.extract.encoders.aria import tokens as aria_tokens
 from keybed.extract.encoders.base import Clip, Encoder, Pooled
 from keybed.extract.encoders.baselines import expressive, logmel, placeholder
 from keybed.extract.encoders.errors import EncoderError, UnknownEncoder, WeightsUnreachable
+from keybed.extract.encoders.expected import spec as expected
 from keybed.extract.encoders.gpu_memory import memory_in_words
 from keybed.extract.encoders.mert import spec as mert
 from keybed.extract.encoders.mert import tensors as mert_tensors
@@ -28,6 +29,7 @@ from keybed.extract.encoders.self_check import build_checked
 from keybed.extract.encoders.transcribed import spec as transcribed
 from keybed.extract.encoders.transkun import spec as transkun
 from keybed.extract.encoders.transkun import tensors as transkun_tensors
+from keybed.store.command import command
 from keybed.store.format.recipe import EncoderSpec
 
 COMPUTE_DTYPES = ("float32", "bfloat16")
@@ -41,6 +43,15 @@ class _Weightless:
     build: Callable[[EncoderSpec], Encoder]
     reference: Callable[[EncoderSpec, Clip], Pooled] | None = None
     """Features of one clip in float64, for `self_check`; None where no library's fast kernels compute them."""
+
+
+@dataclass(frozen=True)
+class _Fitted:
+    """The same, with models that a user fits to music of their own and gives as a file."""
+
+    describe: Callable[..., tuple[EncoderSpec, str | None]]
+    build: Callable[[EncoderSpec, Path | None], Encoder]
+    n_parameters: Callable[[dict[str, Any]], int]
 
 
 @dataclass(frozen=True)
@@ -97,6 +108,12 @@ def _build_transcribed(spec: EncoderSpec, file: Path | None) -> Encoder:
     return Transcribed(spec, file)
 
 
+def _build_expected(spec: EncoderSpec, file: Path | None) -> Encoder:
+    from keybed.extract.encoders.expected.encoder import Expected
+
+    return Expected(spec, file)
+
+
 def _mert_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Pooled:
     from keybed.extract.encoders.mert.reference import reference
 
@@ -127,7 +144,8 @@ def _transkun_reference(spec: EncoderSpec, file: Path | None, clip: Clip) -> Poo
     return reference(spec, file, clip)
 
 
-_REGISTRY: dict[str, _Weightless | _Pretrained] = {
+_Entry = _Weightless | _Fitted | _Pretrained
+_REGISTRY: dict[str, _Entry] = {
     "mert": _Pretrained(
         mert.describe, _build_mert, _mert_reference, mert_tensors, mert.DEFAULT_WEIGHTS, mert.n_parameters
     ),
@@ -171,6 +189,7 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
     ),
     "logmel": _Weightless(logmel.describe, logmel.LogMel, logmel.reference),
     "expressive": _Weightless(expressive.describe, expressive.Expressive),
+    "expected": _Fitted(expected.describe, _build_expected, expected.n_parameters),
     "placeholder-audio": _Weightless(placeholder.describe_audio, placeholder.PlaceholderAudio),
     "placeholder-midi": _Weightless(placeholder.describe_midi, placeholder.PlaceholderMidi),
 }
@@ -178,7 +197,9 @@ _REGISTRY: dict[str, _Weightless | _Pretrained] = {
 NAMES = tuple(_REGISTRY)
 """Names of all encoders."""
 PRETRAINED = tuple(name for name, entry in _REGISTRY.items() if isinstance(entry, _Pretrained))
-"""Names of the encoders that need weights, or the word "random"."""
+"""Names of the encoders that come trained; they need weights, or the word "random"."""
+NEED_FILES = (*PRETRAINED, *(name for name, entry in _REGISTRY.items() if isinstance(entry, _Fitted)))
+"""Those, and the encoders whose models a user fits."""
 
 
 def describe(
@@ -206,6 +227,14 @@ def describe(
             raise EncoderError(f"{name} has no weights, so it cannot take {weights!r}")
         # One thread, and so says the recipe: their products are small.
         return entry.describe(n_bins=n_bins, window_s=window_s, threads=1), None
+    if isinstance(entry, _Fitted):
+        if weights is None:
+            raise WeightsUnreachable(
+                f"{name} needs models of undegraded playing: plan the store with other encoders, make the models with "
+                f"`{command('expect', 'STORE', '--out', 'FILE')}`, then add it with "
+                f"`{command('extend', 'STORE', '--encoders', name, f'--{name}-weights', 'FILE')}`"
+            )
+        return entry.describe(where=weights, n_bins=n_bins, window_s=window_s)
     where = weights if weights is not None else entry.default_weights
     if where is None:
         raise WeightsUnreachable(
@@ -242,6 +271,8 @@ def _built(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
             f"{spec.name}: the store does not know where {spec.source} lies on this machine; add it to its places.json"
         )
     file = None if checkpoint_path is None else Path(checkpoint_path)
+    if isinstance(entry, _Fitted):
+        return entry.build(spec, file)
     if entry.checked_as is not None:
         checked = build(entry.checked_as(spec, file), checkpoint_path)
         encoder = entry.build(spec, file)
@@ -252,7 +283,7 @@ def _built(spec: EncoderSpec, checkpoint_path: str | None) -> Encoder:
 
 def runs_in_renderer(spec: EncoderSpec) -> bool:
     """Whether the processes that render compute this encoder: it needs no torch, and each row stands by itself."""
-    return isinstance(_entry(spec.name), _Weightless)
+    return isinstance(_entry(spec.name), _Weightless | _Fitted)
 
 
 def clip_seconds(encoder: Encoder) -> float:
@@ -272,9 +303,14 @@ def takes_audio(spec: EncoderSpec) -> bool:
     return spec.modality == "audio" or "sample_rate_hz" in spec.preprocessing
 
 
-def build_unchecked(spec: EncoderSpec) -> Encoder:
-    """An encoder that runs in a process that renders, without the self-check: the task has made it on the same machine."""
+def build_unchecked(spec: EncoderSpec, file: Path | None = None) -> Encoder:
+    """An encoder that runs in a process that renders, without the self-check: the task has made it on the same machine.
+
+    file: of its models, where it needs one.
+    """
     entry = _entry(spec.name)
+    if isinstance(entry, _Fitted):
+        return entry.build(spec, file)
     assert isinstance(entry, _Weightless)
     return entry.build(spec)
 
@@ -305,6 +341,9 @@ def check_checkpoint(spec: EncoderSpec, checkpoint_path: str) -> str:
     safetensors are read without torch, other files where torch is installed. Raises WeightsRefused.
     """
     entry, file = _entry(spec.name), Path(checkpoint_path)
+    if isinstance(entry, _Fitted):
+        entry.build(spec, file)
+        return f"{spec.name}: {file.name} holds the models of this version of Keybed, and no NaN"
     assert isinstance(entry, _Pretrained)
     architecture, tensors = spec.preprocessing["architecture"], entry.tensors
     if checkpoint.is_safetensors(file):
@@ -333,7 +372,7 @@ def n_parameters(spec: EncoderSpec) -> int:
     return 0 if isinstance(entry, _Weightless) else entry.n_parameters(spec.preprocessing["architecture"])
 
 
-def _entry(name: str) -> _Weightless | _Pretrained:
+def _entry(name: str) -> _Entry:
     if name not in _REGISTRY:
         raise UnknownEncoder(f"no encoder {name!r}; there are {', '.join(NAMES)}")
     return _REGISTRY[name]

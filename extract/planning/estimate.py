@@ -173,7 +173,7 @@ def encoders_ram(encoders: Sequence[EncoderSpec]) -> int:
     CUDA's host memory is not counted. Peaks, self-check included, and the estimate with PROCESS_BYTES, in GB: MERT-95M in
     float32 1.35 and 1.47, in bfloat16 1.35 and 1.41; MERT-330M in float32 2.32 and 2.39; MIDIBert in float32 0.84 and 1.48.
     """
-    pretrained = [encoder for encoder in encoders if encoder.source != "none"]
+    pretrained = [encoder for encoder in encoders if encoder.source != "none" and not runs_in_renderer(encoder)]
     if not pretrained:
         return 0
     kept = sum(n_parameters(encoder) * (2 if encoder.compute_dtype == "bfloat16" else 4) for encoder in pretrained)

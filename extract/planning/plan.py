@@ -14,7 +14,7 @@ from keybed.extract.audio.room import describe_rooms, rooms_bytes
 from keybed.extract.config import ExtendConfig, PlanConfig
 from keybed.extract.corpus.files import ABSENT
 from keybed.extract.corpus.parse import ParsedRecording, file_problems, parse_all
-from keybed.extract.encoders import PRETRAINED, check_checkpoint, describe, has_bfloat16
+from keybed.extract.encoders import NEED_FILES, check_checkpoint, describe, has_bfloat16
 from keybed.extract.planning.disk_space import check_disk_space
 from keybed.extract.planning.estimate import Estimate, estimate
 from keybed.extract.planning.measured_precision import planned_clips, precision_lines
@@ -139,7 +139,7 @@ def encoder_specs(
         weights = config.weights.get(name)
         spec, path = describe(
             name,
-            weights="random" if dry and weights is None and name in PRETRAINED else weights,
+            weights="random" if dry and weights is None and name in NEED_FILES else weights,
             n_bins=n_bins,
             window_s=window_s,
             threads=config.threads,

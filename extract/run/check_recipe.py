@@ -12,7 +12,7 @@ from keybed.extract.audio import recorded, render
 from keybed.extract.audio.bank_files import bank_sha256, find_bank
 from keybed.extract.audio.room import describe_rooms, load_rooms
 from keybed.extract.config import soundfont_paths
-from keybed.extract.encoders.base import Encoder
+from keybed.extract.encoders.base import Encoder, Music
 from keybed.extract.encoders.weights import on_this_machine
 from keybed.extract.music.midi import READING_VERSION
 from keybed.extract.run.row_maker import Instrument, RenderConfig
@@ -107,20 +107,33 @@ def render_config(store: Store, paths: Mapping[str, str]) -> RenderConfig:
     paths: where "soundfont" and "maestro" lie on this machine. Raises NotAsPlanned.
     """
     files = render_files(store.recipe, paths)
+    beside = [spec.name for spec in store.recipe.encoders if encoders.runs_in_renderer(spec)]
+    known = {name: paths[f"weights/{name}"] for name in beside if f"weights/{name}" in paths}
+    return replace(
+        notes_config(store),
+        instruments=files.instruments,
+        rooms=planned_rooms(store),
+        maestro=files.maestro,
+        models={name: Path(path) for name, path in known.items()},
+    )
+
+
+def notes_config(store: Store) -> RenderConfig:
+    """What the degraded notes of the store's rows need, without anything that makes them audible."""
     entries = store.recordings
     return RenderConfig(
         store=store.path,
         seed=int(store.recipe.degradation["seed"]),
         window_s=float(store.recipe.segments["window_s"]),
-        instruments=files.instruments,
-        rooms=planned_rooms(store),
-        maestro=files.maestro,
+        instruments=(),
+        maestro=None,
         audio_files=tuple(entry["audio"] for entry in entries),
         midi_problems={entry["recording"]: entry["midi_problem"] for entry in entries if entry["midi_problem"]},
         drawn_as={entry["recording"]: entry["drawn_as"] for entry in entries if "drawn_as" in entry},
         rating_dimensions=store.recipe.rating_dimensions,
         rating_scale=tuple(store.recipe.labels["scale"]) if store.recipe.labels else (0.0, 100.0),
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
+        music={e["recording"]: Music(e["midi_sha256"] or "", e["piece_name"]) for e in entries},
     )
 
 

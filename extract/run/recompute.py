@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.encoders.base import Clip, Encoder
 from keybed.extract.run.check_recipe import check_same_code, planned_encoders, render_config
 from keybed.extract.run.layers import encoders_of
@@ -13,7 +14,6 @@ from keybed.extract.run.machine import machine_kind
 from keybed.extract.run.row_arrays import feature_arrays, label_arrays
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.store import Store
-from keybed.store.format.vocabulary import Status
 
 
 class Recomputer:
@@ -36,11 +36,12 @@ class Recomputer:
         start, stop = self._store.shard_range(shard)
         within = np.asarray(rows) - start
         columns = {name: column[within] for name, column in self._store.columns(start, stop).items()}
-        rendered = [row for job in segment_jobs(columns) for row in self._maker.make(job)]
-        window_s = self._maker.config.window_s
-        clips = [
-            Clip(row.audio, row.variant.performance, window_s) if row.status == Status.OK else None for row in rendered
-        ]
+        rendered: list[RenderedRow] = []
+        clips: list[Clip | None] = []
+        for job in segment_jobs(columns):
+            made = self._maker.make(job)
+            rendered += made
+            clips += self._maker.clips(made, job)
         arrays = label_arrays(rendered)
         for encoder in self._encoders:
             arrays |= feature_arrays(encoder, clips)

@@ -21,7 +21,7 @@ from keybed.extract.audio.render import Renderer
 from keybed.extract.audio.room import Recording, load_rooms, microphone_of
 from keybed.extract.audio.waveform import RenderedRow
 from keybed.extract.degrade import PreparedRecording, Variant, make_variant, prepare, unlabelled_variant, with_ratings
-from keybed.extract.encoders.base import Clip
+from keybed.extract.encoders.base import Clip, Music
 from keybed.extract.music.midi import MidiError
 from keybed.extract.music.notes_file import load_notes
 from keybed.extract.music.performance import Performance
@@ -73,6 +73,10 @@ class RenderConfig:
     rating_dimensions: tuple[str, ...] = ()
     rating_scale: tuple[float, float] = (0.0, 100.0)
     """Of a store of ratings: the names along a row's ratings, and the worst and the best rating."""
+    music: Mapping[int, Music] = field(default_factory=dict)
+    """By recording, for encoders whose models may have been fitted to it."""
+    models: Mapping[str, Path] = field(default_factory=dict)
+    """The file of each encoder that runs beside rendering with models of undegraded playing."""
 
     @property
     def soundfont(self) -> Path | None:
@@ -123,7 +127,11 @@ class RowMaker:
     def __init__(self, config: RenderConfig, specs: Sequence[EncoderSpec] = ()) -> None:
         keep_freed_memory()
         self.config = config
-        self._encoders = [encoders.build_unchecked(spec) for spec in specs if encoders.runs_in_renderer(spec)]
+        self._encoders = [
+            encoders.build_unchecked(spec, config.models.get(spec.name))
+            for spec in specs
+            if encoders.runs_in_renderer(spec)
+        ]
         self._tokenized = [spec for spec in specs if encoders.has_tokens(spec)]
         self._renderers = tuple(Renderer(i.soundfont, i.bank) for i in config.instruments)
         self._recorder = Recorder()
@@ -145,10 +153,7 @@ class RowMaker:
         cpu_s, began = {}, time.process_time()
         rows = self.make(job)
         cpu_s[RENDER] = time.process_time() - began
-        clips = [
-            Clip(row.audio, row.variant.performance, self.config.window_s) if row.status == Status.OK else None
-            for row in rows
-        ]
+        clips = self.clips(rows, job)
         arrays: dict[str, NDArray] = {}
         for encoder in self._encoders:
             began = time.process_time()
@@ -165,6 +170,14 @@ class RowMaker:
             row.audio = _NO_AUDIO
         cpu_s[RENDER] += time.process_time() - began
         return FilledSegment(rows, cpu_s)
+
+    def clips(self, rows: Sequence[RenderedRow], job: SegmentJob) -> list[Clip | None]:
+        """Rows of `make` in the form that encoders take; None for rows that have failed."""
+        window_s, music = self.config.window_s, self.config.music.get(job.recording)
+        return [
+            Clip(row.audio, row.variant.performance, window_s, music=music) if row.status == Status.OK else None
+            for row in rows
+        ]
 
     def variants(self, job: SegmentJob) -> list[Variant]:
         """The degraded notes and labels of each row. Raises MidiError where a notes file is damaged."""

@@ -38,7 +38,7 @@ On an H100 with 16 renderers on 16 cores, MERT and MIDIBert: 384 rows/s with it,
 def _with_kernels(config: RenderConfig, specs: Sequence[EncoderSpec]) -> tuple[ModuleType, ...]:
     """The modules that make these rows and whose loops can be compiled: each has KERNEL and `use_compiled_loops`."""
     audio = (note_sum,) if any(played.bank for played in config.instruments) else ()
-    return (*audio, expressive) if any(spec.name == "expressive" for spec in specs) else audio
+    return (*audio, expressive) if any(spec.name in ("expressive", "expected") for spec in specs) else audio
 
 
 class RowPool:

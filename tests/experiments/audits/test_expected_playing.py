@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from keybed import store as stores
-from keybed.experiments.audits.expected import notes, pedal
+from keybed.experiments.audits import expected_playing
 from keybed.experiments.audits.expected_playing import (
     ALONE,
     CROSS_FITTED,
@@ -22,35 +22,38 @@ from keybed.experiments.audits.expected_playing import (
 )
 from keybed.experiments.evaluation.cross_validation import Budget
 from keybed.extract.config import ExtractConfig, PlanConfig
-from keybed.extract.music.performance import Performance
+from keybed.extract.encoders.expected.fit import Playing
+from keybed.extract.encoders.expected.models import PlayingModel
+from keybed.extract.encoders.expected.spec import CHANNELS
 from keybed.extract.planning.plan import plan
 from keybed.extract.run.task import extract
-from tests.experiments.audits.expected.test_pedal import legato
+from tests.extract.encoders.expected.test_pedal_expectation import legato
 
 
 def test_models_judge_no_piece_that_they_have_met(monkeypatch: pytest.MonkeyPatch) -> None:
     playing = [legato(number, 0.4 * (number % 2)) for number in range(40)]
-    piece_of = {id(p): number // 10 for number, p in enumerate(playing)}
+    piece = np.arange(40) // 10
     pristine = np.arange(40) % 2 == 0
     tested = [np.arange(0, 20), np.arange(20, 40)]
     fitted: list[set[int]] = []
-    fit = pedal.fit
+    fit = expected_playing.fit
 
-    def remember(performances: Sequence[Performance], window_s: float) -> pedal.Expectation:
-        assert {id(p) for p in performances} <= {id(playing[i]) for i in np.flatnonzero(pristine)}
-        fitted.append({piece_of[id(p)] for p in performances})
-        return fit(performances, window_s)
+    def remember(learnt: Playing, windows: NDArray[np.bool_]) -> PlayingModel:
+        assert learnt.n == pristine.sum()
+        fitted.append(set(piece[pristine][windows].tolist()))
+        return fit(learnt, windows)
 
-    monkeypatch.setattr(pedal, "fit", remember)
+    monkeypatch.setattr(expected_playing, "fit", remember)
     own, met = expected_frames(playing, pristine, tested, 10.0, 20)
     assert fitted == [{2, 3}, {0, 1}, {0, 1, 2, 3}]
-    assert own.shape == met.shape == (40, 20, 2, pedal.N_CHANNELS + notes.N_CHANNELS)
+    assert own.shape == met.shape == (40, 20, 2, len(CHANNELS))
     # Models that have met a piece are less surprised by it.
-    surprise = [frames[pristine][:, 0, 1, 5].mean() for frames in (own, met)]
+    middle, mean = CHANNELS.index("pedal_surprise_p50"), CHANNELS.index("lift_surprise_mean")
+    surprise = [frames[pristine][:, 0, 1, middle].mean() for frames in (own, met)]
     assert surprise[1] < surprise[0]
     # What is at fault surprises both.
     for frames in (own, met):
-        assert frames[~pristine][:, 0, 1, 3].mean() > frames[pristine][:, 0, 1, 3].mean() + 1
+        assert frames[~pristine][:, 0, 1, mean].mean() > frames[pristine][:, 0, 1, mean].mean() + 1
 
 
 @pytest.mark.slow

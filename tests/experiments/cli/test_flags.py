@@ -26,7 +26,7 @@ from keybed.experiments.phases.config import (
 )
 from keybed.experiments.scoring.config import PackConfig, ScoreConfig
 from keybed.experiments.sensitivity.config import SensitivityConfig
-from keybed.extract.config import ExportConfig, ExtendConfig, ExtractConfig, JoinConfig, PlanConfig
+from keybed.extract.config import ExpectConfig, ExportConfig, ExtendConfig, ExtractConfig, JoinConfig, PlanConfig
 from keybed.store.check.verify import VerifyConfig
 from keybed.store.derive.derive import DeriveConfig
 from keybed.store.option import NoOption
@@ -37,6 +37,7 @@ A, B = Path("a"), Path("b")
 COMMANDS = {
     "plan a b": PlanConfig(A, B),
     "extend a --encoders muq": ExtendConfig(A, ("muq",)),
+    "expect a --out b": ExpectConfig(A, B),
     "extract a": ExtractConfig(A),
     "export a b": ExportConfig(A, B),
     "verify a": VerifyConfig(A),

@@ -11,7 +11,22 @@ from keybed.experiments.cli.command_parser import CommandParser
 from keybed.experiments.cli.main import parser
 
 VERBS = (
-    *("add", "align", "collect", "compare", "copy", "draw", "fetch", "fill", "join", "make", "pack", "print", "read"),
+    *(
+        "add",
+        "align",
+        "collect",
+        "compare",
+        "copy",
+        "draw",
+        "fetch",
+        "fill",
+        "fit",
+        "join",
+        "make",
+        "pack",
+        "print",
+        "read",
+    ),
     *("remove", "report", "score", "serve", "show", "train", "upload", "write"),
 )
 """The first word of each command's help says what it does: show, report and print only look; the others make something."""

@@ -9,6 +9,7 @@ from keybed.experiments.scoring.source import Source
 from keybed.experiments.scoring.windows import WindowEncoder, window_starts
 from keybed.extract import encoders
 from keybed.extract.audio.render import Renderer, default_soundfont
+from keybed.extract.encoders.base import Encoder, Music
 from keybed.extract.music.notes_file import save_notes
 from keybed.extract.run.row_maker import Instrument, RenderConfig, RowMaker, SegmentJob
 from keybed.store.format.layout import Layout
@@ -45,3 +46,23 @@ def test_a_window_is_the_pristine_row_that_a_store_would_hold(recipe, tmp_path, 
     assert np.array_equal(batch.rows[0].variant.performance.onset_s, row.variant.performance.onset_s)
     assert batch.inputs is not None
     assert batch.inputs.audio_BxTxC.dtype == np.float16
+
+
+@pytest.mark.parametrize("sha256", ["ab12", None])
+def test_windows_say_which_file_they_are_from(recipe, sha256):
+    """So that an encoder whose models were fitted to the file can take the one that was not."""
+
+    class Listening(Encoder):
+        def __init__(self, encoder: Encoder) -> None:
+            self.spec, self._encoder, self.heard = encoder.spec, encoder, []
+
+        def encode(self, clips):
+            self.heard += [clip.music for clip in clips]
+            return self._encoder.encode(clips)
+
+    listening = [Listening(encoders.build_unchecked(spec)) for spec in recipe.encoders]
+    maker = WindowEncoder(VIEW, listening, Renderer(default_soundfont()), 10.0, 0)
+    source = Source("x", None, None, "midi", piece(), 20.0, midi_sha256=sha256)
+    assert len(list(maker.batches(source, np.array([0.0, 4.0]), 16))) == 1
+    for encoder in listening:
+        assert encoder.heard == [Music(sha256) if sha256 else None] * 2

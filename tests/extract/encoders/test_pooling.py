@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keybed.extract.encoders import PRETRAINED, build, describe, pooling
+from keybed.extract.encoders import NEED_FILES, build, describe, pooling
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.baselines.note_features import NOTE_CHANNELS
 from keybed.extract.encoders.errors import EncoderError
@@ -42,7 +42,7 @@ def test_a_note_at_the_very_end_of_the_window_is_in_the_last_bin_and_one_before_
 def test_layers_and_frames_hold_the_same_notes(name: str) -> None:
     onset_s = np.array([1.0, 9.0, np.nextafter(10.0, 0)])
     notes = Performance(onset_s, onset_s + 0.4, np.array([60, 62, 64], np.int16), np.array([50, 60, 70], np.int16))
-    spec, path = describe(name, weights="random:tiny" if name in PRETRAINED else None, n_bins=20, window_s=10.0)
+    spec, path = describe(name, weights="random:tiny" if name in NEED_FILES else None, n_bins=20, window_s=10.0)
     pooled = build(spec, path).encode([Clip(np.zeros(240_000, np.float32), notes, 10.0)])
     assert np.flatnonzero(pooled.mask[0]).tolist() == [2, 18, 19]
     # One note per bin: the mean over those bins is the mean over the window's notes, in every column of the notes.

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 
 from keybed.extract.config import WEIGHTS
-from keybed.extract.encoders import NAMES, PRETRAINED, build, describe, has_bfloat16
+from keybed.extract.encoders import NAMES, NEED_FILES, PRETRAINED, build, describe, has_bfloat16
 from keybed.store.format.recipe import EncoderSpec
 
 GRID = {"n_bins": 20, "window_s": 10.0}
 
 
 def _describe(name: str, **options: object) -> tuple[EncoderSpec, str | None]:
-    weights = "random:tiny" if name in PRETRAINED else None
+    weights = "random:tiny" if name in NEED_FILES else None
     return describe(name, **{"weights": weights, **GRID, **options})  # type: ignore[arg-type]
 
 
 def test_describing_needs_no_torch() -> None:
     script = (
-        "import sys\nfrom keybed.extract.encoders import NAMES, PRETRAINED, build, describe\n"
+        "import sys\nfrom keybed.extract.encoders import NAMES, NEED_FILES, PRETRAINED, build, describe\n"
         "for name in NAMES:\n"
-        "    spec, place = describe(name, weights='random' if name in PRETRAINED else None, n_bins=20, window_s=10.0)\n"
+        "    spec, place = describe(name, weights='random' if name in NEED_FILES else None, n_bins=20, window_s=10.0)\n"
         "    if name not in PRETRAINED: build(spec, place)\n"
         "print([m for m in ('torch', 'transformers', 'jax', 'zarr') if m in sys.modules])"
     )
@@ -103,8 +103,8 @@ def test_the_command_line_asks_for_the_weights_of_every_encoder_that_needs_some(
     """Its table imports nothing heavy, so it repeats names and defaults."""
     from keybed.extract.encoders import registry
 
-    assert tuple(WEIGHTS) == PRETRAINED
+    assert tuple(WEIGHTS) == NEED_FILES
     for name, flags in WEIGHTS.items():
-        default = registry._entry(name).default_weights  # type: ignore[union-attr]
+        default = getattr(registry._entry(name), "default_weights", None)
         assert flags.on_hub == ("/" in (default or ""))
         assert default is None or default in flags.help

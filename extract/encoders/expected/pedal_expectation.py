@@ -1,4 +1,4 @@
-"""How expected the pedal's movements are, given the notes: small networks that were fitted to undegraded playing.
+"""How expected the pedal's movements are, given the notes: two small networks that were fitted to undegraded playing.
 
 At every step of 20 ms they give the chance that the pedal crosses 64 within the next 60 ms: one network where the pedal is down
 and one where it is up, each with a hidden layer. Their input is what the notes do from 1.5 s before to 1.5 s after the step, and
@@ -15,25 +15,21 @@ lift_surprise_mean, press_surprise_mean, pedal_surprise_p50, pedal_surprise_p90
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.neural_network import MLPClassifier
 
-from keybed.experiments.audits.fingerprints import NotEnoughRows
-from keybed.extract.degrade import PRE_ROLL_S
+from keybed.extract.degrade.excerpt import PRE_ROLL_S
 from keybed.extract.encoders.baselines.contexts import Contexts
 from keybed.extract.encoders.baselines.events import Events
-from keybed.extract.encoders.baselines.expressive import event_stats
 from keybed.extract.encoders.baselines.pedal_features import BASS_S, BASS_SEMITONES
+from keybed.extract.encoders.expected.network import Floats, Network
 from keybed.extract.music.pedal import pedal_at
 from keybed.extract.music.performance import SUSTAIN_ON, Performance
 
-N_CHANNELS = 7
-HIDDEN, EPOCHS, STEP_SHARE = 32, 8, 0.25
-"""Width of the networks, passes over the steps, and the share of the steps that is used: neighbours are nearly the same."""
+CHANNELS = ("lift_surprise_bits", "press_surprise_bits", "pedal_rest_surprise_bits")
+CONTEXTS = ("lift_surprise_mean", "press_surprise_mean", "pedal_surprise_p50", "pedal_surprise_p90")
 STEP_S, STEPS_AHEAD = 0.02, 3
 """A step, in seconds, and the number of steps within which the crossing is expected."""
 EDGES_S = (-1.5, -1.0, -0.6, -0.4, -0.25, -0.15, -0.08, -0.03, 0.03, 0.08, 0.15, 0.25, 0.4, 0.6, 1.0, 1.5)
@@ -44,39 +40,24 @@ HARMONY_SPANS_S = (((-1.0, 0.0), (0.0, 1.0)), ((-2.0, -0.1), (-0.1, 0.8)), ((-0.
 """Pairs of spans, before and after, whose pitch classes are compared."""
 LARGEST_COUNT, MOST_HELD, LEAST_CHANCE = 3.0, 5, 1e-3
 """Limits of a count in one span and of the number of held keys; a chance counts as at least this, and at most 1 less this."""
-Floats = NDArray[np.float32]
 
 
-class Layers(NamedTuple):
-    """A network with one hidden layer. inner: (inputs, hidden). inner_bias, outer: (hidden,). outer_bias: (1,)."""
+class PedalModel(NamedTuple):
+    """Log odds of a lift at the steps where the pedal is down, and of a press where it is up, from `Steps.context`."""
 
-    inner: Floats
-    inner_bias: Floats
-    outer: Floats
-    outer_bias: Floats
-
-    def chance(self, context: Floats) -> Floats:
-        """float32 (steps,), from `Steps.context`, float32 (steps, inputs)."""
-        hidden = np.maximum(context @ self.inner + self.inner_bias, 0)
-        return np.asarray(1 / (1 + np.exp(-(hidden @ self.outer + self.outer_bias))), np.float32)
-
-
-class Expectation(NamedTuple):
-    """The network for the steps where the pedal is down, which expects a lift, and where it is up, which expects a press."""
-
-    lift: Layers
-    press: Layers
+    lift: Network
+    press: Network
 
     def chance(self, steps: Steps) -> Floats:
         """Chance at each step that the pedal crosses 64 within the next STEPS_AHEAD steps, float32 (steps,)."""
         out = np.empty(steps.down.size, np.float32)
-        for layers, where in ((self.lift, steps.down), (self.press, ~steps.down)):
-            out[where] = layers.chance(steps.context[where])
+        for network, where in ((self.lift, steps.down), (self.press, ~steps.down)):
+            out[where] = 1 / (1 + np.exp(-network(steps.context[where])))
         return out
 
 
 class Steps(NamedTuple):
-    """The steps of a window. context: the networks' input, float32 (steps, inputs). down, moves: bool (steps,), whether the
+    """The steps of a window. context: the network's input, float32 (steps, inputs). down, moves: bool (steps,), whether the
     pedal is down, and whether that changes within the next STEPS_AHEAD steps. crossing: numbers of the steps at which it changed."""
 
     context: Floats
@@ -85,34 +66,8 @@ class Steps(NamedTuple):
     crossing: NDArray[np.intp]
 
 
-def fit(performances: Sequence[Performance], window_s: float, seed: int = 0) -> Expectation:
-    """Networks that expect the pedal of these undegraded windows. Raises NotEnoughRows where the pedal never moves."""
-    rng = np.random.default_rng(seed)
-    context, down, moves = [], [], []
-    for performance in performances:
-        steps = steps_of(performance, window_s)
-        kept = rng.random(steps.down.size) < STEP_SHARE
-        context.append(steps.context[kept])
-        down.append(steps.down[kept])
-        moves.append(steps.moves[kept])
-    of_all, is_down, moved = np.concatenate(context), np.concatenate(down), np.concatenate(moves)
-    return Expectation(*(_network(of_all[where], moved[where], seed) for where in (is_down, ~is_down)))
-
-
-def _network(context: Floats, moves: NDArray[np.bool_], seed: int) -> Layers:
-    if moves.all() or not moves.any():
-        raise NotEnoughRows("the pedal of the given rows never moves; the networks need rows with pedalling")
-    model = MLPClassifier(
-        hidden_layer_sizes=(HIDDEN,),
-        alpha=1e-3,
-        batch_size=min(256, len(context)),
-        learning_rate_init=3e-3,
-        random_state=seed,
-    )
-    for _ in range(EPOCHS):
-        model.partial_fit(context, moves, classes=[False, True])
-    (inner, outer), (inner_bias, outer_bias) = model.coefs_, model.intercepts_
-    return Layers(*(a.astype(np.float32) for a in (inner, inner_bias, outer[:, 0], outer_bias)))
+N_INPUTS = 5 * (len(TIME_EDGES_S) + 1) + 3 * len(HARMONY_SPANS_S) + MOST_HELD + 1 + 3 * (len(EDGES_S) - 1)
+"""Length of a row of `Steps.context`."""
 
 
 def steps_of(notes: Performance, window_s: float) -> Steps:
@@ -184,10 +139,10 @@ def _harmony(sums_12xN: NDArray[np.float64], here: NDArray[np.int64]) -> NDArray
     return np.stack(columns, axis=1)
 
 
-def expected_measures(notes: Performance, window_s: float, networks: Expectation) -> tuple[Events, Events, Events]:
+def pedal_surprise(notes: Performance, window_s: float, model: PedalModel) -> tuple[Events, Events, Events]:
     """The channels of lifts, of presses and of steps, one each."""
     steps = steps_of(notes, window_s)
-    chance = np.clip(networks.chance(steps).astype(np.float64), LEAST_CHANCE, 1 - LEAST_CHANCE)
+    chance = np.clip(model.chance(steps).astype(np.float64), LEAST_CHANCE, 1 - LEAST_CHANCE)
     before = np.maximum(steps.crossing[:, None] - np.arange(1, STEPS_AHEAD + 1), 0)
     surprise = -np.log2(chance[before].max(axis=1, initial=LEAST_CHANCE))
     lifted = ~steps.down[steps.crossing]
@@ -200,23 +155,11 @@ def expected_measures(notes: Performance, window_s: float, networks: Expectation
     )
 
 
-def pedal_frames(notes: Performance, window_s: float, n_bins: int, networks: Expectation) -> Floats:
-    """All channels as `expressive` pools its own, float32 (n_bins, 2, N_CHANNELS): mean and sd over a bin's events; of a context its
-    measure and that of the window."""
-    lifts, presses, steps = expected_measures(notes, window_s, networks)
-    out = np.zeros((n_bins, 2, N_CHANNELS), np.float32)
-    for number, events in enumerate((lifts, presses, steps)):
-        mean, sd = event_stats(events.values, events.time_s, n_bins, window_s)
-        out[:, 0, number], out[:, 1, number] = mean[:-1, 0], sd[:-1, 0]
+def surprise_contexts(lifts: Events, presses: Events, n_bins: int, window_s: float) -> NDArray[np.float64]:
+    """The CONTEXTS around each bin and in the whole window, (n_bins + 1, 4), from `pedal_surprise`."""
     time_s = np.concatenate([lifts.time_s, presses.time_s])
     order = np.argsort(time_s, kind="stable")
     values = np.concatenate([lifts.values, presses.values])[order]
-    table = np.concatenate(
-        [
-            *(Contexts(of.time_s, n_bins, window_s).means(of.values) for of in (lifts, presses)),
-            Contexts(time_s[order], n_bins, window_s).quantiles(values, [(0, 0.5), (0, 0.9)]),
-        ],
-        axis=1,
-    )
-    out[:, 0, 3:], out[:, 1, 3:] = table[:-1], table[-1]
-    return out
+    means = [Contexts(of.time_s, n_bins, window_s).means(of.values) for of in (lifts, presses)]
+    quantiles = Contexts(time_s[order], n_bins, window_s).quantiles(values, [(0, 0.5), (0, 0.9)])
+    return np.concatenate([*means, quantiles], axis=1)

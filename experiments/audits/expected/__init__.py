@@ -1,1 +1,0 @@
-"""What a pianist would do with such notes: models that learnt pedalling, lengths and velocities from undegraded playing."""
