@@ -22,6 +22,7 @@ from keybed.experiments.scoring.model import ScoringModel, head_inputs
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
 from keybed.experiments.scoring.room import median_recording
 from keybed.experiments.scoring.run_files import Condition, RunFiles, open_run
+from keybed.extract import encoders
 from keybed.extract.processes import return_freed_memory
 from keybed.extract.progress import Progress, silent
 from keybed.heads import fitted
@@ -30,7 +31,7 @@ from keybed.heads.xla import forget_compiled_code
 from keybed.store.format.recipe import Recipe
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
-MODEL_VERSION = 2
+MODEL_VERSION = 3
 """Raise it whenever the same run would give another model: a kept one is then made again."""
 MEMORY_GIB = 0.25
 _STEP = "calibrating the model"
@@ -78,6 +79,7 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         paths=files.store.machine_paths,
         constants=constants_of(files.store, files.view),
         room=room,
+        fitted=_fitted(files),
     )
 
 
@@ -114,6 +116,13 @@ def _trained_on(files: RunFiles) -> frozenset[str]:
     return frozenset(recordings[int(number)]["midi_sha256"] for number in used)
 
 
+def _fitted(files: RunFiles) -> dict[str, bytes]:
+    """The files of the encoders whose models were fitted, where they still lie where the store says."""
+    paths = {name: files.store.machine_paths.get(f"weights/{name}") for name in (files.view.audio, files.view.midi)}
+    there = {name: Path(path) for name, path in paths.items() if name in encoders.FITTED and path is not None}
+    return {name: path.read_bytes() for name, path in there.items() if path.is_file()}
+
+
 def _card(
     files: RunFiles,
     condition: Condition,
@@ -141,7 +150,7 @@ def _card(
     recipe, piece = files.store.recipe, files.rows.piece
     threshold = {m: d.threshold for m, d in distances.items()}
     pieces = [len(np.unique(piece[p])) for p in (files.fold.train, files.fold.validation, files.fold.test)]
-    encoders = [recipe.encoder(name) for name in (files.view.audio, files.view.midi)]
+    read = [recipe.encoder(name) for name in (files.view.audio, files.view.midi)]
     return ModelCard(
         run=files.run.absolute().name,
         phase=files.phase,
@@ -150,7 +159,7 @@ def _card(
         features=cast(Literal["raw", "aligned"], condition.features),
         n_seeds=len(condition.fit.seeds),
         store=files.view.fingerprint(files.store),
-        encoders=tuple(EncoderFacts(e.name, e.modality, e.source, e.random_weights, e.revision) for e in encoders),
+        encoders=tuple(EncoderFacts(e.name, e.modality, e.source, e.random_weights, e.revision) for e in read),
         audio_source=recipe.audio["source"],
         window_s=float(recipe.segments["window_s"]),
         degradation_version=int(recipe.degradation.get("code_version", 1)),

@@ -28,7 +28,7 @@ class ScoringModel:
     distance: by modality, of those that the head reads. trained_on: sha256 of the MIDI files of the training pieces.
     paths: where soundfont, note bank and weights lie on this machine, as far as it is known. constants: by modality, what a
     derived view is made with (`derived_view.constants_of`). room: where MIDI files are heard in; None where the rows are dry, and
-    for packed models of format 1 and 2.
+    for packed models of format 1 and 2. fitted: the file of each encoder whose models a user has fitted, as bytes.
     """
 
     card: ModelCard
@@ -42,6 +42,7 @@ class ScoringModel:
     paths: Mapping[str, str] = field(default_factory=dict)
     constants: Mapping[str, Arrays] = field(default_factory=dict)
     room: Recording | None = None
+    fitted: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def head(self) -> str:

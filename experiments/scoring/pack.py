@@ -1,7 +1,7 @@
 """A scoring model in one file: a zip archive of JSON and of arrays without pickles, with the sha256 of every member.
 
     card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  [view.npz]  [room.npz]
-    manifest.json
+    [expected.npz]  manifest.json
 
 Equal models give equal bytes. Nothing in it is a path of a machine, and no feature or prediction of a training row.
 """
@@ -32,6 +32,7 @@ from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.model import ScoringModel
 from keybed.experiments.scoring.results import ModelCard
 from keybed.extract.audio.room import Recording, microphone_of
+from keybed.extract.encoders import FITTED
 from keybed.heads import fitted
 from keybed.heads.npz_file import read_npz, write_npz
 from keybed.store.disk.durable import disk_error, replace_file
@@ -39,9 +40,10 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import Recipe
 
 KIND = "keybed scoring model"
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 READ_VERSIONS = range(1, FORMAT_VERSION + 1)
-"""Models of format 1 read no derived view, and have no view.npz; those of formats 1 and 2 have no room.npz."""
+"""Models of format 1 read no derived view, and have no view.npz; those of formats 1 and 2 have no room.npz; only those of
+format 4 hold the models that an encoder was fitted with (expected.npz)."""
 LARGEST_BYTES = 10 * 10**6
 SUFFIX = ".keybed"
 MANIFEST, CARD, RECIPE, TRAINED_ON = "manifest.json", "card.json", "recipe.json", "trained_on.json"
@@ -93,6 +95,7 @@ def packed(model: ScoringModel) -> bytes:
         if model.projection is not None:
             alignment.save_projections(folder / PROJECTION, model.projection, "")
         members |= {file.name: file.read_bytes() for file in sorted(folder.iterdir())}
+    members |= {_fitted_member(name): data for name, data in sorted(model.fitted.items())}
     manifest = {
         "kind": KIND,
         "format_version": FORMAT_VERSION,
@@ -130,6 +133,7 @@ def read_pack(path: Path) -> ScoringModel:
                 trained_on=frozenset(json.loads(members[TRAINED_ON])["midi_sha256"]),
                 constants=constants,
                 room=None if room is None else Recording(room["response"], microphone_of(room["microphone"].tolist())),
+                fitted={n: members[_fitted_member(n)] for n in FITTED if _fitted_member(n) in members},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BadPack(f"{path}: another version of Keybed wrote it ({error}); {_REMEDY}") from error
@@ -165,6 +169,10 @@ def _members(path: Path) -> dict[str, bytes]:
     if absent:
         raise BadPack(f"{path}: holds no {absent[0]}; {_REMEDY}")
     return found
+
+
+def _fitted_member(encoder: str) -> str:
+    return f"{encoder}.npz"
 
 
 def _json(value: Any) -> bytes:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -56,7 +57,8 @@ class Scorer:
         instruments = render_files(recipe, here, corpus=False).instruments
         self._instrument = None if self.recorded else instruments[_trained_soundfont(recipe.audio)]
         renderer = None if self._instrument is None else Renderer(self._instrument.soundfont, self._instrument.bank)
-        self._encoders = planned_encoders(recipe, here)
+        with tempfile.TemporaryDirectory(prefix="keybed-score-") as folder:
+            self._encoders = planned_encoders(recipe, {**_fitted_files(model, Path(folder)), **here})
         self._windows = WindowEncoder(
             model.view,
             self._encoders,
@@ -202,9 +204,23 @@ def _heard_renderings(model: ScoringModel) -> str:
     return f"The heads heard renderings of {of} in training; recorded sound may lie outside them."
 
 
+def _fitted_files(model: ScoringModel, folder: Path) -> dict[str, str]:
+    """The fitted models that the scoring model holds, written into the folder, by the names of their paths."""
+    paths = {}
+    for name, data in model.fitted.items():
+        file = folder / f"{name}.npz"
+        file.write_bytes(data)
+        paths[f"weights/{name}"] = str(file)
+    return paths
+
+
 def _paths(model: ScoringModel, given: Mapping[str, str]) -> dict[str, str]:
-    """Where files lie: as given, as the model knows, where that is still there, else the defaults of this machine."""
-    known = {name: path for name, path in model.paths.items() if Path(path).exists()}
+    """Where files lie: as given, as the model knows, where that is still there, else the defaults of this machine.
+
+    Without the files that the model holds itself.
+    """
+    held = {f"weights/{name}" for name in model.fitted}
+    known = {name: path for name, path in model.paths.items() if name not in held and Path(path).exists()}
     defaults = {
         f"weights/{e.name}": e.source for e in model.recipe.encoders if e.source not in ("none", "random", "local")
     }

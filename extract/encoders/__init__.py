@@ -2,6 +2,7 @@
 
 from keybed.extract.encoders.registry import (
     COMPUTE_DTYPES,
+    FITTED,
     NAMES,
     NEED_FILES,
     PRETRAINED,
@@ -19,6 +20,7 @@ from keybed.extract.encoders.registry import (
 
 __all__ = [
     "COMPUTE_DTYPES",
+    "FITTED",
     "NAMES",
     "NEED_FILES",
     "PRETRAINED",

@@ -198,8 +198,9 @@ NAMES = tuple(_REGISTRY)
 """Names of all encoders."""
 PRETRAINED = tuple(name for name, entry in _REGISTRY.items() if isinstance(entry, _Pretrained))
 """Names of the encoders that come trained; they need weights, or the word "random"."""
-NEED_FILES = (*PRETRAINED, *(name for name, entry in _REGISTRY.items() if isinstance(entry, _Fitted)))
-"""Those, and the encoders whose models a user fits."""
+FITTED = tuple(name for name, entry in _REGISTRY.items() if isinstance(entry, _Fitted))
+"""Names of the encoders whose models a user fits."""
+NEED_FILES = (*PRETRAINED, *FITTED)
 
 
 def describe(

@@ -14,13 +14,22 @@ import jax
 import numpy as np
 import pytest
 
+from keybed.experiments.data.view import View
 from keybed.experiments.scoring.pack import FORMAT_VERSION, LARGEST_BYTES, BadPack, packed, read_pack, write_pack
 from keybed.experiments.scoring.score import score
+from keybed.experiments.scoring.scorer import Scorer
 from keybed.experiments.scoring.source import read_source
+from keybed.experiments.scoring.windows import WindowEncoder
+from keybed.extract import degrade, encoders
+from keybed.extract.audio import render
+from keybed.extract.audio.render import Renderer
+from keybed.extract.encoders.expected.models import random_models
 from keybed.extract.music.performance import Performance
+from keybed.extract.run.check_recipe import NotAsPlanned
 from keybed.heads import align
 from keybed.heads.fit_config import FitConfig
-from tests.experiments.scoring.conftest import features
+from keybed.store.format.recipe import Recipe
+from tests.experiments.scoring.conftest import features, untrained
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +136,38 @@ def test_a_cut_or_absent_file_is_refused(file, tmp_path):
         read_pack(cut)
     with pytest.raises(BadPack, match="no such file"):
         read_pack(tmp_path / "absent.keybed")
+
+
+def test_fitted_models_are_packed_and_need_no_file_of_this_machine(midi, tmp_path):
+    """`expected` was fitted by the sender; the receiver gets its models in the pack."""
+    models = random_models(5)
+    with (tmp_path / "expected.npz").open("wb") as opened:
+        models.save(opened)
+    place = str(tmp_path / "expected.npz")
+    specs = [
+        encoders.describe(name, weights=weights, n_bins=20, window_s=10.0)[0]
+        for name, weights in (("logmel", None), ("expected", place))
+    ]
+    audio = {**render.describe(render.default_soundfont()), "source": "rendered"}
+    recipe = Recipe(
+        corpus={"midi_sha256": "0"},
+        segments={"window_s": 10.0, "hop_s": 6.2},
+        degradation={**degrade.parameters(), "profile": "mixed", "seed": 0},
+        audio=audio,
+        encoders=tuple(specs),
+        n_rows=128,
+        shard_rows=32,
+    )
+    view = View("logmel", "expected")
+    source = read_source(midi, None, recorded=False, transcribe=lambda path: Performance.empty())
+    built = [encoders.build_unchecked(specs[0]), encoders.build_unchecked(specs[1], Path(place))]
+    maker = WindowEncoder(view, built, Renderer(render.default_soundfont()), 10.0, 0)
+    (batch,) = (b.inputs for b in maker.batches(source, np.arange(0.0, 10.1, 2.0), 16))
+    model = untrained(recipe, view, batch)
+    with pytest.raises(NotAsPlanned, match=r"weights/expected lies; give --expected-weights PATH"):
+        score(midi, Scorer(model))
+    packed_file = tmp_path / "model.keybed"
+    write_pack(packed_file, replace(model, fitted={"expected": Path(place).read_bytes()}))
+    with_file = score(midi, Scorer(model, {"weights/expected": place}))
+    (tmp_path / "expected.npz").unlink()
+    assert score(midi, packed_file) == with_file
