@@ -13,6 +13,7 @@ the cross-fitted numbers.
 Folds are those of Phase 2 and never share a piece. "Cross-fitted" rows are judged by models that were fitted to the pieces of the
 other folds, "met" rows by models that were fitted to all pieces, their own among them. The difference is what such models gain by
 having heard a piece before: why models that come with a tool must not be judged on the music that they were fitted to.
+When a fold is tested, models of cross-fitted training rows have met its undegraded playing; those of "nested" rows have not.
 
 A ridge probe reads mean and sd over the bins; Phase 2's MIDI head reads the bins, with Phase 2's settings. Specific r: partial
 correlation with an axis's score given the other six scores, on rows that are not pristine, with 95 % intervals over pieces.
@@ -23,6 +24,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +42,7 @@ from keybed.experiments.goal import goal_line
 from keybed.extract.encoders.base import Clip
 from keybed.extract.encoders.expected.encoder import surprise
 from keybed.extract.encoders.expected.fit import Playing, fit
+from keybed.extract.encoders.expected.models import PlayingModel
 from keybed.extract.encoders.expected.spec import CHANNELS
 from keybed.extract.music.performance import Performance
 from keybed.heads import fitted, train
@@ -54,7 +57,8 @@ from keybed.store.read.store import Store
 SHOWN_AXES = ("notes", "timing", "articulation", "pedal", "dynamics", "expression")
 GOALS = {"articulation": 0.05, "pedal": 0.05, "dynamics": 0.02}
 """Gains in specific r of a ridge probe, cross-fitted, that would be worth a family of channels."""
-WITHOUT, CROSS_FITTED, MET, ALONE = "expressive", "with expected, cross-fitted", "with expected, met", "expected alone"
+WITHOUT, ALONE = "expressive", "expected alone"
+CROSS_FITTED, NESTED, MET = GAINED = "with expected, cross-fitted", "with expected, nested", "with expected, met"
 _NO_AUDIO = np.zeros(0, np.float32)
 Gains = Mapping[str, Mapping[str, Interval]]
 
@@ -76,7 +80,9 @@ def measure(store: Store, *, seeds: int = 2, replicates: int = 2_000, budget: Bu
     rows = store.rows()
     folds = out_of_fold(rows, 5, seed=0)
     playing = performances_of(store, rows)
-    own, met = expected_frames(playing, rows.tier == 0, [fold.test for fold in folds], window_s, n_bins)
+    listening, tested = Listening(playing, rows.tier == 0, window_s, n_bins), [fold.test for fold in folds]
+    own, met = cross_fitted(listening, tested), listening.blank()
+    listening.judge(met, np.arange(len(playing)), listening.model())
     frames = store.read("midi/expressive/frames", rows.index).astype(np.float32)
     mask = store.read("midi/expressive/mask", rows.index)
     kinds = {
@@ -90,11 +96,17 @@ def measure(store: Store, *, seeds: int = 2, replicates: int = 2_000, budget: Bu
     for number, fold in enumerate(folds):
         fold_of[fold.test] = number
     blocks = {name: frame_block("x", x, mask)["x"][known] for name, x in kinds.items()}
-    predictions = predict_in_folds(blocks, fold_of[known], rows.score[known], rows.valid[known])
+    labels = rows.score[known], rows.valid[known]
+    predictions = dict(predict_in_folds(blocks, fold_of[known], *labels))
+    predictions[NESTED] = np.zeros_like(predictions[WITHOUT])
+    for number, of_fold in enumerate(nested(listening, tested, own)):
+        block = frame_block("x", np.concatenate([frames, of_fold], axis=3), mask)["x"][known]
+        here = fold_of[known] == number
+        predictions[NESTED][here] = predict_in_folds({NESTED: block}, fold_of[known], *labels)[NESTED][here]
     judged = Judged(rows.score[known], rows.valid[known], rows.piece[known].astype(np.int64))
     ridge = {axis: specific_r(judged, predictions, axis, replicates) for axis in SHOWN_AXES}
     gain = {
-        axis: {name: mean_gain(judged, predictions, name, WITHOUT, (axis,), replicates) for name in (CROSS_FITTED, MET)}
+        axis: {name: mean_gain(judged, predictions, name, WITHOUT, (axis,), replicates) for name in GAINED}
         for axis in SHOWN_AXES
     }
     head = {}
@@ -120,28 +132,49 @@ def performances_of(store: Store, rows: Rows) -> list[Performance]:
     return [made[number].performance for number in rows.index.tolist()]
 
 
-def expected_frames(
-    playing: Sequence[Performance],
-    pristine: NDArray[np.bool_],
-    tested: Sequence[NDArray[np.int64]],
-    window_s: float,
-    n_bins: int,
-) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Channels of the expected playing of n rows, float32 (n, bin, 2, channel): cross-fitted, and by models that met all rows.
+class Listening:
+    """Fits models to some of n rows and lets them judge others. pristine: bool (n,), the rows to learn from."""
 
-    pristine: bool (n,), the rows to learn from. tested: each fold's rows, which its models have not met.
-    """
-    shape = (len(playing), n_bins, 2, len(CHANNELS))
-    own, met = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-    known = np.flatnonzero(pristine)
-    learnt = Playing.of([playing[i] for i in known.tolist()], window_s)
-    for out, judged in [*((own, of_fold) for of_fold in tested), (met, np.arange(len(playing)))]:
-        heard = np.ones(known.size, bool) if out is met else ~np.isin(known, judged)
-        model = fit(learnt, heard)
+    def __init__(
+        self, playing: Sequence[Performance], pristine: NDArray[np.bool_], window_s: float, n_bins: int
+    ) -> None:
+        self._playing, self._window_s, self._n_bins = playing, window_s, n_bins
+        self._pristine = np.flatnonzero(pristine)
+        self._learnt = Playing.of([playing[i] for i in self._pristine.tolist()], window_s)
+
+    def blank(self) -> NDArray[np.float32]:
+        """Channels of all rows to be filled, float32 (n, bin, 2, channel)."""
+        return np.zeros((len(self._playing), self._n_bins, 2, len(CHANNELS)), np.float32)
+
+    def judge(self, out: NDArray[np.float32], judged: NDArray[np.int64], model: PlayingModel) -> None:
+        """Fill the channels of the judged rows."""
         for i in judged.tolist():
-            first, second = surprise(Clip(_NO_AUDIO, playing[i], window_s), n_bins, model)
+            first, second = surprise(Clip(_NO_AUDIO, self._playing[i], self._window_s), self._n_bins, model)
             out[i, :, 0], out[i, :, 1] = first[:-1], second[:-1]
-    return own, met
+
+    def model(self, *left_out: NDArray[np.int64]) -> PlayingModel:
+        """Fitted to the pristine rows that are none of these."""
+        return fit(self._learnt, ~np.isin(self._pristine, np.concatenate([np.zeros(0, np.int64), *left_out])))
+
+
+def cross_fitted(listening: Listening, tested: Sequence[NDArray[np.int64]]) -> NDArray[np.float32]:
+    """Each fold's rows, judged by a model of the others."""
+    out = listening.blank()
+    for of_fold in tested:
+        listening.judge(out, of_fold, listening.model(of_fold))
+    return out
+
+
+def nested(
+    listening: Listening, tested: Sequence[NDArray[np.int64]], own: NDArray[np.float32]
+) -> list[NDArray[np.float32]]:
+    """For each tested fold all rows, by models that met neither the row nor the tested fold. own: from `cross_fitted`."""
+    out = [own.copy() for _ in tested]
+    for one, other in combinations(range(len(tested)), 2):
+        model = listening.model(tested[one], tested[other])
+        listening.judge(out[one], tested[other], model)
+        listening.judge(out[other], tested[one], model)
+    return out
 
 
 def _head(
@@ -173,10 +206,10 @@ def lines_of(found: Found) -> list[str]:
     """The tables in words and numbers."""
     head = f"{'':<30}" + "".join(f"{axis:>24}" for axis in SHOWN_AXES)
     lines = [f"specific r, {counted(found.rows, 'row')}, 5 folds by piece; ridge probe", head]
-    for name in (WITHOUT, CROSS_FITTED, MET, ALONE):
+    for name in (WITHOUT, *GAINED, ALONE):
         each = (found.ridge[axis][name] for axis in SHOWN_AXES)
         lines.append(f"{name:<30}" + "".join(f"{f'{r.value:.3f} ({r.low:.3f}–{r.high:.3f})':>24}" for r in each))
-    for name in (CROSS_FITTED, MET):
+    for name in GAINED:
         each = (found.gain[axis][name] for axis in SHOWN_AXES)
         lines.append(
             f"{'  gain, ' + name:<30}" + "".join(f"{f'{r.value:+.3f} ({r.low:+.3f}–{r.high:+.3f})':>24}" for r in each)
