@@ -111,7 +111,12 @@ class Phase4Config:
     after: Annotated[Path, Option("the Phase 3 run whose gate allows this", metavar="RUN")]
     out: RunFolder
     override: Override = None
-    epochs: Epochs = 20
+    epochs: Annotated[
+        int | None,
+        Option(
+            "epochs of training; without it 20, or as many as Phase 2 where validation rows say that fewer are better"
+        ),
+    ] = None
     seeds: Seeds = 5
     ablations: Annotated[bool, Option("leave the ablations out")] = True
     memory_gib: MemoryGib = 4.0

@@ -2,11 +2,11 @@
 
     keybed phase4 STORE --after RUN3 --out RUN
 
-Trains Phase 2's best fusion for 20 epochs on aligned and on raw features; validation rows choose the final one of the two in
-each fold. Ablations of the fusion alone: without ranking loss, on layers instead of frames, on PCA and int8 views where
+Trains Phase 2's best fusion on aligned and on raw features, for 20 epochs and for as long as Phase 2 did; validation rows choose the
+length and the features in each fold. Ablations of the fusion alone: without ranking loss, on layers instead of frames, on PCA and int8 views where
 `keybed derive` made them.
 
-Time: about twice Phase 2's training time per line of the ablation table.
+Time: about three times Phase 2's training time per line of the ablation table.
 
 GO needs, in specific r: the four technical dimensions > 0.50 in the mean and > 0.20 each, musical_expression > 0.35, fusion
 ≥ 15 % over the best single modality. overall_interpretation is the mean of the others and counts in no gate. Expect:
@@ -49,7 +49,7 @@ from keybed.experiments.phases.phase4_comparison import (
     overall_beside_mean,
 )
 from keybed.experiments.phases.phase4_criteria import phase4_gate
-from keybed.experiments.phases.phase4_training import FusionTrainer
+from keybed.experiments.phases.phase4_training import FusionTrainer, full_budgets
 from keybed.experiments.phases.run_before import check_run_before, fingerprint_before
 from keybed.experiments.reports.report import show_gate
 from keybed.experiments.reports.results import read_results
@@ -87,7 +87,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         pooling=settings.pooling,
         weight_decay=settings.weight_decay,
     )
-    fit_config = budget.fit_config(max(len(f.train) for f in folds))
+    fit_config = full_budgets(budget)[-1].fit_config(max(len(f.train) for f in folds))
     projections = [alignment.load_projections(alignment.projection_path(config.after, fold)) for fold in folds]
     log = run_log(config.log, config.out, config)
     start_run(config.out, config, view.fingerprint(store))
@@ -96,7 +96,7 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         f"Phase 4 on {counted(len(rows), 'row')}, {counted(len(folds), 'fold')}: {fusion} on aligned and raw features"
     )
     with compiled_once(), display(console) as bar:
-        trainer = FusionTrainer(store, config.out, folds, budget, fusion, log.beside(bar))
+        trainer = FusionTrainer(store, config.out, folds, full_budgets(budget), fusion, log.beside(bar))
         aligned = [
             alignment.aligned_features(
                 projection,
@@ -107,12 +107,13 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
             )
             for projection in projections
         ]
-        on_aligned, on_raw = trainer.run("aligned", aligned), trainer.run("raw", [raw] * len(folds))
+        of_aligned, of_raw = trainer.run("aligned", aligned), trainer.run("raw", [raw] * len(folds))
+        on_aligned, on_raw = of_aligned.result, of_raw.result
         conditions = {"aligned": on_aligned.predictions, "raw": on_raw.predictions}
         if config.ablations:
-            without_ranking = replace(trainer, budget=replace(budget, ranking=0.0))
-            conditions["aligned, without ranking loss"] = without_ranking.fusion_alone("no-ranking", aligned)
-            conditions |= trainer.views(pair, rows, config.memory_gib)
+            without_ranking = [replace(kept, ranking=0.0) for kept in of_aligned.budgets]
+            conditions["aligned, without ranking loss"] = trainer.fusion_alone("no-ranking", aligned, without_ranking)
+            conditions |= trainer.views(pair, rows, of_raw.budgets, config.memory_gib)
     predictions = final_predictions(on_aligned, on_raw, fusion)
     shown = (FINAL_FUSION, PHASE4_BEST_SINGLE)
     specific, mean_specific_r = tables.correlation_table(predictions, shown, "specific")
@@ -121,7 +122,10 @@ def run_phase4(config: Phase4Config, console: Console) -> Path:
         phase=4,
         store=store_facts(store),
         pair=pair,
-        budget=fit_config.to_json(),
+        budget={
+            **fit_config.to_json(),
+            "epochs_by_fold": {"aligned": of_aligned.epochs(trainer.largest), "raw": of_raw.epochs(trainer.largest)},
+        },
         after=RunBefore(config.after.name, gate_before.verdict),
         rows=RowCounts(len(rows), len(predictions.pieces), len(folds)),
         fusion=fusion,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -28,43 +29,74 @@ from keybed.store.errors import NoSuchFeature
 from keybed.store.format.rows import Rows
 from keybed.store.read.store import Store
 
+FULL_EPOCHS = 20
+"""Of the training plan's Phase 4, which is meant for 450,000 rows; small stores are overtrained by it."""
+
+
+def full_budgets(budget: Budget) -> tuple[Budget, ...]:
+    """The budgets that validation rows choose from: that of Phase 2 and FULL_EPOCHS; one where the epochs are given."""
+    return (budget,) if budget.epochs is not None else (budget, replace(budget, epochs=FULL_EPOCHS))
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """A condition over all folds, and the budget that was best on each fold's validation rows."""
+
+    result: CrossValidation
+    budgets: tuple[Budget, ...]
+
+    def epochs(self, n_train_rows: int) -> list[int]:
+        """Epochs of each fold."""
+        return [budget.fit_config(n_train_rows).epochs for budget in self.budgets]
+
 
 @dataclass(frozen=True)
 class FusionTrainer:
-    """Train audio only, MIDI only and the fusion with one budget on given features. out: the run's folder."""
+    """Train audio only, MIDI only and the fusion on given features, for as long as validation rows say. out: the run's folder."""
 
     store: Store
     out: Path
     folds: list[Fold]
-    budget: Budget
+    budgets: tuple[Budget, ...]
     fusion: str
     progress: Listener
 
-    def run(self, name: str, features: list[Features]) -> CrossValidation:
-        """Cross-validate over all folds, each with its own features."""
-        heads = head_configs((*SINGLES, self.fusion), self.budget, "frames")
-        return merge_folds(
-            [
+    def run(self, name: str, features: list[Features]) -> Trained:
+        """Cross-validate over all folds, each with its own features; each fold keeps the budget whose fusion is best on its
+        validation rows, in mean specific r."""
+        heads = head_configs((*SINGLES, self.fusion), self.budgets[0], "frames")
+        parts, kept = [], []
+        for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True)):
+            tried = [
                 cross_validate(
                     fold_features,
                     [fold],
                     heads,
-                    self.budget,
+                    budget,
                     fingerprint=self.store.fingerprint,
                     n_train_rows=self.largest,
-                    checkpoints=self.checkpoints(name, number),
-                    progress=named(self.progress, name),
+                    checkpoints=self.checkpoints(self.condition(name, budget), number),
+                    progress=named(self.progress, self.condition(name, budget)),
                 )
-                for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True))
+                for budget in self.budgets
             ]
-        )
+            best = max(range(len(tried)), key=lambda i: tried[i].choices[0].validation[self.fusion])
+            parts.append(tried[best])
+            kept.append(self.budgets[best])
+        return Trained(merge_folds(parts), tuple(kept))
 
-    def fusion_alone(self, name: str, features: list[Features], inputs: str = "frames") -> Predictions:
-        """The fusion's predictions of all test rows, for an ablation: without single modalities and swaps."""
-        heads = head_configs((self.fusion,), self.budget, inputs)
+    def condition(self, name: str, budget: Budget) -> str:
+        """Name of a condition trained with one of several budgets."""
+        return name if budget is self.budgets[0] else f"{name}-{budget.epochs}-epochs"
+
+    def fusion_alone(
+        self, name: str, features: list[Features], budgets: Sequence[Budget], inputs: str = "frames"
+    ) -> Predictions:
+        """The fusion's predictions of all test rows, for an ablation: without single modalities and swaps. budgets: one per fold."""
         by_fold = []
-        for number, (fold, fold_features) in enumerate(zip(self.folds, features, strict=True)):
-            config = self.budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")
+        for number, (fold, fold_features, budget) in enumerate(zip(self.folds, features, budgets, strict=True)):
+            heads = head_configs((self.fusion,), budget, inputs)
+            config = budget.fit_config(self.largest, self.checkpoints(name, number) / "fold-1")
             data = FoldData(fold_features, fold.train, fold.validation, config.batch_rows, self.largest)
             progress = named(self.progress, f"{name}/{fold.name.replace(' ', '-')}")
             fit = train.fit(heads, data, config, store=self.store.fingerprint, progress=progress)
@@ -86,8 +118,8 @@ class FusionTrainer:
         """Folder from which an interrupted fold of a condition continues."""
         return self.out / "checkpoints" / name / str(number)
 
-    def views(self, pair: Pair, rows: Rows, memory_gib: float) -> dict[str, Predictions]:
-        """The fusion's predictions on layers, and on every derived view that the store holds."""
+    def views(self, pair: Pair, rows: Rows, budgets: Sequence[Budget], memory_gib: float) -> dict[str, Predictions]:
+        """The fusion's predictions on layers, and on every derived view that the store holds. budgets: one per fold."""
         by_condition = {}
         for kind in ("layers", "pooled", "pca128", "pca64", "int8"):
             view = View(pair.audio, pair.midi, kind)
@@ -95,5 +127,5 @@ class FusionTrainer:
                 features = Features(self.store, view, rows, memory_gib=memory_gib)
             except NoSuchFeature:
                 continue  # this view was not derived; the report lists the views that were
-            by_condition[f"raw, {kind}"] = self.fusion_alone(kind, [features] * len(self.folds), view.inputs)
+            by_condition[f"raw, {kind}"] = self.fusion_alone(kind, [features] * len(self.folds), budgets, view.inputs)
         return by_condition

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -199,6 +200,14 @@ def banners(results: RunResults) -> list[Banner]:
     return warnings
 
 
+def _epochs(budget: Mapping[str, Any]) -> str:
+    """How long heads were trained; several lengths where each fold's validation rows chose."""
+    tried = sorted({n for by_fold in budget.get("epochs_by_fold", {}).values() for n in by_fold})
+    if len(tried) < 2:
+        return counted(tried[0] if tried else budget["epochs"], "epoch")
+    return f"{' or '.join(map(str, tried))} epochs, as each fold's validation rows chose"
+
+
 def footer(results: RunResults) -> list[str]:
     """Store, machine, training settings, and how intervals were made."""
     store, machine = results.store, results.machine
@@ -210,7 +219,7 @@ def footer(results: RunResults) -> list[str]:
     if not isinstance(results, WindowCheckResults | CurveResults):
         budget = results.budget
         lines.append(
-            f"{counted(budget['epochs'], 'epoch')}, {counted(len(budget['seeds']), 'seed')}, batches of {counted(budget['batch_rows'], 'row')}, "
+            f"{_epochs(budget)}, {counted(len(budget['seeds']), 'seed')}, batches of {counted(budget['batch_rows'], 'row')}, "
             f"learning rate {budget['learning_rate']:g}"
         )
     files = "results.json" if isinstance(results, WindowCheckResults | CurveResults) else "results.json and gate.json"

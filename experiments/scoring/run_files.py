@@ -84,13 +84,14 @@ def open_run(run: Path, store: Path | None = None) -> RunFiles:
     fold = outer_folds(rows, settings.folds)[0]
     conditions = []
     for name, projection in (("aligned", alignment.projection_path(before, fold)), ("raw", None)):
-        fit = fitted.load_best(run / "checkpoints" / name / "0" / "fold-1", store=fingerprint)
+        lengths = [run / "checkpoints" / name, *sorted((run / "checkpoints").glob(f"{name}-*-epochs"))]
+        fits = [fitted.load_best(folder / "0" / "fold-1", store=fingerprint) for folder in lengths]
         loaded = None if projection is None else alignment.load_projections(projection)
         if loaded is not None and loaded.store != fingerprint:
             raise NoScoringRun(
                 f"{projection} was trained on another store than {run}; give the Phase 3 run it went on from"
             )
-        conditions.append(Condition(name, fit, loaded))
+        conditions += [Condition(name, fit, loaded) for fit in fits]
     return RunFiles(run, 4, gate, opened, view, rows, fold, tuple(conditions), (results.fusion,))
 
 

@@ -97,7 +97,12 @@ def test_a_window_has_the_score_that_phase_4_predicted_out_of_fold(
     run_phase3(Phase3Config(path, phase2, phase3, override="a test", blockwise=True, epochs=1), console)
     by_state = read_results(phase3, Phase3Results).depth
     assert {m: len(values) for m, values in by_state.items()} == {"audio": 1, "midi": 1}, "states of the two baselines"
-    run_phase4(Phase4Config(path, phase3, phase4, override="a test", epochs=1, seeds=2, ablations=False), console)
+    run_phase4(Phase4Config(path, phase3, phase4, override="a test", seeds=2, ablations=False), console)
+    assert {folder.name for folder in (phase4 / "checkpoints").iterdir()} >= {
+        "raw",
+        "raw-20-epochs",
+        "aligned-20-epochs",
+    }
     model = model_of_run(phase4)
     assert model.view.kind == "pca5"
     saved = load_predictions(phase4)
