@@ -92,7 +92,8 @@ class Rates:
 
 
 MEASURED_RATES = Rates(
-    machine="CPU: bank, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, the rest on 2 cores of an AMD EPYC, "
+    machine="CPU: bank, logmel and expressive in 16 processes on 16 cores of an Intel Xeon, expected 3 ms more than expressive, the "
+    "rest on 2 cores of an AMD EPYC, "
     "networks in float32; GPU: one H100, mert, midibert and transkun measured, muq and aria calculated at the 394 TFLOP/s that "
     "MERT-95M reaches, transcribed a guess; float32 at a tenth of bfloat16",
     # With all 16 cores at work 23.7 ms, before notes were summed by compiled loops (2.2 ms less on an EPYC).
