@@ -133,7 +133,7 @@ def notes_config(store: Store) -> RenderConfig:
         rating_dimensions=store.recipe.rating_dimensions,
         rating_scale=tuple(store.recipe.labels["scale"]) if store.recipe.labels else (0.0, 100.0),
         notes_sha256=store.planned_files.notes_sha256_of(range(len(entries))),
-        music={e["recording"]: Music(e["midi_sha256"] or "", e["piece_name"]) for e in entries},
+        music={e["recording"]: Music(e["midi_sha256"] or "", e.get("piece_name", "")) for e in entries},
     )
 
 
