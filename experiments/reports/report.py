@@ -203,9 +203,9 @@ def banners(results: RunResults) -> list[Banner]:
 def _epochs(budget: Mapping[str, Any]) -> str:
     """How long heads were trained; several lengths where each fold's validation rows chose."""
     tried = sorted({n for by_fold in budget.get("epochs_by_fold", {}).values() for n in by_fold})
-    if len(tried) < 2:
-        return counted(tried[0] if tried else budget["epochs"], "epoch")
-    return f"{' or '.join(map(str, tried))} epochs, as each fold's validation rows chose"
+    *fewer, most = tried or [budget["epochs"]]
+    text = " or ".join([*map(str, fewer), counted(most, "epoch")])
+    return f"{text}, as each fold's validation rows chose" if fewer else text
 
 
 def footer(results: RunResults) -> list[str]:
