@@ -217,7 +217,7 @@ class ExpectConfig:
         int, Option("groups of pieces; each is judged by a model that was fitted to the others", least=2)
     ] = 5
     windows: Annotated[int, Option("fit to at most this many undegraded windows, drawn evenly over the pieces")] = 6_000
-    seed: Annotated[int, Option("seed of the fit")] = 0
+    seed: Annotated[int, Option("seed of the fit", least=0)] = 0
 
 
 @dataclass(frozen=True)

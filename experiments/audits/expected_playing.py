@@ -7,8 +7,7 @@ The channels of `expressive` ask of a note or of a movement of the pedal what a 
 longer than its neighbours. The models of `expected` learn from pristine rows what a pianist does with such notes, and say of every
 row how far it is from that. They are told no level of any mistake and see no degraded row when they learn.
 
-Here they are fitted anew, so that no encoder `expected` need be in the store; its models, fitted to training rows alone, give about
-the cross-fitted numbers.
+Here they are fitted anew within the folds, so that no encoder `expected` need be in the store.
 
 Folds are those of Phase 2 and never share a piece. "Cross-fitted" rows are judged by models that were fitted to the pieces of the
 other folds, "met" rows by models that were fitted to all pieces, their own among them. The difference is what such models gain by
@@ -133,7 +132,7 @@ def performances_of(store: Store, rows: Rows) -> list[Performance]:
 
 
 class Listening:
-    """Fits models to some of n rows and lets them judge others. pristine: bool (n,), the rows to learn from."""
+    """Fits models to some of n rows of playing, and judges rows with them. pristine: bool (n,), the rows to learn from."""
 
     def __init__(
         self, playing: Sequence[Performance], pristine: NDArray[np.bool_], window_s: float, n_bins: int
@@ -196,9 +195,9 @@ def _head(
     out = np.zeros((budget.seeds, len(rows.tier), rows.score.shape[1]), np.float32)
     for fold in folds:
         data = ArrayData(batch(fold.train), batch(fold.validation), config.batch_rows)
-        fit = train.fit(head_configs(("midi",), budget, "frames"), data, config)
+        trained = train.fit(head_configs(("midi",), budget, "frames"), data, config)
         parts = [fold.test[i : i + config.batch_rows] for i in range(0, len(fold.test), config.batch_rows)]
-        out[:, fold.test] = fitted.predict(fit, [batch(part) for part in parts])["midi"]
+        out[:, fold.test] = fitted.predict(trained, [batch(part) for part in parts])["midi"]
     return out
 
 

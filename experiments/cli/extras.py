@@ -5,7 +5,7 @@ from __future__ import annotations
 _LIBRARIES = {
     "extract": (
         *("torch", "transformers", "safetensors", "huggingface_hub", "pretty_midi"),
-        *("mido", "fluidsynth", "soundfile", "soxr", "psutil", "numba"),
+        *("mido", "fluidsynth", "soundfile", "soxr", "psutil", "numba", "sklearn"),
     ),
     "heads": ("jax", "jaxlib", "flax", "optax", "matplotlib", "jinja2"),
     "rooms": ("pyroomacoustics",),

@@ -27,7 +27,7 @@ class Clip:
 
     audio: float32 (window_s × 24000,) mono. performance: the degraded notes in window time; notes that began before
     the window have negative onsets. window_s: length of the window. tokens: of the notes, by encoder, where they have been
-    made already. music: None where no model was fitted to it.
+    made already. music: which it is, for encoders whose models may have been fitted to it; None where unknown.
     """
 
     audio: NDArray[np.float32]

@@ -47,7 +47,10 @@ class _Weightless:
 
 @dataclass(frozen=True)
 class _Fitted:
-    """The same, with models that a user fits to music of their own and gives as a file."""
+    """The same, with models that a user fits to music of their own and gives as a file.
+
+    Runs in the processes that render, which know the music of each clip (`Clip.music`).
+    """
 
     describe: Callable[..., tuple[EncoderSpec, str | None]]
     build: Callable[[EncoderSpec, Path | None], Encoder]

@@ -24,6 +24,7 @@ from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.store import Store
 from keybed.store.command import command
 from keybed.store.counted import counted
+from keybed.store.disk.durable import disk_error, write_durably
 from keybed.store.errors import KeybedError
 from keybed.store.format.vocabulary import TIERS, Status
 
@@ -77,7 +78,7 @@ def expect(config: ExpectConfig, progress: Progress = silent) -> ExpectReport:
     check_same_midi_reading(store.recipe)
     check_same_code(store.recipe)
     rows, piece = drawn_windows(store, config.windows, config.seed)
-    names, group_of = groups_of(piece, config.groups)
+    pieces, group_of = groups_of(piece, config.groups)
     window_s = float(store.recipe.segments["window_s"])
     with blas.one_thread():
         performances, kept = _performances(store, rows, progress)
@@ -89,10 +90,10 @@ def expect(config: ExpectConfig, progress: Progress = silent) -> ExpectReport:
             models.append(fit(playing, group != number, config.seed))  # the last one leaves out nothing
         progress(_FIT, config.groups + 1, config.groups + 1)
         quality = held_out(playing, models[:-1], group)
-    entries = [entry for entry in store.recordings if int(entry["piece"]) in names]
+    entries = [entry for entry in store.recordings if int(entry["piece"]) in pieces]
     fitted_to: Mapping[str, Any] = {
         "windows": len(performances),
-        "pieces": len(names),
+        "pieces": len(pieces),
         "notes": int(playing.notes.time_s.size),
         "window_s": window_s,
         "seed": config.seed,
@@ -112,7 +113,7 @@ def expect(config: ExpectConfig, progress: Progress = silent) -> ExpectReport:
         store=config.store,
         out=config.out,
         windows=len(performances),
-        pieces=len(names),
+        pieces=len(pieces),
         notes=int(playing.notes.time_s.size),
         groups=config.groups,
         held_out=quality,
@@ -127,8 +128,7 @@ def drawn_windows(store: Store, most: int, seed: int) -> tuple[NDArray[np.int64]
     pristine = np.flatnonzero(columns["tier"] == _PRISTINE)
     piece = columns["piece"][pristine].astype(np.int64)
     shuffled = np.random.default_rng(seed).permutation(pristine.size)
-    turn = np.empty(pristine.size, np.int64)
-    """How many rows of its piece come before a row."""
+    turn = np.empty(pristine.size, np.int64)  # how many rows of its piece come before a row
     for one in np.unique(piece):
         own = shuffled[piece[shuffled] == one]
         turn[own] = np.arange(own.size)
@@ -141,19 +141,19 @@ def groups_of(piece: NDArray[np.int64], groups: int) -> tuple[set[int], NDArray[
 
     Raises NotEnoughPlaying where there are fewer pieces than groups.
     """
-    names, sizes = np.unique(piece, return_counts=True)
-    if names.size < groups:
+    pieces, sizes = np.unique(piece, return_counts=True)
+    if pieces.size < groups:
         raise NotEnoughPlaying(
-            f"{counted(int(names.size), 'training piece')} for {counted(groups, 'group')}; each group must leave out a piece: "
+            f"{counted(int(pieces.size), 'training piece')} for {counted(groups, 'group')}; each group must leave out a piece: "
             "give fewer --groups, at least 2, or a store of more pieces"
         )
-    group_of = np.full(int(names.max()) + 1, -1, np.int64)
+    group_of = np.full(int(pieces.max()) + 1, -1, np.int64)
     filled = np.zeros(groups, np.int64)
-    for number in np.lexsort((names, -sizes)):
+    for number in np.lexsort((pieces, -sizes)):
         least = int(filled.argmin())
-        group_of[names[number]] = least
+        group_of[pieces[number]] = least
         filled[least] += sizes[number]
-    return set(names.tolist()), group_of
+    return set(pieces.tolist()), group_of
 
 
 def _performances(
@@ -178,10 +178,11 @@ def _performances(
 
 
 def _write(models: ExpectedModels, out: Path) -> None:
-    """Write the whole file or none."""
-    from keybed.store.disk.durable import write_durably
-
+    """Write the whole file or none. Raises NoDiskSpace, and the error of a folder that cannot be written."""
     made = io.BytesIO()
     models.save(made)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    write_durably(out, made.getvalue())
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        write_durably(out, made.getvalue())
+    except OSError as error:
+        raise disk_error(error, out) from error

@@ -1,6 +1,6 @@
 """`expected`: the features of `expressive`, and how expected the playing is. Imports numpy alone.
 
-docs/expressive.md describes every channel. Events and contexts are pooled as `expressive` pools its own.
+docs/expected.md describes every channel. Events and contexts are pooled as `expressive` pools its own.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -56,13 +56,7 @@ class Playing:
     window_of_note: NDArray[np.intp]
 
     @classmethod
-    def of(
-        cls,
-        performances: Sequence[Performance],
-        window_s: float,
-        seed: int = 0,
-        on_window: Callable[[int], None] = lambda done: None,
-    ) -> Playing:
+    def of(cls, performances: Sequence[Performance], window_s: float, seed: int = 0) -> Playing:
         """Raises NotEnoughPlaying where no window has notes enough."""
         rng = np.random.default_rng(seed)
         steps, notes = [], []
@@ -73,7 +67,6 @@ class Playing:
                 (of_pedal.context[kept], of_pedal.down[kept], of_pedal.moves[kept], np.full(kept.size, number))
             )
             notes.append(notes_of(performance, window_s))
-            on_window(number + 1)
         if not any(n.time_s.size for n in notes):
             raise NotEnoughPlaying(
                 f"none of the {len(notes)} undegraded windows has {FEWEST_NOTES} notes; models need music to learn from"
@@ -130,15 +123,13 @@ def held_out(playing: Playing, models: Sequence[PlayingModel], group: NDArray[np
     notes = playing.notes
     length, velocity, chance = np.zeros(of_note.size), np.zeros(of_note.size), np.zeros(of_step.size)
     for number, model in enumerate(models):
-        own = of_note == number
+        own, at = of_note == number, of_step == number
         for out, table, predictor in (
             (length, notes.of_length, model.notes.length),
             (velocity, notes.of_velocity, model.notes.velocity),
         ):
             out[own] = predictor.value(predictor.scaled(table[own]))
-        for network, where in ((model.pedal.lift, playing.down), (model.pedal.press, ~playing.down)):
-            at = where & (of_step == number)
-            chance[at] = 1 / (1 + np.exp(-network(playing.context_SxI[at])))
+        chance[at] = model.pedal.chance(playing.context_SxI[at], playing.down[at])
     blind = np.zeros(of_step.size)
     for where in (playing.down, ~playing.down):
         blind[where] = playing.moves[where].mean() if where.any() else 0.0

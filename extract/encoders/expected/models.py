@@ -11,6 +11,7 @@ import hashlib
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,11 @@ FORMAT = 1
 HIDDEN_PEDAL, HIDDEN_NOTES = 32, (64, 32)
 """Widths of the networks' hidden layers."""
 _ABOUT = "about"
+_DAMAGED = (
+    *(ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError, NotImplementedError, RecursionError),
+    *(zipfile.BadZipFile, zlib.error),
+)
+"""What reading a file of another kind, or a damaged one, raises."""
 
 
 class PlayingModel(NamedTuple):
@@ -131,7 +137,7 @@ def load(file: Path, sha256: str | None = None) -> ExpectedModels:
             _groups(about["group_of_piece"], int(about["groups"])),
             dict(about["fitted_to"]),
         )
-    except (ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+    except _DAMAGED as error:
         raise WeightsRefused(f"expected: {file} holds no models of the expected playing ({error}); {again}") from error
     return models
 

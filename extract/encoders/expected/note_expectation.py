@@ -105,7 +105,7 @@ class Predictor(NamedTuple):
         """Inverse of `arrays`. Raises KeyError for a missing array, ValueError for one that does not fit."""
         centre, scale, least = (np.asarray(arrays[f"{prefix}/{n}"], np.float32) for n in ("centre", "scale", "least"))
         value, error = (Network.of_arrays(arrays, f"{prefix}/{name}") for name in ("value", "error"))
-        if not centre.shape == scale.shape == (value.n_inputs // 2,) or error.n_inputs != value.n_inputs:
+        if not (centre.shape == scale.shape and value.n_inputs == error.n_inputs == 2 * centre.size):
             raise ValueError(f"{prefix}: {centre.size} inputs, and networks that read {value.n_inputs}")
         if not (np.isfinite(centre).all() and np.isfinite(scale).all() and (scale > 0).all() and (least > 0).all()):
             raise ValueError(f"{prefix}: a scale that is not above 0")

@@ -48,11 +48,14 @@ class PedalModel(NamedTuple):
     lift: Network
     press: Network
 
-    def chance(self, steps: Steps) -> Floats:
-        """Chance at each step that the pedal crosses 64 within the next STEPS_AHEAD steps, float32 (steps,)."""
-        out = np.empty(steps.down.size, np.float32)
-        for network, where in ((self.lift, steps.down), (self.press, ~steps.down)):
-            out[where] = 1 / (1 + np.exp(-network(steps.context[where])))
+    def chance(self, context: Floats, down: NDArray[np.bool_]) -> Floats:
+        """Chance at each step that the pedal crosses 64 within the next STEPS_AHEAD steps, float32 (steps,).
+
+        context, down: as in `Steps`.
+        """
+        out = np.empty(down.size, np.float32)
+        for network, where in ((self.lift, down), (self.press, ~down)):
+            out[where] = 1 / (1 + np.exp(-network(context[where])))
         return out
 
 
@@ -142,7 +145,7 @@ def _harmony(sums_12xN: NDArray[np.float64], here: NDArray[np.int64]) -> NDArray
 def pedal_surprise(notes: Performance, window_s: float, model: PedalModel) -> tuple[Events, Events, Events]:
     """The channels of lifts, of presses and of steps, one each."""
     steps = steps_of(notes, window_s)
-    chance = np.clip(model.chance(steps).astype(np.float64), LEAST_CHANCE, 1 - LEAST_CHANCE)
+    chance = np.clip(model.chance(steps.context, steps.down).astype(np.float64), LEAST_CHANCE, 1 - LEAST_CHANCE)
     before = np.maximum(steps.crossing[:, None] - np.arange(1, STEPS_AHEAD + 1), 0)
     surprise = -np.log2(chance[before].max(axis=1, initial=LEAST_CHANCE))
     lifted = ~steps.down[steps.crossing]

@@ -78,6 +78,12 @@ def test_without_options_the_dataclass_defaults_come_out(command):
     assert config_from(type(config), parser().parse_args(command.split())) == config
 
 
+def test_a_seed_may_be_0():
+    """The default of `expect`, so that it can be named."""
+    arguments = parser().parse_args(["expect", "a", "--out", "b", "--seed", "0"])
+    assert config_from(ExpectConfig, arguments) == ExpectConfig(A, B)
+
+
 def test_head_plan_defaults_come_out():
     assert config_from(HeadPlan, parser().parse_args(["phase5", "percepiano", "a", "--out", "b"])) == HeadPlan()
 

@@ -24,6 +24,7 @@ from keybed.extract.run.extend import extend
 from keybed.extract.run.recompute import recomputer
 from keybed.extract.run.row_maker import RowMaker, segment_jobs
 from keybed.extract.run.task import extract
+from keybed.store.errors import StoreError
 from tests.extract.conftest import PLACEHOLDERS
 
 
@@ -82,6 +83,12 @@ def test_the_same_store_gives_the_same_bytes(planned: Path, models: Path, tmp_pa
     assert (tmp_path / "again.npz").read_bytes() == models.read_bytes()
     with pytest.raises(FileExists, match="another name"):
         expect(ExpectConfig(planned, models, groups=2))
+
+
+def test_a_place_that_cannot_be_written_is_an_error_that_names_it(planned: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with pytest.raises(StoreError, match=r"file/models\.npz"):
+        expect(ExpectConfig(planned, tmp_path / "file" / "models.npz", groups=2))
 
 
 def test_rows_are_judged_by_models_that_have_not_met_their_piece(planned: Path, models: Path, tmp_path: Path) -> None:

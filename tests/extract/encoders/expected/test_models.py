@@ -78,6 +78,9 @@ def test_files_that_are_refused(models: ExpectedModels, tmp_path: Path) -> None:
         ("all/length/value/weight1", arrays["all/length/value/weight1"][:-1], "do not fit together"),
         ("group1/velocity/scale", -arrays["group1/velocity/scale"], "not above 0"),
         ("about", np.frombuffer(b"{}", np.uint8), "format"),
+        ("about", np.frombuffer(b'{"format": 1, "groups": 2, "group_of_midi": []}', np.uint8), "holds no models"),
+        ("all/length/least", np.zeros(0, np.float32), "holds no models"),
+        ("all/length/value/weight0", arrays["all/length/value/weight0"][:-1], "inputs, and networks that read"),
     ):
         np.savez(tmp_path / "wrong.npz", **{**arrays, name: wrong})
         with pytest.raises(WeightsRefused, match=said):

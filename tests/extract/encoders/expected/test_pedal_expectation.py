@@ -59,7 +59,7 @@ def test_pedal_changes_with_the_harmony_are_expected_and_those_between_are_not(m
 def test_surprise_is_that_of_the_likeliest_step_just_before(model: PedalModel) -> None:
     notes = legato(1_001)
     steps = steps_of(notes, 10.0)
-    chance = model.chance(steps)
+    chance = model.chance(steps.context, steps.down)
     lifts, presses, rests = pedal_surprise(notes, 10.0, model)
     for events, number in ((lifts, 3), (presses, 4)):
         at = round(float(events.time_s[number]) / STEP_S)
@@ -120,7 +120,7 @@ def test_playing_without_pedal_teaches_that_it_rests() -> None:
     notes = performance([(0.5 * i, 0.5 * i + 0.4, 60 + i, 60) for i in range(12)])
     model = fit(Playing.of([notes] * 2, 10.0), np.ones(2, bool)).pedal
     steps = steps_of(notes, 10.0)
-    np.testing.assert_allclose(model.chance(steps), 1e-3, rtol=1e-3)
+    np.testing.assert_allclose(model.chance(steps.context, steps.down), 1e-3, rtol=1e-3)
     pedalled = legato(5)
     lifts, presses, rests = pedal_surprise(pedalled, 10.0, model)
     # Any movement surprises as much as one can, about ten bits.
