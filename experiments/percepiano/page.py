@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
 
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, PERFORMER_DISJOINT, SEGMENT_GROUPED
-from keybed.experiments.percepiano.results import PercepianoResults, ProtocolResults, RatingFacts, ZeroShot
+from keybed.experiments.percepiano.results import (
+    ComparativeZeroShot,
+    PercepianoResults,
+    ProtocolResults,
+    RatingFacts,
+    ZeroShot,
+)
+from keybed.experiments.percepiano.zero_shot import Answer
 from keybed.experiments.reports.page import Banner, Cell, Page, Section, Table, with_interval, write_page
 from keybed.experiments.reports.plots import forest
 from keybed.extract.corpus.percepiano import SCALES
@@ -80,8 +88,73 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
         return [
             Section("Zero-shot: heads trained on synthetic labels against human ratings", _ZERO_SHOT, words, wide=True)
         ]
+    words = [
+        f"Heads of {zero_shot.run} ({zero_shot.head}: {zero_shot.pair.audio} and {zero_shot.pair.midi}) never met a human rating: "
+        "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
+        "dimension were fixed beforehand. note_accuracy has no counterpart in PercePiano."
+    ]
+    if zero_shot.mean is not None:
+        words.append(f"Mean of the six confirmatory questions: {with_interval(zero_shot.mean, 2)}.")
+    sections = [
+        Section(
+            "Zero-shot: heads trained on synthetic labels against human ratings",
+            _ZERO_SHOT,
+            words,
+            pictures=[_questions_plot(zero_shot.answers, "zero-shot")],
+            tables=[_questions_table(zero_shot.answers)],
+            wide=True,
+        )
+    ]
+    if zero_shot.comparative is not None:
+        sections.append(_comparative(zero_shot.comparative, zero_shot))
+    return sections
+
+
+def _comparative(comparative: ComparativeZeroShot, zero_shot: ZeroShot) -> Section:
+    """The ridge that compares the performances of a passage."""
+    known = ", ".join(
+        f"{dimension.replace('_', ' ')} {number(r, 2)}" for dimension, r in comparative.test_r.items() if r is not None
+    )
+    words = [
+        "A ridge learnt, from the four variants of each segment of the store, what a difference between two performances of the same "
+        "notes says of their scores. Here it reads how each performance differs from the others of its passage. It met no rating, and "
+        "it cannot judge a performance that stands alone.",
+        f"Mean of the six confirmatory questions: {with_interval(comparative.mean, 2)}; minus the head {zero_shot.head}, which judges each performance "
+        f"by itself: {with_interval(comparative.over_head, 2)}.",
+        f"Its specific r with the differences on the store's own test pieces: {known or 'not computed, the store has no test rows'}.",
+    ]
+    sources = Table(
+        ["what it reads", *(f"{a.question.dimension.replace('_', ' ')} {a.words}" for a in comparative.answers)],
+        [
+            [
+                {"audio": zero_shot.pair.audio, "midi": zero_shot.pair.midi}.get(source, source),
+                *(number(r.value, 2) for r in rs),
+            ]
+            for source, rs in comparative.each.items()
+        ],
+        numeric=tuple(range(1, len(comparative.answers) + 1)),
+    )
+    return Section(
+        "Zero-shot: performances compared by what degradation taught",
+        "Whether it helps to compare performances of one passage, in place of judging each by itself.",
+        words,
+        pictures=[_questions_plot(comparative.answers, "comparative ridge")],
+        tables=[_questions_table(comparative.answers), sources],
+        wide=True,
+    )
+
+
+def _questions_plot(answers: Sequence[Answer], what: str) -> str:
+    return forest(
+        [(f"{a.question.dimension.replace('_', ' ')}\nscale {a.words}", a.r) for a in answers],
+        f"{what}: within-passage r of predicted dimensions and human scales, human performances only",
+        "r; right of 0: predictions and raters agree",
+    )
+
+
+def _questions_table(answers: Sequence[Answer]) -> Table:
     rows: list[list[Cell]] = []
-    for a in zero_shot.answers:
+    for a in answers:
         agrees = a.r.above_zero and a.p < 0.05
         text = "agrees" if agrees else ("disagrees" if a.r.high < 0 else "no evidence")
         style = {"agrees": "pill pass", "disagrees": "pill fail", "no evidence": "pill shown"}[text]
@@ -110,26 +183,7 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
         "with score renderings",
         "kind",
     ]
-    words = [
-        f"Heads of {zero_shot.run} ({zero_shot.head}: {zero_shot.pair.audio} and {zero_shot.pair.midi}) never met a human rating: "
-        "they were trained on synthetic labels alone. Positive r means that heads and raters agree; the scale and the sign for each "
-        "dimension were fixed beforehand. note_accuracy has no counterpart in PercePiano.",
-    ]
-    picture = forest(
-        [(f"{a.question.dimension.replace('_', ' ')}\nscale {a.words}", a.r) for a in zero_shot.answers],
-        "zero-shot: within-passage r of predicted dimensions and human scales, human performances only",
-        "r; right of 0: heads and raters agree",
-    )
-    return [
-        Section(
-            "Zero-shot: heads trained on synthetic labels against human ratings",
-            _ZERO_SHOT,
-            words,
-            pictures=[picture],
-            tables=[Table(head, rows, numeric=(2, 3, 5, 6))],
-            wide=True,
-        )
-    ]
+    return Table(head, rows, numeric=(2, 3, 5, 6))
 
 
 def _protocol(name: str, of_protocol: ProtocolResults) -> Section:

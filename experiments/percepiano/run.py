@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from keybed.experiments.data.run_facts import Pair
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano import models
@@ -37,6 +38,7 @@ from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protoco
 from keybed.experiments.percepiano.reader import Ratings, read
 from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.results import (
+    ComparativeZeroShot,
     EncoderUsed,
     ModelScores,
     PercepianoResults,
@@ -45,12 +47,13 @@ from keybed.experiments.percepiano.results import (
     RunSettings,
     ZeroShot,
 )
-from keybed.experiments.percepiano.run_predictions import heads_of_run, predict_with_run
+from keybed.experiments.percepiano.run_predictions import compare_with_store, heads_of_run, predict_with_run
 from keybed.experiments.percepiano.windows import Windows
 from keybed.experiments.percepiano.within import Within, interval, pairwise_accuracy
-from keybed.experiments.percepiano.zero_shot import answer_questions
+from keybed.experiments.percepiano.zero_shot import Agreement, answer_questions
 from keybed.experiments.reports.page import with_interval
 from keybed.extract.corpus.percepiano import SCALES
+from keybed.heads.errors import BadInput
 from keybed.store.counted import counted
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
@@ -130,24 +133,66 @@ def _zero_shot(
     pair, predictions = predict_with_run(config.after, config.store, windows, specs)
     if config.head not in predictions:
         raise KeybedError(f"{config.after} has no head {config.head!r}; it has {', '.join(predictions)}")
-    answers = answer_questions(ratings, predictions[config.head], replicates=config.replicates, seed=config.seed)
-    for a in answers:
-        console.print(
-            f"zero-shot, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "
-            f"r {with_interval(a.r, 2)}, p {number(a.p)}",
-            highlight=False,
-        )
+    each = {
+        name: answer_questions(ratings, p, replicates=config.replicates, seed=config.seed)
+        for name, p in predictions.items()
+    }
+    own = each[config.head]
+    _say("zero-shot", own, console)
     return ZeroShot(
         head=config.head,
         run=config.after.name,
         pair=pair,
         random=tuple(s.name for s in specs if s.random_weights and s.name in (pair.audio, pair.midi)),
-        answers=tuple(answers),
-        other_heads={
-            name: tuple(a.r for a in answer_questions(ratings, p, replicates=config.replicates, seed=config.seed))
-            for name, p in predictions.items()
-        },
+        answers=own.answers,
+        other_heads={name: tuple(a.r for a in agreement.answers) for name, agreement in each.items()},
+        mean=own.mean,
+        comparative=_comparative(config, ratings, windows, specs, pair, own, console),
     )
+
+
+def _comparative(
+    config: PercepianoConfig,
+    ratings: Ratings,
+    windows: Windows,
+    specs: Sequence[EncoderSpec],
+    pair: Pair,
+    head: Agreement,
+    console: Console,
+) -> ComparativeZeroShot | None:
+    """The same questions, asked of a ridge that compares the performances of a passage."""
+    if config.store is None:
+        return None
+    try:
+        predictions, test_r = compare_with_store(config.store, pair, windows, specs, ratings)
+    except (BadInput, KeybedError) as error:
+        console.print(
+            f"no comparative ridge, which needs rows of training and validation pieces: {error}", highlight=False
+        )
+        return None
+    each = {
+        source: answer_questions(ratings, p, replicates=config.replicates, seed=config.seed)
+        for source, p in predictions.items()
+    }
+    both = each["both"]
+    _say("zero-shot, comparative ridge", both, console)
+    return ComparativeZeroShot(
+        answers=both.answers,
+        mean=both.mean,
+        over_head=interval(both.mean.value - head.mean.value, both.drawn - head.drawn),
+        each={source: tuple(a.r for a in agreement.answers) for source, agreement in each.items()},
+        test_r=test_r,
+    )
+
+
+def _say(what: str, agreement: Agreement, console: Console) -> None:
+    for a in agreement.answers:
+        console.print(
+            f"{what}, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "
+            f"r {with_interval(a.r, 2)}, p {number(a.p)}",
+            highlight=False,
+        )
+    console.print(f"{what}: mean r of the confirmatory questions {with_interval(agreement.mean, 2)}", highlight=False)
 
 
 def _evaluate(

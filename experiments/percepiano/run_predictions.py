@@ -13,12 +13,16 @@ from keybed.experiments.data.json_codec import from_json
 from keybed.experiments.data.run_facts import Pair
 from keybed.experiments.data.run_folder import read_json
 from keybed.experiments.evaluation.rating_results import KIND
+from keybed.experiments.percepiano.inputs import standardise_by_passage
+from keybed.experiments.percepiano.reader import Ratings
 from keybed.experiments.percepiano.windows import Windows, by_item
 from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import EncoderSpec
+from keybed.store.format.vocabulary import DIMENSIONS
 
 if TYPE_CHECKING:
     from keybed.heads.fitted import FitResult
+    from keybed.heads.inputs import HeadInput
 
 Floats = NDArray[np.float64]
 
@@ -31,29 +35,67 @@ def predict_with_run(
     Raises what `heads_of_run` raises.
     """
     from keybed.heads import fitted
-    from keybed.heads.inputs import from_arrays
 
     pair, fit = heads_of_run(run, store)
+    step, batch = fit.config.batch_rows, _batch(windows, specs, pair, pair.view)
+    parts = [
+        type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, windows.item.size, step)
+    ]
+    predictions = fitted.predict(fit, parts)
+    return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in predictions.items()}
+
+
+def compare_with_store(
+    store: Path, pair: Pair, windows: Windows, specs: Sequence[EncoderSpec], ratings: Ratings
+) -> tuple[dict[str, Floats], dict[str, float | None]]:
+    """A comparative ridge on the frames of the store's pair: what it says of the performances, and of the store's test split.
+
+    Returns source → scores (performance, 8) minus their passage's mean, and dimension → specific r of the differences between
+    the test rows that are not pristine. Raises BadInput or Incomplete where the store has no rows to fit it to.
+    """
+    from keybed.experiments.data.features import Features
+    from keybed.experiments.data.view import View
+    from keybed.experiments.evaluation.comparative_ridge import fit_comparative_ridge, window_features
+    from keybed.heads.metrics import specific_r
+    from keybed.store import open as open_store
+
+    opened = open_store(store)
+    rows = opened.rows()
+    features = Features(opened, View(pair.audio, pair.midi), rows)
+    train, validation, test = (np.flatnonzero(rows.split == i) for i in range(3))
+    ridge = fit_comparative_ridge(features, train, validation)
+    judged = ridge.differences(features, test)
+    degraded = rows.tier[judged.position] > 0
+    test_r = specific_r(judged.predicted["both"][degraded], judged.score[degraded], judged.valid[degraded])
+    of_windows = window_features(_batch(windows, specs, pair, "frames"))
+    units = {}
+    for source, x in of_windows.items():
+        mean = by_item(x.reshape(len(x), -1), windows.item)
+        units[source] = standardise_by_passage(mean, ratings).reshape(len(mean), *x.shape[1:])
+    predictions = {source: ridge.predict(units, source).astype(np.float64) for source in units}
+    return predictions, dict(zip(DIMENSIONS, test_r, strict=True))
+
+
+def _batch(windows: Windows, specs: Sequence[EncoderSpec], pair: Pair, kind: str) -> HeadInput:
+    """All windows as rows of a store, without labels; kind: "frames" or "layers"."""
+    from keybed.heads.inputs import from_arrays
+
     with_mask = {s.name for s in specs if s.has_mask}
     arrays: dict[str, Any] = {}
     for modality in ("audio", "midi"):
-        name, kind = pair.of(modality), pair.view
+        name = pair.of(modality)
         values = (windows.frames if kind == "frames" else windows.layers)[name]
         arrays[f"{modality}_{kind}"] = values.astype(np.float16)  # as a store keeps them
         if name in with_mask and kind == "frames":
             arrays[f"{modality}_mask"] = windows.mask[name]
     n = windows.item.size
-    batch = from_arrays(
+    return from_arrays(
         **arrays,
         score=np.zeros((n, 8), np.float32),
         valid=np.zeros((n, 8), bool),
         segment=np.arange(n),
         row=np.arange(n),
     )
-    step = fit.config.batch_rows
-    parts = [type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, n, step)]
-    predictions = fitted.predict(fit, parts)
-    return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in predictions.items()}
 
 
 def heads_of_run(run: Path, store: Path | None) -> tuple[Pair, FitResult]:

@@ -73,11 +73,22 @@ class Answer:
         return self.question.words
 
 
-def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> list[Answer]:
-    """Within-passage correlations of predictions (n, 8) with human ratings, one Answer per question."""
+@dataclass(frozen=True, eq=False)
+class Agreement:
+    """answers: one per question. mean: r, mean over the confirmatory questions. drawn: that mean in each resample."""
+
+    answers: tuple[Answer, ...]
+    mean: Interval
+    drawn: Floats
+
+
+def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2000, seed: int = 0) -> Agreement:
+    """Within-passage correlations of predictions (n, 8) with human ratings; the same seed draws the same resamples."""
     humans, everybody = Within(ratings, ratings.human), Within(ratings, np.ones(len(ratings), bool))
     drawn_weights = humans.weights(replicates, seed)
-    answers = []
+    answers: list[Answer] = []
+    values: list[float] = []
+    all_drawn: list[Floats] = []
     for questions, confirmatory in ((CONFIRMATORY, True), (EXPLORATORY, False)):
         rows = []
         for question in questions:
@@ -88,11 +99,15 @@ def answer_questions(ratings: Ratings, predicted: Floats, *, replicates: int = 2
             with_scores = _r(everybody, ratings, predicted, question, None)
             right = _pairwise(ratings, predicted, question)
             rows.append(Answer(question, interval(value, drawn), p, with_scores, confirmatory, right))
+            if confirmatory:
+                values.append(value)
+                all_drawn.append(drawn)
         if confirmatory:
             corrected = holm([row.p for row in rows])
             rows = [replace(a, p=p) for a, p in zip(rows, corrected, strict=True)]
         answers += rows
-    return answers
+    drawn_mean = np.mean(all_drawn, axis=0)
+    return Agreement(tuple(answers), interval(float(np.mean(values)), drawn_mean), drawn_mean)
 
 
 def _r(within: Within, ratings: Ratings, predicted: Floats, question: Question, weight: Floats | None) -> float:

@@ -163,7 +163,9 @@ def test_zero_shot_has_the_signs_that_were_fixed_beforehand(ratings) -> None:
     predicted[:, DIMENSIONS.index("rhythmic_stability")] -= rating[:, 0]  # high where raters say stable
     predicted[:, DIMENSIONS.index("dynamic_range")] -= rating[:, 10]  # the wrong way round
     answers = {
-        a.question.dimension: a for a in answer_questions(random_ratings, predicted, replicates=200) if a.confirmatory
+        a.question.dimension: a
+        for a in answer_questions(random_ratings, predicted, replicates=200).answers
+        if a.confirmatory
     }
     assert answers["rhythmic_stability"].r.low > 0.9
     assert answers["rhythmic_stability"].p < 0.05

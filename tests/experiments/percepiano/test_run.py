@@ -127,7 +127,16 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     command = ["phase5", "percepiano", str(folder), "--out", str(tmp_path / "run"), "--after", str(run2), "--no-heads"]
     command += ["--replicates", "5"]
     assert main([*command, "--store", str(paths[0])]) == 0
+    assert "no comparative ridge" in capsys.readouterr().out
+    assert read(tmp_path / "run")["zero_shot"]["comparative"] is None
+    assert main(["extract", str(paths[0])]) == 0
+    assert main([*command, "--store", str(paths[0])]) == 0
     zero = read(tmp_path / "run")["zero_shot"]
+    compared = zero["comparative"]
+    assert [a["question"] for a in compared["answers"]] == [a["question"] for a in zero["answers"]]
+    assert set(compared["each"]) == {"audio", "midi", "both"}
+    assert compared["over_head"]["value"] == pytest.approx(compared["mean"]["value"] - zero["mean"]["value"])
+    assert set(compared["test_r"]) == set(DIMENSIONS)
     asked = [(a["question"]["dimension"], a["words"]) for a in zero["answers"] if a["confirmatory"]]
     assert asked == [
         ("rhythmic_stability", "−1"),
@@ -140,7 +149,9 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     assert all(-1 <= a["r"]["value"] <= 1 for a in zero["answers"])
     assert set(zero["other_heads"]) == {"gated", "audio"}
     assert not any(a["question"]["dimension"] == DIMENSIONS[0] for a in zero["answers"])
-    assert "never met a human rating" in (tmp_path / "run" / "report.html").read_text()
+    page = (tmp_path / "run" / "report.html").read_text()
+    assert "never met a human rating" in page
+    assert "it cannot judge a performance that stands alone" in page
 
     windows = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").glob("windows-*.npz")}
     capsys.readouterr()

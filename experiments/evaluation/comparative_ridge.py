@@ -1,0 +1,129 @@
+"""A ridge that compares performances of one passage, fitted to a store's degraded rows and to no rating.
+
+The variants of a segment are performances of one passage. The ridge learns the difference of a row's scores from the mean
+of its segment, from the same difference of its features. What the music itself does to the features falls out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keybed.experiments.data.features import Features, Positions
+from keybed.heads.inputs import HeadInput
+from keybed.heads.ridge import RidgeProbe, RidgeResult, frame_block
+from keybed.store.format.rows import Rows
+from keybed.store.format.vocabulary import DIMENSIONS
+
+Floats = NDArray[np.float64]
+SOURCES = ("audio", "midi", "both")
+"""What the ridge reads."""
+_BATCH_ROWS = 1024
+_NONE = np.zeros((0, len(DIMENSIONS)), np.float32)
+
+
+@dataclass(frozen=True, eq=False)
+class Differences:
+    """Rows of whole segments, minus the means of their segments. position: (n,), in the features' rows.
+
+    predicted: source → (n, 8). score, valid: (n, 8).
+    """
+
+    position: Positions
+    predicted: Mapping[str, NDArray[np.float32]]
+    score: Floats
+    valid: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class ComparativeRidge:
+    """solved: one line per source and dimension. spread: source → (2, width), sd of the training rows' differences."""
+
+    solved: RidgeResult
+    spread: Mapping[str, Floats]
+
+    def predict(self, units: Mapping[str, Floats], source: str) -> NDArray[np.float32]:
+        """Scores (performance, 8) minus the mean of their passage.
+
+        units: source → (performance, 2, width), the features of `window_features` minus the mean of the passage, over the
+        spread between its performances.
+        """
+        return self._lines(units[source] * self.spread[source], source)
+
+    def differences(self, features: Features, positions: Positions) -> Differences:
+        """Predicted and true differences at these positions; segments with a single row are left out."""
+        parts = [
+            Differences(part, {source: self._lines(x[source], source) for source in SOURCES}, score, valid)
+            for part, x, score, valid in _differences(features, positions)
+        ]
+        none = Differences(positions[:0], dict.fromkeys(SOURCES, _NONE), _NONE.astype(np.float64), _NONE.astype(bool))
+        parts = parts or [none]
+        return Differences(
+            np.concatenate([d.position for d in parts]),
+            {source: np.concatenate([d.predicted[source] for d in parts]) for source in SOURCES},
+            np.concatenate([d.score for d in parts]),
+            np.concatenate([d.valid for d in parts]),
+        )
+
+    def _lines(self, x: NDArray, source: str) -> NDArray[np.float32]:
+        choice = [self.solved.best(k, [source]) for k in range(len(self.solved.score_mean_K))]
+        return self.solved.predict({source: x}, choice)
+
+
+def window_features(batch: HeadInput) -> dict[str, NDArray[np.float32]]:
+    """Mean and sd over the bins of the frames, source → (row, 2, width)."""
+    audio = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)["audio"]
+    midi = frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)["midi"]
+    return {"audio": audio, "midi": midi, "both": np.concatenate([audio, midi], axis=-1)}
+
+
+def fit_comparative_ridge(features: Features, train: Positions, validation: Positions) -> ComparativeRidge:
+    """Fit to both parts; penalty and statistic of each dimension have the best r on `validation`.
+
+    Raises BadInput where one of the two has no segment with two rows.
+    """
+    probe = RidgeProbe()
+    squares: dict[str, Floats] = {}
+    n_train = 0
+    for name, positions in (("train", train), ("validation", validation)):
+        for _, x, score, valid in _differences(features, positions):
+            probe.add(name, x, score, valid)
+            if name == "train":
+                squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in SOURCES}
+                n_train += len(score)
+    solved = probe.solve([(["train"], ["validation"])])
+    return ComparativeRidge(solved, {s: np.sqrt(total / n_train) for s, total in squares.items()})
+
+
+def _differences(
+    features: Features, positions: Positions
+) -> Iterator[tuple[Positions, dict[str, NDArray], Floats, NDArray[np.bool_]]]:
+    """Positions; features (row, 2, width) by source, scores and validity (row, 8), minus the means of their segments.
+
+    A dimension that only some of a segment's rows have is left out in that segment: its mean would be that of other rows.
+    """
+    for part in _whole_segments(features.rows, positions):
+        _, segment, size = np.unique(features.rows.segment[part], return_inverse=True, return_counts=True)
+        share = (segment[:, None] == segment[None, :]) / size[segment][:, None]  # (row, row): its segment's mean
+        known = features.rows.valid[part]
+        score = np.where(known, features.rows.score[part], 0.0).astype(np.float64)
+        x = {name: v - np.tensordot(share, v, 1) for name, v in window_features(features.batch(part)).items()}
+        yield part, x, score - share @ score, share @ known > 1 - 1e-9
+
+
+def _whole_segments(rows: Rows, positions: Positions) -> Iterator[Positions]:
+    """Positions of about a thousand rows at a time, segments whole; those with a single row are left out."""
+    _, first, segment, size = np.unique(
+        rows.segment[positions], return_index=True, return_inverse=True, return_counts=True
+    )
+    kept = np.flatnonzero(size[segment] > 1)
+    ordered = positions[kept[np.lexsort((kept, first[segment[kept]]))]]  # near to the store's own order
+    ends = np.append(np.flatnonzero(np.diff(rows.segment[ordered])) + 1, len(ordered))
+    start = 0
+    for end in ends.tolist():
+        if end > start and (end - start >= _BATCH_ROWS or end == len(ordered)):
+            yield ordered[start:end]
+            start = end
