@@ -10,6 +10,10 @@ are sound files, with and without its noise.
 The table has, for each axis, the mean change of every dimension (copy less original, windows that both are judged in, recordings
 weigh alike), and in brackets the share of windows in which the copy stays within the original's interval. `fell`: recordings
 whose own dimension fell, and the share of windows.
+
+The second table is of the same copies, compared with their originals as `keybed score ORIGINAL COPY` does: the mean difference,
+and in brackets the share of passages in which the copy is worse. Its last line is the original itself, begun a second later, so
+that windows fall elsewhere: its differences should be 0, its bracket is the share of passages whose interval holds 0.
 """
 
 from __future__ import annotations
@@ -25,8 +29,10 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track
 
+from keybed.experiments.scoring.comparing import Comparing
+from keybed.experiments.scoring.comparison import compare
 from keybed.experiments.scoring.load import load_model
-from keybed.experiments.scoring.results import ScoredFile
+from keybed.experiments.scoring.results import Comparison, ScoredFile, ScoredMusic
 from keybed.experiments.scoring.run_files import RunFiles, open_run
 from keybed.experiments.scoring.scorer import Scorer
 from keybed.experiments.scoring.source import Source
@@ -43,22 +49,39 @@ _POOR = TIERS.index("poor")
 _SHORT = ("notes", "timing", "artic.", "pedal", "tone", "dynam.", "expr.", "overall")
 
 
+LATER, LATER_S = "none, 1 s later", 1.0
+"""A copy that is the original itself, begun later."""
+Scored = tuple[ScoredFile, ScoredMusic]
+
+
 @dataclass(frozen=True, eq=False)
 class Change:
-    """Copy less original of one recording and axis. difference, inside: (window, dimension), NaN where one is not judged."""
+    """Copy less original of one recording and axis. difference, inside: (window, dimension), NaN where one is not judged.
+
+    compared: as `keybed score` compares the two.
+    """
 
     axis: str
     difference: NDArray[np.float64]
     inside: NDArray[np.float64]
+    compared: Comparison
 
 
-def change(axis: str, original: ScoredFile, copy: ScoredFile) -> Change:
+def change(axis: str, one: Scored, other: Scored, comparing: Comparing | None) -> Change:
     """Compare window by window; both have the same windows, or the copy ends a little earlier or later."""
+    (original, music), (copy, copy_music) = one, other
     n = min(len(original.windows), len(copy.windows))
     before, after = original.score[:n], copy.score[:n]
     inside = ((after >= original.lower[:n]) & (after <= original.upper[:n])).astype(np.float64)
     difference = after - before
-    return Change(axis, difference, np.where(np.isnan(difference), np.nan, inside))
+    compared = compare(original, music, copy, copy_music, comparing)
+    return Change(axis, difference, np.where(np.isnan(difference), np.nan, inside), compared)
+
+
+def begun_later(performance: Performance, seconds: float) -> Performance:
+    """The same notes and pedal, later."""
+    p = performance
+    return replace(p, onset_s=p.onset_s + seconds, offset_s=p.offset_s + seconds, pedal_s=p.pedal_s + seconds)
 
 
 def degraded(performance: Performance, duration_s: float, axis: str, score: float, seed: int) -> Performance:
@@ -92,24 +115,27 @@ def recordings(files: RunFiles, most: int | None) -> list[int]:
 def changes(
     files: RunFiles, scorer: Scorer, numbers: list[int], score: float, hop_s: float, folder: Path
 ) -> Iterator[Change]:
-    """All axes of all recordings."""
+    """All axes of all recordings, and each recording begun later."""
+    comparing = scorer.model.comparing
     for number in numbers:
         p = load_notes(files.store.notes_path(number))
         duration_s = float(p.offset_s.max())
         name = files.store.recordings[number]["midi"]
         source = Source(name, None, None, "midi", p, duration_s)
-        original, music = scorer.score(source, hop_s)
+        original = scorer.score(source, hop_s)
         for axis in AXES:
             if axis == "tone":
-                sound = music.sound(0.0, duration_s)
+                sound = original[1].sound(0.0, duration_s)
                 clean, noisy = (
                     replace(source, sound=sound_file(sound, ratio, number, folder / f"{kind}.wav"))
                     for kind, ratio in (("clean", 0.0), ("noisy", float(CURVES["tone"].level(score))))
                 )
-                yield change(axis, scorer.score(clean, hop_s)[0], scorer.score(noisy, hop_s)[0])
+                yield change(axis, scorer.score(clean, hop_s), scorer.score(noisy, hop_s), comparing)
                 continue
             copy = replace(source, performance=degraded(p, duration_s, axis, score, number))
-            yield change(axis, original, scorer.score(copy, hop_s)[0])
+            yield change(axis, original, scorer.score(copy, hop_s), comparing)
+        later = replace(source, performance=begun_later(p, LATER_S), duration_s=duration_s + LATER_S)
+        yield change(LATER, original, scorer.score(later, hop_s), comparing)
 
 
 def table(made: list[Change]) -> list[str]:
@@ -135,6 +161,26 @@ def table(made: list[Change]) -> list[str]:
     return lines
 
 
+def compared_table(made: list[Change]) -> list[str]:
+    """The table of what comparing says, as Markdown; the recordings weigh alike."""
+    lines = [f"| degraded | {' | '.join(_SHORT)} |", f"|{'---|' * (len(DIMENSIONS) + 1)}"]
+    for axis in (*AXES, LATER):
+        cells = []
+        for name in DIMENSIONS:
+            own = [[c for p in m.compared.passages if (c := p.compared.get(name))] for m in made if m.axis == axis]
+            own = [passages for passages in own if passages]
+            if not own:
+                cells.append("–")
+                continue
+            mean = np.mean([np.mean([c.difference for c in passages]) for passages in own])
+            counts = [c.lower <= 0 <= c.upper if axis == LATER else c.difference < 0 for ps in own for c in ps]
+            text = f"{mean:+.1f} ({np.mean(counts):.0%})".replace("-", "−")
+            bold = axis in AXES and AXIS_DIMENSIONS[AXES.index(axis)] == name
+            cells.append(f"**{text}**" if bold else text)
+        lines.append(f"| {axis} | {' | '.join(cells)} |")
+    return lines
+
+
 def main() -> None:
     """See the module's docstring."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -149,12 +195,15 @@ def main() -> None:
     folder = Path(tempfile.mkdtemp(prefix="keybed-meaning-"))
     try:
         work = changes(files, scorer, numbers, options.score, options.hop, folder)
-        made = list(track(work, description="scoring", total=len(numbers) * len(AXES)))
+        made = list(track(work, description="scoring", total=len(numbers) * (len(AXES) + 1)))
     finally:
         shutil.rmtree(folder)
     n_windows = sum(len(c.difference) for c in made if c.axis == "notes")
     print(f"{counted(len(numbers), 'recording')}, {counted(n_windows, 'window')}, copies at score {options.score:g}\n")
     print("\n".join(table(made)))
+    if scorer.model.comparing is not None:
+        print("\ncompared:\n")
+        print("\n".join(compared_table(made)))
 
 
 if __name__ == "__main__":

@@ -129,6 +129,14 @@ def _show_file(file: ScoredFile, console: Console) -> None:
         console.print(f"  {remark}")
 
 
+def _compared_cells(comparison: Comparison, dimension: str) -> tuple[str, ...]:
+    cell = comparison.compared.get(dimension)
+    if cell is None:
+        return "not judged", "", ""
+    better = f"{comparison.passages_better[dimension]}/{comparison.passages_compared[dimension]}"
+    return f"{cell.difference:+.1f}", f"{cell.lower:+.1f} to {cell.upper:+.1f}", better
+
+
 def _show_comparison(comparison: Comparison, console: Console) -> None:
     from rich.table import Table
 
@@ -139,11 +147,16 @@ def _show_comparison(comparison: Comparison, console: Console) -> None:
         title=f"{comparison.other} less {comparison.first}: {counted(len(comparison.passages), 'passage')} in common",
         title_justify="left",
     )
-    for name in ("dimension", "difference", "passages"):
+    names = ("compared", "interval", "better in") if comparison.compared else ("difference", "passages")
+    for name in ("dimension", *names):
         table.add_column(name, justify="left" if name == "dimension" else "right")
     for dimension, difference in comparison.difference.items():
-        shown = "not judged" if difference is None else f"{difference:+.1f}"
-        table.add_row(dimension.replace("_", " "), shown, str(comparison.passages_judged[dimension]))
+        if comparison.compared:
+            cells = _compared_cells(comparison, dimension)
+        else:
+            shown = "not judged" if difference is None else f"{difference:+.1f}"
+            cells = (shown, str(comparison.passages_judged[dimension]))
+        table.add_row(dimension.replace("_", " "), *cells)
     console.print(table)
 
 

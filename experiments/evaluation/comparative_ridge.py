@@ -6,7 +6,7 @@ of its segment, from the same difference of its features. What the music itself 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,9 +40,10 @@ class Differences:
 
 @dataclass(frozen=True, eq=False)
 class ComparativeRidge:
-    """solved: one line per source and dimension. spread: source → (2, width), sd of the training rows' differences."""
+    """slope: source → (2 · width, 8), from mean and sd of the frames to scores. spread: source → (2, width), sd of the training
+    rows' differences."""
 
-    solved: RidgeResult
+    slope: Mapping[str, Floats]
     spread: Mapping[str, Floats]
 
     def predict(self, units: Mapping[str, Floats], source: str) -> NDArray[np.float32]:
@@ -51,12 +52,16 @@ class ComparativeRidge:
         units: source → (performance, 2, width), the features of `window_features` minus the mean of the passage, over the
         spread between its performances.
         """
-        return self._lines(units[source] * self.spread[source], source)
+        return self.lines(units[source] * self.spread[source], source)
+
+    def lines(self, x: NDArray, source: str) -> NDArray[np.float32]:
+        """(row, 8) from features (row, 2, width). Only differences of such numbers between performances mean something."""
+        return np.asarray(x.reshape(len(x), -1).astype(np.float64) @ self.slope[source], np.float32)
 
     def differences(self, features: Features, positions: Positions) -> Differences:
         """Predicted and true differences at these positions; segments with a single row are left out."""
         parts = [
-            Differences(part, {source: self._lines(x[source], source) for source in SOURCES}, score, valid)
+            Differences(part, {source: self.lines(x[source], source) for source in SOURCES}, score, valid)
             for part, x, score, valid in _differences(features, positions)
         ]
         none = Differences(positions[:0], dict.fromkeys(SOURCES, _NONE), _NONE.astype(np.float64), _NONE.astype(bool))
@@ -68,10 +73,6 @@ class ComparativeRidge:
             np.concatenate([d.valid for d in parts]),
         )
 
-    def _lines(self, x: NDArray, source: str) -> NDArray[np.float32]:
-        choice = [self.solved.best(k, [source]) for k in range(len(self.solved.score_mean_K))]
-        return self.solved.predict({source: x}, choice)
-
 
 def window_features(batch: HeadInput) -> dict[str, NDArray[np.float32]]:
     """Mean and sd over the bins of the frames, source → (row, 2, width)."""
@@ -80,10 +81,12 @@ def window_features(batch: HeadInput) -> dict[str, NDArray[np.float32]]:
     return {"audio": audio, "midi": midi, "both": np.concatenate([audio, midi], axis=-1)}
 
 
-def fit_comparative_ridge(features: Features, train: Positions, validation: Positions) -> ComparativeRidge:
-    """Fit to both parts; penalty and statistic of each dimension have the best r on `validation`.
+def fit_comparative_ridge(
+    features: Features, train: Positions, validation: Positions, *, fit_on: Sequence[str] = ("train", "validation")
+) -> ComparativeRidge:
+    """Penalty and statistic of each dimension have the best r on `validation`; the slopes are fitted to the parts `fit_on`.
 
-    Raises BadInput where one of the two has no segment with two rows.
+    Raises BadInput where one of the two parts has no segment with two rows.
     """
     probe = RidgeProbe()
     squares: dict[str, Floats] = {}
@@ -94,8 +97,21 @@ def fit_comparative_ridge(features: Features, train: Positions, validation: Posi
             if name == "train":
                 squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in SOURCES}
                 n_train += len(score)
-    solved = probe.solve([(["train"], ["validation"])])
-    return ComparativeRidge(solved, {s: np.sqrt(total / n_train) for s, total in squares.items()})
+    solved = probe.solve([(["train"], ["validation"])], fit_on)
+    spread = {s: np.sqrt(total / n_train) for s, total in squares.items()}
+    return ComparativeRidge({s: _slope(solved, s, spread[s].shape) for s in SOURCES}, spread)
+
+
+def _slope(solved: RidgeResult, source: str, shape: tuple[int, int]) -> Floats:
+    """(2 · width, K): the line of each dimension's best statistic, 0 for the other statistic and where nothing varies."""
+    width = shape[1]
+    columns = {"mean": slice(0, width), "sd": slice(width, 2 * width), "both": slice(0, 2 * width)}
+    slope = np.zeros((2 * width, len(solved.score_mean_K)))
+    for k in range(slope.shape[1]):
+        chosen = solved.best(k, [source])
+        if chosen.r is not None:
+            slope[columns[chosen.statistic], k] = solved.lines[source, chosen.statistic][0][:, k]
+    return slope
 
 
 def _differences(

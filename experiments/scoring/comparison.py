@@ -5,7 +5,15 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from keybed.experiments.scoring.results import Comparison, PairedPassage, ScoredFile
+from keybed.experiments.scoring.comparing import Comparing
+from keybed.experiments.scoring.results import (
+    Compared,
+    Comparison,
+    PairedPassage,
+    ScoredFile,
+    ScoredMusic,
+    WindowScores,
+)
 from keybed.extract.music.performance import LOWEST_PITCH, Performance
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -19,8 +27,15 @@ MOST_FRAMES = 2500
 _N_KEYS = 88
 
 
-def compare(first: ScoredFile, notes: Performance, other: ScoredFile, other_notes: Performance) -> Comparison:
-    """Pair every window of the first file with the window of the other that plays the same notes, if there is one."""
+def compare(
+    first: ScoredFile, music: ScoredMusic, other: ScoredFile, other_music: ScoredMusic, comparing: Comparing | None
+) -> Comparison:
+    """Pair every window of the first file with the window of the other that plays the same notes, if there is one.
+
+    The scores of paired windows are subtracted. With `comparing` the windows themselves are compared too: what is wanted of
+    the other recording lies between two of its windows, and is interpolated.
+    """
+    notes, other_notes = music.performance, other_music.performance
     time, other_time = _alignment(notes, other_notes)
     matched = _matched(np.interp(notes.onset_s, time, other_time), notes.pitch, other_notes)
     other_matched = _matched(np.interp(other_notes.onset_s, *_rising(other_time, time)), other_notes.pitch, notes)
@@ -37,20 +52,60 @@ def compare(first: ScoredFile, notes: Performance, other: ScoredFile, other_note
         )
         if same < SAME_NOTES:
             continue
-        j = int(np.argmin(np.abs(centre - (start_s + end_s) / 2)))
+        middle_s = (start_s + end_s) / 2
+        j = int(np.argmin(np.abs(centre - middle_s)))
+        compared: dict[str, Compared | None] = {}
+        if comparing is not None and music.lines_WxK is not None and other_music.lines_WxK is not None:
+            between = [np.interp(middle_s, centre, column) for column in other_music.lines_WxK.T]
+            compared = _compared(np.array(between) - music.lines_WxK[i], comparing, window, other.windows[j])
         passages.append(
             PairedPassage(
                 window.start_s,
                 other.windows[j].start_s,
                 round(same, 3),
                 {d: _or_none(other_score[j, k] - score[i, k]) for k, d in enumerate(DIMENSIONS)},
+                compared,
             )
         )
     differences = {d: [p.difference[d] for p in passages if p.difference[d] is not None] for d in DIMENSIONS}
     mean = {d: None if not v else round(float(np.mean(np.array(v, np.float64))), 3) for d, v in differences.items()}
     judged = {d: len(v) for d, v in differences.items()}
     remark = "" if passages else f"{other.name} plays no passage of {first.name}"
-    return Comparison(first.name, other.name, tuple(passages), mean, judged, remark)
+    if comparing is None:
+        return Comparison(first.name, other.name, tuple(passages), mean, judged, remark)
+    each = {d: [c for p in passages if (c := p.compared.get(d)) is not None] for d in DIMENSIONS}
+    return Comparison(
+        first.name,
+        other.name,
+        tuple(passages),
+        mean,
+        judged,
+        remark,
+        {d: _mean(cells) for d, cells in each.items()},
+        {d: len(cells) for d, cells in each.items()},
+        {d: sum(cell.difference > 0 for cell in cells) for d, cells in each.items()},
+    )
+
+
+def _compared(
+    difference_K: NDArray[np.float64], comparing: Comparing, window: WindowScores, other: WindowScores
+) -> dict[str, Compared | None]:
+    """The difference by dimension; None where one of the windows says too little, or lies outside the training data."""
+    cells: dict[str, Compared | None] = {}
+    for d, value, half in zip(DIMENSIONS, difference_K, comparing.half_width_K, strict=True):
+        reasons = {window.scores[d].reason, other.scores[d].reason} - {None, "wide interval"}
+        if reasons or not np.isfinite(value) or not np.isfinite(half):
+            cells[d] = None
+            continue
+        cells[d] = Compared(*(round(float(x), 3) for x in (value, value - half, value + half)))
+    return cells
+
+
+def _mean(cells: list[Compared]) -> Compared | None:
+    if not cells:
+        return None
+    columns = np.array([(c.difference, c.lower, c.upper) for c in cells], np.float64)
+    return Compared(*(round(float(x), 3) for x in columns.mean(axis=0)))
 
 
 def _or_none(value: float) -> float | None:

@@ -17,6 +17,7 @@ from keybed.experiments.evaluation.model_names import SINGLES
 from keybed.experiments.evaluation.model_selection import choose
 from keybed.experiments.evaluation.predictions import Correlations, Predictions
 from keybed.experiments.scoring import calibration, distance
+from keybed.experiments.scoring.comparing import fit_comparing
 from keybed.experiments.scoring.derived_view import constants_of
 from keybed.experiments.scoring.model import ScoringModel, head_inputs
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
@@ -31,7 +32,7 @@ from keybed.heads.xla import forget_compiled_code
 from keybed.store.format.recipe import Recipe
 from keybed.store.format.vocabulary import AXIS_DIMENSIONS, DIMENSIONS
 
-MODEL_VERSION = 3
+MODEL_VERSION = 4
 """Raise it whenever the same run would give another model: a kept one is then made again."""
 MEMORY_GIB = 0.25
 _STEP = "calibrating the model"
@@ -46,27 +47,29 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
     return_freed_memory()
     files = open_run(run, store)
     features = Features(files.store, files.view, files.rows, memory_gib=MEMORY_GIB)
-    progress(_STEP, 0, 4)
+    progress(_STEP, 0, 5)
     scored = [_predict(c, features, files, files.fold.validation) for c in files.conditions]
     choices = [choose(p, files.fusions) for p in scored]
     best = max(range(len(choices)), key=lambda i: choices[i].validation[choices[i].fusion])
     condition, validation, head = files.conditions[best], scored[best], choices[best].fusion
-    progress(_STEP, 1, 4)
+    progress(_STEP, 1, 5)
     train = files.rows.take(files.fold.train)
     calibrated = calibration.calibrate(validation, head, train.score, train.valid)
-    progress(_STEP, 2, 4)
+    progress(_STEP, 2, 5)
     test = _predict(condition, features, files, files.fold.test)
-    progress(_STEP, 3, 4)
+    progress(_STEP, 3, 5)
     step = condition.fit.config.batch_rows
     of_train = files.fold.train[:: -(-len(files.fold.train) // distance.MOST_ROWS)]
     distances = distance.fit_distance(
         features.batches(of_train, step), features.batches(files.fold.validation, step), validation.piece
     )
-    progress(_STEP, 4, 4)
+    progress(_STEP, 4, 5)
+    comparing, comparing_card = fit_comparing(features, files.fold) or (None, None)
+    progress(_STEP, 5, 5)
     # The heads that are not scored with, for numbers of rows that do not come again.
     forget_compiled_code()
     room, room_card = median_recording(files.store, train.index) or (None, None)
-    card = replace(_card(files, condition, head, calibrated, distances, test), room=room_card)
+    card = replace(_card(files, condition, head, calibrated, distances, test), room=room_card, comparing=comparing_card)
     return ScoringModel(
         card=card,
         recipe=_own_recipe(files),
@@ -80,6 +83,7 @@ def model_of_run(run: Path, store: Path | None = None, progress: Progress = sile
         constants=constants_of(files.store, files.view),
         room=room,
         fitted=_fitted(files),
+        comparing=comparing,
     )
 
 

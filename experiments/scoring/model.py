@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.view import View
 from keybed.experiments.scoring.calibration import Calibration
+from keybed.experiments.scoring.comparing import Comparing
 from keybed.experiments.scoring.derived_view import Arrays
 from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.results import ModelCard
@@ -29,6 +30,8 @@ class ScoringModel:
     paths: where soundfont, note bank and weights lie on this machine, as far as it is known. constants: by modality, what a
     derived view is made with (`derived_view.constants_of`). room: where MIDI files are heard in; None where the rows are dry, and
     for packed models of format 1 and 2. fitted: the file of each encoder whose models a user has fitted, as bytes.
+    comparing: what performances of the same notes are compared by; None where the head reads no bins, and for packed models of
+    formats 1 to 4.
     """
 
     card: ModelCard
@@ -43,6 +46,7 @@ class ScoringModel:
     constants: Mapping[str, Arrays] = field(default_factory=dict)
     room: Recording | None = None
     fitted: Mapping[str, bytes] = field(default_factory=dict)
+    comparing: Comparing | None = None
 
     @property
     def head(self) -> str:

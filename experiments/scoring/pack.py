@@ -1,7 +1,7 @@
 """A scoring model in one file: a zip archive of JSON and of arrays without pickles, with the sha256 of every member.
 
     card.json  recipe.json  trained_on.json  calibration.npz  distance.npz  heads.npz  [projection.npz]  [view.npz]  [room.npz]
-    [expected.npz]  manifest.json
+    [expected.npz]  [comparing.npz]  manifest.json
 
 Equal models give equal bytes. Nothing in it is a path of a machine, and no feature or prediction of a training row.
 """
@@ -28,6 +28,7 @@ from keybed.experiments.data.view import View
 from keybed.experiments.data.written_by import why_not_read
 from keybed.experiments.evaluation import alignment
 from keybed.experiments.scoring.calibration import Calibration
+from keybed.experiments.scoring.comparing import Comparing
 from keybed.experiments.scoring.distance import ModalityDistance
 from keybed.experiments.scoring.model import ScoringModel
 from keybed.experiments.scoring.results import ModelCard
@@ -40,15 +41,16 @@ from keybed.store.errors import KeybedError
 from keybed.store.format.recipe import Recipe
 
 KIND = "keybed scoring model"
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 READ_VERSIONS = range(1, FORMAT_VERSION + 1)
 """Models of format 1 read no derived view, and have no view.npz; those of formats 1 and 2 have no room.npz; only those of
-format 4 hold the models that an encoder was fitted with (expected.npz)."""
+format 4 and later hold the models that an encoder was fitted with (expected.npz), of format 5 what recordings are compared by
+(comparing.npz)."""
 LARGEST_BYTES = 10 * 10**6
 SUFFIX = ".keybed"
 MANIFEST, CARD, RECIPE, TRAINED_ON = "manifest.json", "card.json", "recipe.json", "trained_on.json"
 CALIBRATION, DISTANCE, HEADS = "calibration.npz", "distance.npz", "heads.npz"
-PROJECTION, CONSTANTS, ROOM = "projection.npz", "view.npz", "room.npz"
+PROJECTION, CONSTANTS, ROOM, COMPARING = "projection.npz", "view.npz", "room.npz", "comparing.npz"
 _MOST_BYTES = 10 * LARGEST_BYTES
 """Of a member, unpacked: a larger one is no part of a model."""
 _REMEDY = "get the file again from where it came, or pack the run again"
@@ -91,6 +93,8 @@ def packed(model: ScoringModel) -> bytes:
         if model.room is not None:
             microphone = np.array(astuple(model.room.microphone))
             write_npz(folder / ROOM, {"response": model.room.response, "microphone": microphone})
+        if model.comparing is not None:
+            write_npz(folder / COMPARING, _arrays(model.comparing))
         fitted.save(folder / HEADS, model.fit)
         if model.projection is not None:
             alignment.save_projections(folder / PROJECTION, model.projection, "")
@@ -133,6 +137,9 @@ def read_pack(path: Path) -> ScoringModel:
                 trained_on=frozenset(json.loads(members[TRAINED_ON])["midi_sha256"]),
                 constants=constants,
                 room=None if room is None else Recording(room["response"], microphone_of(room["microphone"].tolist())),
+                comparing=_of_arrays(Comparing, read_npz(folder / COMPARING, _REMEDY))
+                if COMPARING in members
+                else None,
                 fitted={n: members[_fitted_member(n)] for n in FITTED if _fitted_member(n) in members},
             )
         except (KeyError, TypeError, ValueError, AttributeError) as error:
@@ -179,7 +186,7 @@ def _json(value: Any) -> bytes:
     return (json.dumps(value, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-def _arrays(value: Calibration | ModalityDistance) -> dict[str, NDArray[Any]]:
+def _arrays(value: Calibration | ModalityDistance | Comparing) -> dict[str, NDArray[Any]]:
     return {f.name: np.asarray(getattr(value, f.name)) for f in fields(value)}
 
 

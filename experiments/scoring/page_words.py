@@ -70,7 +70,22 @@ def trust(card: ModelCard) -> list[dict[str, str]]:
             "width": _number(known.width, 0),
             "nothing": _number(known.known_nothing_width, 0),
         }
-        for dimension, known in card.dimensions.items()
+        for dimension in DIMENSIONS
+        if (known := card.dimensions.get(dimension)) is not None
+    ]
+
+
+def trust_compared(card: ModelCard) -> list[dict[str, str]]:
+    """What is known of compared differences on held-out pieces; empty where nothing is compared."""
+    return [
+        {
+            "title": title(dimension),
+            "r": _number(known.specific_r, 2),
+            "covered": _percent(known.covered),
+            "width": _number(known.width, 0),
+        }
+        for dimension in DIMENSIONS
+        if card.comparing is not None and (known := card.comparing.get(dimension)) is not None
     ]
 
 

@@ -7,8 +7,17 @@ from typing import Any
 
 from keybed.experiments.hearing.page_files import part, write_template
 from keybed.experiments.scoring.file_page import FOLDER, write_file_page
-from keybed.experiments.scoring.page_words import TITLES, clock, footer, meaning, score_cell, title, trust
-from keybed.experiments.scoring.results import Comparison, ScoredFile, ScoreRecord, ScoreResults
+from keybed.experiments.scoring.page_words import (
+    TITLES,
+    clock,
+    footer,
+    meaning,
+    score_cell,
+    title,
+    trust,
+    trust_compared,
+)
+from keybed.experiments.scoring.results import Comparison, PairedPassage, ScoredFile, ScoreRecord, ScoreResults
 from keybed.experiments.scoring.sound_file import write_flac
 from keybed.extract.progress import Progress, silent
 from keybed.store.counted import counted
@@ -54,6 +63,7 @@ def _write_comparison(record: ScoreRecord, pages: list[Path], path: Path) -> Pat
         "failed": [{"name": f.name, "problem": f.problem} for f in record.failed],
         "meaning": meaning(record.model, some_rendered=any(f.audio_path is None for f in record.files)),
         "trust": trust(record.model),
+        "trust_compared": trust_compared(record.model),
         "footer": footer(record.model, record.hop_s),
         "style": part("parts.css") + part("page.css"),
     }
@@ -76,12 +86,14 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
         "first": comparison.first,
         "other": comparison.other,
         "remark": comparison.remark,
-        "words": f"Over the {counted(len(comparison.passages), 'passage')} that both play; above 0: {comparison.other} scores higher.",
+        "words": f"Over the {counted(len(comparison.passages), 'passage')} that both play; above 0: {comparison.other} is better.",
+        "compared": bool(comparison.compared),
         "rows": [
             {
                 "title": title(dimension),
                 "difference": _signed(comparison.difference[dimension]),
                 "passages": comparison.passages_judged[dimension],
+                **_compared(comparison, dimension),
             }
             for dimension in DIMENSIONS
         ],
@@ -90,11 +102,32 @@ def _comparison(comparison: Comparison) -> dict[str, Any]:
                 "at": clock(p.start_s),
                 "other_at": clock(p.other_start_s),
                 "same": f"{100 * p.same_notes:.0f} %",
-                "cells": [_signed(p.difference[dimension]) for dimension in DIMENSIONS],
+                "cells": [_cell(p, dimension) for dimension in DIMENSIONS],
             }
             for p in comparison.passages
         ],
     }
+
+
+def _compared(comparison: Comparison, dimension: str) -> dict[str, str]:
+    """What comparing says of a dimension, as text."""
+    cell = comparison.compared.get(dimension)
+    if cell is None:
+        return {"value": "–", "interval": "", "better": "–"}
+    n = comparison.passages_compared[dimension]
+    return {
+        "value": _signed(cell.difference),
+        "interval": f"{_signed(cell.lower)} to {_signed(cell.upper)}",
+        "better": f"{comparison.passages_better[dimension]} of {n}",
+    }
+
+
+def _cell(passage: PairedPassage, dimension: str) -> str:
+    """The compared difference of a passage, or that of the scores where nothing was compared."""
+    if not passage.compared:
+        return _signed(passage.difference[dimension])
+    cell = passage.compared[dimension]
+    return _signed(None if cell is None else cell.difference)
 
 
 def _signed(value: float | None) -> str:

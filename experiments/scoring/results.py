@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -209,6 +209,19 @@ class RoomCard:
 
 
 @dataclass(frozen=True)
+class ComparingCard:
+    """What is known of the differences between two performances of the same notes, on test pieces; None where nothing is.
+
+    covered: share of pairs of variants whose true difference lies in the interval, mean over pieces. width: of the interval.
+    specific_r: of a row's difference from the mean of its segment, partial given the other six.
+    """
+
+    covered: float | None
+    width: float | None
+    specific_r: float | None
+
+
+@dataclass(frozen=True)
 class ModelCard:
     """Where the scores come from."""
 
@@ -236,6 +249,17 @@ class ModelCard:
     keybed_version: str
     room: RoomCard | None = None
     """None where the training rows were rendered dry, or recorded."""
+    comparing: dict[str, ComparingCard] | None = None
+    """Of the differences that recordings are compared by, by dimension; None for models without them."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Other less first, judged by comparing the two performances, with the interval of the difference."""
+
+    difference: float
+    lower: float
+    upper: float
 
 
 @dataclass(frozen=True)
@@ -246,12 +270,18 @@ class PairedPassage:
     other_start_s: float
     same_notes: float
     difference: dict[str, float | None]
-    """Other less first, by dimension; None where one of them is not judged."""
+    """Score of the other less that of the first, by dimension; None where one of them is not judged."""
+    compared: dict[str, Compared | None] = field(default_factory=dict)
+    """By dimension; None where a window cannot be judged at all, empty for models that hold nothing to compare by."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """A file against the first one, paired by passage. difference: mean over the passages that both are judged in."""
+    """A file against the first one, paired by passage. difference: mean over the passages that both are judged in.
+
+    compared: mean over the passages that were compared, with the mean of their intervals, which are not narrowed by the number of
+    passages: errors of one pair of recordings are alike. passages_better: passages whose compared difference is above 0.
+    """
 
     first: str
     other: str
@@ -260,6 +290,9 @@ class Comparison:
     passages_judged: dict[str, int]
     remark: str = ""
     """Why there are no passages, where there are none."""
+    compared: dict[str, Compared | None] = field(default_factory=dict)
+    passages_compared: dict[str, int] = field(default_factory=dict)
+    passages_better: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -268,11 +301,13 @@ class ScoredMusic:
 
     sound: the sound from one second to another, float32 mono at `SAMPLE_RATE_HZ` of `keybed.extract.audio.waveform`: the
     given file's, or rendered from the notes. Raises KeybedError where it cannot be made. looked_at: weights of the first seed.
+    lines_WxK: what recordings are compared by (`Comparing.lines`), NaN in windows without features; None without such a model.
     """
 
     performance: Performance
     sound: Callable[[float, float], NDArray[np.float32]]
     looked_at: LookedAt
+    lines_WxK: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -118,7 +118,7 @@ def score_files(
         scored.append(file)
         music.append(sounding)
     comparisons = tuple(
-        compare(scored[0], music[0].performance, other, notes.performance)
+        compare(scored[0], music[0], other, notes, scorer.model.comparing)
         for other, notes in zip(scored[1:], music[1:], strict=True)
     )
     seconds = round(time.perf_counter() - started, 1)

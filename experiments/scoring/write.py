@@ -25,7 +25,18 @@ COLUMNS = (
     "judged",
     "reason",
 )
-COMPARISON_COLUMNS = ("first", "other", "start_s", "other_start_s", "same_notes", "dimension", "difference")
+COMPARISON_COLUMNS = (
+    "first",
+    "other",
+    "start_s",
+    "other_start_s",
+    "same_notes",
+    "dimension",
+    "difference",
+    "compared",
+    "lower",
+    "upper",
+)
 
 
 def write_record(record: ScoreRecord, out: Path) -> list[Path]:
@@ -60,7 +71,9 @@ def _passages(record: ScoreRecord) -> Iterator[Sequence[object]]:
     for c in record.comparisons:
         for p in c.passages:
             for dimension, difference in p.difference.items():
-                yield c.first, c.other, p.start_s, p.other_start_s, p.same_notes, dimension, difference
+                cell = p.compared.get(dimension)
+                compared = (None,) * 3 if cell is None else (cell.difference, cell.lower, cell.upper)
+                yield (c.first, c.other, p.start_s, p.other_start_s, p.same_notes, dimension, difference, *compared)
 
 
 def _write_csv(path: Path, columns: Sequence[str], lines: Iterable[Sequence[object]]) -> Path:

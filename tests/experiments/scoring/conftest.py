@@ -11,6 +11,7 @@ import pytest
 from keybed.experiments.data.run_facts import EncoderFacts
 from keybed.experiments.data.view import View
 from keybed.experiments.scoring.calibration import Calibration
+from keybed.experiments.scoring.comparing import Comparing
 from keybed.experiments.scoring.distance import fit_distance
 from keybed.experiments.scoring.model import ScoringModel
 from keybed.experiments.scoring.results import DimensionCard, DistanceCard, ModelCard
@@ -126,7 +127,10 @@ def untrained(recipe: Recipe, view: View, batch: HeadInput) -> ScoringModel:
     k = len(DIMENSIONS)
     calibration = Calibration(np.full(k, 3.0), np.ones(k), np.full(k, 40.0), np.full(k, 50.0), np.full(k, 97.5))
     distance = fit_distance([batch], [batch], np.zeros(batch.n_rows, int))
-    return ScoringModel(card, recipe, view, fit, None, calibration, distance, frozenset())
+    width = sum(f.reshape(*f.shape[:2], -1).shape[-1] for f in (batch.audio_BxTxC, batch.midi_BxTxC))
+    slope = np.random.default_rng(0).normal(size=(2 * width, k)) / width
+    comparing = Comparing(slope, np.append(np.full(k - 1, 12.0), np.inf))
+    return ScoringModel(card, recipe, view, fit, None, calibration, distance, frozenset(), comparing=comparing)
 
 
 @pytest.fixture(scope="session")

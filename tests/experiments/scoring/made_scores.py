@@ -6,6 +6,8 @@ import numpy as np
 
 from keybed.experiments.data.run_facts import EncoderFacts
 from keybed.experiments.scoring.results import (
+    Compared,
+    ComparingCard,
     Comparison,
     DimensionCard,
     DimensionScore,
@@ -53,6 +55,7 @@ def card() -> ModelCard:
         dimensions=dict.fromkeys(DIMENSIONS, known),
         distance=DistanceCard("Mahalanobis", 0.01, {"audio": 3.0, "midi": 4.0}),
         keybed_version="0.1.0",
+        comparing=dict.fromkeys(DIMENSIONS, ComparingCard(covered=0.88, width=31.0, specific_r=0.74)),
     )
 
 
@@ -101,9 +104,11 @@ def make_results(*names: str, failed: tuple[FailedFile, ...] = ()) -> ScoreResul
     """The recordings of these names, each 3 points below the one before; the first is compared with the others."""
     made = [scored(name, shift=-3.0 * k) for k, name in enumerate(names)]
     difference = dict.fromkeys(DIMENSIONS, -3.0)
-    passages = tuple(PairedPassage(2.0 * w, 2.0 * w, 1.0, difference) for w in range(16))
+    compared = dict.fromkeys(DIMENSIONS, Compared(-7.0, -22.0, 8.0))
+    passages = tuple(PairedPassage(2.0 * w, 2.0 * w, 1.0, difference, compared) for w in range(16))
+    counts, better = dict.fromkeys(DIMENSIONS, 16), dict.fromkeys(DIMENSIONS, 2)
     comparisons = tuple(
-        Comparison(names[0], name, passages, difference, dict.fromkeys(DIMENSIONS, 16)) for name in names[1:]
+        Comparison(names[0], name, passages, difference, counts, "", compared, counts, better) for name in names[1:]
     )
     record = ScoreRecord(card(), 2.0, tuple(f for f, _ in made), failed, comparisons, 1.0)
     return ScoreResults(record, tuple(m for _, m in made))

@@ -85,9 +85,27 @@ def test_several_files_are_compared_and_the_unreadable_one_is_named(tmp_path):
     assert 'href="file-2.html"' in page
     assert "b.mid compared with a.mid" in text
     assert "Over the 16 passages that both play" in text
-    assert "Note accuracy −3.0 16" in text
+    assert "Note accuracy −7.0 −22.0 to +8.0 2 of 16 −3.0 16" in text
+    assert "Note accuracy 0.74 88 % 31" in text
     assert "bad.mid: not a MIDI file" in text
     assert 'href="report.html"' in written[1].read_text()
+
+
+def test_a_model_that_compares_nothing_shows_the_difference_of_the_scores_alone(tmp_path):
+    results = make_results("a.mid", "b.mid")
+    (comparison,) = results.record.comparisons
+    plain = replace(
+        comparison,
+        passages=tuple(replace(p, compared={}) for p in comparison.passages),
+        compared={},
+        passages_compared={},
+        passages_better={},
+    )
+    card = replace(results.record.model, comparing=None)
+    record = replace(results.record, comparisons=(plain,), model=card)
+    text = words(write_report(replace(results, record=record), tmp_path)[0].read_text())
+    assert "Note accuracy −3.0 16" in text
+    assert "How far to trust" not in text
 
 
 def test_a_sound_that_cannot_be_made_leaves_a_page_that_says_so(tmp_path):

@@ -191,6 +191,25 @@ def test_the_same_music_at_another_tempo_is_compared_passage_by_passage(scorer, 
     assert "plays no passage" in different.remark
 
 
+def test_two_ways_of_playing_are_compared(model, midi, tmp_path):
+    anywhere = {modality: replace(d, threshold=1e9) for modality, d in model.distance.items()}
+    scorer = Scorer(replace(model, distance=anywhere))
+    p = piece()
+    softer = playable(p.onset_s, p.offset_s, p.pitch, p.velocity - 3, p.pedal_s, p.pedal_value)
+    (comparison,) = score_files([midi, saved(tmp_path / "softer.mid", softer)], scorer).record.comparisons
+    cells = [p.compared["rhythmic_stability"] for p in comparison.passages]
+    known = [cell for cell in cells if cell is not None]
+    assert known
+    for cell in known:
+        assert cell.upper - cell.difference == pytest.approx(12.0, abs=2e-3)
+        assert cell.difference - cell.lower == pytest.approx(12.0, abs=2e-3)
+    assert comparison.passages_compared["rhythmic_stability"] == len(known)
+    assert comparison.passages_compared["overall_interpretation"] == 0
+    mean = comparison.compared["rhythmic_stability"].difference
+    assert mean == pytest.approx(np.mean([cell.difference for cell in known]), abs=2e-3)
+    assert comparison.passages_better["rhythmic_stability"] == sum(cell.difference > 0 for cell in known)
+
+
 def test_files_are_written_and_read(scorer, midi, tmp_path):
     record = score_files([midi, midi], scorer).record
     paths = write_record(record, tmp_path / "out")
@@ -200,6 +219,12 @@ def test_files_are_written_and_read(scorer, midi, tmp_path):
     assert len(lines) == 1 + 2 * 6 * 8
     assert json.loads(paths[0].read_text())["files"][0]["name"] == midi.name
     assert record.comparisons[0].difference["tone_quality"] == 0
+    compared = record.comparisons[0].compared
+    assert compared["tone_quality"].difference == pytest.approx(0, abs=0.1)
+    assert compared["overall_interpretation"] is None, "its interval is infinite"
+    first = (tmp_path / "out" / "comparison.csv").read_text().splitlines()[1].split(",")
+    assert first[5:7] == ["note_accuracy", "0.0"]
+    assert [float(x) for x in first[7:]] == pytest.approx([0, -12, 12], abs=0.1)
 
 
 @pytest.mark.parametrize("hop_s", [0.0, -1.0, float("nan"), float("inf")])
