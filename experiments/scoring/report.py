@@ -7,6 +7,7 @@ from typing import Any
 
 from keybed.experiments.hearing.page_files import part, write_template
 from keybed.experiments.scoring.file_page import FOLDER, write_file_page
+from keybed.experiments.scoring.human_agreement import compared_in_words
 from keybed.experiments.scoring.page_words import (
     TITLES,
     clock,
@@ -64,6 +65,7 @@ def _write_comparison(record: ScoreRecord, pages: list[Path], path: Path) -> Pat
         "meaning": meaning(record.model, some_rendered=any(f.audio_path is None for f in record.files)),
         "trust": trust(record.model),
         "trust_compared": trust_compared(record.model),
+        "compared_in_words": compared_in_words(),
         "footer": footer(record.model, record.hop_s),
         "style": part("parts.css") + part("page.css"),
     }

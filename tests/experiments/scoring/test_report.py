@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from keybed.experiments.scoring.human_agreement import AGREEMENT, agreement_in_words
+from keybed.experiments.scoring.human_agreement import AGREEMENT, COMPARED, agreement_in_words
 from keybed.experiments.scoring.report import write_report
 from keybed.experiments.scoring.results import FailedFile, LookedAt, ScoreResults
 from keybed.experiments.scoring.sound_file import BLOCK_S, write_flac
@@ -37,6 +37,18 @@ def test_the_agreement_with_people_is_that_of_the_findings():
     stated = f"people on {number[AGREEMENT.agreeing]} of {number[AGREEMENT.questions]} questions."
     assert stated in " ".join(table.split())
     assert "agreed with the human ratings of PercePiano on 0 of 6 questions (mean r 0.08" in agreement_in_words()
+
+
+def test_the_agreement_of_compared_performances_is_that_of_the_tables():
+    tables = (ROOT / "docs" / "findings-tables.md").read_text()
+    table = tables.partition("**Compared, performances agree with people")[2]
+    columns = [c.strip() for c in re.search(r"^\| dimension and scale \|(.*)\|$", table, re.MULTILINE)[1].split("|")]
+    at = columns.index("`expressive`, 8,000 rows")
+    lines = re.findall(r"^\| (?!dimension|minus)([^|]+) \|(.*)\|$", table.partition("\nThese are")[0], re.MULTILINE)
+    cells = {name: values.split("|")[at].strip() for name, values in lines}
+    assert cells.pop("mean of the six").startswith(f"{COMPARED.mean_r:.2f} (")
+    assert len(cells) == COMPARED.questions
+    assert sum(cell.startswith("**") for cell in cells.values()) == COMPARED.agreeing
 
 
 def test_one_file_is_one_page_with_its_sound(tmp_path):
@@ -87,6 +99,7 @@ def test_several_files_are_compared_and_the_unreadable_one_is_named(tmp_path):
     assert "Over the 16 passages that both play" in text
     assert "Note accuracy −7.0 −22.0 to +8.0 2 of 16 −3.0 16" in text
     assert "Note accuracy 0.74 88 % 31" in text
+    assert "agreed with the human ratings of PercePiano on 3 of 6 questions (mean r 0.14" in text
     assert "bad.mid: not a MIDI file" in text
     assert 'href="report.html"' in written[1].read_text()
 
