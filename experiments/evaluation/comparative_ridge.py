@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.features import Features, Positions
 from keybed.heads.inputs import HeadInput
-from keybed.heads.ridge import RidgeProbe, RidgeResult, frame_block
+from keybed.heads.ridge import WIDEST, RidgeProbe, RidgeResult, frame_block
 from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS
 
 Floats = NDArray[np.float64]
 SOURCES = ("audio", "midi", "both")
 """What the ridge reads."""
+MOST_ROWS = 32_768
 _BATCH_ROWS = 1024
 _NONE = np.zeros((0, len(DIMENSIONS)), np.float32)
 
@@ -41,7 +42,7 @@ class Differences:
 @dataclass(frozen=True, eq=False)
 class ComparativeRidge:
     """slope: source → (2 · width, 8), from mean and sd of the frames to scores. spread: source → (2, width), sd of the training
-    rows' differences."""
+    rows' differences. Of wide features the mean alone: (width, 8), (1, width)."""
 
     slope: Mapping[str, Floats]
     spread: Mapping[str, Floats]
@@ -61,52 +62,74 @@ class ComparativeRidge:
     def differences(self, features: Features, positions: Positions) -> Differences:
         """Predicted and true differences at these positions; segments with a single row are left out."""
         parts = [
-            Differences(part, {source: self.lines(x[source], source) for source in SOURCES}, score, valid)
+            Differences(part, {source: self.lines(x[source], source) for source in self.slope}, score, valid)
             for part, x, score, valid in _differences(features, positions)
         ]
-        none = Differences(positions[:0], dict.fromkeys(SOURCES, _NONE), _NONE.astype(np.float64), _NONE.astype(bool))
+        none = Differences(
+            positions[:0], dict.fromkeys(self.slope, _NONE), _NONE.astype(np.float64), _NONE.astype(bool)
+        )
         parts = parts or [none]
         return Differences(
             np.concatenate([d.position for d in parts]),
-            {source: np.concatenate([d.predicted[source] for d in parts]) for source in SOURCES},
+            {source: np.concatenate([d.predicted[source] for d in parts]) for source in self.slope},
             np.concatenate([d.score for d in parts]),
             np.concatenate([d.valid for d in parts]),
         )
 
 
 def window_features(batch: HeadInput) -> dict[str, NDArray[np.float32]]:
-    """Mean and sd over the bins of the frames, source → (row, 2, width)."""
+    """Mean and sd over the bins of the frames, source → (row, 2, width); (row, 1, width), the mean alone, where the width of both
+    is over WIDEST: the ridge would take gigabytes and minutes."""
     audio = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)["audio"]
     midi = frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)["midi"]
-    return {"audio": audio, "midi": midi, "both": np.concatenate([audio, midi], axis=-1)}
+    found = {"audio": audio, "midi": midi, "both": np.concatenate([audio, midi], axis=-1)}
+    return {source: x if x[0].size <= WIDEST else x[:, :1] for source, x in found.items()}
 
 
 def fit_comparative_ridge(
-    features: Features, train: Positions, validation: Positions, *, fit_on: Sequence[str] = ("train", "validation")
+    features: Features,
+    train: Positions,
+    validation: Positions,
+    *,
+    sources: Sequence[str] = SOURCES,
+    fit_on: Sequence[str] = ("train", "validation"),
+    most_rows: int = MOST_ROWS,
 ) -> ComparativeRidge:
     """Penalty and statistic of each dimension have the best r on `validation`; the slopes are fitted to the parts `fit_on`.
 
-    Raises BadInput where one of the two parts has no segment with two rows.
+    most_rows: about as many rows of each part are read at most, whole segments, evenly spread: the time grows with rows times
+    the square of the width. Raises BadInput where one of the two parts has no segment with two rows.
     """
+    train, validation = (spread_segments(features.rows, part, most_rows) for part in (train, validation))
     probe = RidgeProbe()
     squares: dict[str, Floats] = {}
     n_train = 0
     for name, positions in (("train", train), ("validation", validation)):
         for _, x, score, valid in _differences(features, positions):
-            probe.add(name, x, score, valid)
+            probe.add(name, {s: x[s] for s in sources}, score, valid)
             if name == "train":
-                squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in SOURCES}
+                squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in sources}
                 n_train += len(score)
     solved = probe.solve([(["train"], ["validation"])], fit_on)
     spread = {s: np.sqrt(total / n_train) for s, total in squares.items()}
-    return ComparativeRidge({s: _slope(solved, s, spread[s].shape) for s in SOURCES}, spread)
+    return ComparativeRidge({s: _slope(solved, s, spread[s].shape) for s in sources}, spread)
+
+
+def spread_segments(rows: Rows, positions: Positions, most_rows: int) -> Positions:
+    """These positions, or those of every n-th segment where they are more than most_rows."""
+    if len(positions) <= most_rows:
+        return positions
+    segment = rows.segment[positions]
+    names = np.unique(segment)
+    step = -(-len(positions) // most_rows)
+    return positions[np.isin(segment, names[::step])]
 
 
 def _slope(solved: RidgeResult, source: str, shape: tuple[int, int]) -> Floats:
-    """(2 · width, K): the line of each dimension's best statistic, 0 for the other statistic and where nothing varies."""
-    width = shape[1]
+    """(statistics · width, K): the line of each dimension's best statistic, 0 for the other and where nothing varies."""
+    statistics, width = shape
     columns = {"mean": slice(0, width), "sd": slice(width, 2 * width), "both": slice(0, 2 * width)}
-    slope = np.zeros((2 * width, len(solved.score_mean_K)))
+    slope = np.zeros((statistics * width, len(solved.score_mean_K)))
     for k in range(slope.shape[1]):
         chosen = solved.best(k, [source])
         if chosen.r is not None:

@@ -17,6 +17,7 @@ from keybed.experiments.evaluation.comparative_ridge import (
     ComparativeRidge,
     Differences,
     fit_comparative_ridge,
+    spread_segments,
     window_features,
 )
 from keybed.experiments.scoring.calibration import FEWEST_ROWS, quantile_by_piece
@@ -28,6 +29,7 @@ from keybed.store.format.rows import Rows
 from keybed.store.format.vocabulary import DIMENSIONS
 
 Floats = NDArray[np.floating]
+MOST_ROWS = 16_384
 _SOURCE = "both"
 
 
@@ -53,10 +55,13 @@ def fit_comparing(features: Features, fold: Fold) -> tuple[Comparing, dict[str, 
     if features.view.inputs != "frames":
         return None
     try:
-        ridge = fit_comparative_ridge(features, fold.train, fold.validation, fit_on=("train",))
+        ridge = fit_comparative_ridge(
+            features, fold.train, fold.validation, sources=(_SOURCE,), fit_on=("train",), most_rows=MOST_ROWS
+        )
     except BadInput:
         return None
-    residual, valid, piece = _pairs(features.rows, ridge.differences(features, fold.validation))
+    validation = spread_segments(features.rows, fold.validation, MOST_ROWS)
+    residual, valid, piece = _pairs(features.rows, ridge.differences(features, validation))
     half = np.full(len(DIMENSIONS), np.inf)
     for k in range(len(DIMENSIONS)):
         if valid[:, k].sum() >= FEWEST_ROWS:
@@ -65,7 +70,7 @@ def fit_comparing(features: Features, fold: Fold) -> tuple[Comparing, dict[str, 
 
 
 def _cards(features: Features, fold: Fold, ridge: ComparativeRidge, half: Floats) -> dict[str, ComparingCard]:
-    judged = ridge.differences(features, fold.test)
+    judged = ridge.differences(features, spread_segments(features.rows, fold.test, MOST_ROWS))
     residual, valid, piece = _pairs(features.rows, judged)
     degraded = features.rows.tier[judged.position] > 0
     r = specific_r(judged.predicted[_SOURCE][degraded], judged.score[degraded], judged.valid[degraded])

@@ -12,7 +12,12 @@ from keybed import store as stores
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation import comparative_ridge
-from keybed.experiments.evaluation.comparative_ridge import SOURCES, fit_comparative_ridge, window_features
+from keybed.experiments.evaluation.comparative_ridge import (
+    SOURCES,
+    fit_comparative_ridge,
+    spread_segments,
+    window_features,
+)
 from keybed.heads.errors import BadInput
 from keybed.heads.metrics import specific_r
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -98,6 +103,36 @@ def test_performances_are_read_in_units_of_their_passages_spread(features: Featu
     same = ridge.differences(features, test[:4])
     for source in SOURCES:
         np.testing.assert_allclose(ridge.predict(units, source), same.predicted[source], atol=1e-2)
+
+
+def test_of_many_rows_whole_segments_are_read(features: Features) -> None:
+    train, validation, _ = _parts(features)
+    few = spread_segments(features.rows, train, 100)
+    assert 60 <= len(few) <= 100
+    assert set(np.unique(features.rows.segment[few], return_counts=True)[1]) == {4}
+    assert np.array_equal(spread_segments(features.rows, train, len(train)), train)
+    small = fit_comparative_ridge(features, train, validation, sources=("midi",), most_rows=100)
+    assert set(small.slope) == {"midi"}
+    again = fit_comparative_ridge(features, few, validation, sources=("midi",))
+    np.testing.assert_allclose(small.slope["midi"], again.slope["midi"])
+
+
+def test_of_wide_features_the_mean_alone_is_read(features: Features, monkeypatch) -> None:
+    train, validation, test = _parts(features)
+    monkeypatch.setattr(comparative_ridge, "WIDEST", 30)
+    ridge = fit_comparative_ridge(features, train, validation)
+    assert {s: x.shape[1:] for s, x in window_features(features.batch(test)).items()} == {
+        "audio": (2, 10),
+        "midi": (2, 10),
+        "both": (1, 20),
+    }
+    assert ridge.slope["both"].shape == (20, 8)
+    assert ridge.spread["both"].shape == (1, 20)
+    judged = ridge.differences(features, test)
+    degraded = features.rows.tier[judged.position] > 0
+    r = specific_r(judged.predicted["both"][degraded], judged.score[degraded], judged.valid[degraded])
+    assert r[0] is not None
+    assert r[0] > 0.6
 
 
 def test_without_validation_rows_there_is_no_ridge(features: Features) -> None:
