@@ -24,7 +24,12 @@ from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import grouped_folds
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation.comparative_ridge import SOURCES, Differences, fit_comparative_ridge
+from keybed.experiments.evaluation.comparative_ridge import (
+    SOURCES,
+    Differences,
+    fit_comparative_ridge,
+    less_segment_mean,
+)
 from keybed.experiments.evaluation.intervals import Interval
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions, load_predictions
 from keybed.experiments.scoring.run_files import open_run
@@ -64,7 +69,7 @@ def measure(features: Features, saved: SavedPredictions, head: str = "gated", re
     scores = rows.score[judged.position][degraded]
     levels = Judged(scores, rows.valid[judged.position][degraded], piece)
     differences = Judged(judged.score[degraded].astype(np.float32), judged.valid[degraded], piece)
-    predicted = {THEIR_DIFFERENCES: less_segment_mean(level, segment.astype(np.int64))[degraded]}
+    predicted = {THEIR_DIFFERENCES: less_segment_mean(level, segment)[degraded]}
     predicted |= {ridge_on(view, s): judged.predicted[s][degraded].astype(np.float64) for s in SOURCES}
     r: dict[str, dict[str, Interval]] = {name: {} for name in (ONE_BY_ONE, *predicted)}
     for axis in AXES:
@@ -105,14 +110,6 @@ def ridges(features: Features, saved: SavedPredictions) -> Differences:
         np.concatenate([d.score for d in parts]),
         np.concatenate([d.valid for d in parts]),
     )
-
-
-def less_segment_mean(values: NDArray[np.floating], segment: NDArray[np.int64]) -> NDArray[np.float64]:
-    """Values (n, k) minus the mean over their segment."""
-    _, member, size = np.unique(segment, return_inverse=True, return_counts=True)
-    total = np.zeros((len(size), values.shape[1]))
-    np.add.at(total, member, values)
-    return np.asarray(values - (total / size[:, None])[member], np.float64)
 
 
 def _positions(rows: Rows, index: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -145,12 +145,20 @@ def _differences(
     A dimension that only some of a segment's rows have is left out in that segment: its mean would be that of other rows.
     """
     for part in _whole_segments(features.rows, positions):
-        _, segment, size = np.unique(features.rows.segment[part], return_inverse=True, return_counts=True)
-        share = (segment[:, None] == segment[None, :]) / size[segment][:, None]  # (row, row): its segment's mean
-        known = features.rows.valid[part]
-        score = np.where(known, features.rows.score[part], 0.0).astype(np.float64)
-        x = {name: v - np.tensordot(share, v, 1) for name, v in window_features(features.batch(part)).items()}
-        yield part, x, score - share @ score, share @ known > 1 - 1e-9
+        segment, known = features.rows.segment[part], features.rows.valid[part]
+        x = {s: less_segment_mean(v, segment) for s, v in window_features(features.batch(part)).items()}
+        score = less_segment_mean(np.where(known, features.rows.score[part], 0.0), segment)
+        everywhere = known & (less_segment_mean(known, segment) == 0)
+        yield part, x, score, everywhere
+
+
+def less_segment_mean(values: NDArray, segment: NDArray[np.integer]) -> Floats:
+    """Values (row, …) minus the mean over the rows of their segment."""
+    _, member, size = np.unique(segment, return_inverse=True, return_counts=True)
+    total = np.zeros((len(size), *values.shape[1:]))
+    np.add.at(total, member, values)
+    mean = total / size.reshape(-1, *(1,) * (values.ndim - 1))
+    return np.asarray(values - mean[member], np.float64)
 
 
 def _whole_segments(rows: Rows, positions: Positions) -> Iterator[Positions]:
