@@ -48,6 +48,15 @@ def test_a_model_is_the_same_after_packing(file, model):
     assert np.array_equal(again.calibration.factor_K, model.calibration.factor_K)
 
 
+def test_what_recordings_are_compared_by_is_packed_where_there_is_any(file, model, tmp_path):
+    again = read_pack(file).comparing
+    assert again is not None
+    assert np.array_equal(again.slope_DxK, model.comparing.slope_DxK)
+    assert np.array_equal(again.half_width_K, model.comparing.half_width_K)
+    write_pack(tmp_path / "without.keybed", replace(model, comparing=None))
+    assert read_pack(tmp_path / "without.keybed").comparing is None
+
+
 def test_a_packed_model_gives_the_same_scores(file, scorer, midi):
     assert score(midi, file) == score(midi, scorer)
 
