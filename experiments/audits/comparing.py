@@ -3,10 +3,11 @@
     python -m keybed.experiments.audits.comparing RUN               a run of Phase 2; 2 min for 8,000 rows
     python -m keybed.experiments.audits.comparing RUN --store STORE
 
-The variants of a segment are performances of the same notes. Each line is specific r (partial correlation given the other six
-scores), rows that are not pristine, with 95 % intervals over pieces: of the head's scores with the scores; of the head's
-scores minus their segment's mean with the scores minus theirs; and of a ridge that was fitted to such differences. Every piece
-is judged by heads and ridges that did not train on it, in the run's own folds.
+The variants of a segment are performances of the same notes; here those that are not pristine. Each line is specific r (partial
+correlation given the other six scores) with 95 % intervals over pieces: of the head's scores with the labels; of the head's
+scores minus their mean over the segment's degraded variants with the labels minus theirs; and of a ridge that was fitted to
+differences. All lines are of the same rows. Every piece is predicted by heads and ridges that did not train on it, in the run's
+own folds; the ridge trains and validates on the pieces that the fold does not test.
 """
 
 from __future__ import annotations
@@ -24,10 +25,10 @@ from keybed.experiments.audits.specific_r import Judged, mean_gain, specific_r
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import grouped_folds
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation.comparative_ridge import (
+from keybed.experiments.evaluation.difference_ridge import (
     SOURCES,
     Differences,
-    fit_comparative_ridge,
+    fit_difference_ridge,
     less_segment_mean,
 )
 from keybed.experiments.evaluation.intervals import Interval
@@ -46,7 +47,7 @@ _PARTS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
+class ComparingResult:
     """rows: that are judged. r: line → axis → specific r. gain: of each ridge over the differences of the head's scores, mean
     over the axes without tone."""
 
@@ -55,39 +56,39 @@ class Found:
     gain: Mapping[str, Interval]
 
 
-def measure(features: Features, saved: SavedPredictions, head: str = "gated", replicates: int = 1000) -> Found:
+def measure(
+    features: Features, saved: SavedPredictions, head: str = "gated", replicates: int = 1000
+) -> ComparingResult:
     """Judge the tested rows of a run. features: frames of its pair. Raises KeybedError for a head that the run does not have."""
     if head not in saved.by_model:
         raise KeybedError(f"the run has no head {head!r}; it has {', '.join(saved.by_model)}")
     rows, view = features.rows, features.view
-    judged = ridges(features, saved)
+    ridge = ridges(features, saved)
+    degraded = rows.tier[ridge.position] > 0
+    position, valid = ridge.position[degraded], ridge.valid[degraded]
+    segment, piece = rows.segment[position], rows.piece[position].astype(np.int64)
     at = {int(row): i for i, row in enumerate(saved.index)}
-    level = saved.by_model[head].mean(axis=0)[[at[int(row)] for row in rows.index[judged.position]]]
-    segment, tier = rows.segment[judged.position], rows.tier[judged.position]
-    degraded = tier > 0
-    piece = rows.piece[judged.position][degraded].astype(np.int64)
-    scores = rows.score[judged.position][degraded]
-    levels = Judged(scores, rows.valid[judged.position][degraded], piece)
-    differences = Judged(judged.score[degraded].astype(np.float32), judged.valid[degraded], piece)
-    predicted = {THEIR_DIFFERENCES: less_segment_mean(level, segment)[degraded]}
-    predicted |= {ridge_on(view, s): judged.predicted[s][degraded].astype(np.float64) for s in SOURCES}
+    level = saved.by_model[head].mean(axis=0)[[at[int(row)] for row in rows.index[position]]].astype(np.float64)
+    levels = Judged(rows.score[position], valid, piece)
+    differences = Judged(less_segment_mean(ridge.score[degraded], segment).astype(np.float32), valid, piece)
+    predicted = {THEIR_DIFFERENCES: less_segment_mean(level, segment)}
+    predicted |= {ridge_on(view, s): less_segment_mean(ridge.predicted[s][degraded], segment) for s in SOURCES}
     r: dict[str, dict[str, Interval]] = {name: {} for name in (ONE_BY_ONE, *predicted)}
     for axis in AXES:
-        found = specific_r(levels, {ONE_BY_ONE: level[degraded].astype(np.float64)}, axis, replicates)
-        found |= specific_r(differences, predicted, axis, replicates)
-        for name, value in found.items():
+        r[ONE_BY_ONE][axis] = specific_r(levels, {ONE_BY_ONE: level}, axis, replicates)[ONE_BY_ONE]
+        for name, value in specific_r(differences, predicted, axis, replicates).items():
             r[name][axis] = value
     gain = {
         name: mean_gain(differences, predicted, name, THEIR_DIFFERENCES, WITHOUT_TONE, replicates)
         for name in (ridge_on(view, source) for source in SOURCES[1:])
     }
-    return Found(int(degraded.sum()), r, gain)
+    return ComparingResult(int(degraded.sum()), r, gain)
 
 
 def ridge_on(view: View, source: str) -> str:
-    """The name of a comparative ridge's line."""
+    """The name of a difference ridge's line."""
     read = {"audio": view.audio, "midi": view.midi, "both": f"{view.audio} and {view.midi}"}[source]
-    return f"comparative ridge on {read}"
+    return f"difference ridge on {read}"
 
 
 def ridges(features: Features, saved: SavedPredictions) -> Differences:
@@ -96,14 +97,14 @@ def ridges(features: Features, saved: SavedPredictions) -> Differences:
     parts = []
     for number in np.unique(saved.fold):
         test = _positions(rows, saved.index[saved.fold == number])
-        others = np.flatnonzero(~np.isin(rows.piece, rows.piece[test]))
+        others = np.flatnonzero(~np.isin(rows.piece, rows.piece[test]) & ~rows.held_out)
         pieces = len(np.unique(rows.piece[others]))
         if pieces < 2:
             raise KeybedError(
                 f"fold {number} tests {counted(len(test), 'row')}; no row of another piece, or of one only, is left to learn from"
             )
         part = grouped_folds(rows.piece[others], min(_PARTS, pieces))
-        parts.append(fit_comparative_ridge(features, others[part != 0], others[part == 0]).differences(features, test))
+        parts.append(fit_difference_ridge(features, others[part != 0], others[part == 0]).differences(features, test))
     return Differences(
         np.concatenate([d.position for d in parts]),
         {source: np.concatenate([d.predicted[source] for d in parts]) for source in SOURCES},
@@ -116,16 +117,16 @@ def _positions(rows: Rows, index: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.flatnonzero(np.isin(rows.index, index))
 
 
-def lines_of(found: Found) -> list[str]:
+def lines_of(result: ComparingResult) -> list[str]:
     """The table in words and numbers."""
-    width = max(map(len, found.r)) + 2
-    lines = [f"specific r, {counted(found.rows, 'row')}", " " * width + "".join(f"{axis:>24}" for axis in AXES)]
-    for name, each in found.r.items():
+    width = max(map(len, result.r)) + 2
+    lines = [f"specific r, {counted(result.rows, 'row')}", " " * width + "".join(f"{axis:>24}" for axis in AXES)]
+    for name, each in result.r.items():
         cells = (f"{r.value:.3f} ({r.low:.3f}–{r.high:.3f})" for r in each.values())
         lines.append(f"{name:<{width}}" + "".join(f"{cell:>24}" for cell in cells))
     lines += [
         f"{name}, minus the differences of the head's scores, mean without tone: {g.value:+.3f} ({g.low:+.3f} to {g.high:+.3f})"
-        for name, g in found.gain.items()
+        for name, g in result.gain.items()
     ]
     return lines
 
@@ -141,10 +142,10 @@ def main() -> None:
         with threadpool_limits(1):
             files = open_run(given.run, given.store)
             features = Features(files.store, View(files.view.audio, files.view.midi), files.rows)
-            found = measure(features, load_predictions(given.run), given.head)
+            result = measure(features, load_predictions(given.run), given.head)
     except (KeybedError, HeadsError) as error:
         raise SystemExit(f"{type(error).__name__}: {error}") from error
-    print("\n".join(lines_of(found)))
+    print("\n".join(lines_of(result)))
 
 
 if __name__ == "__main__":

@@ -12,8 +12,8 @@ weigh alike), and in brackets the share of windows in which the copy stays withi
 whose own dimension fell, and the share of windows.
 
 The second table is of the same copies, compared with their originals as `keybed score ORIGINAL COPY` does: the mean difference,
-and in brackets the share of passages in which the copy is worse. Its last line is the original itself, begun a second later, so
-that windows fall elsewhere: its differences should be 0, its bracket is the share of passages whose interval holds 0.
+and in brackets the share of passages in which the copy is worse, and of those whose whole interval lies below 0. Its last line is
+the original itself, begun a second later, so that windows fall elsewhere: its differences should be 0, and its second share too.
 """
 
 from __future__ import annotations
@@ -173,8 +173,8 @@ def compared_table(made: list[Change]) -> list[str]:
                 cells.append("–")
                 continue
             mean = np.mean([np.mean([c.difference for c in passages]) for passages in own])
-            counts = [c.lower <= 0 <= c.upper if axis == LATER else c.difference < 0 for ps in own for c in ps]
-            text = f"{mean:+.1f} ({np.mean(counts):.0%})".replace("-", "−")
+            below = np.mean([(c.difference < 0, c.upper < 0) for passages in own for c in passages], axis=0)
+            text = f"{mean:+.1f} ({below[0]:.0%}, {below[1]:.0%})".replace("-", "−")
             bold = axis in AXES and AXIS_DIMENSIONS[AXES.index(axis)] == name
             cells.append(f"**{text}**" if bold else text)
         lines.append(f"| {axis} | {' | '.join(cells)} |")

@@ -10,7 +10,7 @@ from keybed.experiments.evaluation.decimals import number
 from keybed.experiments.percepiano.models import BLEND, CHOSEN, PLAIN_TREES, TABLE
 from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, PERFORMER_DISJOINT, SEGMENT_GROUPED
 from keybed.experiments.percepiano.results import (
-    ComparativeZeroShot,
+    ComparedZeroShot,
     PercepianoResults,
     ProtocolResults,
     RatingFacts,
@@ -105,41 +105,43 @@ def _zero_shot(zero_shot: ZeroShot | None) -> list[Section]:
             wide=True,
         )
     ]
-    if zero_shot.comparative is not None:
-        sections.append(_comparative(zero_shot.comparative, zero_shot))
+    if zero_shot.compared is not None:
+        sections.append(_compared(zero_shot.compared, zero_shot))
+    elif zero_shot.why_not_compared:
+        words.append(f"Performances were not compared: {zero_shot.why_not_compared}.")
     return sections
 
 
-def _comparative(comparative: ComparativeZeroShot, zero_shot: ZeroShot) -> Section:
-    """The ridge that compares the performances of a passage."""
+def _compared(compared: ComparedZeroShot, zero_shot: ZeroShot) -> Section:
+    """The difference ridge."""
     known = ", ".join(
-        f"{dimension.replace('_', ' ')} {number(r, 2)}" for dimension, r in comparative.test_r.items() if r is not None
+        f"{dimension.replace('_', ' ')} {number(r, 2)}" for dimension, r in compared.test_r.items() if r is not None
     )
     words = [
-        "A ridge learnt, from the four variants of each segment of the store, what a difference between two performances of the same "
-        "notes says of their scores. Here it reads how each performance differs from the others of its passage. It met no rating, and "
-        "it cannot judge a performance that stands alone.",
-        f"Mean of the six confirmatory questions: {with_interval(comparative.mean, 2)}; minus the head {zero_shot.head}, which judges each performance "
-        f"by itself: {with_interval(comparative.over_head, 2)}.",
-        f"Its specific r with the differences on the store's own test pieces: {known or 'not computed, the store has no test rows'}.",
+        "A ridge was fitted to differences between the variants of each segment of the store: how their features differ, and how "
+        "their scores do. Here it reads how each performance differs from the others of its passage. It was not trained on ratings, "
+        "and it cannot score a performance that has no others to compare with.",
+        f"Mean of the six confirmatory questions: {with_interval(compared.mean, 2)}; minus the head {zero_shot.head}, which scores each performance "
+        f"by itself: {with_interval(compared.over_head, 2)}.",
+        f"Specific r of its differences on the store's own test pieces: {known or 'not computed, the store has no test rows'}.",
     ]
     sources = Table(
-        ["what it reads", *(f"{a.question.dimension.replace('_', ' ')} {a.words}" for a in comparative.answers)],
+        ["what it reads", *(f"{a.question.dimension.replace('_', ' ')} {a.words}" for a in compared.answers)],
         [
             [
                 {"audio": zero_shot.pair.audio, "midi": zero_shot.pair.midi}.get(source, source),
                 *(number(r.value, 2) for r in rs),
             ]
-            for source, rs in comparative.each.items()
+            for source, rs in compared.each.items()
         ],
-        numeric=tuple(range(1, len(comparative.answers) + 1)),
+        numeric=tuple(range(1, len(compared.answers) + 1)),
     )
     return Section(
-        "Zero-shot: performances compared by what degradation taught",
-        "Whether it helps to compare performances of one passage, in place of judging each by itself.",
+        "Zero-shot: a ridge fitted to differences between degraded variants",
+        "Whether it helps to compare performances of one passage, in place of scoring each by itself.",
         words,
-        pictures=[_questions_plot(comparative.answers, "comparative ridge")],
-        tables=[_questions_table(comparative.answers), sources],
+        pictures=[_questions_plot(compared.answers, "difference ridge")],
+        tables=[_questions_table(compared.answers), sources],
         wide=True,
     )
 

@@ -38,8 +38,8 @@ class EncoderUsed:
 
 
 @dataclass(frozen=True)
-class ComparativeZeroShot:
-    """A ridge fitted to differences between the variants of a segment, on the run's store, against the ratings.
+class ComparedZeroShot:
+    """A difference ridge, fitted to the run's store, against the ratings.
 
     answers, mean: as `ZeroShot` has them. over_head: its mean minus that of the run's head. each: r by what the ridge reads
     ("audio", "midi", "both"), in the order of the answers. test_r: dimension → specific r of its differences on the store's
@@ -58,8 +58,8 @@ class ZeroShot:
     """Heads of an earlier run against the ratings.
 
     random: the run's encoders with random weights. answers: of `head`. other_heads: r of every head, in the order of the
-    answers. mean: r, mean over the confirmatory questions; None in runs of before it was measured. comparative: None where
-    the store lacks rows to fit it to, and in earlier runs.
+    answers. mean: r, mean over the confirmatory questions; None in runs of before it was measured. compared: None where
+    the store lacks rows to fit it to (why_not_compared says so), and in earlier runs.
     """
 
     head: str
@@ -69,7 +69,8 @@ class ZeroShot:
     answers: tuple[Answer, ...]
     other_heads: dict[str, tuple[Interval, ...]]
     mean: Interval | None = None
-    comparative: ComparativeZeroShot | None = None
+    compared: ComparedZeroShot | None = None
+    why_not_compared: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from keybed.experiments.data.folds import TooFewPieces
 from keybed.experiments.data.run_facts import Pair
 from keybed.experiments.data.run_folder import write_json
 from keybed.experiments.evaluation.decimals import number
+from keybed.experiments.evaluation.difference_ridge import NoSegments
 from keybed.experiments.percepiano import models
 from keybed.experiments.percepiano.ceiling import ceilings
 from keybed.experiments.percepiano.config import PercepianoConfig
@@ -38,7 +40,7 @@ from keybed.experiments.percepiano.protocols import ONE_COMPOSITION_OUT, Protoco
 from keybed.experiments.percepiano.reader import Ratings, read
 from keybed.experiments.percepiano.regressors import Model
 from keybed.experiments.percepiano.results import (
-    ComparativeZeroShot,
+    ComparedZeroShot,
     EncoderUsed,
     ModelScores,
     PercepianoResults,
@@ -53,9 +55,8 @@ from keybed.experiments.percepiano.within import Within, interval, pairwise_accu
 from keybed.experiments.percepiano.zero_shot import Agreement, answer_questions
 from keybed.experiments.reports.page import with_interval
 from keybed.extract.corpus.percepiano import SCALES
-from keybed.heads.errors import BadInput
 from keybed.store.counted import counted
-from keybed.store.errors import KeybedError
+from keybed.store.errors import Incomplete, KeybedError
 from keybed.store.format.recipe import EncoderSpec
 
 Floats = NDArray[np.float64]
@@ -138,7 +139,13 @@ def _zero_shot(
         for name, p in predictions.items()
     }
     own = each[config.head]
-    _say("zero-shot", own, console)
+    _print_answers("zero-shot", own, console)
+    compared, why_not = None, ""
+    try:
+        compared = _compared(config, ratings, windows, specs, pair, own, console)
+    except (Incomplete, TooFewPieces, NoSegments) as error:
+        why_not = str(error)
+        console.print(f"performances are not compared, the store has no rows for it: {why_not}", highlight=False)
     return ZeroShot(
         head=config.head,
         run=config.after.name,
@@ -147,11 +154,12 @@ def _zero_shot(
         answers=own.answers,
         other_heads={name: tuple(a.r for a in agreement.answers) for name, agreement in each.items()},
         mean=own.mean,
-        comparative=_comparative(config, ratings, windows, specs, pair, own, console),
+        compared=compared,
+        why_not_compared=why_not,
     )
 
 
-def _comparative(
+def _compared(
     config: PercepianoConfig,
     ratings: Ratings,
     windows: Windows,
@@ -159,24 +167,17 @@ def _comparative(
     pair: Pair,
     head: Agreement,
     console: Console,
-) -> ComparativeZeroShot | None:
-    """The same questions, asked of a ridge that compares the performances of a passage."""
-    if config.store is None:
-        return None
-    try:
-        predictions, test_r = compare_with_store(config.store, pair, windows, specs, ratings)
-    except (BadInput, KeybedError) as error:
-        console.print(
-            f"no comparative ridge, which needs rows of training and validation pieces: {error}", highlight=False
-        )
-        return None
+) -> ComparedZeroShot:
+    """The same questions for a difference ridge, which reads how a performance differs from the others of its passage."""
+    assert config.store is not None
+    predictions, test_r = compare_with_store(config.store, pair, windows, specs, ratings)
     each = {
         source: answer_questions(ratings, p, replicates=config.replicates, seed=config.seed)
         for source, p in predictions.items()
     }
     both = each["both"]
-    _say("zero-shot, comparative ridge", both, console)
-    return ComparativeZeroShot(
+    _print_answers("zero-shot, difference ridge", both, console)
+    return ComparedZeroShot(
         answers=both.answers,
         mean=both.mean,
         over_head=interval(both.mean.value - head.mean.value, both.drawn - head.drawn),
@@ -185,7 +186,7 @@ def _comparative(
     )
 
 
-def _say(what: str, agreement: Agreement, console: Console) -> None:
+def _print_answers(what: str, agreement: Agreement, console: Console) -> None:
     for a in agreement.answers:
         console.print(
             f"{what}, {'confirmatory' if a.confirmatory else 'exploratory'}: {a.question.dimension} with {a.question.words}: "

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from keybed.heads.inputs import HeadInput
 
 Floats = NDArray[np.float64]
+_WINDOWS = 256
+"""Windows whose frames are in memory as float32 at a time."""
 
 
 def predict_with_run(
@@ -37,10 +39,7 @@ def predict_with_run(
     from keybed.heads import fitted
 
     pair, fit = heads_of_run(run, store)
-    step, batch = fit.config.batch_rows, _batch(windows, specs, pair, pair.view)
-    parts = [
-        type(batch)(*(None if a is None else a[i : i + step] for a in batch)) for i in range(0, windows.item.size, step)
-    ]
+    parts = _parts(_batch(windows, specs, pair, pair.view), fit.config.batch_rows)
     predictions = fitted.predict(fit, parts)
     return pair, {name: by_item(p.mean(axis=0), windows.item) for name, p in predictions.items()}
 
@@ -48,32 +47,40 @@ def predict_with_run(
 def compare_with_store(
     store: Path, pair: Pair, windows: Windows, specs: Sequence[EncoderSpec], ratings: Ratings
 ) -> tuple[dict[str, Floats], dict[str, float | None]]:
-    """A comparative ridge on the frames of the store's pair: what it says of the performances, and of the store's test split.
+    """Predictions of a difference ridge, fitted to the frames of the store's pair, training and validation split.
 
     Returns source → scores (performance, 8) minus their passage's mean, and dimension → specific r of the differences between
-    the test rows that are not pristine. Raises BadInput or Incomplete where the store has no rows to fit it to.
+    the rows of the test split that are not pristine. Raises Incomplete, TooFewPieces and NoSegments where the store has no rows
+    to fit it to.
     """
     from keybed.experiments.data.features import Features
+    from keybed.experiments.data.folds import split_fold
     from keybed.experiments.data.view import View
-    from keybed.experiments.evaluation.comparative_ridge import fit_comparative_ridge, window_features
+    from keybed.experiments.evaluation.difference_ridge import fit_difference_ridge, window_features
     from keybed.heads.metrics import specific_r
     from keybed.store import open as open_store
 
     opened = open_store(store)
     rows = opened.rows()
     features = Features(opened, View(pair.audio, pair.midi), rows)
-    train, validation, test = (np.flatnonzero(rows.split == i) for i in range(3))
-    ridge = fit_comparative_ridge(features, train, validation)
-    judged = ridge.differences(features, test)
-    degraded = rows.tier[judged.position] > 0
-    test_r = specific_r(judged.predicted["both"][degraded], judged.score[degraded], judged.valid[degraded])
-    of_windows = window_features(_batch(windows, specs, pair, "frames"))
+    fold = split_fold(rows)
+    ridge = fit_difference_ridge(features, fold.train, fold.validation)
+    test = ridge.differences(features, fold.test)
+    degraded = rows.tier[test.position] > 0
+    test_r = specific_r(test.predicted["both"][degraded], test.score[degraded], test.valid[degraded])
+    parts = [window_features(part) for part in _parts(_batch(windows, specs, pair, "frames"), _WINDOWS)]
+    of_windows = {source: np.concatenate([part[source] for part in parts]) for source in parts[0]}
     units = {}
     for source, x in of_windows.items():
         mean = by_item(x.reshape(len(x), -1), windows.item)
         units[source] = standardise_by_passage(mean, ratings).reshape(len(mean), *x.shape[1:])
     predictions = {source: ridge.predict(units, source).astype(np.float64) for source in units}
     return predictions, dict(zip(DIMENSIONS, test_r, strict=True))
+
+
+def _parts(batch: HeadInput, rows: int) -> list[HeadInput]:
+    """The batch in parts of so many rows."""
+    return [type(batch)(*(None if a is None else a[i : i + rows] for a in batch)) for i in range(0, batch.n_rows, rows)]
 
 
 def _batch(windows: Windows, specs: Sequence[EncoderSpec], pair: Pair, kind: str) -> HeadInput:

@@ -1,7 +1,7 @@
-"""Differences between performances of the same notes: a comparative ridge with an interval, as a scoring model holds it.
+"""Differences between performances of the same notes: a difference ridge with an interval, as a scoring model holds it.
 
-A head judges a performance by itself, so that the music moves its score; the ridge learnt from differences between the
-variants of a segment. Intervals are split conformal, by piece, from pairs of variants of validation segments.
+A head scores a performance by itself. The ridge was fitted to differences between the variants of a segment. Intervals are
+split conformal, by piece, from pairs of variants of validation segments.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import Fold
-from keybed.experiments.evaluation.comparative_ridge import (
-    ComparativeRidge,
+from keybed.experiments.evaluation.difference_ridge import (
+    DifferenceRidge,
     Differences,
-    fit_comparative_ridge,
+    NoSegments,
+    fit_difference_ridge,
     spread_segments,
     window_features,
 )
 from keybed.experiments.scoring.calibration import FEWEST_ROWS, quantile_by_piece
 from keybed.experiments.scoring.results import ComparingCard
-from keybed.heads.errors import BadInput
 from keybed.heads.inputs import HeadInput
 from keybed.heads.metrics import specific_r
 from keybed.store.format.rows import Rows
@@ -35,15 +35,15 @@ _SOURCE = "both"
 
 @dataclass(frozen=True, eq=False)
 class Comparing:
-    """slope_DxK: from the D means and sds over the bins of both modalities' frames to K scores. half_width_K: half the width of
-    the interval of a difference, infinite where there are too few validation rows."""
+    """slope_DxK: from the D means and sds over the bins of both modalities' frames to K scores; of wide features the means alone.
+    half_width_K: half the width of the interval of a difference, infinite where there are too few validation rows."""
 
     slope_DxK: Floats
     half_width_K: Floats
 
-    def lines(self, batch: HeadInput) -> NDArray[np.float64]:
+    def relative_scores(self, batch: HeadInput) -> NDArray[np.float64]:
         """(row, K). The difference of two windows' numbers is the predicted difference of their scores."""
-        x = window_features(batch)[_SOURCE]
+        x = window_features(batch, (_SOURCE,))[_SOURCE]
         return np.asarray(x.reshape(len(x), -1).astype(np.float64) @ self.slope_DxK, np.float64)
 
 
@@ -55,21 +55,21 @@ def fit_comparing(features: Features, fold: Fold) -> tuple[Comparing, dict[str, 
     if features.view.inputs != "frames":
         return None
     try:
-        ridge = fit_comparative_ridge(
+        ridge = fit_difference_ridge(
             features, fold.train, fold.validation, sources=(_SOURCE,), fit_on=("train",), most_rows=MOST_ROWS
         )
-    except BadInput:
+    except NoSegments:
         return None
-    validation = spread_segments(features.rows, fold.validation, MOST_ROWS)
-    residual, valid, piece = _pairs(features.rows, ridge.differences(features, validation))
+    differences = ridge.differences(features, spread_segments(features.rows, fold.validation, MOST_ROWS))
+    residual, valid, piece = _pairs(features.rows, differences)
     half = np.full(len(DIMENSIONS), np.inf)
     for k in range(len(DIMENSIONS)):
-        if valid[:, k].sum() >= FEWEST_ROWS:
+        if differences.valid[:, k].sum() >= FEWEST_ROWS:
             half[k] = quantile_by_piece(residual[valid[:, k], k], piece[valid[:, k]])
     return Comparing(ridge.slope[_SOURCE], half), _cards(features, fold, ridge, half)
 
 
-def _cards(features: Features, fold: Fold, ridge: ComparativeRidge, half: Floats) -> dict[str, ComparingCard]:
+def _cards(features: Features, fold: Fold, ridge: DifferenceRidge, half: Floats) -> dict[str, ComparingCard]:
     judged = ridge.differences(features, spread_segments(features.rows, fold.test, MOST_ROWS))
     residual, valid, piece = _pairs(features.rows, judged)
     degraded = features.rows.tier[judged.position] > 0
@@ -77,9 +77,9 @@ def _cards(features: Features, fold: Fold, ridge: ComparativeRidge, half: Floats
     cards = {}
     for k, name in enumerate(DIMENSIONS):
         rows = valid[:, k]
-        inside = residual[rows, k] <= half[k]
-        covered = [float(inside[piece[rows] == p].mean()) for p in np.unique(piece[rows])]
-        width = 2 * float(half[k]) if np.isfinite(half[k]) else None
+        inside, known = residual[rows, k] <= half[k], bool(np.isfinite(half[k]))
+        covered = [float(inside[piece[rows] == p].mean()) for p in np.unique(piece[rows]) if known]
+        width = 2 * float(half[k]) if known else None
         cards[name] = ComparingCard(float(np.mean(covered)) if covered else None, width, r[k])
     return cards
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -32,8 +34,9 @@ def compare(
 ) -> Comparison:
     """Pair every window of the first file with the window of the other that plays the same notes, if there is one.
 
-    The scores of paired windows are subtracted. With `comparing` the windows themselves are compared too: what is wanted of
-    the other recording lies between two of its windows, and is interpolated.
+    The scores of paired windows are subtracted. With `comparing` the windows themselves are compared too: the passage of the
+    other recording lies between two of its windows, and is interpolated from both. Where these begin more than half a window
+    apart (a large hop), nothing is compared.
     """
     notes, other_notes = music.performance, other_music.performance
     time, other_time = _alignment(notes, other_notes)
@@ -55,9 +58,14 @@ def compare(
         middle_s = (start_s + end_s) / 2
         j = int(np.argmin(np.abs(centre - middle_s)))
         compared: dict[str, Compared | None] = {}
-        if comparing is not None and music.lines_WxK is not None and other_music.lines_WxK is not None:
-            between = [np.interp(middle_s, centre, column) for column in other_music.lines_WxK.T]
-            compared = _compared(np.array(between) - music.lines_WxK[i], comparing, window, other.windows[j])
+        if comparing is not None and music.relative_WxK is not None and other_music.relative_WxK is not None:
+            around = _around(float(middle_s), centre, (window.end_s - window.start_s) / 2)
+            if around is None:
+                compared = dict.fromkeys(DIMENSIONS)
+            else:
+                between = np.array([np.interp(middle_s, centre, column) for column in other_music.relative_WxK.T])
+                read = [window, *(other.windows[n] for n in around)]
+                compared = _compared(between - music.relative_WxK[i], comparing, read)
         passages.append(
             PairedPassage(
                 window.start_s,
@@ -87,13 +95,22 @@ def compare(
     )
 
 
+def _around(middle_s: float, centre: NDArray[np.float64], most_s: float) -> tuple[int, ...] | None:
+    """Numbers of the one or two windows around a moment; None where two lie more than most_s apart, or one half of it away."""
+    after = int(np.searchsorted(centre, middle_s))
+    if after in (0, len(centre)):
+        end = min(after, len(centre) - 1)
+        return (end,) if abs(centre[end] - middle_s) <= most_s / 2 else None
+    return (after - 1, after) if centre[after] - centre[after - 1] <= most_s + 1e-6 else None
+
+
 def _compared(
-    difference_K: NDArray[np.float64], comparing: Comparing, window: WindowScores, other: WindowScores
+    difference_K: NDArray[np.float64], comparing: Comparing, windows: Sequence[WindowScores]
 ) -> dict[str, Compared | None]:
     """The difference by dimension; None where one of the windows says too little, or lies outside the training data."""
     cells: dict[str, Compared | None] = {}
     for d, value, half in zip(DIMENSIONS, difference_K, comparing.half_width_K, strict=True):
-        reasons = {window.scores[d].reason, other.scores[d].reason} - {None, "wide interval"}
+        reasons = {window.scores[d].reason for window in windows} - {None, "wide interval"}
         if reasons or not np.isfinite(value) or not np.isfinite(half):
             cells[d] = None
             continue

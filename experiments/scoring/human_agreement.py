@@ -46,13 +46,13 @@ COMPARED = HumanAgreement(
     measured="2026-11-27",
     source="docs/findings-tables.md, Human ratings: PercePiano",
 )
-"""The same of performances that were compared with others of their passage, `expressive` and 8,000 rows."""
+"""The same of a difference ridge that reads all performances of a passage; `logmel` and `expressive`, 8,000 rows."""
 
 
 def compared_in_words(known: HumanAgreement = COMPARED) -> str:
     """What is known of how far compared performances agree with people."""
     return (
-        f"Performances that were compared in this way agreed with the human ratings of PercePiano on {known.agreeing} of "
+        f"A similar ridge on logmel and expressive, which read all performances of a passage, agreed with the human ratings of PercePiano on {known.agreeing} of "
         f"{counted(known.questions, 'question')} (mean r {known.mean_r:.2f} within a passage; degradation version {known.degradation_version}, measured "
         f"{known.measured}; {known.source})."
     )

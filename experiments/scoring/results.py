@@ -255,7 +255,7 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Compared:
-    """Other less first, judged by comparing the two performances, with the interval of the difference."""
+    """The other performance minus the first, by the difference ridge, with the interval of the difference."""
 
     difference: float
     lower: float
@@ -270,7 +270,7 @@ class PairedPassage:
     other_start_s: float
     same_notes: float
     difference: dict[str, float | None]
-    """Score of the other less that of the first, by dimension; None where one of them is not judged."""
+    """Score of the other minus that of the first, by dimension; None where one of them is not judged."""
     compared: dict[str, Compared | None] = field(default_factory=dict)
     """By dimension; None where a window cannot be judged at all, empty for models that hold nothing to compare by."""
 
@@ -301,13 +301,13 @@ class ScoredMusic:
 
     sound: the sound from one second to another, float32 mono at `SAMPLE_RATE_HZ` of `keybed.extract.audio.waveform`: the
     given file's, or rendered from the notes. Raises KeybedError where it cannot be made. looked_at: weights of the first seed.
-    lines_WxK: what recordings are compared by (`Comparing.lines`), NaN in windows without features; None without such a model.
+    relative_WxK: what recordings are compared by (`Comparing.lines`), NaN in windows without features; None without such a model.
     """
 
     performance: Performance
     sound: Callable[[float, float], NDArray[np.float32]]
     looked_at: LookedAt
-    lines_WxK: NDArray[np.float64] | None = None
+    relative_WxK: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -149,7 +149,7 @@ class Scorer:
         """What the windows are compared by, (window, K); NaN where there are no features."""
         lines = np.full((len(batch.rows), len(DIMENSIONS)), np.nan)
         if self.model.comparing is not None and batch.inputs is not None:
-            lines[batch.made] = self.model.comparing.lines(batch.inputs)
+            lines[batch.made] = self.model.comparing.relative_scores(batch.inputs)
         return lines
 
     def _batch(self, batch: WindowBatch) -> tuple[list[WindowScores], dict[str, NDArray[np.float32]]]:

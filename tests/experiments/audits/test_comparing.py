@@ -16,7 +16,7 @@ from keybed.experiments.data.view import View
 from keybed.experiments.evaluation.saved_predictions import SavedPredictions
 from keybed.store.errors import KeybedError
 
-RIDGE = "comparative ridge on test-audio and test-midi"
+RIDGE = "difference ridge on test-audio and test-midi"
 
 
 @pytest.fixture(scope="module")
@@ -35,15 +35,15 @@ def _saved(features: Features, predicted: np.ndarray) -> SavedPredictions:
 
 def test_a_head_that_mistakes_the_music_is_better_at_differences(features: Features) -> None:
     rng, rows = np.random.default_rng(0), features.rows
-    of_music = 30 * rng.normal(size=(int(rows.segment.max()) + 1, 8))[rows.segment]
+    of_music = 60 * rng.normal(size=(int(rows.segment.max()) + 1, 8))[rows.segment]
     found = measure(
         features, _saved(features, rows.score + of_music + rng.normal(size=rows.score.shape)), replicates=50
     )
     assert set(found.r) == {
         ONE_BY_ONE,
         THEIR_DIFFERENCES,
-        "comparative ridge on test-audio",
-        "comparative ridge on test-midi",
+        "difference ridge on test-audio",
+        "difference ridge on test-midi",
         RIDGE,
     }
     for axis in ("notes", "timing", "articulation"):
@@ -51,7 +51,7 @@ def test_a_head_that_mistakes_the_music_is_better_at_differences(features: Featu
         assert found.r[RIDGE][axis].value > 0.5
     assert found.gain[RIDGE].high < 0, "noise of one point is less than the features' own"
     text = "\n".join(lines_of(found))
-    assert "comparative ridge on test-midi, minus the differences of the head's scores" in text
+    assert "difference ridge on test-midi, minus the differences of the head's scores" in text
 
 
 def test_no_ridge_is_judged_by_a_piece_that_it_was_fitted_to(features: Features) -> None:

@@ -32,10 +32,10 @@ def test_both_tables_have_a_line_per_axis_and_mark_the_axis_own_dimension() -> N
     assert lines[2].endswith("| 1 of 1, 100% |")
     compared = compared_table(made)
     assert len(compared) == 2 + len(AXES) + 1
-    assert compared[2].split(" | ")[1:3] == ["**−30.0 (100%)**", "−30.0 (100%)"]
+    assert compared[2].split(" | ")[1:3] == ["**−30.0 (100%, 100%)**", "−30.0 (100%, 100%)"]
     later = compared[-1].split(" | ")
     assert later[0] == f"| {LATER}"
-    assert later[1] == "+1.0 (100%)", "the interval, 5 on each side, holds 0"
+    assert later[1] == "+1.0 (0%, 0%)", "the interval, 5 on each side, holds 0"
 
 
 def test_a_recording_begun_later_has_the_same_notes() -> None:

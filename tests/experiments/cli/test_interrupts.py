@@ -113,7 +113,11 @@ def test_ctrl_c_at_random_moments_of_phase2(make_store, tmp_path):
         )
         time.sleep(draw.uniform(1, 0.8 * whole_s))
         process.send_signal(signal.SIGINT)
-        _, printed = process.communicate(timeout=300)
+        said, printed = process.communicate(timeout=300)
+        if process.returncode == -signal.SIGINT:  # a shell shows 130; nothing is left but Python's own end
+            assert "report.html" in said
+            assert printed == ""
+            continue
         assert process.returncode in (0, 130), printed
         if process.returncode:
             stopped += 1

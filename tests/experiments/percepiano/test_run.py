@@ -127,12 +127,15 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     command = ["phase5", "percepiano", str(folder), "--out", str(tmp_path / "run"), "--after", str(run2), "--no-heads"]
     command += ["--replicates", "5"]
     assert main([*command, "--store", str(paths[0])]) == 0
-    assert "no comparative ridge" in capsys.readouterr().out
-    assert read(tmp_path / "run")["zero_shot"]["comparative"] is None
+    assert "performances are not compared" in capsys.readouterr().out
+    without = read(tmp_path / "run")["zero_shot"]
+    assert without["compared"] is None
+    assert "extract" in without["why_not_compared"]
+    assert "Performances were not compared" in (tmp_path / "run" / "report.html").read_text()
     assert main(["extract", str(paths[0])]) == 0
     assert main([*command, "--store", str(paths[0])]) == 0
     zero = read(tmp_path / "run")["zero_shot"]
-    compared = zero["comparative"]
+    compared = zero["compared"]
     assert [a["question"] for a in compared["answers"]] == [a["question"] for a in zero["answers"]]
     assert set(compared["each"]) == {"audio", "midi", "both"}
     assert compared["over_head"]["value"] == pytest.approx(compared["mean"]["value"] - zero["mean"]["value"])
@@ -151,7 +154,7 @@ def test_zero_shot_uses_the_runs_own_heads_and_refuses_others(folder, tiny_maest
     assert not any(a["question"]["dimension"] == DIMENSIONS[0] for a in zero["answers"])
     page = (tmp_path / "run" / "report.html").read_text()
     assert "never met a human rating" in page
-    assert "it cannot judge a performance that stands alone" in page
+    assert "it cannot score a performance that has no others" in page
 
     windows = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").glob("windows-*.npz")}
     capsys.readouterr()

@@ -13,7 +13,7 @@ from keybed import store as stores
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.folds import split_fold
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation.comparative_ridge import Differences
+from keybed.experiments.evaluation.difference_ridge import Differences
 from keybed.experiments.scoring.comparing import Comparing, _pairs, fit_comparing
 from keybed.experiments.scoring.comparison import compare
 from keybed.experiments.scoring.results import ScoredMusic
@@ -46,7 +46,7 @@ def test_windows_are_compared_by_the_difference_of_their_lines(features: Feature
     fold = split_fold(features.rows)
     fitted = fit_comparing(features, fold)
     assert fitted is not None
-    lines = fitted[0].lines(features.batch(fold.test))
+    lines = fitted[0].relative_scores(features.batch(fold.test))
     k = DIMENSIONS.index("note_accuracy")
     segment, score = features.rows.segment[fold.test], features.rows.score[fold.test, k]
     wide = 0
@@ -89,7 +89,7 @@ def test_a_window_that_says_too_little_is_not_compared_and_what_lies_between_win
     p = other_music.performance
     later = Performance(p.onset_s + 1, p.offset_s + 1, p.pitch, p.velocity, p.pedal_s + 1, p.pedal_value)
     rising = np.repeat(first.start_s[:, None], 8, axis=1)
-    music = replace(music, lines_WxK=rising)
+    music = replace(music, relative_WxK=rising)
     other_music = ScoredMusic(later, other_music.sound, other_music.looked_at, rising - 1.0)
     windows = list(other.windows)
     windows[5] = replace(

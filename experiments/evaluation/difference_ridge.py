@@ -1,7 +1,8 @@
-"""A ridge that compares performances of one passage, fitted to a store's degraded rows and to no rating.
+"""The difference ridge: a ridge that predicts how performances of the same notes differ in their scores.
 
-The variants of a segment are performances of one passage. The ridge learns the difference of a row's scores from the mean
-of its segment, from the same difference of its features. What the music itself does to the features falls out.
+The variants of a segment are performances of the same notes. The ridge is fitted to differences: a row's features and scores,
+minus their means over the rows of its segment. What the notes themselves add to the features is equal in all variants, so it
+is subtracted. No rating is used.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from keybed.experiments.data.features import Features, Positions
+from keybed.heads.errors import BadInput
 from keybed.heads.inputs import HeadInput
 from keybed.heads.ridge import WIDEST, RidgeProbe, RidgeResult, frame_block
 from keybed.store.format.rows import Rows
@@ -22,7 +24,7 @@ Floats = NDArray[np.float64]
 SOURCES = ("audio", "midi", "both")
 """What the ridge reads."""
 MOST_ROWS = 32_768
-_BATCH_ROWS = 1024
+_BATCH_ROWS = 256
 _NONE = np.zeros((0, len(DIMENSIONS)), np.float32)
 
 
@@ -40,7 +42,7 @@ class Differences:
 
 
 @dataclass(frozen=True, eq=False)
-class ComparativeRidge:
+class DifferenceRidge:
     """slope: source → (2 · width, 8), from mean and sd of the frames to scores. spread: source → (2, width), sd of the training
     rows' differences. Of wide features the mean alone: (width, 8), (1, width)."""
 
@@ -50,20 +52,20 @@ class ComparativeRidge:
     def predict(self, units: Mapping[str, Floats], source: str) -> NDArray[np.float32]:
         """Scores (performance, 8) minus the mean of their passage.
 
-        units: source → (performance, 2, width), the features of `window_features` minus the mean of the passage, over the
-        spread between its performances.
+        units: source → (performance, 2, width), the features of `window_features` minus the mean of the passage, divided by the
+        spread of its performances.
         """
-        return self.lines(units[source] * self.spread[source], source)
+        return self.relative_scores(units[source] * self.spread[source], source)
 
-    def lines(self, x: NDArray, source: str) -> NDArray[np.float32]:
+    def relative_scores(self, x: NDArray, source: str) -> NDArray[np.float32]:
         """(row, 8) from features (row, 2, width). Only differences of such numbers between performances mean something."""
         return np.asarray(x.reshape(len(x), -1).astype(np.float64) @ self.slope[source], np.float32)
 
     def differences(self, features: Features, positions: Positions) -> Differences:
         """Predicted and true differences at these positions; segments with a single row are left out."""
         parts = [
-            Differences(part, {source: self.lines(x[source], source) for source in self.slope}, score, valid)
-            for part, x, score, valid in _differences(features, positions)
+            Differences(part, {source: self.relative_scores(x[source], source) for source in self.slope}, score, valid)
+            for part, x, score, valid in _differences(features, positions, tuple(self.slope))
         ]
         none = Differences(
             positions[:0], dict.fromkeys(self.slope, _NONE), _NONE.astype(np.float64), _NONE.astype(bool)
@@ -77,16 +79,25 @@ class ComparativeRidge:
         )
 
 
-def window_features(batch: HeadInput) -> dict[str, NDArray[np.float32]]:
+class NoSegments(BadInput):
+    """Training or validation rows hold no segment with two rows, so that there is no difference to learn from."""
+
+
+def window_features(batch: HeadInput, sources: Sequence[str] = SOURCES) -> dict[str, NDArray[np.float32]]:
     """Mean and sd over the bins of the frames, source → (row, 2, width); (row, 1, width), the mean alone, where the width of both
     is over WIDEST: the ridge would take gigabytes and minutes."""
-    audio = frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)["audio"]
-    midi = frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)["midi"]
-    found = {"audio": audio, "midi": midi, "both": np.concatenate([audio, midi], axis=-1)}
-    return {source: x if x[0].size <= WIDEST else x[:, :1] for source, x in found.items()}
+    blocks: dict[str, NDArray[np.float32]] = {}
+    if "midi" not in sources or len(sources) > 1:
+        blocks |= frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
+    if "audio" not in sources or len(sources) > 1:
+        blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
+    if "both" in sources:
+        blocks["both"] = np.concatenate([blocks["audio"], blocks["midi"]], axis=-1)
+    wide = {s: 2 * blocks[s].shape[-1] > WIDEST for s in sources}
+    return {s: blocks[s][:, :1] if wide[s] else blocks[s] for s in sources}
 
 
-def fit_comparative_ridge(
+def fit_difference_ridge(
     features: Features,
     train: Positions,
     validation: Positions,
@@ -94,35 +105,37 @@ def fit_comparative_ridge(
     sources: Sequence[str] = SOURCES,
     fit_on: Sequence[str] = ("train", "validation"),
     most_rows: int = MOST_ROWS,
-) -> ComparativeRidge:
+) -> DifferenceRidge:
     """Penalty and statistic of each dimension have the best r on `validation`; the slopes are fitted to the parts `fit_on`.
 
     most_rows: about as many rows of each part are read at most, whole segments, evenly spread: the time grows with rows times
-    the square of the width. Raises BadInput where one of the two parts has no segment with two rows.
+    the square of the width. Raises NoSegments where one of the two parts has no segment with two rows.
     """
     train, validation = (spread_segments(features.rows, part, most_rows) for part in (train, validation))
     probe = RidgeProbe()
     squares: dict[str, Floats] = {}
-    n_train = 0
+    n_rows = {"train": 0, "validation": 0}
     for name, positions in (("train", train), ("validation", validation)):
-        for _, x, score, valid in _differences(features, positions):
-            probe.add(name, {s: x[s] for s in sources}, score, valid)
+        for _, x, score, valid in _differences(features, positions, sources):
+            probe.add(name, x, score, valid)
+            n_rows[name] += len(score)
             if name == "train":
                 squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in sources}
-                n_train += len(score)
+        if n_rows[name] == 0:
+            raise NoSegments(f"no segment has two rows to compare in the part {name}")
     solved = probe.solve([(["train"], ["validation"])], fit_on)
-    spread = {s: np.sqrt(total / n_train) for s, total in squares.items()}
-    return ComparativeRidge({s: _slope(solved, s, spread[s].shape) for s in sources}, spread)
+    spread = {s: np.sqrt(total / n_rows["train"]) for s, total in squares.items()}
+    return DifferenceRidge({s: _slope(solved, s, spread[s].shape) for s in sources}, spread)
 
 
 def spread_segments(rows: Rows, positions: Positions, most_rows: int) -> Positions:
-    """These positions, or those of every n-th segment where they are more than most_rows."""
+    """These positions, or those of evenly spread segments where they are more than most_rows."""
     if len(positions) <= most_rows:
         return positions
     segment = rows.segment[positions]
     names = np.unique(segment)
-    step = -(-len(positions) // most_rows)
-    return positions[np.isin(segment, names[::step])]
+    kept = np.linspace(0, len(names) - 1, max(len(names) * most_rows // len(positions), 1)).astype(np.int64)
+    return positions[np.isin(segment, names[kept])]
 
 
 def _slope(solved: RidgeResult, source: str, shape: tuple[int, int]) -> Floats:
@@ -138,7 +151,7 @@ def _slope(solved: RidgeResult, source: str, shape: tuple[int, int]) -> Floats:
 
 
 def _differences(
-    features: Features, positions: Positions
+    features: Features, positions: Positions, sources: Sequence[str]
 ) -> Iterator[tuple[Positions, dict[str, NDArray], Floats, NDArray[np.bool_]]]:
     """Positions; features (row, 2, width) by source, scores and validity (row, 8), minus the means of their segments.
 
@@ -146,7 +159,7 @@ def _differences(
     """
     for part in _whole_segments(features.rows, positions):
         segment, known = features.rows.segment[part], features.rows.valid[part]
-        x = {s: less_segment_mean(v, segment) for s, v in window_features(features.batch(part)).items()}
+        x = {s: less_segment_mean(v, segment) for s, v in window_features(features.batch(part), sources).items()}
         score = less_segment_mean(np.where(known, features.rows.score[part], 0.0), segment)
         everywhere = known & (less_segment_mean(known, segment) == 0)
         yield part, x, score, everywhere

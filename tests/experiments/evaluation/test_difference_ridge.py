@@ -11,14 +11,14 @@ import pytest
 from keybed import store as stores
 from keybed.experiments.data.features import Features
 from keybed.experiments.data.view import View
-from keybed.experiments.evaluation import comparative_ridge
-from keybed.experiments.evaluation.comparative_ridge import (
+from keybed.experiments.evaluation import difference_ridge
+from keybed.experiments.evaluation.difference_ridge import (
     SOURCES,
-    fit_comparative_ridge,
+    NoSegments,
+    fit_difference_ridge,
     spread_segments,
     window_features,
 )
-from keybed.heads.errors import BadInput
 from keybed.heads.metrics import specific_r
 from keybed.store.format.vocabulary import DIMENSIONS
 
@@ -47,9 +47,9 @@ def _with_music(features: Features, size: float) -> Features:
 
 def test_what_a_segments_music_adds_to_its_features_changes_nothing(features: Features) -> None:
     train, validation, test = _parts(features)
-    quiet = fit_comparative_ridge(features, train, validation).differences(features, test)
+    quiet = fit_difference_ridge(features, train, validation).differences(features, test)
     loud_features = _with_music(features, 50.0)
-    loud = fit_comparative_ridge(loud_features, train, validation).differences(loud_features, test)
+    loud = fit_difference_ridge(loud_features, train, validation).differences(loud_features, test)
     np.testing.assert_array_equal(quiet.score, loud.score)
     for source in SOURCES:
         np.testing.assert_allclose(quiet.predicted[source], loud.predicted[source], atol=0.5)
@@ -61,9 +61,9 @@ def test_what_a_segments_music_adds_to_its_features_changes_nothing(features: Fe
 
 def test_differences_are_of_whole_segments_in_batches_of_any_size(features: Features, monkeypatch) -> None:
     train, validation, test = _parts(features)
-    ridge = fit_comparative_ridge(features, train, validation)
+    ridge = fit_difference_ridge(features, train, validation)
     at_once = ridge.differences(features, test)
-    monkeypatch.setattr(comparative_ridge, "_BATCH_ROWS", 6)
+    monkeypatch.setattr(difference_ridge, "_BATCH_ROWS", 6)
     shuffled = np.random.default_rng(0).permutation(test)
     in_parts = ridge.differences(features, shuffled)
     assert sorted(in_parts.position) == sorted(at_once.position) == sorted(test)
@@ -78,7 +78,7 @@ def test_differences_are_of_whole_segments_in_batches_of_any_size(features: Feat
 
 def test_a_dimension_that_some_rows_of_a_segment_lack_is_left_out_there(features: Features) -> None:
     train, validation, test = _parts(features)
-    judged = fit_comparative_ridge(features, train, validation).differences(features, test)
+    judged = fit_difference_ridge(features, train, validation).differences(features, test)
     valid, segment = features.rows.valid[judged.position], features.rows.segment[judged.position]
     lacking = ~valid[:, 2]
     assert lacking.any(), "the store has labels that some rows lack"
@@ -88,7 +88,7 @@ def test_a_dimension_that_some_rows_of_a_segment_lack_is_left_out_there(features
 
 def test_a_row_that_stands_alone_is_left_out(features: Features) -> None:
     train, validation, test = _parts(features)
-    ridge = fit_comparative_ridge(features, train, validation)
+    ridge = fit_difference_ridge(features, train, validation)
     assert set(ridge.differences(features, test[1:]).position) == set(test[1:])
     alone = ridge.differences(features, test[:1])
     assert alone.position.size == 0
@@ -97,7 +97,7 @@ def test_a_row_that_stands_alone_is_left_out(features: Features) -> None:
 
 def test_performances_are_read_in_units_of_their_passages_spread(features: Features) -> None:
     train, validation, test = _parts(features)
-    ridge = fit_comparative_ridge(features, train, validation)
+    ridge = fit_difference_ridge(features, train, validation)
     x = window_features(features.batch(test[:4]))
     units = {s: (v - v.mean(axis=0)) / ridge.spread[s] for s, v in x.items()}
     same = ridge.differences(features, test[:4])
@@ -108,19 +108,20 @@ def test_performances_are_read_in_units_of_their_passages_spread(features: Featu
 def test_of_many_rows_whole_segments_are_read(features: Features) -> None:
     train, validation, _ = _parts(features)
     few = spread_segments(features.rows, train, 100)
-    assert 60 <= len(few) <= 100
+    assert 96 <= len(few) <= 100
+    assert len(spread_segments(features.rows, train, len(train) - 1)) == len(train) - 4
     assert set(np.unique(features.rows.segment[few], return_counts=True)[1]) == {4}
     assert np.array_equal(spread_segments(features.rows, train, len(train)), train)
-    small = fit_comparative_ridge(features, train, validation, sources=("midi",), most_rows=100)
+    small = fit_difference_ridge(features, train, validation, sources=("midi",), most_rows=100)
     assert set(small.slope) == {"midi"}
-    again = fit_comparative_ridge(features, few, validation, sources=("midi",))
+    again = fit_difference_ridge(features, few, validation, sources=("midi",))
     np.testing.assert_allclose(small.slope["midi"], again.slope["midi"])
 
 
 def test_of_wide_features_the_mean_alone_is_read(features: Features, monkeypatch) -> None:
     train, validation, test = _parts(features)
-    monkeypatch.setattr(comparative_ridge, "WIDEST", 30)
-    ridge = fit_comparative_ridge(features, train, validation)
+    monkeypatch.setattr(difference_ridge, "WIDEST", 30)
+    ridge = fit_difference_ridge(features, train, validation)
     assert {s: x.shape[1:] for s, x in window_features(features.batch(test)).items()} == {
         "audio": (2, 10),
         "midi": (2, 10),
@@ -137,5 +138,5 @@ def test_of_wide_features_the_mean_alone_is_read(features: Features, monkeypatch
 
 def test_without_validation_rows_there_is_no_ridge(features: Features) -> None:
     train, _, test = _parts(features)
-    with pytest.raises(BadInput, match="validation"):
-        fit_comparative_ridge(features, train, test[:0])
+    with pytest.raises(NoSegments, match="two rows to compare in the part validation"):
+        fit_difference_ridge(features, train, test[:0])
