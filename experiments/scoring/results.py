@@ -301,7 +301,7 @@ class ScoredMusic:
 
     sound: the sound from one second to another, float32 mono at `SAMPLE_RATE_HZ` of `keybed.extract.audio.waveform`: the
     given file's, or rendered from the notes. Raises KeybedError where it cannot be made. looked_at: weights of the first seed.
-    relative_WxK: what recordings are compared by (`Comparing.lines`), NaN in windows without features; None without such a model.
+    relative_WxK: what recordings are compared by (`Comparing.relative_scores`), NaN in windows without features; None without such a model.
     """
 
     performance: Performance

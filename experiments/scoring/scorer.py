@@ -103,13 +103,13 @@ class Scorer:
         starts = window_starts(source.duration_s, window_s, hop_s)
         windows: list[WindowScores] = []
         looks: list[tuple[int, dict[str, NDArray[np.float32]]]] = []
-        lines: list[NDArray[np.float64]] = []
+        relative: list[NDArray[np.float64]] = []
         progress(source.name, 0, len(starts))
         for batch in self._windows.batches(source, starts, self.model.batch_rows):
             scores, look = self._batch(batch)
             windows += scores
             looks.append((len(scores), look))
-            lines.append(self._lines(batch))
+            relative.append(self._relative_scores(batch))
             progress(source.name, len(windows), len(starts))
         file = ScoredFile(
             name=source.name,
@@ -128,7 +128,7 @@ class Scorer:
             sound = partial(rendered_sound, source.performance, self._instrument, self.model.room)
         else:
             sound = partial(file_sound, source.sound)
-        compared = None if self.model.comparing is None else np.concatenate(lines)
+        compared = None if self.model.comparing is None else np.concatenate(relative)
         return file, ScoredMusic(source.performance, sound, _joined(looks), compared)
 
     def _remarks(self, source: Source) -> list[str]:
@@ -145,12 +145,12 @@ class Scorer:
             made.append(f"The recording is shorter than a window of {self.model.window_s:g} s; silence follows it.")
         return made
 
-    def _lines(self, batch: WindowBatch) -> NDArray[np.float64]:
+    def _relative_scores(self, batch: WindowBatch) -> NDArray[np.float64]:
         """What the windows are compared by, (window, K); NaN where there are no features."""
-        lines = np.full((len(batch.rows), len(DIMENSIONS)), np.nan)
+        scores = np.full((len(batch.rows), len(DIMENSIONS)), np.nan)
         if self.model.comparing is not None and batch.inputs is not None:
-            lines[batch.made] = self.model.comparing.relative_scores(batch.inputs)
-        return lines
+            scores[batch.made] = self.model.comparing.relative_scores(batch.inputs)
+        return scores
 
     def _batch(self, batch: WindowBatch) -> tuple[list[WindowScores], dict[str, NDArray[np.float32]]]:
         model, made = self.model, batch.made

@@ -42,11 +42,11 @@ def test_intervals_of_differences_hold_on_pieces_that_were_not_met(features: Fea
         assert card.width == pytest.approx(2 * comparing.half_width_K[DIMENSIONS.index(name)])
 
 
-def test_windows_are_compared_by_the_difference_of_their_lines(features: Features) -> None:
+def test_windows_are_compared_by_the_difference_of_their_relative_scores(features: Features) -> None:
     fold = split_fold(features.rows)
     fitted = fit_comparing(features, fold)
     assert fitted is not None
-    lines = fitted[0].relative_scores(features.batch(fold.test))
+    relative = fitted[0].relative_scores(features.batch(fold.test))
     k = DIMENSIONS.index("note_accuracy")
     segment, score = features.rows.segment[fold.test], features.rows.score[fold.test, k]
     wide = 0
@@ -55,7 +55,7 @@ def test_windows_are_compared_by_the_difference_of_their_lines(features: Feature
         best, worst = inside[score[inside].argmax()], inside[score[inside].argmin()]
         if score[best] - score[worst] > 25:
             wide += 1
-            assert 0 < lines[best, k] - lines[worst, k] < 60
+            assert 0 < relative[best, k] - relative[worst, k] < 60
     assert wide > 10
 
 
