@@ -24,7 +24,11 @@ Floats = NDArray[np.float64]
 SOURCES = ("audio", "midi", "both")
 """What the ridge reads."""
 MOST_ROWS = 32_768
-_BATCH_ROWS = 256
+_BATCH_ROWS = 64
+_AXES = 128
+"""Principal axes that a wide modality keeps where both are read."""
+_AXES_ROWS = 1024
+"""Training rows that the axes are computed from."""
 _NONE = np.zeros((0, len(DIMENSIONS)), np.float32)
 
 
@@ -44,7 +48,7 @@ class Differences:
 @dataclass(frozen=True, eq=False)
 class DifferenceRidge:
     """slope: source → (2 · width, 8), from mean and sd of the frames to scores. spread: source → (2, width), sd of the training
-    rows' differences. Of wide features the mean alone: (width, 8), (1, width)."""
+    rows' differences. Of one modality with wide features the mean alone: (width, 8), (1, width)."""
 
     slope: Mapping[str, Floats]
     spread: Mapping[str, Floats]
@@ -84,8 +88,10 @@ class NoSegments(BadInput):
 
 
 def window_features(batch: HeadInput, sources: Sequence[str] = SOURCES) -> dict[str, NDArray[np.float32]]:
-    """Mean and sd over the bins of the frames, source → (row, 2, width); (row, 1, width), the mean alone, where the width of both
-    is over WIDEST: the ridge would take gigabytes and minutes."""
+    """Mean and sd over the bins of the frames, source → (row, 2, width).
+
+    Of one modality the mean alone, (row, 1, width), where mean and sd together are wider than WIDEST.
+    """
     blocks: dict[str, NDArray[np.float32]] = {}
     if "midi" not in sources or len(sources) > 1:
         blocks |= frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
@@ -93,7 +99,7 @@ def window_features(batch: HeadInput, sources: Sequence[str] = SOURCES) -> dict[
         blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
     if "both" in sources:
         blocks["both"] = np.concatenate([blocks["audio"], blocks["midi"]], axis=-1)
-    wide = {s: 2 * blocks[s].shape[-1] > WIDEST for s in sources}
+    wide = {s: s != "both" and 2 * blocks[s].shape[-1] > WIDEST for s in sources}
     return {s: blocks[s][:, :1] if wide[s] else blocks[s] for s in sources}
 
 
@@ -109,15 +115,19 @@ def fit_difference_ridge(
     """Penalty and statistic of each dimension have the best r on `validation`; the slopes are fitted to the parts `fit_on`.
 
     most_rows: about as many rows of each part are read at most, whole segments, evenly spread: the time grows with rows times
-    the square of the width. Raises NoSegments where one of the two parts has no segment with two rows.
+    the square of the width. Where mean and sd of both modalities are wider than WIDEST, the ridge reads principal components
+    of each modality that takes more than half of it, and its slope is that of all features. Raises NoSegments where one of the
+    two parts has no segment with two rows.
     """
     train, validation = (spread_segments(features.rows, part, most_rows) for part in (train, validation))
+    axes = _axes(features, train) if "both" in sources else None
     probe = RidgeProbe()
     squares: dict[str, Floats] = {}
     n_rows = {"train": 0, "validation": 0}
     for name, positions in (("train", train), ("validation", validation)):
         for _, x, score, valid in _differences(features, positions, sources):
-            probe.add(name, x, score, valid)
+            read = x if axes is None else x | {"both": (x["both"].reshape(len(score), -1) @ axes)[:, None]}
+            probe.add(name, read, score, valid)
             n_rows[name] += len(score)
             if name == "train":
                 squares = {s: squares.get(s, 0.0) + (x[s].astype(np.float64) ** 2).sum(axis=0) for s in sources}
@@ -125,7 +135,48 @@ def fit_difference_ridge(
             raise NoSegments(f"no segment has two rows to compare in the part {name}")
     solved = probe.solve([(["train"], ["validation"])], fit_on)
     spread = {s: np.sqrt(total / n_rows["train"]) for s, total in squares.items()}
-    return DifferenceRidge({s: _slope(solved, s, spread[s].shape) for s in sources}, spread)
+    slope = {
+        s: _slope(solved, s, spread[s].shape)
+        if axes is None or s != "both"
+        else axes @ _slope(solved, s, (1, axes.shape[1]))
+        for s in sources
+    }
+    return DifferenceRidge(slope, spread)
+
+
+def _axes(features: Features, train: Positions) -> Floats | None:
+    """(2 · width, axis): what mean and sd of both modalities are multiplied by; None where they are narrow enough.
+
+    Principal axes of a wide modality's differences, in units of their sd; a narrow one keeps its features.
+    """
+    few = spread_segments(features.rows, train, _AXES_ROWS)
+    x = [part["both"].astype(np.float32) for _, part, _, _ in _differences(features, few, ("both",))]
+    if not x or 2 * x[0].shape[2] <= WIDEST:
+        return None
+    first = features.batch(few[:1])
+    width = x[0].shape[2]
+    n_audio = window_features(first, ("audio",))["audio"].shape[2]
+    flat = np.concatenate(x).reshape(-1, 2 * width)
+    column = np.arange(2 * width)
+    audio = column % width < n_audio
+    parts = [_axes_of(flat, np.flatnonzero(inside)) for inside in (audio, ~audio)]
+    return np.concatenate(parts, axis=1)
+
+
+def _axes_of(flat: NDArray[np.float32], columns: Positions) -> Floats:
+    """The axes of some columns of the features (row, all columns): (all columns, axis)."""
+    axes = np.zeros((flat.shape[1], len(columns)))
+    axes[columns, np.arange(len(columns))] = 1.0
+    if len(columns) <= WIDEST // 2:
+        return axes
+    scale = 1 / np.maximum(flat[:, columns].std(axis=0), 1e-9)
+    scaled = flat[:, columns] * scale
+    value, vector = np.linalg.eigh((scaled @ scaled.T).astype(np.float64))
+    kept = np.flatnonzero(value > 1e-6 * value[-1])[::-1][:_AXES]
+    components = scaled.T @ (vector[:, kept] / np.sqrt(value[kept]))
+    axes = np.zeros((flat.shape[1], len(kept)))
+    axes[columns] = scale[:, None] * components
+    return axes
 
 
 def spread_segments(rows: Rows, positions: Positions, most_rows: int) -> Positions:
@@ -175,7 +226,7 @@ def less_segment_mean(values: NDArray, segment: NDArray[np.integer]) -> Floats:
 
 
 def _whole_segments(rows: Rows, positions: Positions) -> Iterator[Positions]:
-    """Positions of about a thousand rows at a time, segments whole; those with a single row are left out."""
+    """Positions of some _BATCH_ROWS rows at a time, segments whole; those with a single row are left out."""
     _, first, segment, size = np.unique(
         rows.segment[positions], return_index=True, return_inverse=True, return_counts=True
     )
