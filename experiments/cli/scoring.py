@@ -93,6 +93,11 @@ def _show(record: ScoreRecord, written: list[Path], console: Console) -> None:
         _show_file(file, console)
     for comparison in record.comparisons:
         _show_comparison(comparison, console)
+        few = 2 * max(comparison.passages_compared.values(), default=0) < len(comparison.passages)
+        if comparison.compared and few and record.hop_s > record.model.window_s / 2:
+            console.print(
+                f"  with --hop {record.hop_s:g} few windows of both begin at the same notes; give --hop {record.model.window_s / 2:g} or less"
+            )
     card = record.model
     total = len(record.files) + len(record.failed)
     console.print(

@@ -36,7 +36,7 @@ def compare(
 
     The scores of paired windows are subtracted. With `comparing` the windows themselves are compared too: the passage of the
     other recording lies between two of its windows, and is interpolated from both. Where these begin more than half a window
-    apart (a large hop), nothing is compared.
+    apart (a large hop), only windows that begin nearly where they should are compared.
     """
     notes, other_notes = music.performance, other_music.performance
     time, other_time = _alignment(notes, other_notes)
@@ -63,8 +63,10 @@ def compare(
             if around is None:
                 compared = dict.fromkeys(DIMENSIONS)
             else:
-                between = np.array([np.interp(middle_s, centre, column) for column in other_music.relative_WxK.T])
-                read = [window, *(other.windows[n] for n in around)]
+                at = list(around)
+                near = other_music.relative_WxK[at]
+                between = near[0] if len(at) == 1 else np.array([np.interp(middle_s, centre[at], v) for v in near.T])
+                read = [window, *(other.windows[n] for n in at)]
                 compared = _compared(between - music.relative_WxK[i], comparing, read)
         passages.append(
             PairedPassage(
@@ -96,12 +98,16 @@ def compare(
 
 
 def _around(middle_s: float, centre: NDArray[np.float64], most_s: float) -> tuple[int, ...] | None:
-    """Numbers of the one or two windows around a moment; None where two lie more than most_s apart, or one half of it away."""
+    """Numbers of the two windows around a moment where these lie at most most_s apart.
+
+    Else the number of the nearest window, where it is a tenth of that away (beyond the first and the last window: half); else None.
+    """
     after = int(np.searchsorted(centre, middle_s))
-    if after in (0, len(centre)):
-        end = min(after, len(centre) - 1)
-        return (end,) if abs(centre[end] - middle_s) <= most_s / 2 else None
-    return (after - 1, after) if centre[after] - centre[after - 1] <= most_s + 1e-6 else None
+    inside = 0 < after < len(centre)
+    if inside and centre[after] - centre[after - 1] <= most_s + 1e-6:
+        return after - 1, after
+    nearest = int(np.argmin(np.abs(centre - middle_s)))
+    return (nearest,) if abs(centre[nearest] - middle_s) <= most_s / (10 if inside else 2) else None
 
 
 def _compared(

@@ -15,7 +15,7 @@ from keybed.experiments.data.folds import split_fold
 from keybed.experiments.data.view import View
 from keybed.experiments.evaluation.difference_ridge import Differences
 from keybed.experiments.scoring.comparing import Comparing, _pairs, fit_comparing
-from keybed.experiments.scoring.comparison import compare
+from keybed.experiments.scoring.comparison import _around, compare
 from keybed.experiments.scoring.results import ScoredMusic
 from keybed.extract.music.performance import Performance
 from keybed.store.format.vocabulary import DIMENSIONS
@@ -81,6 +81,24 @@ def test_features_without_bins_and_parts_without_rows_give_nothing(features: Fea
     assert fit_comparing(features, replace(fold, validation=fold.validation[:0])) is None
     layers = Features(features.store, View("test-audio", "test-midi", "layers"), features.rows)
     assert fit_comparing(layers, fold) is None
+
+
+@pytest.mark.parametrize(
+    ("middle_s", "centre", "expected"),
+    [
+        (6.0, [5.0, 7.0, 9.0], (0, 1)),
+        (7.0, [5.0, 7.0, 9.0], (0, 1)),
+        (4.0, [5.0, 7.0, 9.0], (0,)),
+        (2.0, [5.0, 7.0, 9.0], None),
+        (11.0, [5.0, 7.0, 9.0], (2,)),
+        (14.8, [5.0, 15.0, 25.0], (1,)),
+        (13.0, [5.0, 15.0, 25.0], None),
+        (5.3, [5.0], (0,)),
+    ],
+)
+def test_windows_around_a_moment(middle_s, centre, expected) -> None:
+    """At most half a window of 10 s apart."""
+    assert _around(middle_s, np.array(centre), 5.0) == expected
 
 
 def test_a_window_that_says_too_little_is_not_compared_and_what_lies_between_windows_is_interpolated() -> None:
