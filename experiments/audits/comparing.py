@@ -1,6 +1,6 @@
 """How well performances of the same notes are told apart by scores given one by one, and by comparing.
 
-    python -m keybed.experiments.audits.comparing RUN               a run of Phase 2; 2 min for 8,000 rows
+    python -m keybed.experiments.audits.comparing RUN               a run of Phase 2; half a minute for 8,000 rows
     python -m keybed.experiments.audits.comparing RUN --store STORE
 
 The variants of a segment are performances of the same notes; here those that are not pristine. Each line is specific r (partial
@@ -48,7 +48,7 @@ _PARTS = 6
 
 @dataclass(frozen=True, eq=False)
 class ComparingResult:
-    """rows: that are judged. r: line → axis → specific r. gain: of each ridge over the differences of the head's scores, mean
+    """rows: number of rows, none pristine. r: line → axis → specific r. gain: of each ridge over the differences of the head's scores, mean
     over the axes without tone."""
 
     rows: int
@@ -59,7 +59,7 @@ class ComparingResult:
 def measure(
     features: Features, saved: SavedPredictions, head: str = "gated", replicates: int = 1000
 ) -> ComparingResult:
-    """Judge the tested rows of a run. features: frames of its pair. Raises KeybedError for a head that the run does not have."""
+    """Measure the tested rows of a run. features: frames of its pair. Raises KeybedError for a head that the run does not have."""
     if head not in saved.by_model:
         raise KeybedError(f"the run has no head {head!r}; it has {', '.join(saved.by_model)}")
     rows, view = features.rows, features.view
@@ -105,12 +105,7 @@ def ridges(features: Features, saved: SavedPredictions) -> Differences:
             )
         part = grouped_folds(rows.piece[others], min(_PARTS, pieces))
         parts.append(fit_difference_ridge(features, others[part != 0], others[part == 0]).differences(features, test))
-    return Differences(
-        np.concatenate([d.position for d in parts]),
-        {source: np.concatenate([d.predicted[source] for d in parts]) for source in SOURCES},
-        np.concatenate([d.score for d in parts]),
-        np.concatenate([d.valid for d in parts]),
-    )
+    return Differences.joined(parts)
 
 
 def _positions(rows: Rows, index: NDArray[np.int64]) -> NDArray[np.int64]:

@@ -44,6 +44,16 @@ class Differences:
     score: Floats
     valid: NDArray[np.bool_]
 
+    @staticmethod
+    def joined(parts: Sequence[Differences]) -> Differences:
+        """The rows of all parts, of which there is at least one, in their order."""
+        return Differences(
+            np.concatenate([d.position for d in parts]),
+            {source: np.concatenate([d.predicted[source] for d in parts]) for source in parts[0].predicted},
+            np.concatenate([d.score for d in parts]),
+            np.concatenate([d.valid for d in parts]),
+        )
+
 
 @dataclass(frozen=True, eq=False)
 class DifferenceRidge:
@@ -74,13 +84,7 @@ class DifferenceRidge:
         none = Differences(
             positions[:0], dict.fromkeys(self.slope, _NONE), _NONE.astype(np.float64), _NONE.astype(bool)
         )
-        parts = parts or [none]
-        return Differences(
-            np.concatenate([d.position for d in parts]),
-            {source: np.concatenate([d.predicted[source] for d in parts]) for source in self.slope},
-            np.concatenate([d.score for d in parts]),
-            np.concatenate([d.valid for d in parts]),
-        )
+        return Differences.joined(parts or [none])
 
 
 class NoSegments(BadInput):
@@ -93,9 +97,9 @@ def window_features(batch: HeadInput, sources: Sequence[str] = SOURCES) -> dict[
     Of one modality the mean alone, (row, 1, width), where mean and sd together are wider than WIDEST.
     """
     blocks: dict[str, NDArray[np.float32]] = {}
-    if "midi" not in sources or len(sources) > 1:
+    if {"audio", "both"} & set(sources):
         blocks |= frame_block("audio", batch.audio_BxTxC, batch.audio_mask_BxT)
-    if "audio" not in sources or len(sources) > 1:
+    if {"midi", "both"} & set(sources):
         blocks |= frame_block("midi", batch.midi_BxTxC, batch.midi_mask_BxT)
     if "both" in sources:
         blocks["both"] = np.concatenate([blocks["audio"], blocks["midi"]], axis=-1)
@@ -149,13 +153,16 @@ def _axes(features: Features, train: Positions) -> Floats | None:
 
     Principal axes of a wide modality's differences, in units of their sd; a narrow one keeps its features.
     """
+    if not len(train):
+        return None
+    first = window_features(features.batch(train[:1]))
+    n_audio, width = first["audio"].shape[2], first["both"].shape[2]
+    if 2 * width <= WIDEST:
+        return None
     few = spread_segments(features.rows, train, _AXES_ROWS)
     x = [part["both"].astype(np.float32) for _, part, _, _ in _differences(features, few, ("both",))]
-    if not x or 2 * x[0].shape[2] <= WIDEST:
+    if not x:
         return None
-    first = features.batch(few[:1])
-    width = x[0].shape[2]
-    n_audio = window_features(first, ("audio",))["audio"].shape[2]
     flat = np.concatenate(x).reshape(-1, 2 * width)
     column = np.arange(2 * width)
     audio = column % width < n_audio
